@@ -1,0 +1,42 @@
+"""What can go wrong in an AGI conversation, by what the caller can do about it."""
+
+
+class AgiError(Exception):
+    """Something went wrong while talking AGI with Asterisk."""
+
+
+class WireError(AgiError):
+    """Asterisk's side said something that is not AGI; the session cannot go on."""
+
+
+class CallEnded(AgiError):
+    """The connection is gone, so no answer will come: the caller hung up or Asterisk stopped."""
+
+
+class SessionTimeout(CallEnded):
+    """The session outlived its deadline and was closed, so that no caller waits in silence."""
+
+
+class CommandRefused(AgiError):
+    """The command cannot be sent: its text would break AGI's framing or its length limit."""
+
+
+class CommandFailed(AgiError):
+    """Asterisk answered with an error; ``code`` is 510, 511 or 520."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"{code} {detail}".strip())
+        self.code = code
+        self.detail = detail
+
+
+class DeadChannel(CommandFailed):
+    """511: the channel has hung up and this command needs a living one."""
+
+
+class UnknownCommand(CommandFailed):
+    """510: this Asterisk does not know the command."""
+
+
+class UsageError(CommandFailed):
+    """520: the command's arguments are wrong; ``detail`` holds Asterisk's usage text."""

@@ -1,0 +1,138 @@
+"""
+A fake Asterisk for tests: the other end of one AGI session, without a socket.
+
+It keeps variables, answers as Asterisk 22 answers, refuses what Asterisk refuses (a dead
+channel's 511, a usage error's 520 block), and postpones commands that come before their turn as
+the real one does, so that a server which pipelines fails here too.
+"""
+
+import shlex
+from collections.abc import Callable, Mapping
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from fastagi_server.server import FastAgiServer
+
+#: Commands that work after the caller has hung up (res_agi.c marks them "dead").
+DEAD = ("NOOP", "GET VARIABLE", "GET FULL VARIABLE", "SET VARIABLE", "EXEC", "DATABASE", "VERBOSE")
+
+
+class _Transport(StringTransport):
+    """A transport that knows half-close, as a TCP one does."""
+
+    half_closed = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+
+class FakeAsterisk:
+    """
+    One channel that runs ``AGI(agi://127.0.0.1/<script>,<arguments>)``.
+
+    ``variables`` holds what the server has set; ``commands`` what it said, in order; ``database``
+    is AstDB. ``dead`` makes it a hung-up channel.
+    """
+
+    def __init__(self, server: FastAgiServer, *, dead: bool = False) -> None:
+        self.server = server
+        self.dead = dead
+        self.variables: dict[str, str] = {}
+        self.database: dict[str, str] = {}
+        self.commands: list[str] = []
+        self.transport = _Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
+        self._early = ""
+
+    def connect(self, script: str, *arguments: str, channel: Mapping[str, str] | None = None) -> None:
+        """Open the session and send the environment."""
+        protocol = self.server.buildProtocol(self.transport.getPeer())
+        if protocol is None:
+            self.transport.loseConnection()
+            return
+        self.protocol = protocol
+        protocol.makeConnection(self.transport)
+        self.send(environment(script, *arguments, channel=channel) + (b"HANGUP\n" * self.dead))
+
+    def send(self, data: bytes) -> None:
+        """Deliver bytes to the server and serve what it says in return."""
+        self.protocol.dataReceived(data)
+        self.serve()
+
+    def serve(self) -> None:
+        """Answer commands until the server has nothing more to say."""
+        while said := self.transport.value().decode("utf-8", "surrogateescape"):
+            self.transport.clear()
+            lines = (self._early + said).split("\n")
+            self._early = "" if self.transport.half_closed else "\n".join(lines[1:])
+            runnable = lines[:-1] if self.transport.half_closed else lines[:1]
+            for line in runnable:
+                self.protocol.dataReceived(self._answer(line).encode("utf-8", "surrogateescape"))
+
+    def hang_up(self) -> None:
+        """The caller goes: Asterisk says so and waits for the server to finish."""
+        self.dead = True
+        self.send(b"HANGUP\n")
+
+    def _answer(self, line: str) -> str:
+        self.commands.append(line)
+        words = shlex.split(line)
+        if self.dead and not line.upper().startswith(DEAD):
+            return "511 Command Not Permitted on a dead channel or intercept routine\n"
+        match words:
+            case ["SET", "VARIABLE", name, value]:
+                self.variables[name] = value
+                return "200 result=1\n"
+            case ["SET", "VARIABLE", *_]:
+                return "520-Invalid command syntax.  Proper usage follows:\n520 End of proper usage.\n"
+            case ["GET", "VARIABLE", name]:
+                return f"200 result=1 ({self.variables[name]})\n" if name in self.variables else "200 result=0\n"
+            case ["GET", "FULL", "VARIABLE", expression]:
+                for name, value in self.variables.items():
+                    expression = expression.replace(f"${{{name}}}", value)
+                return f"200 result=1 ({expression})\n"
+            case ["EXEC", "MSet", pairs]:
+                self.variables.update(pair.split("=", 1) for pair in pairs.split(","))
+                return "200 result=0\n"
+            case ["EXEC", *_] | ["VERBOSE", *_]:
+                return "200 result=0\n"
+            case ["NOOP", *_]:
+                return "200 result=0\n"
+            case ["DATABASE", "DEL", family, key]:
+                return f"200 result={int(self.database.pop(f'{family}/{key}', None) is not None)}\n"
+            case _:
+                return "510 Invalid or unknown command\n"
+
+
+def environment(script: str, *arguments: str, channel: Mapping[str, str] | None = None) -> bytes:
+    """The opening block as Asterisk 22 sends it."""
+    rows = {
+        "network": "yes",
+        "network_script": script,
+        "request": f"agi://127.0.0.1:4573/{script}",
+        "channel": "Local/442079460000@autodial-out-00000001;2",
+        "language": "en",
+        "type": "Local",
+        "uniqueid": "1761054322.7",
+        "version": "22.10.1",
+        "callerid": "74950000000",
+        "calleridname": "unknown",
+        "extension": "442079460000",
+        "priority": "5",
+        "enhanced": "0.0",
+        "threadid": "140000000000000",
+        **(channel or {}),
+        **{f"arg_{number}": text for number, text in enumerate(arguments, 1)},
+    }
+    return "".join(f"agi_{key}: {value}\n" for key, value in rows.items()).encode() + b"\n"
+
+
+def serve_once(
+    scripts: Mapping[str, Callable[..., object]], script: str, *arguments: str, clock: Clock | None = None
+) -> FakeAsterisk:
+    """Run one session against ``scripts`` and return the fake for inspection."""
+    server = FastAgiServer(scripts, clock or Clock())  # type: ignore[arg-type]
+    asterisk = FakeAsterisk(server)
+    asterisk.connect(script, *arguments)
+    return asterisk
