@@ -45,7 +45,9 @@ class FakeAsterisk:
         self.transport = _Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
         self._early = ""
 
-    def connect(self, script: str, *arguments: str, channel: Mapping[str, str] | None = None) -> None:
+    def connect(
+        self, script: str, *arguments: str, channel: Mapping[str, str] | None = None
+    ) -> None:
         """Open the session and send the environment."""
         protocol = self.server.buildProtocol(self.transport.getPeer())
         if protocol is None:
@@ -85,9 +87,15 @@ class FakeAsterisk:
                 self.variables[name] = value
                 return "200 result=1\n"
             case ["SET", "VARIABLE", *_]:
-                return "520-Invalid command syntax.  Proper usage follows:\n520 End of proper usage.\n"
+                return (
+                    "520-Invalid command syntax.  Proper usage follows:\n520 End of proper usage.\n"
+                )
             case ["GET", "VARIABLE", name]:
-                return f"200 result=1 ({self.variables[name]})\n" if name in self.variables else "200 result=0\n"
+                return (
+                    f"200 result=1 ({self.variables[name]})\n"
+                    if name in self.variables
+                    else "200 result=0\n"
+                )
             case ["GET", "FULL", "VARIABLE", expression]:
                 for name, value in self.variables.items():
                     expression = expression.replace(f"${{{name}}}", value)
@@ -129,7 +137,10 @@ def environment(script: str, *arguments: str, channel: Mapping[str, str] | None 
 
 
 def serve_once(
-    scripts: Mapping[str, Callable[..., object]], script: str, *arguments: str, clock: Clock | None = None
+    scripts: Mapping[str, Callable[..., object]],
+    script: str,
+    *arguments: str,
+    clock: Clock | None = None,
 ) -> FakeAsterisk:
     """Run one session against ``scripts`` and return the fake for inspection."""
     server = FastAgiServer(scripts, clock or Clock())  # type: ignore[arg-type]

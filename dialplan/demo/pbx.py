@@ -167,7 +167,9 @@ class Exchange:
         until = time.monotonic() + BOOT
         while True:
             contacts = self.pbx.cli("pjsip show contacts")
-            carriers = sum(contacts.count(f"Contact:  {name}/") for name in ("carrier1", "carrier2"))
+            carriers = sum(
+                contacts.count(f"Contact:  {name}/") for name in ("carrier1", "carrier2")
+            )
             alive = contacts.count(" Avail ")
             phones = sum(f"  {extension}/sip:" in contacts for extension in self.extensions)
             if carriers == alive == 2 and phones == wanted:

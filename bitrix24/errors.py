@@ -1,0 +1,27 @@
+"""
+What a portal can answer besides a result. The split that matters: can trying again help?
+
+None of these carries the webhook's address: its path is the password.
+"""
+
+
+class PortalError(Exception):
+    """Bitrix24 did not do what it was asked."""
+
+
+class PortalUnavailable(PortalError):
+    """Bitrix24 could not be reached or was too busy, and nothing was executed: try again later."""
+
+
+class AnswerLost(PortalUnavailable):
+    """The request was sent and no answer came: it may have been executed. Verify, then repeat."""
+
+
+class PortalRefused(PortalError):
+    """Bitrix24 understood the request and refused it; trying again will not help."""
+
+    def __init__(self, code: str, description: str = "", status: int = 0) -> None:
+        super().__init__(f"{code or '(no code)'}: {description}" if description else code)
+        self.code = code
+        self.description = description
+        self.status = status

@@ -1,0 +1,104 @@
+"""
+PHP's habits that show on the wire: query strings, JSON, truth.
+
+Real clients stumble over exactly these, so the simulator has them too.
+"""
+
+import json
+import re
+from typing import Any
+from urllib.parse import unquote_plus
+
+
+def parse_query(text: str) -> dict[str, Any]:
+    """
+    A query string as PHP reads it: ``a[b][]=1`` becomes nested arrays.
+
+    ``+`` is a space; ``#`` ends the text; ``filter[>=X]=1``, unencoded, breaks at its first ``=``.
+    """
+    result: dict[str, Any] = {}
+    for pair in text.partition("#")[0].split("&"):
+        if not pair:
+            continue
+        raw_key, _, raw_value = pair.partition("=")
+        key, value = unquote_plus(raw_key), unquote_plus(raw_value)
+        head, bracket, rest = key.partition("[")
+        if bracket and "]" not in rest:
+            head, rest = f"{head}_{rest}", ""  # an unbalanced bracket becomes an underscore
+        parts = re.findall(r"([^\]\[]*)\]", rest) if rest else []
+        head = head.replace(".", "_").replace(" ", "_")
+        _put(result, [head, *parts], value)
+    return {key: _lists(value) for key, value in result.items()}
+
+
+def _put(target: dict[str, Any], path: list[str], value: str) -> None:
+    for part, following in zip(path, [*path[1:], None], strict=True):
+        key = part if part else str(len(target))
+        if following is None:
+            target[key] = value
+            return
+        inner = target.get(key)
+        if not isinstance(inner, dict):
+            inner = target[key] = {}
+        target = inner
+
+
+def _lists(value: Any) -> Any:
+    """A map whose keys are 0, 1, 2… is a list to PHP's JSON."""
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _lists(item) for key, item in value.items()}
+    if list(inner) == [str(n) for n in range(len(inner))]:
+        return list(inner.values())
+    return inner
+
+
+def dump(value: Any) -> bytes:
+    """JSON as the portal writes it: empty maps are ``[]``, ``<>&'"`` and ``/`` are escaped."""
+    text = json.dumps(_empty(value), ensure_ascii=False, separators=(",", ":"))
+    inside = re.compile(r'"(?:[^"\\]|\\.)*"')
+    return inside.sub(_escaped, text).encode()
+
+
+def _escaped(match: re.Match[str]) -> str:
+    body = match.group()[1:-1]
+    for plain, escaped in (
+        ("/", "\\/"), ("<", "\\u003C"), (">", "\\u003E"), ("&", "\\u0026"),
+        ("'", "\\u0027"), ('\\"', "\\u0022"),
+    ):  # fmt: skip
+        body = body.replace(plain, escaped)
+    return f'"{body}"'
+
+
+def _empty(value: Any) -> Any:
+    match value:
+        case UnconvertedDate():
+            return {}
+        case dict():
+            return {str(k): _empty(v) for k, v in value.items()} if value else []
+        case list() | tuple():
+            return [_empty(item) for item in value]
+        case _:
+            return value
+
+
+class UnconvertedDate:
+    """A date object nobody turned into text: the portal's JSON shows ``{}``."""
+
+
+def truthy(value: Any) -> bool:
+    """PHP's idea of true: the string "false" is, "0" and "" are not."""
+    return value not in (None, False, 0, "", "0", [], {})
+
+
+def as_list(value: Any) -> list[Any]:
+    """A parameter that may be one value, a list, or a map with numbers for keys."""
+    match value:
+        case dict():
+            return list(value.values())
+        case list() | tuple():
+            return list(value)
+        case None:
+            return []
+        case _:
+            return [value]

@@ -1,0 +1,209 @@
+"""External lines and calls: register, show, hide, finish, statistics."""
+
+import hashlib
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from bitrix24.simulator import php
+from bitrix24.simulator.errors import old
+from bitrix24.simulator.php import UnconvertedDate
+from bitrix24.simulator.tasks import Page
+
+if TYPE_CHECKING:
+    from bitrix24.simulator.portal import SimulatedPortal
+
+Row = dict[str, Any]
+
+#: An unfinished call with the same key is returned again for this long.
+SAME_CALL = timedelta(minutes=30)
+
+
+def line_add(portal: "SimulatedPortal", params: Row) -> Any:
+    number = str(params.get("NUMBER") or "")
+    if not number:
+        raise old("NUMBER should not be empty")
+    if number in portal.lines:
+        raise old("Line already exists")
+    portal.lines[number] = str(params.get("NAME") or "")
+    return {"ID": len(portal.lines)}
+
+
+def line_update(portal: "SimulatedPortal", params: Row) -> Any:
+    number = str(params.get("NUMBER") or "")
+    if number not in portal.lines:
+        raise old(f"Could not find line with number {number}")
+    portal.lines[number] = str(params.get("NAME") or "")
+    return True
+
+
+def line_get(portal: "SimulatedPortal", params: Row) -> Any:
+    return [
+        {"NUMBER": number, "NAME": name, "CRM_AUTO_CREATE": "N"}
+        for number, name in portal.lines.items()
+    ]
+
+
+def _user(portal: "SimulatedPortal", params: Row) -> int:
+    if params.get("USER_ID"):
+        row = portal.users.get(int(params["USER_ID"]))
+        if row is None or not row["ACTIVE"]:
+            raise old("User is not found or is not active")
+        return int(row["ID"])
+    inner = str(params.get("USER_PHONE_INNER") or "")
+    for row in portal.users.values():
+        if inner and row["UF_PHONE_INNER"] == inner and row["ACTIVE"]:
+            return int(row["ID"])
+    raise old("USER_ID or USER_PHONE_INNER should be set")
+
+
+def call_register(portal: "SimulatedPortal", params: Row) -> Any:
+    user = _user(portal, params)
+    phone = re.sub(r"[^0-9#*+,;]", "", str(params.get("PHONE_NUMBER") or ""))
+    if not phone:
+        raise old("Unsupported phone number format")
+    if str(params.get("TYPE")) not in ("1", "2", "3", "4", "5"):
+        raise old("Unknown TYPE")
+    line = str(params.get("LINE_NUMBER") or "")[:50]
+    if line:
+        portal.lines.setdefault(line, "")  # an unknown line is made, without a name
+    key = (user, phone, str(params["TYPE"]), line, str(params.get("EXTERNAL_CALL_ID") or ""))
+    now = portal.now()
+    for call_id, call in portal.calls.items():
+        if call["key"] == key and now - call["START"] < SAME_CALL:
+            _show(portal, call_id, params, user)
+            return _registered(call_id, call)
+    digest = hashlib.md5(repr((key, len(portal.calls), now)).encode()).hexdigest()
+    call_id = f"externalCall.{digest}.{int(now.timestamp())}"
+    given = params.get("CALL_START_DATE")
+    portal.calls[call_id] = {
+        "key": key,
+        "USER": user,
+        "PHONE": phone,
+        "TYPE": int(params["TYPE"]),
+        "LINE": line,
+        "EXTERNAL_CALL_ID": key[-1],
+        "START": portal.into(given) if given else now,
+        "CRM": _crm(portal, params, phone),
+    }
+    _show(portal, call_id, params, user)
+    return _registered(call_id, portal.calls[call_id])
+
+
+def _show(portal: "SimulatedPortal", call_id: str, params: Row, user: int) -> None:
+    if php.truthy(params.get("SHOW", 1)):
+        portal.cards.append(("show", call_id, user))
+
+
+def _crm(portal: "SimulatedPortal", params: Row, phone: str) -> tuple[str, int] | None:
+    if params.get("CRM_ENTITY_TYPE") and params.get("CRM_ENTITY_ID"):
+        return str(params["CRM_ENTITY_TYPE"]), int(params["CRM_ENTITY_ID"])
+    digits = re.sub(r"\D", "", phone)
+    for kind, rows in (("CONTACT", portal.contacts), ("COMPANY", portal.companies)):
+        for number, row in rows.items():
+            if any(re.sub(r"\D", "", value) == digits for _, value in row.get("PHONE", ())):
+                return kind, number
+    return None
+
+
+def _registered(call_id: str, call: Row) -> Row:
+    kind, number = call["CRM"] or ("", None)
+    return {
+        "CALL_ID": call_id,
+        "CRM_CREATED_LEAD": None,
+        "CRM_CREATED_ENTITIES": [],
+        "CRM_ENTITY_TYPE": kind,
+        "CRM_ENTITY_ID": number,
+    }
+
+
+def call_show(portal: "SimulatedPortal", params: Row) -> Any:
+    return _card(portal, params, "show")
+
+
+def call_hide(portal: "SimulatedPortal", params: Row) -> Any:
+    return _card(portal, params, "hide")
+
+
+def _card(portal: "SimulatedPortal", params: Row, what: str) -> bool:
+    call = portal.calls.get(str(params.get("CALL_ID")))
+    if call is None:
+        return False  # never an error
+    for user in php.as_list(params.get("USER_ID")) or [call["USER"]]:
+        portal.cards.append((what, str(params["CALL_ID"]), int(user)))
+    return True
+
+
+def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
+    call_id = str(params.get("CALL_ID") or "")
+    user = _user(portal, params)
+    call = portal.calls.pop(call_id, None)
+    if call is None:
+        raise old("Call is not found (call should be registered prior to finishing")
+    seconds = int(params.get("DURATION") or 0)
+    code = str(params.get("STATUS_CODE") or ("200" if seconds else "304"))
+    kind, number = call["CRM"] or ("", None)
+    row = {
+        "ID": portal.next_id(),
+        "CALL_ID": call_id,
+        "EXTERNAL_CALL_ID": call["EXTERNAL_CALL_ID"],
+        "PORTAL_USER_ID": user,
+        "PHONE_NUMBER": call["PHONE"],
+        "PORTAL_NUMBER": call["LINE"],
+        "CALL_TYPE": call["TYPE"],
+        "CALL_DURATION": seconds,
+        "CALL_START_DATE": call["START"],
+        "CALL_FAILED_CODE": code,
+        "CRM_ENTITY_TYPE": kind,
+        "CRM_ENTITY_ID": number,
+        "CRM_ACTIVITY_ID": portal.next_id() if number else False,
+        "MISSED": call["TYPE"] in (2, 3) and code == "304",
+    }
+    portal.statistics.append(row)
+    portal.cards.append(("hide", call_id, call["USER"]))
+    said = {
+        "CALL_ID": call_id,
+        "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"],
+        "PORTAL_USER_ID": user,
+        "PHONE_NUMBER": call["PHONE"],
+        "PORTAL_NUMBER": call["LINE"],
+        "INCOMING": str(call["TYPE"]),
+        "CALL_DURATION": seconds,
+        "CALL_START_DATE": UnconvertedDate(),
+        "CALL_STATUS": int(code == "200"),
+        "CALL_FAILED_CODE": code,
+        "CRM_ACTIVITY_ID": row["CRM_ACTIVITY_ID"],
+        "CRM_ENTITY_TYPE": kind,
+        "CRM_ENTITY_ID": number,
+        "REST_APP_ID": None,
+        "ID": row["ID"],
+    }
+    if number is None:
+        text = "Could not find associated crm entity for the current call"
+        said["ERRORS"] = {"ACTIVITY_CREATION": text}
+    return said
+
+
+def statistic_get(portal: "SimulatedPortal", params: Row) -> Page:
+    wanted = (params.get("FILTER") or {}).get("CALL_ID")
+    rows = [
+        {
+            **{k: "" if v is None else str(v) for k, v in row.items() if k != "MISSED"},
+            "CALL_START_DATE": portal.out(row["CALL_START_DATE"]),
+        }
+        for row in portal.statistics
+        if wanted is None or row["CALL_ID"] == wanted
+    ]
+    return Page(rows[:50], len(rows))
+
+
+METHODS = {
+    "telephony.externalline.add": line_add,
+    "telephony.externalline.update": line_update,
+    "telephony.externalline.get": line_get,
+    "telephony.externalcall.register": call_register,
+    "telephony.externalcall.show": call_show,
+    "telephony.externalcall.hide": call_hide,
+    "telephony.externalcall.finish": call_finish,
+    "voximplant.statistic.get": statistic_get,
+}

@@ -1,0 +1,89 @@
+"""
+HTTP to the portal: ``requests`` on a few threads of its own, so that the reactor never waits.
+
+One session per thread (sessions are not safe to share), a time limit on every request, no
+redirects (a redirect would carry the secret elsewhere).
+"""
+
+import threading
+
+import requests
+from attrs import define, field
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from bitrix24.errors import AnswerLost, PortalUnavailable
+from bitrix24.wire import Answer, Request
+
+#: Seconds to connect, and to wait for the answer. A box under load needs some for a batch.
+CONNECT, READ = 5.0, 30.0
+#: Requests under way at once. The cloud blocks an address that asks too fast.
+THREADS = 3
+
+
+@define(eq=False)
+class RequestsTransport:
+    """Send requests from a bounded pool. ``verify`` is True or the path of a CA file."""
+
+    reactor: IReactorFromThreads
+    verify: bool | str = True
+    timeout: tuple[float, float] = (CONNECT, READ)
+    threads: int = THREADS
+    _pool: ThreadPool = field(init=False)
+    _local: threading.local = field(factory=threading.local, init=False)
+
+    def start(self) -> None:
+        self._pool = ThreadPool(0, self.threads, name="bitrix24")
+        self._pool.start()
+
+    def stop(self) -> None:
+        """Wait for requests under way, then end the threads."""
+        self._pool.stop()
+
+    async def __call__(self, request: Request) -> Answer:
+        """
+        Send one request and return what came back, whatever its status.
+
+        Raises:
+            PortalUnavailable: not sent. AnswerLost: sent, and no answer.
+        """
+        return await deferToThreadPool(self.reactor, self._pool, self._post, request)
+
+    def _post(self, request: Request) -> Answer:
+        try:
+            answer = self._session().post(
+                request.url,
+                data=request.body,
+                headers={"Content-Type": "application/json"},
+                timeout=self.timeout,
+                allow_redirects=False,
+            )
+        # The texts of these hold the address, whose path is the secret: only their kind is told.
+        except requests.exceptions.SSLError as error:
+            raise PortalUnavailable(_said(request, error)) from None
+        except (requests.ConnectTimeout, requests.exceptions.InvalidURL) as error:
+            raise PortalUnavailable(_said(request, error)) from None
+        except requests.ConnectionError as error:
+            if "NewConnectionError" in repr(error) or "NameResolution" in repr(error):
+                raise PortalUnavailable(_said(request, error)) from None
+            raise AnswerLost(_said(request, error)) from None
+        except requests.RequestException as error:
+            raise AnswerLost(_said(request, error)) from None
+        if answer.is_redirect:
+            raise PortalUnavailable(f"{request.method}: redirected; check the portal's address")
+        return Answer(answer.status_code, answer.content)
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            session.verify = self.verify
+            session.trust_env = False  # a proxy of the environment must not see the secret
+            self._local.session = session
+        session = self._local.session
+        assert isinstance(session, requests.Session)
+        return session
+
+
+def _said(request: Request, error: Exception) -> str:
+    return f"{request.method}: {type(error).__name__}"
