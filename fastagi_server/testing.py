@@ -7,10 +7,9 @@ the real one does, so that a server which pipelines fails here too.
 """
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from fastagi_server.server import FastAgiServer
@@ -101,7 +100,9 @@ class FakeAsterisk:
                     expression = expression.replace(f"${{{name}}}", value)
                 return f"200 result=1 ({expression})\n"
             case ["EXEC", "MSet", pairs]:
-                self.variables.update(pair.split("=", 1) for pair in pairs.split(","))
+                for pair in pairs.split(","):
+                    name, _, value = pair.partition("=")
+                    self.variables[name] = value
                 return "200 result=0\n"
             case ["EXEC", *_] | ["VERBOSE", *_]:
                 return "200 result=0\n"
@@ -134,16 +135,3 @@ def environment(script: str, *arguments: str, channel: Mapping[str, str] | None 
         **{f"arg_{number}": text for number, text in enumerate(arguments, 1)},
     }
     return "".join(f"agi_{key}: {value}\n" for key, value in rows.items()).encode() + b"\n"
-
-
-def serve_once(
-    scripts: Mapping[str, Callable[..., object]],
-    script: str,
-    *arguments: str,
-    clock: Clock | None = None,
-) -> FakeAsterisk:
-    """Run one session against ``scripts`` and return the fake for inspection."""
-    server = FastAgiServer(scripts, clock or Clock())  # type: ignore[arg-type]
-    asterisk = FakeAsterisk(server)
-    asterisk.connect(script, *arguments)
-    return asterisk

@@ -131,7 +131,7 @@ class AgiWire:
 
 
 def _environment(variables: dict[str, str]) -> Environment:
-    arguments = []
+    arguments: list[str] = []
     while (value := variables.get(f"arg_{len(arguments) + 1}")) is not None:
         arguments.append(value)
     return Environment(variables, tuple(arguments))

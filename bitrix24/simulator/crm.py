@@ -28,7 +28,7 @@ def _list(rows: dict[int, Row], params: Row) -> Page:
 
 def _shown(row: Row, select: list[str]) -> Row:
     """Multifields come only if named, and an entity without phones has no PHONE at all."""
-    said = {
+    said: Row = {
         name: str(value)
         for name, value in row.items()
         if name != "PHONE" and (not select or "*" in select or name in select or name == "ID")
