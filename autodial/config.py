@@ -1,0 +1,286 @@
+"""
+The configuration file: typed, validated, and refused with a word on what to do.
+
+Unknown keys are refused with the nearest known one named: a misspelt limit must not be no limit.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from datetime import time, timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from autodial.errors import ConfigError
+from autodial.hours import Hours
+from autodial.model import OperatorId, Outcome
+from autodial.retry import DEFAULTS, Rule
+from bitrix24 import TaskQuery
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _duration(text: object) -> object:
+    """``"90s"``, ``"20m"``, ``"2h"``, ``"1d"``."""
+    if not isinstance(text, str) or text[-1:] not in _UNITS or not text[:-1].isdigit():
+        raise ValueError(f'a time is written "90s", "20m", "2h" or "1d", not {text!r}')
+    return timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"no such time zone: {name!r}; write for example Europe/Moscow") from error
+    return name
+
+
+def _span(text: object) -> object:
+    """``"09:00-20:00"``; ``"off"`` for a day without calls; ``"00:00-24:00"`` for all day."""
+    if text == "off":
+        return None
+    try:
+        start, end = str(text).split("-")
+        return time.fromisoformat(start), time.fromisoformat("00:00" if end == "24:00" else end)
+    except ValueError:
+        raise ValueError(f'hours are written "09:00-20:00" or "off", not {text!r}') from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Span = Annotated[tuple[time, time] | None, BeforeValidator(_span)]
+_NAME = r"^[A-Za-z0-9_.-]+$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PortalConfig(_Section):
+    """[portal]"""
+
+    webhook: SecretStr
+    verify: bool | Path = True
+    poll: Duration = timedelta(minutes=1)
+    line: str = Field("autodial", max_length=50)
+    line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=r"^[^'\\\n\r]*$")
+    call_type: Literal["incoming", "outgoing"] = "incoming"
+    when_silent: Literal["continue", "stop"] = "continue"
+    silent_after: Duration = timedelta(minutes=30)
+
+
+class TasksConfig(_Section):
+    """[tasks]"""
+
+    tag: str | None = None
+    group: int | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> "TasksConfig":
+        if not self.tag and self.group is None:
+            raise ValueError("set tag or group: all tasks of a portal are not call tasks")
+        return self
+
+    @property
+    def query(self) -> TaskQuery:
+        return TaskQuery(tag=self.tag, group=self.group)
+
+
+class StaffConfig(_Section):
+    """[staff]"""
+
+    departments: tuple[int, ...] = ()
+    group: int | None = None
+    active_within: Duration = timedelta(minutes=24)
+    exclude: tuple[int, ...] = ()
+    deputies: Mapping[str, tuple[int, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> "StaffConfig":
+        if not self.departments and self.group is None:
+            raise ValueError("set departments or group: not everybody is an operator")
+        return self
+
+    @property
+    def deputies_by_id(self) -> dict[OperatorId, tuple[OperatorId, ...]]:
+        return {
+            OperatorId(int(key)): tuple(OperatorId(n) for n in numbers)
+            for key, numbers in self.deputies.items()
+        }
+
+
+class TrunkConfig(_Section):
+    """[[asterisk.trunks]]"""
+
+    name: str = Field(pattern=_NAME)
+    lines: int = Field(ge=1)
+
+
+class AsteriskConfig(_Section):
+    """[asterisk]"""
+
+    spool: Path
+    trunks: tuple[TrunkConfig, ...] = Field(min_length=1)
+    caller_id: str = Field("", pattern=r"^\+?[0-9]*$")
+    number_format: Literal["digits", "plus", "national"] = "digits"
+    ring_client: int = Field(30, ge=5, le=120)
+    ring_operator: int = Field(20, ge=5, le=120)
+    longest_call: Duration = timedelta(hours=1)
+    tag: str | None = Field(None, max_length=40)
+    ami_host: str = "127.0.0.1"
+    ami_port: int | None = None
+    ami_user: str = "autodial"
+    ami_secret: SecretStr = SecretStr("")
+
+
+class FastAgiConfig(_Section):
+    """[fastagi]"""
+
+    host: str = "127.0.0.1"
+    port: int = 4573
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    deadline: Duration = timedelta(seconds=5)
+    max_sessions: int = 500
+
+
+class PaceConfig(_Section):
+    """[pace]"""
+
+    calls_per_second: float = Field(1.0, gt=0, le=50)
+    max_calls: int = Field(30, ge=1)
+
+
+class HoursConfig(_Section):
+    """[hours]"""
+
+    zone: Annotated[str, AfterValidator(_zone)] = "Europe/Moscow"
+    monday: Span = (time(9), time(20))
+    tuesday: Span = (time(9), time(20))
+    wednesday: Span = (time(9), time(20))
+    thursday: Span = (time(9), time(20))
+    friday: Span = (time(9), time(20))
+    saturday: Span = None
+    sunday: Span = None
+
+    @property
+    def hours(self) -> Hours:
+        return Hours(ZoneInfo(self.zone), tuple(getattr(self, day) for day in _DAYS))
+
+
+class RulesConfig(_Section):
+    """[rules]"""
+
+    do_not_call: Path | None = None
+
+
+class PhonesConfig(_Section):
+    """[phones]"""
+
+    region: str = Field("RU", pattern=r"^[A-Z]{2}$")
+    order: tuple[str, ...] = ("MOBILE", "WORK", "HOME", "OTHER", "MAILING")
+
+
+class StoreConfig(_Section):
+    """[store]"""
+
+    path: Path = Path("/var/lib/autodial24/autodial.sqlite")
+
+
+class Config(_Section):
+    """The whole file."""
+
+    language: Literal["ru", "en"] = "ru"
+    portal: PortalConfig
+    tasks: TasksConfig
+    staff: StaffConfig
+    asterisk: AsteriskConfig
+    fastagi: FastAgiConfig = FastAgiConfig()
+    pace: PaceConfig = PaceConfig.model_validate({})
+    hours: HoursConfig = HoursConfig()
+    rules: RulesConfig = RulesConfig()
+    phones: PhonesConfig = PhonesConfig.model_validate({})
+    retry: Mapping[str, tuple[Duration, ...]] = Field(default_factory=dict)
+    store: StoreConfig = StoreConfig()
+
+    @model_validator(mode="after")
+    def _outcomes(self) -> "Config":
+        known = [outcome.value for outcome in Outcome]
+        for name in self.retry:
+            if name.replace("_", " ") not in known:
+                raise ValueError(f"retry.{name}: no such outcome{_nearest(name, known)}")
+        return self
+
+    @property
+    def rules_for_retry(self) -> Mapping[Outcome, Rule]:
+        """The retry table: the defaults, with the configured rows in their place."""
+        given = {Outcome(name.replace("_", " ")): Rule(waits) for name, waits in self.retry.items()}
+        return {**DEFAULTS, **given}
+
+
+def load(path: Path) -> Config:
+    """
+    Read the configuration.
+
+    Raises:
+        ConfigError: unreadable, open to others though it holds secrets, or wrong; the text names
+        each key and what to do.
+    """
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            said = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"{path} holds secrets and others may read it: chmod 600 {path}")
+    return parse(said, str(path))
+
+
+def parse(said: Mapping[str, Any], name: str) -> Config:
+    """Validate what the file said; raises ConfigError."""
+    try:
+        return Config.model_validate(said)
+    except ValidationError as error:
+        problems = [_problem(dict(problem)) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    place = [str(part) for part in problem["loc"]]
+    key = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: no such key{_nearest(place[-1], _keys(place[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}: must be set"
+    return f"{key or 'file'}: {str(problem['msg']).removeprefix('Value error, ')}"
+
+
+def _keys(place: list[str]) -> list[str]:
+    model: Any = Config
+    for part in place:
+        if part.isdigit():
+            model = TrunkConfig
+        elif part in model.model_fields:
+            model = model.model_fields[part].annotation
+    return list(getattr(model, "model_fields", {}))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1, 0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -1,0 +1,287 @@
+"""
+The desk answers the calls' questions: whom to dial, whom to ring, what his phone shows.
+
+Its answers come from memory. The only waits are the durable ones: a claim and a result are on
+disk before the dialplan hears of them.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+import phonenumbers
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from autodial import texts
+from autodial.config import Config
+from autodial.decide import Dial, Facts, about_task, about_time, decide, in_order
+from autodial.model import (
+    Attempt,
+    AttemptId,
+    CallTask,
+    OperatorId,
+    Outcome,
+    Phone,
+    Report,
+    TaskId,
+)
+from autodial.roster import Roster
+from autodial.store import ledger
+from autodial.store.database import Store
+from autodial.store.tasks import load_task
+
+#: Beyond ringing and talking, how long an attempt may take before it is given up, in seconds.
+MARGIN = 60
+
+
+@frozen
+class Claimed:
+    """Yes: dial this number; and what to do if the server is gone when the client answers."""
+
+    attempt: Attempt
+    number: str  #: as the carriers want it
+    wait: int  #: seconds to let the client's phone ring
+    trunks: tuple[str, ...]
+    ring: "Ring"
+
+
+@frozen
+class Ring:
+    """Whom to ring, in order, and what their phones show."""
+
+    extensions: tuple[str, ...]
+    seconds: int
+    caller_name: str
+
+
+@define(eq=False)
+class Desk:
+    """One dialler's desk. ``facts`` are the dispatcher's, ``refresh`` the importer's."""
+
+    log = Logger()
+
+    config: Config
+    store: Store
+    roster: Roster
+    now: Callable[[], datetime]
+    facts: Callable[[], Facts]
+    refresh: Callable[[TaskId], Awaitable[CallTask | None]]
+    on_ended: Callable[[], None]
+    on_owed: Callable[[], None]
+    withdraw: Callable[[str], bool]
+    _live: dict[AttemptId, Attempt] = field(factory=dict, init=False)
+
+    @property
+    def calls(self) -> int:
+        """Attempts under way."""
+        return len(self._live)
+
+    def trunk_use(self) -> Mapping[str, int]:
+        """Lines in use, counted at each attempt's first carrier."""
+        use: dict[str, int] = {}
+        for attempt in self._live.values():
+            use[attempt.trunks[0]] = use.get(attempt.trunks[0], 0) + 1
+        return use
+
+    def lease(self) -> timedelta:
+        """How long an attempt may take at the very most."""
+        asterisk = self.config.asterisk
+        rings = asterisk.ring_client * len(asterisk.trunks) + asterisk.ring_operator * 10
+        return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
+
+    def opened(self, attempt: Attempt) -> None:
+        """The dispatcher has written an attempt."""
+        self._live[attempt.id] = attempt
+        self.roster.reserve(attempt.operator, attempt.id)
+
+    def ended(self, attempt: AttemptId) -> None:
+        """An attempt is over, by whatever way."""
+        self._live.pop(attempt, None)
+        self.roster.release(attempt)
+        self.on_ended()
+        self.on_owed()
+
+    # -- the calls' questions ------------------------------------------------------------
+
+    async def claim(self, attempt: AttemptId) -> Claimed | None:
+        """May this attempt's client be dialled? Yes at most once; None: no."""
+        now = self.now()
+        known = self._live.get(attempt)
+        if known is not None and (refusal := await self._last_look(known)) is not None:
+            await self.give_up(attempt, refusal)
+            return None
+        found = await self.store.run(ledger.claim, attempt, now)
+        if found is None:
+            self.log.warn("{attempt}: claim refused", attempt=attempt)
+            return None
+        self._live[attempt] = found
+        self.withdraw(attempt)  # a crash of Asterisk must not find the file again
+        self._refresh_while_ringing(found)
+        return self._yes(found)
+
+    async def _last_look(self, attempt: Attempt) -> str | None:
+        """Between the spool and the dialplan the task may have been closed, or the day ended."""
+        task = await self.store.run(load_task, attempt.task)
+        if task is None:
+            return "the task is gone"
+        facts = self.facts()
+        task = evolve(task, in_progress=False, phones=_only(task, attempt.number))
+        against = about_task(task, facts) or about_time(task, facts, self.now())
+        return against.reason.value if against is not None else None
+
+    async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
+        """
+        A hand-made call file names only a task: open an attempt for it, under the same rules.
+
+        ``number``: digits the file named, or empty; a number that is not the task's is refused.
+        """
+        now = self.now()
+        task = await self.store.run(load_task, task_id)
+        if task is None:
+            self.log.warn("task {task} of a hand-made call file is not a call task", task=task_id)
+            return None
+        if number:
+            task = evolve(task, phones=_only(task, number))
+        decision = decide(task, self.facts(), now)
+        if not isinstance(decision, Dial):
+            self.log.info(
+                "task {task}: hand-made call file refused: {reason}",
+                task=task_id,
+                reason=decision.reason.value,
+            )
+            return None
+        try:
+            attempt = await self.store.run(
+                ledger.open_attempt, task, decision, now, lease=self.lease(), claimed=True
+            )
+        except ledger.Taken as taken:
+            self.log.info("task {task}: {taken}", task=task_id, taken=taken)
+            return None
+        self.opened(attempt)
+        self._refresh_while_ringing(attempt)
+        return self._yes(attempt)
+
+    def whom_to_ring(self, attempt: AttemptId) -> Ring | None:
+        """The client has answered. None: this attempt is not known here."""
+        known = self._live.get(attempt)
+        return self._ring(known) if known is not None else None
+
+    def ringing(self, attempt: AttemptId, extension: str) -> None:
+        """An operator's phone is about to ring; the portal is told off the voice path."""
+
+        async def tell() -> None:
+            await self.store.run(ledger.ringing, attempt, extension, self.now())
+            self.on_owed()
+
+        self._aside(tell(), attempt)
+
+    async def result(self, attempt: AttemptId, report: Report) -> bool:
+        """Write the end down. True once it is on disk, and for an attempt that ended before."""
+        ended = await self.store.run(
+            ledger.record, attempt, report, self.now(), self.config.rules_for_retry
+        )
+        if ended.recorded is ledger.Recorded.UNKNOWN:
+            self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
+        if ended.recorded is ledger.Recorded.ENDED:
+            self._log_end(attempt, ended)
+        return True
+
+    async def give_up(self, attempt: AttemptId, why: str, *, lost: bool = False) -> None:
+        """End an attempt ourselves: never dialled (withdrawn), or gone quiet (lost)."""
+        outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
+        ended = await self.store.run(
+            ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry
+        )
+        self.withdraw(attempt)
+        if ended.recorded is ledger.Recorded.ENDED:
+            self._log_end(attempt, ended, why)
+
+    async def spool_failed(self, attempt: AttemptId) -> None:
+        """Asterisk could not even start it. Counts only if it was never claimed."""
+        known = await self.store.run(ledger.load_attempt, attempt)
+        if known is not None and known.state == "spooled":
+            await self.give_up(attempt, "spoolfail")
+
+    def _log_end(self, attempt: AttemptId, ended: ledger.Ended, why: str = "") -> None:
+        self.ended(attempt)
+        self.log.info(
+            "{attempt}: {outcome} {why}next {next}",
+            attempt=attempt,
+            outcome=ended.outcome.value if ended.outcome else "",
+            why=f"({why}) " if why else "",
+            next=ended.next_call,
+        )
+
+    # -- answers -------------------------------------------------------------------------
+
+    def _yes(self, attempt: Attempt) -> Claimed:
+        return Claimed(
+            attempt,
+            self._dialled(attempt.number),
+            self.config.asterisk.ring_client,
+            attempt.trunks,
+            self._ring(attempt),
+        )
+
+    def _ring(self, attempt: Attempt) -> Ring:
+        """The responsible first, then the one held for this call, deputies, anybody free."""
+        deputies = self.config.staff.deputies_by_id
+        order = [o.id for o in in_order(attempt.responsible, self.roster.operators(), deputies)]
+        if attempt.operator in order and order[0] != attempt.operator:
+            order.remove(attempt.operator)
+            order.insert(1 if order[0] == attempt.responsible else 0, attempt.operator)
+        extensions = []
+        for number in order:
+            operator = self.roster.by_id(number)
+            if operator is not None and operator.reserved_for in (None, attempt.id):
+                extensions.append(operator.extension)
+        tag = self.config.asterisk.tag or texts.text("tag", self.config.language)
+        return Ring(
+            tuple(extensions),
+            self.config.asterisk.ring_operator,
+            texts.caller_name(tag, attempt.client),
+        )
+
+    def _dialled(self, number: str) -> str:
+        return dialled(number, self.config.asterisk.number_format)
+
+    # -- beside the call -----------------------------------------------------------------
+
+    def _refresh_while_ringing(self, attempt: Attempt) -> None:
+        async def refresh() -> None:
+            task = await self.refresh(attempt.task)
+            known = self._live.get(attempt.id)
+            if task is not None and known is not None:
+                self._live[attempt.id] = evolve(known, responsible=task.responsible)
+
+        self._aside(refresh(), attempt.id)
+
+    def _aside(self, work: "Awaitable[None]", attempt: AttemptId) -> None:
+        """Do it beside the call; a failure is logged, and the call goes on."""
+
+        async def run() -> None:
+            await work
+
+        Deferred.fromCoroutine(run()).addErrback(
+            lambda failure: self.log.failure("{attempt}: beside the call", failure, attempt=attempt)
+        )
+
+    def restore(self, attempts: list[Attempt], reserved: Mapping[OperatorId, AttemptId]) -> None:
+        """After a start: the attempts that were under way are still our business."""
+        self._live = {attempt.id: attempt for attempt in attempts}
+        self.roster.set_reserved(reserved)
+
+
+def _only(task: CallTask, number: str) -> tuple[Phone, ...]:
+    digits = number.lstrip("+")
+    return tuple(phone for phone in task.phones if phone.number.lstrip("+") == digits)
+
+
+def dialled(number: str, form: str) -> str:
+    """An E.164 number as the carriers want it: "digits", "plus" or "national"."""
+    if form == "plus":
+        return number
+    if form == "national":
+        return str(phonenumbers.national_significant_number(phonenumbers.parse(number)))
+    return number.lstrip("+")

@@ -1,0 +1,82 @@
+"""
+The janitor: no attempt stays in flight for ever, no report stays in Asterisk, no file in the
+spool that nobody answers for.
+
+It looks at AstDB, the live channels, the spool and the clock; the ledger decides.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from attrs import define
+from twisted.logger import Logger
+
+from autodial.ami import Ami, NotConnected
+from autodial.desk import Desk
+from autodial.errors import PbxError
+from autodial.model import AttemptId
+from autodial.outcomes import parse_report
+from autodial.scripts import AstDb
+from autodial.states import State
+from autodial.store import ledger
+from autodial.store.database import Store
+from call_files import Spool
+
+#: An attempt without a live channel is given up this long after its last step: between the
+#: rename of a call file and its channel, and between a claim and its record, there is a moment.
+GRACE = timedelta(seconds=20)
+
+
+@define(eq=False)
+class Janitor:
+    """Reconciles one dialler with one Asterisk."""
+
+    log = Logger()
+
+    store: Store
+    desk: Desk
+    spool: Spool
+    astdb: AstDb
+    now: Callable[[], datetime]
+    ami: Ami | None
+
+    async def turn(self) -> None:
+        """One round. What Asterisk cannot be asked now is left to the clock."""
+        try:
+            await self._ask_asterisk()
+        except NotConnected:
+            self.log.debug("Asterisk's manager is out of reach")
+        except PbxError as error:
+            self.log.error("{error}", error=error)
+        for attempt in await self.store.run(ledger.expired, self.now()):
+            self.log.warn("{attempt}: past its lease", attempt=attempt)
+            await self.desk.give_up(attempt, "lease", lost=True)
+        await self._clear_spool()
+
+    async def _ask_asterisk(self) -> None:
+        if self.ami is None:
+            return
+        before = self.now() - GRACE
+        # The order matters: a channel that is gone has written its report, to us or to AstDB.
+        alive = await self.ami.channels()
+        for attempt, said in (await self.ami.kept_reports()).items():
+            await self.desk.result(AttemptId(attempt), parse_report(said.split(",")))
+            self.astdb.recorded.add(attempt)
+        for attempt, state in await self.store.run(ledger.older_than, before):
+            if attempt in alive:
+                continue
+            claimed = state is not State.SPOOLED
+            self.log.warn("{attempt}: no channel and no report", attempt=attempt)
+            # Never claimed is never dialled; after a claim, nobody can say.
+            await self.desk.give_up(attempt, "no channel", lost=claimed)
+
+    async def _clear_spool(self) -> None:
+        """Files of ours whose attempt is over: leftovers of a crash."""
+        wanted = {attempt.id for attempt in await self.store.run(ledger.in_flight)}
+        for name in self.spool.waiting():
+            attempt = AttemptId(name)
+            if attempt in wanted:
+                continue
+            if await self.store.run(ledger.load_attempt, attempt) is not None:
+                self.spool.withdraw(name)
+                self.log.warn("{attempt}: leftover call file removed", attempt=attempt)

@@ -1,0 +1,121 @@
+"""What the dialler talks about. No I/O, no clocks: values only."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Any, NewType
+
+from attrs import Attribute, field, frozen
+
+TaskId = NewType("TaskId", int)
+OperatorId = NewType("OperatorId", int)
+AttemptId = NewType("AttemptId", str)
+
+
+class Outcome(Enum):
+    """How one attempt ended, in the client's terms."""
+
+    TALKED = "talked"  #: client and operator were bridged
+    BUSY = "busy"  #: the client's phone was engaged
+    SILENT = "silent"  #: it rang, and nobody answered
+    REJECTED = "rejected"  #: the client, or his network, declined the call
+    UNREACHABLE = "unreachable"  #: off or out of coverage: it never rang
+    BAD_NUMBER = "bad number"  #: the network does not know the number
+    CLIENT_LEFT = "client left"  #: answered, and hung up before an operator spoke
+    OPERATOR_MISSED = "operator missed"  #: the client answered, no operator did
+    LINE_FAILED = "line failed"  #: our own carrier, PBX or server failed
+    LOST = "lost"  #: Asterisk went quiet about it; the client may have been called
+    WITHDRAWN = "withdrawn"  #: called off before anybody was dialled
+
+
+#: The client's phone was answered, so the portal gets a call record.
+ANSWERED = frozenset({Outcome.TALKED, Outcome.CLIENT_LEFT, Outcome.OPERATOR_MISSED})
+
+
+def _aware(_: object, attribute: "Attribute[Any]", value: datetime | None) -> None:
+    if value is not None and value.utcoffset() is None:
+        raise ValueError(f"{attribute.name} needs a time zone: {value!r}")
+
+
+@frozen
+class Phone:
+    """One dialable number, and whose it is."""
+
+    number: str  #: E.164 with its plus
+    client: str  #: the client's name, as people see it
+    entity_type: str  #: CONTACT, COMPANY or LEAD
+    entity_id: int
+
+
+@frozen(kw_only=True)
+class CallTask:
+    """A task that asks us to call somebody, as planned."""
+
+    id: TaskId
+    title: str
+    responsible: OperatorId
+    due: datetime | None = field(validator=_aware)  #: when to call; None: nobody said
+    phones: tuple[Phone, ...]  #: in the order to try
+    open: bool = True  #: still wants work in the portal
+    halted: str = ""  #: why the dialler is through with it: an Outcome's value, or "exhausted"
+    attempts: int = 0  #: made since a person last moved the deadline
+    in_progress: bool = False  #: an attempt is under way
+
+
+@frozen(kw_only=True)
+class Operator:
+    """A member of the call centre, with what both systems know of him."""
+
+    id: OperatorId
+    name: str
+    extension: str  #: empty: cannot be rung
+    online: bool  #: logged in at the portal, by the configured rule
+    phone: str = "UNKNOWN"  #: Asterisk's device state
+    reserved_for: AttemptId | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Logged in, and with a phone that Asterisk can reach (or knows nothing about)."""
+        return bool(self.online and self.extension and self.phone not in ("UNAVAILABLE", "INVALID"))
+
+    @property
+    def free(self) -> bool:
+        """May be reserved now."""
+        return self.at_work and self.reserved_for is None and self.phone in ("NOT_INUSE", "UNKNOWN")
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One dialling of one phone for one task."""
+
+    id: AttemptId
+    task: TaskId
+    number: str
+    operator: OperatorId  #: reserved for it
+    extension: str
+    client: str
+    title: str
+    responsible: OperatorId
+    trunks: tuple[str, ...]
+    state: str
+
+
+@frozen(kw_only=True)
+class Report:
+    """What Asterisk says of an attempt when its channel goes (see dialplan/autodial.conf)."""
+
+    stage: str  #: claim, refused, claimfail, dial
+    dial_status: str = ""
+    cause: int = 0  #: Q.850 hangup cause
+    tech: str = ""  #: the technology's own words: "SIP 486 Busy Here"
+    operator_state: str = ""  #: resolve, none, ring, talk, agifail, or a DIALSTATUS
+    operator: str = ""  #: the last extension rung
+    answered: datetime | None = None  #: the client's answer
+    talked: datetime | None = None  #: the operator's answer
+    ended: datetime | None = None
+    trunk: str = ""
+
+    @property
+    def talk_seconds(self) -> int:
+        if self.talked is None or self.ended is None:
+            return 0
+        return max(0, int((self.ended - self.talked).total_seconds()))

@@ -1,0 +1,117 @@
+"""
+From what Asterisk reports to an outcome, as tables.
+
+The technology's own words come first: a Q.850 Reason header changes HANGUPCAUSE and DIALSTATUS on
+Asterisk 16 but not on 22, while the SIP answer reads the same on both. CHANUNAVAIL alone says
+nothing: it stands for a wrong number, a rejection and a broken carrier alike.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+from autodial.model import Outcome, Report
+
+#: Final SIP answers of the client's side (RFC 3261 and what carriers make of it).
+SIP: Mapping[int, Outcome] = {
+    486: Outcome.BUSY, 600: Outcome.BUSY,
+    480: Outcome.UNREACHABLE,  # "temporarily unavailable": what carriers say of a phone that is off
+    487: Outcome.SILENT,
+    403: Outcome.REJECTED, 603: Outcome.REJECTED, 607: Outcome.REJECTED, 608: Outcome.REJECTED,
+    404: Outcome.BAD_NUMBER, 410: Outcome.BAD_NUMBER, 484: Outcome.BAD_NUMBER,
+    604: Outcome.BAD_NUMBER,
+    # 408 is what our own stack reports of a carrier that does not answer at all.
+    408: Outcome.LINE_FAILED, 488: Outcome.LINE_FAILED, 500: Outcome.LINE_FAILED,
+    502: Outcome.LINE_FAILED, 503: Outcome.LINE_FAILED, 504: Outcome.LINE_FAILED,
+}  # fmt: skip
+
+#: Provisional SIP answers, when the patience ran out on them.
+RINGING: Mapping[int, Outcome] = {
+    180: Outcome.SILENT, 181: Outcome.SILENT, 182: Outcome.SILENT, 183: Outcome.SILENT,
+    100: Outcome.UNREACHABLE,  # the network took the call and never rang a phone
+}  # fmt: skip
+
+#: Q.850 hangup causes, for technologies that have no words of their own.
+CAUSE: Mapping[int, Outcome] = {
+    17: Outcome.BUSY,
+    19: Outcome.SILENT,
+    18: Outcome.LINE_FAILED, 20: Outcome.UNREACHABLE, 27: Outcome.UNREACHABLE,
+    21: Outcome.REJECTED,
+    1: Outcome.BAD_NUMBER, 22: Outcome.BAD_NUMBER, 28: Outcome.BAD_NUMBER,
+    3: Outcome.LINE_FAILED, 34: Outcome.LINE_FAILED, 38: Outcome.LINE_FAILED,
+    41: Outcome.LINE_FAILED, 42: Outcome.LINE_FAILED, 44: Outcome.LINE_FAILED,
+    58: Outcome.LINE_FAILED,
+}  # fmt: skip
+
+#: The last resort: Dial's own status.
+STATUS: Mapping[str, Outcome] = {
+    "BUSY": Outcome.BUSY,
+    "NOANSWER": Outcome.SILENT,
+    "CANCEL": Outcome.SILENT,
+    "CONGESTION": Outcome.LINE_FAILED,
+    "CHANUNAVAIL": Outcome.LINE_FAILED,
+}
+
+#: The client has answered: what became of the operator's side. Anything else is a DIALSTATUS of
+#: the last operator rung: nobody took the call.
+OPERATOR: Mapping[str, Outcome] = {
+    "talk": Outcome.TALKED,
+    "ring": Outcome.CLIENT_LEFT,
+    "resolve": Outcome.CLIENT_LEFT,
+    "": Outcome.CLIENT_LEFT,  # hung up before the answered leg ran its first line
+    "agifail": Outcome.LINE_FAILED,  # the server was gone, and no operator came with the claim
+}
+
+
+def outcome_of(report: Report) -> Outcome:
+    """The one outcome of an attempt that Asterisk has reported."""
+    if report.stage != "dial":
+        # claim, claimfail: our own server did not say yes. Nobody was dialled.
+        return Outcome.WITHDRAWN if report.stage == "refused" else Outcome.LINE_FAILED
+    if report.dial_status == "ANSWER":
+        return OPERATOR.get(report.operator_state, Outcome.OPERATOR_MISSED)
+    code = _sip(report.tech)
+    if code in SIP:
+        return SIP[code]
+    if code in RINGING and report.dial_status in ("NOANSWER", "CANCEL"):
+        return RINGING[code]
+    if not report.tech and report.dial_status in ("NOANSWER", "CANCEL") and report.cause in (0, 16):
+        return Outcome.LINE_FAILED  # the carrier said nothing at all, not even 100
+    if report.cause in CAUSE:
+        return CAUSE[report.cause]
+    return STATUS.get(report.dial_status, Outcome.LINE_FAILED)
+
+
+def _sip(tech: str) -> int:
+    """The SIP answer in the technology's words; 0 if there is none."""
+    match = re.match(r"SIP (\d{3})", tech)
+    return int(match.group(1)) if match else 0
+
+
+def parse_report(fields: Sequence[str]) -> Report:
+    """
+    A report's fields, in the dialplan's order, as AGI arguments or from AstDB.
+
+    Missing and unreadable fields become empty: a report is evidence of an end, whatever it says.
+    """
+    stage, status, cause, tech, state, operator, answered, talked, ended, trunk = (
+        *fields[:10],
+        *[""] * (10 - len(fields[:10])),
+    )
+    return Report(
+        stage=stage,
+        dial_status=status,
+        cause=int(cause) if cause.isdigit() else 0,
+        tech=unquote(tech),
+        operator_state=state,
+        operator=operator,
+        answered=_moment(answered),
+        talked=_moment(talked),
+        ended=_moment(ended),
+        trunk=trunk,
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromtimestamp(int(text), UTC) if re.fullmatch(r"\d{1,11}", text) else None

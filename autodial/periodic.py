@@ -1,0 +1,70 @@
+"""A periodic job as a service: one turn at a time, woken early on request, surviving failures."""
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+
+@define(eq=False, slots=False)
+class Periodic(Service):
+    """
+    Run a coroutine every ``seconds``. The clock is an argument, so a test can be the clock.
+
+    ``wake`` runs it now, or right after the turn under way: no wake is lost.
+    """
+
+    log = Logger()
+
+    clock: IReactorTime
+    seconds: float
+    turn: Callable[[], Awaitable[None]]
+    label: str
+    _running: "Deferred[None] | None" = field(default=None, init=False)
+    _again: bool = field(default=False, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+
+    def startService(self) -> None:
+        super().startService()
+        self.wake()
+
+    def stopService(self) -> "Deferred[None] | None":
+        """Stop after the turn under way."""
+        super().stopService()
+        self._cancel()
+        if self._running is None:
+            return None
+        done: Deferred[None] = Deferred()
+        self._running.addBoth(lambda _: done.callback(None))
+        return done
+
+    def wake(self) -> None:
+        """Take the next turn now."""
+        if not self.running:
+            return
+        if self._running is not None:
+            self._again = True
+            return
+        self._cancel()
+        self._again = False
+        self._running = Deferred.fromCoroutine(self._one())
+        if self._running.called:
+            self._running = None
+
+    async def _one(self) -> None:
+        try:
+            await self.turn()
+        except Exception:
+            self.log.failure("{label} failed; it will run again", label=self.label)
+        finally:
+            self._running = None
+            if self.running:
+                self._timer = self.clock.callLater(0 if self._again else self.seconds, self.wake)
+
+    def _cancel(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None

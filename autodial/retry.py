@@ -1,0 +1,41 @@
+"""When to call again: one row per outcome. The configuration may replace any row."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from autodial.model import Outcome
+
+_MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+@frozen
+class Rule:
+    """Wait ``waits[n]`` after the (n+1)-th attempt with this outcome; then hand over."""
+
+    waits: tuple[timedelta, ...]
+
+    def next_call(self, earlier: int, ended: datetime) -> datetime | None:
+        """The next call after ``earlier`` attempts of the same outcome; None: no further one."""
+        if earlier >= len(self.waits):
+            return None
+        return ended + self.waits[earlier]
+
+
+#: "Put off by some hours", per outcome. What a site does not configure stays as here.
+DEFAULTS: Mapping[Outcome, Rule] = {
+    Outcome.TALKED: Rule(()),
+    Outcome.BAD_NUMBER: Rule(()),
+    Outcome.BUSY: Rule((20 * _MINUTE, _HOUR, 3 * _HOUR)),
+    Outcome.SILENT: Rule((2 * _HOUR, 4 * _HOUR, 24 * _HOUR)),
+    Outcome.UNREACHABLE: Rule((3 * _HOUR, 6 * _HOUR, 24 * _HOUR)),
+    Outcome.REJECTED: Rule((4 * _HOUR, 24 * _HOUR)),
+    Outcome.CLIENT_LEFT: Rule((_HOUR, 4 * _HOUR)),
+    Outcome.OPERATOR_MISSED: Rule((5 * _MINUTE, 15 * _MINUTE, _HOUR)),
+    Outcome.LINE_FAILED: Rule((5 * _MINUTE,) * 6),
+    # The client may have been called, nobody can say: not soon, and not often.
+    Outcome.LOST: Rule((_HOUR, 4 * _HOUR)),
+    # Nobody was called. The planner looks again.
+    Outcome.WITHDRAWN: Rule((5 * _MINUTE,) * 100),
+}

@@ -1,0 +1,65 @@
+"""
+Who is at work, as the voice path needs to know it: in memory, from both systems.
+
+The store holds the truth about reservations; this mirrors it, so that a call never waits for it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from attrs import define, evolve, field
+
+from autodial.model import AttemptId, Operator, OperatorId
+from autodial.store.tasks import StaffRow
+
+
+@define
+class Roster:
+    """The operators, their phones and their reservations."""
+
+    #: Extensions that are never operators (the webhook's owner and the like), by user id.
+    exclude: frozenset[OperatorId] = frozenset()
+    _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
+    _phones: dict[str, str] = field(factory=dict, init=False)
+    _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)
+
+    def set_staff(self, rows: Iterable[StaffRow]) -> None:
+        """Replace the staff by what the portal says."""
+        self._staff = {
+            row.id: Operator(id=row.id, name=row.name, extension=row.extension, online=row.online)
+            for row in rows
+            if row.id not in self.exclude
+        }
+
+    def set_phone(self, extension: str, state: str) -> None:
+        """Asterisk tells a device state: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
+        self._phones[extension] = state
+
+    def forget_phones(self) -> None:
+        """Asterisk is out of sight; what it said is old."""
+        self._phones.clear()
+
+    def set_reserved(self, reserved: Mapping[OperatorId, AttemptId]) -> None:
+        """Take over the store's reservations."""
+        self._reserved = dict(reserved)
+
+    def reserve(self, operator: OperatorId, attempt: AttemptId) -> None:
+        self._reserved[operator] = attempt
+
+    def release(self, attempt: AttemptId) -> None:
+        """The attempt has ended; its operator may be reserved again."""
+        self._reserved = {who: held for who, held in self._reserved.items() if held != attempt}
+
+    def operators(self) -> tuple[Operator, ...]:
+        """Everybody, with what is known now."""
+        return tuple(self._now(operator) for operator in self._staff.values())
+
+    def by_id(self, operator: OperatorId) -> Operator | None:
+        found = self._staff.get(operator)
+        return self._now(found) if found else None
+
+    def _now(self, operator: Operator) -> Operator:
+        return evolve(
+            operator,
+            phone=self._phones.get(operator.extension, "UNKNOWN"),
+            reserved_for=self._reserved.get(operator.id),
+        )

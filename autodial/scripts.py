@@ -1,0 +1,120 @@
+"""
+What the dialplan may ask, one coroutine a question. Variable names of the dialplan are only here.
+
+Each answer is one batch: one write, all replies, no further round trip.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from autodial.desk import Claimed, Desk
+from autodial.model import AttemptId, TaskId
+from autodial.outcomes import parse_report
+from fastagi_server import AgiSession, Script, command, set_variables
+
+_log = Logger()
+
+#: Sent with one answer at most; the rest goes with the next.
+DELETIONS = 20
+
+
+@define
+class AstDb:
+    """Reports that Asterisk kept for us and that are written down now: to be deleted there."""
+
+    recorded: set[str] = field(factory=set)
+
+    def deletions(self) -> list[bytes]:
+        """Commands for the next answer. They are repeated if the key is seen again."""
+        taken = [self.recorded.pop() for _ in range(min(DELETIONS, len(self.recorded)))]
+        return [command("DATABASE DEL", "autodial", attempt) for attempt in taken]
+
+
+async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> None:
+    """``AGI(…/claim,AD_ID,number,AD_TASK)``: may this client be dialled?"""
+    attempt, number, task = call.argument(0), call.argument(1), call.argument(2)
+    said: Claimed | None = None
+    if attempt:
+        said = await desk.claim(AttemptId(attempt))
+    elif re.fullmatch(r"[0-9]{1,12}", task):
+        said = await desk.claim_task(TaskId(int(task)), number)
+    if said is None:
+        await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
+        return
+    await call.batch(
+        # What a person typed goes by SET VARIABLE, which carries any text.
+        command("SET VARIABLE", "AD_TAG", said.ring.caller_name),
+        set_variables(
+            {
+                "AD_ID": said.attempt.id,
+                "AD_TASK": str(said.attempt.task),
+                "AD_NUM": said.number,
+                "AD_TO": str(said.wait),
+                "AD_TRUNKS": ":".join(said.trunks),
+                "AD_OPS": ":".join(said.ring.extensions),
+                "AD_OPTO": str(said.ring.seconds),
+                "AD_LANG": language,
+                "AD_GO": "1",  # last: a command lost on the way must not leave half a yes
+            }
+        ),
+        *astdb.deletions(),
+    )
+
+
+async def resolve(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/resolve,AD_ID)``: the client has answered; whom to ring?"""
+    ring = desk.whom_to_ring(AttemptId(call.argument(0)))
+    if ring is None:
+        # Say nothing: the dialplan falls back on what came with the claim.
+        _log.warn("{attempt}: answered, and not known here", attempt=call.argument(0))
+        return
+    await call.batch(
+        command("SET VARIABLE", "CALLERID(name)", ring.caller_name),
+        set_variables(
+            {
+                "AD_OPS": ":".join(ring.extensions),
+                "AD_OPTO": str(ring.seconds),
+                "AD_OK": "1",
+            }
+        ),
+    )
+
+
+async def ringing(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring."""
+    desk.ringing(AttemptId(call.argument(0)), call.argument(1))
+
+
+async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
+    """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
+    report = parse_report(call.arguments[1:])
+    if await desk.result(AttemptId(call.argument(0)), report):
+        await call.batch(set_variables({"AD_ACK": "1"}), *astdb.deletions())
+
+
+async def spoolfail(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/spoolfail,AD_ID,REASON)``: Asterisk could not place the call. Only a hint."""
+    if call.argument(0):
+        await desk.spool_failed(AttemptId(call.argument(0)))
+
+
+async def ping(call: AgiSession) -> None:
+    """``AGI(…/ping)``: sets AD_PONG, so that a person can try the connection."""
+    await call.batch(set_variables({"AD_PONG": "1"}))
+
+
+def scripts(desk: Desk, astdb: AstDb, language: str) -> dict[str, Script]:
+    """The routing table of the FastAGI server."""
+    table: dict[str, Callable[..., object]] = {
+        "claim": partial(claim, desk=desk, astdb=astdb, language=language),
+        "resolve": partial(resolve, desk=desk),
+        "ringing": partial(ringing, desk=desk),
+        "result": partial(result, desk=desk, astdb=astdb),
+        "spoolfail": partial(spoolfail, desk=desk),
+        "ping": ping,
+    }
+    return table  # type: ignore[return-value]  # partial hides the coroutine's type

@@ -1,0 +1,171 @@
+"""The wiring: one function builds the whole dialler; nothing runs until it is started."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from autodial.ami import Ami, client_service
+from autodial.config import Config
+from autodial.desk import Desk
+from autodial.dispatcher import Dispatcher
+from autodial.importer import Importer
+from autodial.janitor import Janitor
+from autodial.periodic import Periodic
+from autodial.reporter import Reporter
+from autodial.roster import Roster
+from autodial.scripts import AstDb, scripts
+from autodial.store import ledger
+from autodial.store.database import Store
+from bitrix24 import Portal, RequestsTransport
+from call_files import Spool
+from fastagi_server import BACKLOG, FastAgiServer
+
+#: Seconds between two looks, when nothing wakes them earlier.
+DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
+
+
+@define(eq=False)
+class Dialler:
+    """The running dialler. ``start`` raises what the administrator must see."""
+
+    log = Logger()
+
+    config: Config
+    reactor: Any
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    store: Store = field(init=False)
+    transport: RequestsTransport = field(init=False)
+    desk: Desk = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
+    server: FastAgiServer = field(init=False)
+    services: MultiService = field(factory=MultiService, init=False)
+    ami: Ami | None = field(default=None, init=False)
+    _port: IListeningPort | None = field(default=None, init=False)
+    _importer: Importer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        config, now = self.config, self.now
+        self.store = Store(config.store.path, self.reactor)
+        self.transport = RequestsTransport(self.reactor, _verify(config))
+        portal = Portal(config.portal.webhook.get_secret_value(), self.transport)
+        roster = Roster(frozenset(config.staff.exclude))  # type: ignore[arg-type]
+        spool = Spool(config.asterisk.spool)
+        astdb = AstDb()
+
+        self._importer = Importer(config, portal, self.store, roster, now, lambda: dispatch.wake())
+        reporter = Reporter(config, portal, self.store, roster, now)
+        self.dispatcher = Dispatcher(
+            config, self.store, roster, spool, now,
+            lambda: self.ami is None or self.ami.connected,
+            lambda: self._importer.seen,
+            lambda moment: self._wake_at(dispatch, moment),
+        )  # fmt: skip
+        self.desk = self.dispatcher.desk = Desk(
+            config, self.store, roster, now,
+            facts=self.dispatcher.facts,
+            refresh=self._importer.refresh,
+            on_ended=lambda: dispatch.wake(),
+            on_owed=lambda: report.wake(),
+            withdraw=spool.withdraw,
+        )  # fmt: skip
+        self.ami = self._make_ami(roster, lambda: sweep.wake())
+        janitor = Janitor(self.store, self.desk, spool, astdb, now, self.ami)
+        self.server = FastAgiServer(
+            scripts(self.desk, astdb, config.language),
+            self.reactor,
+            deadline=config.fastagi.deadline.total_seconds(),
+            max_sessions=config.fastagi.max_sessions,
+            allow=config.fastagi.allow,
+        )
+        poll = config.portal.poll.total_seconds()
+        dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
+        report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
+        sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
+        for service in (
+            sweep, Periodic(self.reactor, poll, self._importer.poll, "importer"), dispatch, report,
+        ):  # fmt: skip
+            service.setServiceParent(self.services)
+        asterisk = config.asterisk
+        if self.ami is not None and asterisk.ami_port is not None:
+            endpoint = TCP4ClientEndpoint(self.reactor, asterisk.ami_host, asterisk.ami_port)
+            client_service(endpoint, self.ami, self.reactor).setServiceParent(self.services)
+        self._spool = spool
+
+    _spool: Spool = field(init=False)
+
+    def _make_ami(self, roster: Roster, sweep: Callable[[], None]) -> Ami | None:
+        asterisk = self.config.asterisk
+        if asterisk.ami_port is None:
+            self.log.warn(
+                "[asterisk] ami_port is not set: device states are unknown, and reports kept by"
+                " Asterisk while this server was down are not swept"
+            )
+            return None
+        return Ami(
+            self.reactor,
+            asterisk.ami_user,
+            asterisk.ami_secret.get_secret_value(),
+            on_device=roster.set_phone,
+            on_up=sweep,
+            on_down=roster.forget_phones,
+        )
+
+    def _wake_at(self, service: Periodic, moment: datetime) -> None:
+        delay = (moment - self.now()).total_seconds()
+        self.reactor.callLater(max(0.0, delay), service.wake)
+
+    async def start(self) -> None:
+        """
+        Open the store and the spool, take up what was under way, listen, run.
+
+        Raises:
+            StoreError, SpoolError: with what to do.
+            OSError: the FastAGI port is taken.
+        """
+        self._spool.prepare()
+        self.store.start()
+        self.transport.start()
+        try:
+            await self._start()
+        except BaseException:
+            self.transport.stop()
+            self.store.stop()
+            raise
+
+    async def _start(self) -> None:
+        await self._importer.restore()
+        open_now = await self.store.run(ledger.in_flight)
+        self.desk.restore(open_now, await self.store.run(ledger.reserved))
+        fastagi = self.config.fastagi
+        self._port = self.reactor.listenTCP(
+            fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
+        )
+        self.services.startService()
+        self.log.info("running; {count} attempts were under way", count=len(open_now))
+
+    async def stop(self) -> None:
+        """Place no further calls, finish the sessions under way, keep everything else."""
+        self.dispatcher.stopping = True
+        if self._port is not None:
+            await _maybe(self._port.stopListening())
+            await self.server.drain()
+        await _maybe(self.services.stopService())
+        self.transport.stop()
+        self.store.stop()
+
+
+async def _maybe(result: "Deferred[Any] | None") -> None:
+    if result is not None:
+        await result
+
+
+def _verify(config: Config) -> bool | str:
+    verify = config.portal.verify
+    return verify if isinstance(verify, bool) else str(verify)

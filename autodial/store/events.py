@@ -1,0 +1,33 @@
+"""The story of each task: one row per thing that happened."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.store.schema import events
+
+
+@frozen
+class Told:
+    """One line of a story."""
+
+    at: datetime
+    task: int
+    attempt: str
+    kind: str
+    detail: str
+
+
+def note(
+    db: sa.Connection, at: datetime, task: int, kind: str, detail: str = "", attempt: str = ""
+) -> None:
+    """Add a line, in the transaction of what happened."""
+    values = {"at": at, "task": task, "attempt": attempt, "kind": kind, "detail": detail}
+    db.execute(sa.insert(events).values(values))
+
+
+def story(db: sa.Connection, task: int) -> list[Told]:
+    """All that happened to a task, in order."""
+    query = sa.select(events).where(events.c.task == task).order_by(events.c.id)
+    return [Told(row.at, row.task, row.attempt, row.kind, row.detail) for row in db.execute(query)]

@@ -1,0 +1,344 @@
+"""
+The ledger of attempts: written before anybody is dialled, ended exactly once.
+
+What happened, the next call, and what the portal is owed are one transaction.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+
+import sqlalchemy as sa
+from attrs import asdict, frozen
+
+from autodial.decide import Dial
+from autodial.model import (
+    ANSWERED,
+    Attempt,
+    AttemptId,
+    CallTask,
+    OperatorId,
+    Outcome,
+    Report,
+    TaskId,
+)
+from autodial.outcomes import outcome_of
+from autodial.retry import Rule
+from autodial.states import IN_FLIGHT, Event, State, advance
+from autodial.store.events import note
+from autodial.store.outbox import owe, registered
+from autodial.store.schema import attempts, operators, reservations, tasks
+
+
+class Taken(Exception):
+    """The operator or the task was taken in the meantime; nothing was written."""
+
+
+class Recorded(Enum):
+    """What became of a report."""
+
+    ENDED = "ended"  #: it was the attempt's end
+    KNOWN = "known"  #: the attempt had ended before; nothing changed
+    UNKNOWN = "unknown"  #: no such attempt
+
+
+@frozen
+class Ended:
+    """An attempt's end, for the log and the memory of the desk."""
+
+    recorded: Recorded
+    outcome: Outcome | None = None
+    next_call: datetime | None = None
+
+
+def open_attempt(
+    db: sa.Connection,
+    task: CallTask,
+    decision: Dial,
+    now: datetime,
+    *,
+    lease: timedelta,
+    claimed: bool = False,
+) -> Attempt:
+    """
+    Reserve the operator and write the attempt; the call file may follow once this is committed.
+
+    Raises:
+        Taken: the operator is reserved, or the task has an attempt under way.
+    """
+    last = db.scalar(sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)) or 0
+    series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == task.id))
+    attempt = AttemptId(f"t{task.id}-{last + 1}")
+    phone, operator = decision.phone, decision.operator
+    db.execute(sa.delete(reservations).where(reservations.c.until < now))
+    try:
+        with db.begin_nested():
+            db.execute(
+                sa.insert(attempts).values(
+                    id=attempt,
+                    task=task.id,
+                    n=last + 1,
+                    series=series,
+                    number=phone.number,
+                    client=phone.client,
+                    entity_type=phone.entity_type,
+                    entity_id=phone.entity_id,
+                    operator=operator.id,
+                    extension=operator.extension,
+                    trunks=":".join(decision.trunks),
+                    state=(State.CLAIMED if claimed else State.SPOOLED).value,
+                    spooled_at=now,
+                    claimed_at=now if claimed else None,
+                    expires_at=now + lease,
+                )
+            )
+            db.execute(
+                sa.insert(reservations).values(
+                    operator=operator.id, attempt=attempt, until=now + lease
+                )
+            )
+    except sa.exc.IntegrityError as error:
+        raise Taken(str(error.orig)) from None
+    db.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == task.id)
+        .values(reason="dial", reason_at=now, next_check=None)
+    )
+    note(db, now, task.id, "spooled", f"{phone.number} for {operator.name}", attempt)
+    if claimed:
+        note(db, now, task.id, "claimed", "hand-made call file", attempt)
+    found = load_attempt(db, attempt)
+    assert found is not None
+    return found
+
+
+def claim(db: sa.Connection, attempt: AttemptId, now: datetime) -> Attempt | None:
+    """
+    Say yes to the dialplan, once and only once. None: no; nobody may be dialled.
+
+    When this returns an attempt, it is on disk: a second call file for it will be refused even
+    after a crash of Asterisk or of ourselves.
+    """
+    changed = db.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == attempt, attempts.c.state == State.SPOOLED.value)
+        .values(state=advance(State.SPOOLED, Event.CLAIM).value, claimed_at=now)
+    )
+    found = load_attempt(db, attempt)
+    if changed.rowcount != 1:
+        if found is not None:
+            note(db, now, found.task, "claim refused", f"already {found.state}", attempt)
+        return None
+    assert found is not None
+    note(db, now, found.task, "claimed", found.number, attempt)
+    return found
+
+
+def ringing(db: sa.Connection, attempt: AttemptId, extension: str, now: datetime) -> None:
+    """The client has answered and this operator's phone is about to ring: raise his card."""
+    found = load_attempt(db, attempt)
+    if found is None:
+        return
+    state = State(found.state)
+    if state not in IN_FLIGHT:
+        return  # told late, after the end
+    values: dict[str, object] = {"state": advance(state, Event.ANSWER).value}
+    if state is State.CLAIMED:
+        values["answered_at"] = now
+    db.execute(sa.update(attempts).where(attempts.c.id == attempt).values(values))
+    note(db, now, found.task, "ringing", f"extension {extension}", attempt)
+    user = _user(db, extension) or found.operator
+    owe(db, found, _card_kind(db, attempt), user, {"user": user, "at": now.isoformat()}, now)
+
+
+def _card_kind(db: sa.Connection, attempt: AttemptId) -> str:
+    return "move" if registered(db, attempt) else "register"
+
+
+def _user(db: sa.Connection, extension: str) -> OperatorId | None:
+    if not extension:
+        return None
+    found = db.scalar(sa.select(operators.c.id).where(operators.c.extension == extension))
+    return OperatorId(found) if found is not None else None
+
+
+def record(
+    db: sa.Connection,
+    attempt: AttemptId,
+    report: Report,
+    now: datetime,
+    rules: Mapping[Outcome, Rule],
+) -> Ended:
+    """
+    End an attempt with what Asterisk reported. The first report wins; a second changes nothing.
+    """
+    found = load_attempt(db, attempt)
+    if found is None:
+        return Ended(Recorded.UNKNOWN)
+    if report.stage == "refused":
+        # The second run of a call file. It says nothing about the first.
+        return Ended(Recorded.KNOWN)
+    return _end(db, found, outcome_of(report), report, now, rules)
+
+
+def give_up(
+    db: sa.Connection,
+    attempt: AttemptId,
+    outcome: Outcome,
+    why: str,
+    now: datetime,
+    rules: Mapping[Outcome, Rule],
+) -> Ended:
+    """End an attempt that Asterisk says nothing about: LOST, WITHDRAWN or LINE_FAILED."""
+    found = load_attempt(db, attempt)
+    if found is None:
+        return Ended(Recorded.UNKNOWN)
+    return _end(db, found, outcome, Report(stage=why), now, rules)
+
+
+def _end(
+    db: sa.Connection,
+    attempt: Attempt,
+    outcome: Outcome,
+    report: Report,
+    now: datetime,
+    rules: Mapping[Outcome, Rule],
+) -> Ended:
+    state = State(attempt.state)
+    moved = advance(state, Event.OUTCOME)
+    if state not in IN_FLIGHT:
+        return Ended(Recorded.KNOWN)
+    taken_by = _user(db, report.operator) if outcome is Outcome.TALKED else None
+    db.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == attempt.id)
+        .values(
+            state=moved.value,
+            outcome=outcome.value,
+            ended_at=now,
+            answered_at=sa.func.coalesce(attempts.c.answered_at, report.answered),
+            report={k: str(v) for k, v in asdict(report).items() if v not in (None, "")},
+            taken_by=taken_by,
+            talk_seconds=report.talk_seconds if outcome is Outcome.TALKED else None,
+        )
+    )
+    db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
+    next_call = _plan_next(db, attempt, outcome, now, rules)
+    note(db, now, attempt.task, "ended", outcome.value, attempt.id)
+    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now)
+    return Ended(Recorded.ENDED, outcome, next_call)
+
+
+def _plan_next(
+    db: sa.Connection,
+    attempt: Attempt,
+    outcome: Outcome,
+    now: datetime,
+    rules: Mapping[Outcome, Rule],
+) -> datetime | None:
+    """Put the task off by the rule of the outcome, or be through with it."""
+    same = (
+        sa.select(sa.func.count())
+        .select_from(attempts.join(tasks))
+        .where(attempts.c.task == attempt.task, attempts.c.outcome == outcome.value)
+        .where(attempts.c.series == tasks.c.series)
+    )
+    earlier = (db.scalar(same) or 1) - 1
+    next_call = rules[outcome].next_call(earlier, now)
+    values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
+    if next_call is None:
+        # The reason stays readable; a person who moves the deadline starts it again.
+        spent = outcome not in (Outcome.TALKED, Outcome.BAD_NUMBER)
+        values = {"halted": "exhausted" if spent else outcome.value, "next_check": None}
+        values["reason"] = "finished"
+    db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
+    return next_call
+
+
+def _owe_portal(
+    db: sa.Connection,
+    attempt: Attempt,
+    outcome: Outcome,
+    report: Report,
+    taken_by: OperatorId | None,
+    next_call: datetime | None,
+    now: datetime,
+) -> None:
+    if outcome is Outcome.WITHDRAWN:
+        return  # nobody was called: there is nothing to tell
+    user = taken_by or _user(db, report.operator) or attempt.operator
+    if outcome in ANSWERED:
+        started = report.answered or now
+        if _card_kind(db, attempt.id) == "register":
+            owe(db, attempt, "register", user, {"user": user, "at": started.isoformat()}, now)
+        finish = {"user": user, "seconds": report.talk_seconds, "outcome": outcome.value}
+        owe(db, attempt, "finish", 0, finish, now)
+    change: dict[str, object] = {}
+    if next_call is not None:
+        change["deadline"] = next_call.isoformat()
+    if taken_by is not None and taken_by != attempt.responsible:
+        change["responsible"] = taken_by
+    if change:
+        owe(db, attempt, "task", 0, change, now)
+    comment = {
+        "outcome": outcome.value,
+        "user": user,
+        "seconds": report.talk_seconds,
+        "next": next_call.isoformat() if next_call else None,
+    }
+    owe(db, attempt, "comment", 0, comment, now)
+
+
+def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
+    """One attempt with its task, or None."""
+    found = _load(db, attempts.c.id == attempt)
+    return found[0] if found else None
+
+
+def in_flight(db: sa.Connection) -> list[Attempt]:
+    """All attempts that have no outcome yet."""
+    return _load(db, attempts.c.outcome.is_(None))
+
+
+def expired(db: sa.Connection, now: datetime) -> list[AttemptId]:
+    """Attempts in flight past their lease."""
+    query = sa.select(attempts.c.id).where(
+        attempts.c.outcome.is_(None), attempts.c.expires_at < now
+    )
+    return [AttemptId(row.id) for row in db.execute(query)]
+
+
+def older_than(db: sa.Connection, moment: datetime) -> list[tuple[AttemptId, State]]:
+    """Attempts in flight whose last step was before ``moment``."""
+    step = sa.func.coalesce(attempts.c.answered_at, attempts.c.claimed_at, attempts.c.spooled_at)
+    query = sa.select(attempts.c.id, attempts.c.state).where(
+        attempts.c.outcome.is_(None), step < moment
+    )
+    return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
+
+
+def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
+    """Who is held for which attempt."""
+    return {
+        OperatorId(row.operator): AttemptId(row.attempt)
+        for row in db.execute(sa.select(reservations))
+    }
+
+
+def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
+    query = sa.select(attempts, tasks.c.title, tasks.c.responsible).join(tasks).where(condition)
+    return [
+        Attempt(
+            id=AttemptId(row.id),
+            task=TaskId(row.task),
+            number=row.number,
+            operator=OperatorId(row.operator),
+            extension=row.extension,
+            client=row.client,
+            title=row.title,
+            responsible=OperatorId(row.responsible),
+            trunks=tuple(row.trunks.split(":")),
+            state=row.state,
+        )
+        for row in db.execute(query.order_by(attempts.c.spooled_at))
+    ]

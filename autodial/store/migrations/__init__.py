@@ -1,0 +1,1 @@
+"""Alembic migrations of the store; a user upgrades without losing the ledger."""

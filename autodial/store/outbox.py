@@ -1,0 +1,192 @@
+"""
+What the portal has yet to be told. A row is written in the transaction of what happened, marked
+``sending`` before the request, and ``done`` after it: a crash in between is recognised.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.model import Attempt, AttemptId, TaskId
+from autodial.states import Event, State, advance
+from autodial.store.events import note
+from autodial.store.schema import attempts, outbox, tasks
+
+
+@frozen(kw_only=True)
+class Debt:
+    """One thing the portal must be told, with what is needed to say it."""
+
+    id: int
+    attempt: AttemptId
+    task: TaskId
+    kind: str
+    target: int
+    payload: Mapping[str, Any]
+    doubtful: bool  #: it was being sent before: verify before repeating
+    number: str
+    entity: tuple[str, int]
+    call_id: str | None
+    ended: bool  #: the attempt is over
+
+
+def owe(
+    db: sa.Connection,
+    attempt: Attempt,
+    kind: str,
+    target: int,
+    payload: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Add a debt; the same one twice is one."""
+    exists = sa.select(outbox.c.id).where(
+        outbox.c.attempt == attempt.id, outbox.c.kind == kind, outbox.c.target == target
+    )
+    if db.scalar(exists) is None:
+        db.execute(
+            sa.insert(outbox).values(
+                attempt=attempt.id,
+                task=attempt.task,
+                kind=kind,
+                target=target,
+                payload=dict(payload),
+                state="owed",
+                created=now,
+                error="",
+            )
+        )
+
+
+def registered(db: sa.Connection, attempt: AttemptId) -> bool:
+    """Is the call's registration on its way, or done?"""
+    query = sa.select(outbox.c.id).where(outbox.c.attempt == attempt, outbox.c.kind == "register")
+    return db.scalar(query) is not None
+
+
+def next_debt(db: sa.Connection, after: int = 0) -> Debt | None:
+    """The oldest debt, marked as being sent. Debts are paid in the order they arose."""
+    query = (
+        sa.select(
+            outbox,
+            attempts.c.number,
+            attempts.c.entity_type,
+            attempts.c.entity_id,
+            attempts.c.call_id,
+            attempts.c.outcome,
+        )
+        .join(attempts)
+        .where(outbox.c.state.in_(("owed", "sending")), outbox.c.id > after)
+        .order_by(outbox.c.id)
+        .limit(1)
+    )
+    row = db.execute(query).first()
+    if row is None:
+        return None
+    db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(state="sending"))
+    return Debt(
+        id=row.id,
+        attempt=AttemptId(row.attempt),
+        task=TaskId(row.task),
+        kind=row.kind,
+        target=row.target,
+        payload=row.payload,
+        doubtful=row.state == "sending",
+        number=row.number,
+        entity=(row.entity_type, row.entity_id),
+        call_id=row.call_id,
+        ended=row.outcome is not None,
+    )
+
+
+def shown_to(db: sa.Connection, debt: Debt) -> list[int]:
+    """Whose cards of this call may be up, besides the debt's own."""
+    query = sa.select(outbox.c.target).where(
+        outbox.c.attempt == debt.attempt,
+        outbox.c.kind.in_(("register", "move")),
+        outbox.c.id < debt.id,
+    )
+    return [row.target for row in db.execute(query)]
+
+
+def not_sent(db: sa.Connection, debt: Debt) -> None:
+    """It certainly did not reach the portal: back to what it was."""
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(state="owed"))
+
+
+def paid(
+    db: sa.Connection,
+    debt: Debt,
+    now: datetime,
+    *,
+    call_id: str | None = None,
+    deadline: datetime | None = None,
+) -> None:
+    """The portal has taken it. ``deadline`` is what it now holds, so that we know our own hand."""
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(state="done", done_at=now))
+    if call_id is not None:
+        db.execute(sa.update(attempts).where(attempts.c.id == debt.attempt).values(call_id=call_id))
+    if deadline is not None:
+        db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(portal_deadline=deadline))
+    if "responsible" in debt.payload:
+        values = {"responsible": debt.payload["responsible"]}
+        db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(values))
+    note(db, now, debt.task, "told portal", debt.kind, debt.attempt)
+    _settle(db, debt)
+
+
+def park(db: sa.Connection, debt: Debt, why: str, now: datetime) -> None:
+    """The portal refuses it for good: a person must look. The others go on."""
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(state="parked", error=why))
+    note(db, now, debt.task, "portal refused", f"{debt.kind}: {why}", debt.attempt)
+    _settle(db, debt)
+
+
+def _settle(db: sa.Connection, debt: Debt) -> None:
+    """An ended attempt that owes nothing more is reported."""
+    left = db.scalar(
+        sa.select(sa.func.count())
+        .select_from(outbox)
+        .where(outbox.c.attempt == debt.attempt, outbox.c.state.in_(("owed", "sending")))
+    )
+    state = State(db.scalar(sa.select(attempts.c.state).where(attempts.c.id == debt.attempt)))
+    if not left and state is State.ENDED:
+        moved = advance(state, Event.REPORT).value
+        db.execute(sa.update(attempts).where(attempts.c.id == debt.attempt).values(state=moved))
+
+
+def our_own_hand(
+    db: sa.Connection, task: TaskId, deadline: datetime | None, asked: datetime
+) -> bool:
+    """
+    Is what the portal says of a task (asked at ``asked``) older than, or the work of, ourselves?
+
+    Then it must not be taken for a person's change: the task would be dialled again at once.
+    """
+    query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload).where(
+        outbox.c.task == task, outbox.c.kind == "task", outbox.c.state != "void"
+    )
+    for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
+        if row.state == "sending" or (row.done_at is not None and row.done_at >= asked):
+            return True
+        given = row.payload.get("deadline")
+        if given and deadline == to_the_minute(datetime.fromisoformat(given)):
+            return True  # it arrived, and we went down before writing that down
+    return False
+
+
+def to_the_minute(moment: datetime) -> datetime:
+    """The portal cuts the seconds of a deadline."""
+    return moment.replace(second=0, microsecond=0)
+
+
+def owed(db: sa.Connection) -> tuple[int, int]:
+    """How many debts are unpaid, and how many a person must look at."""
+    counts: dict[str, int] = dict(
+        db.execute(sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state))
+        .tuples()
+        .all()
+    )
+    return counts.get("owed", 0) + counts.get("sending", 0), counts.get("parked", 0)

@@ -1,0 +1,187 @@
+"""
+The tables. Their constraints repeat the dialler's promises: one open attempt per task, one open
+reservation per operator, one outcome per attempt, one thing said once to the portal.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware moment; kept as UTC, given back as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError(f"a moment needs a time zone: {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="the portal's task id"),
+    Column("title", Text, nullable=False, comment="as people wrote it"),
+    Column("responsible", Integer, nullable=False, comment="the portal's user id"),
+    Column("open", Integer, nullable=False, comment="1 while the portal lists it as a call task"),
+    Column("portal_deadline", Moment, comment="the deadline as the portal last had it"),
+    Column("due", Moment, comment="when to call next; the deadline, or later by our own rule"),
+    Column("halted", String(20), nullable=False, comment="why we are through with it; empty: no"),
+    Column("series", Integer, nullable=False, comment="grows when a person moves the deadline"),
+    Column("next_check", Moment, comment="when the planner looks again; empty: on a change only"),
+    Column("reason", String(30), nullable=False, comment="decide.Reason of the last look, or dial"),
+    Column("reason_at", Moment, comment="when that was"),
+    comment="call tasks, as planned",
+)
+Index("tasks_next_check_idx", tasks.c.next_check, sqlite_where=text("next_check IS NOT NULL"))
+
+phones = Table(
+    "phones",
+    metadata,
+    Column("task", ForeignKey("tasks.id"), primary_key=True, comment="whose task"),
+    Column("position", Integer, primary_key=True, comment="the order to try, from 0"),
+    Column("number", String(20), nullable=False, comment="E.164 with its plus"),
+    Column("client", Text, nullable=False, comment="name of the contact, company or lead"),
+    Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
+    Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
+    comment="dialable numbers of a task's clients",
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="the portal's user id"),
+    Column("name", Text, nullable=False, comment="first and last name"),
+    Column("extension", String(20), nullable=False, comment="internal number; empty: none"),
+    Column("online", Integer, nullable=False, comment="1 if at work by the configured rule"),
+    Column("last_login", Moment, comment="start of the last portal session"),
+    Column("last_activity", Moment, comment="last activity, where the portal tells it"),
+    Column("seen", Moment, nullable=False, comment="when the portal said all this"),
+    comment="the call centre's staff",
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(40), primary_key=True, comment="t<task>-<n>; also the call file's name"),
+    Column("task", ForeignKey("tasks.id"), nullable=False, comment="whose task"),
+    Column("n", Integer, nullable=False, comment="number of the attempt within the task, from 1"),
+    Column("series", Integer, nullable=False, comment="the task's series when it was made"),
+    Column("number", String(20), nullable=False, comment="whom to dial, E.164 with its plus"),
+    Column("client", Text, nullable=False, comment="the client's name"),
+    Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
+    Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
+    Column("operator", Integer, nullable=False, comment="reserved for it, the portal's user id"),
+    Column("extension", String(20), nullable=False, comment="his internal number"),
+    Column("trunks", Text, nullable=False, comment="carriers in order, ':' between"),
+    Column("state", String(10), nullable=False, comment="states.State"),
+    Column("spooled_at", Moment, nullable=False, comment="when it was decided and written"),
+    Column("claimed_at", Moment, comment="when the dialplan was told to dial"),
+    Column("answered_at", Moment, comment="when the client answered"),
+    Column("ended_at", Moment, comment="when the outcome was recorded"),
+    Column("expires_at", Moment, nullable=False, comment="no later than this it is given up"),
+    Column("outcome", String(20), comment="model.Outcome"),
+    Column("report", JSON, comment="what Asterisk said, field by field"),
+    Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
+    Column("talk_seconds", Integer, comment="length of the talk"),
+    Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
+    UniqueConstraint("task", "n"),
+    CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
+    CheckConstraint(f"(outcome IS NULL) = ({IN_FLIGHT})", name="outcome"),
+    comment="one dialling of one phone for one task",
+)
+Index(
+    "attempts_open_idx",
+    attempts.c.task,
+    unique=True,
+    sqlite_where=text(IN_FLIGHT),
+    postgresql_where=text(IN_FLIGHT),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("operator", Integer, primary_key=True, autoincrement=False, comment="held"),
+    Column("attempt", ForeignKey("attempts.id"), nullable=False, unique=True, comment="for this"),
+    Column("until", Moment, nullable=False, comment="the lease; afterwards it is void"),
+    comment="operators held for an attempt; a row goes when the attempt ends",
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="also the order of delivery"),
+    Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="what it is about"),
+    Column("task", Integer, nullable=False, comment="the portal's task id"),
+    Column("kind", String(10), nullable=False, comment="register, move, finish, task, comment"),
+    Column("target", Integer, nullable=False, comment="user id for register and move, else 0"),
+    Column("payload", JSON, nullable=False, comment="arguments; moments as ISO 8601"),
+    Column("state", String(10), nullable=False, comment="owed, sending, done, void, parked"),
+    Column("created", Moment, nullable=False, comment="when it happened"),
+    Column("done_at", Moment, comment="when the portal had taken it"),
+    Column("error", Text, nullable=False, comment="why a person must look (parked)"),
+    UniqueConstraint("attempt", "kind", "target"),
+    comment="what the portal has yet to be told, and what it was told",
+)
+Index("outbox_owed_idx", outbox.c.id, sqlite_where=text("state IN ('owed', 'sending')"))
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="order of telling"),
+    Column("at", Moment, nullable=False, comment="when it happened"),
+    Column("task", Integer, nullable=False, comment="the portal's task id"),
+    Column("attempt", String(40), nullable=False, comment="empty for events of the task"),
+    Column("kind", String(20), nullable=False, comment="spooled, claimed, ringing, ended …"),
+    Column("detail", Text, nullable=False, comment="for people"),
+    comment="the story of each task",
+)
+Index("events_task_idx", events.c.task)
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("name", String(30), primary_key=True, comment="paused, portal_seen"),
+    Column("at", Moment, nullable=False, comment="since when, or when last"),
+    comment="what the whole dialler remembers",
+)

@@ -1,0 +1,180 @@
+"""What people ask the store: lists and totals, for the command line. Read only."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.store.schema import attempts, operators, outbox, phones, reservations, tasks
+
+
+@frozen(kw_only=True)
+class TaskLine:
+    """One row of ``autodial tasks``."""
+
+    id: int
+    title: str
+    client: str
+    due: datetime | None
+    open: bool
+    reason: str
+    attempts: int
+    last: str | None  #: outcome of the last attempt, or the state of one under way
+    responsible: str
+
+
+@frozen(kw_only=True)
+class AttemptLine:
+    """One attempt, as ``autodial show`` prints it."""
+
+    id: str
+    task: int
+    number: str
+    client: str
+    operator: str
+    state: str
+    outcome: str | None
+    spooled_at: datetime
+    ended_at: datetime | None
+    report: dict[str, str]
+    talk_seconds: int | None
+    taken_by: str | None
+
+
+@frozen(kw_only=True)
+class OperatorLine:
+    """One row of ``autodial operators``."""
+
+    id: int
+    name: str
+    extension: str
+    online: bool
+    last_login: datetime | None
+    last_activity: datetime | None
+    seen: datetime
+    reserved_for: str | None
+    talked: int
+
+
+@frozen(kw_only=True)
+class Debts:
+    """One thing said, or to be said, to the portal."""
+
+    attempt: str
+    kind: str
+    state: str
+    done_at: datetime | None
+    error: str
+
+
+def task_lines(db: sa.Connection) -> list[TaskLine]:
+    """All tasks, those due first in front."""
+    made = sa.select(
+        attempts.c.task, sa.func.count().label("n"), sa.func.max(attempts.c.n).label("top")
+    )
+    counted = made.group_by(attempts.c.task).subquery()
+    last = attempts.alias("last")
+    query = (
+        sa.select(
+            tasks, counted.c.n, last.c.outcome, last.c.state, phones.c.client, operators.c.name
+        )
+        .outerjoin(counted, counted.c.task == tasks.c.id)
+        .outerjoin(last, (last.c.task == tasks.c.id) & (last.c.n == counted.c.top))
+        .outerjoin(phones, (phones.c.task == tasks.c.id) & (phones.c.position == 0))
+        .outerjoin(operators, operators.c.id == tasks.c.responsible)
+        .order_by(tasks.c.due, tasks.c.id)
+    )
+    return [
+        TaskLine(
+            id=row.id,
+            title=row.title,
+            client=row.client or "",
+            due=row.due,
+            open=bool(row.open),
+            reason=row.halted or row.reason,
+            attempts=row.n or 0,
+            last=row.outcome or row.state,
+            responsible=row.name or str(row.responsible),
+        )
+        for row in db.execute(query)
+    ]
+
+
+def attempt_lines(
+    db: sa.Connection, *, attempt: str | None = None, task: int | None = None
+) -> list[AttemptLine]:
+    """Attempts in the order they were made: all, one, or those of a task."""
+    taker = operators.alias("taker")
+    query = (
+        sa.select(attempts, operators.c.name, taker.c.name.label("taker_name"))
+        .outerjoin(operators, operators.c.id == attempts.c.operator)
+        .outerjoin(taker, taker.c.id == attempts.c.taken_by)
+        .order_by(attempts.c.spooled_at, attempts.c.id)
+    )
+    if attempt is not None:
+        query = query.where(attempts.c.id == attempt)
+    if task is not None:
+        query = query.where(attempts.c.task == task)
+    return [
+        AttemptLine(
+            id=row.id,
+            task=row.task,
+            number=row.number,
+            client=row.client,
+            operator=row.name or str(row.operator),
+            state=row.state,
+            outcome=row.outcome,
+            spooled_at=row.spooled_at,
+            ended_at=row.ended_at,
+            report=row.report or {},
+            talk_seconds=row.talk_seconds,
+            taken_by=row.taker_name,
+        )
+        for row in db.execute(query)
+    ]
+
+
+def operator_lines(db: sa.Connection) -> list[OperatorLine]:
+    """The staff, by extension."""
+    talked = (
+        sa.select(sa.func.count())
+        .select_from(attempts)
+        .where(attempts.c.taken_by == operators.c.id)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(operators, reservations.c.attempt, talked.label("talked"))
+        .outerjoin(reservations, reservations.c.operator == operators.c.id)
+        .order_by(operators.c.extension)
+    )
+    return [
+        OperatorLine(
+            id=row.id,
+            name=row.name,
+            extension=row.extension,
+            online=bool(row.online),
+            last_login=row.last_login,
+            last_activity=row.last_activity,
+            seen=row.seen,
+            reserved_for=row.attempt,
+            talked=row.talked,
+        )
+        for row in db.execute(query)
+    ]
+
+
+def debts(db: sa.Connection, task: int | None = None) -> list[Debts]:
+    """The outbox in order, whole or of one task."""
+    query = sa.select(outbox).order_by(outbox.c.id)
+    if task is not None:
+        query = query.where(outbox.c.task == task)
+    return [
+        Debts(
+            attempt=row.attempt,
+            kind=row.kind,
+            state=row.state,
+            done_at=row.done_at,
+            error=row.error,
+        )
+        for row in db.execute(query)
+    ]

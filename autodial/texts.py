@@ -1,0 +1,91 @@
+"""
+Every text that people see, in Russian and English, and the care names need on their way out.
+
+The catalogue is one dictionary; a missing language is a failing test.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Literal
+
+Language = Literal["ru", "en"]
+
+#: Asterisk keeps 79 bytes of a caller id's name and cuts in the middle of a character.
+CALLER_NAME = 79
+
+CATALOGUE: Mapping[str, Mapping[Language, str]] = {
+    "tag": {"ru": "АВТОДОЗВОН", "en": "AUTODIAL"},
+    # outcomes
+    "talked": {"ru": "разговор состоялся", "en": "talked"},
+    "busy": {"ru": "занято", "en": "busy"},
+    "silent": {"ru": "не ответил", "en": "no answer"},
+    "rejected": {"ru": "звонок отклонён", "en": "call rejected"},
+    "unreachable": {"ru": "телефон недоступен", "en": "phone unreachable"},
+    "bad number": {"ru": "неверный номер", "en": "wrong number"},
+    "client left": {"ru": "клиент не дождался оператора", "en": "the client did not wait"},
+    "operator missed": {
+        "ru": "клиент ответил, оператор не взял трубку",
+        "en": "the client answered, no operator did",
+    },
+    "line failed": {"ru": "сбой связи", "en": "the line failed"},
+    "lost": {"ru": "результат неизвестен", "en": "the result is unknown"},
+    "withdrawn": {"ru": "звонок отменён", "en": "the call was called off"},
+    # comments in the task
+    "comment": {
+        "ru": "Автодозвон {number}: {outcome}{detail}. {next}",
+        "en": "Autodial {number}: {outcome}{detail}. {next}",
+    },
+    "comment.talked": {"ru": ", {operator}, {seconds} с", "en": ", {operator}, {seconds} s"},
+    "comment.again": {"ru": "Следующий звонок {when}.", "en": "Next call {when}."},
+    "comment.done": {
+        "ru": "Автодозвон по задаче закончен.",
+        "en": "The dialler is through with this task.",
+    },
+    # reasons of the planner
+    "dial": {"ru": "звоним на {number} для {operator}", "en": "dial {number} for {operator}"},
+    "closed": {"ru": "задача закрыта", "en": "the task is closed"},
+    "no phone": {"ru": "нет пригодного телефона", "en": "no phone that can be dialled"},
+    "do not call": {"ru": "номер в списке «не звонить»", "en": "on the do-not-call list"},
+    "no deadline": {"ru": "нет крайнего срока", "en": "no deadline says when to call"},
+    "finished": {"ru": "закончена: {why}", "en": "finished: {why}"},
+    "exhausted": {"ru": "попытки исчерпаны", "en": "attempts used up"},
+    "in progress": {"ru": "попытка идёт", "en": "an attempt is under way"},
+    "not due": {"ru": "срок ещё не наступил", "en": "not due yet"},
+    "paused": {"ru": "автодозвон приостановлен", "en": "the dialler is paused"},
+    "hours": {"ru": "вне часов звонков", "en": "outside calling hours"},
+    "rules unreadable": {
+        "ru": "список «не звонить» не читается: не звоним никому",
+        "en": "the do-not-call list cannot be read: nobody is called",
+    },
+    "portal silent": {
+        "ru": "портал не отвечает слишком долго",
+        "en": "the portal has been silent for too long",
+    },
+    "pbx silent": {"ru": "нет связи с Asterisk", "en": "Asterisk cannot be reached"},
+    "nobody at work": {"ru": "никто из операторов не на месте", "en": "no operator is at work"},
+    "operators busy": {"ru": "нет свободного оператора", "en": "no operator is free"},
+    "trunks full": {"ru": "все линии заняты", "en": "all lines are in use"},
+    "pace": {"ru": "ограничение темпа звонков", "en": "the pace limit"},
+}
+
+
+def text(key: str, language: Language, **values: object) -> str:
+    """The text for ``key``; raises KeyError for a key nobody wrote."""
+    return CATALOGUE[key][language].format(**values)
+
+
+def one_line(name: str) -> str:
+    """A name without control characters and line breaks, blanks folded."""
+    kept = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in name)
+    return " ".join(kept.split())
+
+
+def cut(name: str, limit: int) -> str:
+    """The longest beginning of ``name`` within ``limit`` bytes of UTF-8, at a character border."""
+    data = name.encode("utf-8", "ignore")
+    return data[:limit].decode("utf-8", "ignore").rstrip()
+
+
+def caller_name(tag: str, client: str) -> str:
+    """What the operator's phone shows: the tag, then as much of the client's name as fits."""
+    return cut(one_line(f"{tag} {client}"), CALLER_NAME)
