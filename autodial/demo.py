@@ -25,7 +25,7 @@ from autodial.config import load
 from autodial.model import ANSWERED, Outcome
 from autodial.store import views
 from autodial.store.database import open_engine
-from autodial.store.events import story
+from autodial.store.events import ended_counts, story
 from dialplan.demo.pbx import ExchangeError
 from dialplan.demo.rig import Rig, RigError, rig
 
@@ -70,6 +70,8 @@ def run_demo(tasks: int, keep_logs: Path | None) -> int:
 
 
 def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) -> int:
+    if not console.is_terminal:
+        console.width = 150
     console.print("Booting two Asterisks: the PBX, and a far end that plays carriers and phones …")
     with rig(
         extensions=tuple(OPERATORS),
@@ -220,11 +222,11 @@ def _faults(
     portal = running.portal
     for task in sorted(set(fates) - {attempt.task for attempt in attempts}):
         faults.append(f"task {task} was never dialled")
+    ends = _read(running, ended_counts)
     for attempt in attempts:
-        told = [t for t in _read(running, lambda db, a=attempt: story(db, a.task))
-                if t.attempt == attempt.id and t.kind == "ended"]  # fmt: skip
-        if attempt.outcome is None or len(told) != 1:
-            faults.append(f"{attempt.id} has {len(told)} outcomes")
+        told = ends[attempt.id]
+        if attempt.outcome is None or told != 1:
+            faults.append(f"{attempt.id} has {told} outcomes")
             continue
         outcome = Outcome(attempt.outcome)
         comments = [

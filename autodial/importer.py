@@ -71,7 +71,8 @@ class Importer:
         found = [Imported(task, self._phones(task)) for task in tasks]
         changed = await self.store.run(save_tasks, found, self.now(), asked=asked, complete=True)
         self.seen = self.now()
-        self.log.info(
+        tell = self.log.info if changed else self.log.debug
+        tell(
             "portal: {tasks} call tasks, {changed} new or changed, {people} operators",
             tasks=len(tasks),
             changed=changed,

@@ -1,5 +1,6 @@
 """The story of each task: one row per thing that happened."""
 
+from collections import Counter
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -25,6 +26,12 @@ def note(
     """Add a line, in the transaction of what happened."""
     values = {"at": at, "task": task, "attempt": attempt, "kind": kind, "detail": detail}
     db.execute(sa.insert(events).values(values))
+
+
+def ended_counts(db: sa.Connection) -> Counter[str]:
+    """How often each attempt ended; anything but 1 would be a broken promise."""
+    query = sa.select(events.c.attempt).where(events.c.kind == "ended")
+    return Counter(row.attempt for row in db.execute(query))
 
 
 def story(db: sa.Connection, task: int) -> list[Told]:

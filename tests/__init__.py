@@ -1,0 +1,1 @@
+"""unit: pure, seconds. integration: sockets, SQLite, fake peers. system: a real Asterisk."""

@@ -1,0 +1,90 @@
+"""What the system tests ask of a running rig."""
+
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from autodial.model import ANSWERED, Outcome
+from autodial.store import views
+from autodial.store.database import open_engine
+from autodial.store.events import ended_counts
+from bitrix24.simulator.portal import Row
+from dialplan.demo.rig import Rig
+
+T = TypeVar("T")
+
+
+def read(rig: Rig, question: Callable[[sa.Connection], T]) -> T:
+    engine = open_engine(rig.store, writing=False)
+    try:
+        with engine.connect() as db:
+            return question(db)
+    finally:
+        engine.dispose()
+
+
+def attempts(rig: Rig, task: int | None = None) -> list[views.AttemptLine]:
+    return read(rig, lambda db: views.attempt_lines(db, task=task))
+
+
+def state(rig: Rig, task: int) -> str:
+    """State of the task's last attempt; empty if there is none."""
+    made = attempts(rig, task)
+    return made[-1].state if made else ""
+
+
+def outcome(rig: Rig, task: int) -> Outcome | None:
+    """Outcome of the task's last attempt."""
+    made = attempts(rig, task)
+    return Outcome(made[-1].outcome) if made and made[-1].outcome else None
+
+
+def wait_for_state(rig: Rig, task: int, *states: str) -> None:
+    rig.wait(lambda: state(rig, task) in states, f"task {task} to be {' or '.join(states)}")
+
+
+def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> None:
+    """Until each task has been dialled, and the portal told of every attempt."""
+
+    def told() -> bool:
+        made = attempts(rig)
+        done = {a.task for a in made if a.state == "reported" or a.outcome == "withdrawn"}
+        return set(tasks) <= done and all(a.outcome for a in made) and not unpaid(rig)
+
+    rig.wait(told, "all reports", seconds)
+
+
+def unpaid(rig: Rig) -> int:
+    return sum(debt.state in ("owed", "sending") for debt in read(rig, views.debts))
+
+
+def calls_of(rig: Rig, attempt: str) -> list[Row]:
+    """The portal's finished calls of one attempt."""
+    return [row for row in rig.portal.statistics if row["EXTERNAL_CALL_ID"] == attempt]
+
+
+def comments_of(rig: Rig, attempt: views.AttemptLine) -> list[str]:
+    texts = [row["POST_MESSAGE"] for row in rig.portal.comments.get(attempt.task, [])]
+    return [text for text in texts if f"[{attempt.id}]" in text]
+
+
+def dialled(rig: Rig) -> list[str]:
+    """Numbers whose phones were rung, one entry for each INVITE that got to a carrier."""
+    return [entry.number for entry in rig.exchange.journal() if entry.kind == "client"]
+
+
+def assert_house_in_order(rig: Rig) -> None:
+    """The promises that hold after any run, whatever happened in it."""
+    ends = read(rig, ended_counts)
+    for attempt in attempts(rig):
+        assert ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times"
+        assert attempt.outcome is not None
+        told = Outcome(attempt.outcome) is not Outcome.WITHDRAWN
+        assert int(told) == len(comments_of(rig, attempt)), f"comments of {attempt.id}"
+        spoke = Outcome(attempt.outcome) in ANSWERED
+        assert int(spoke) == len(calls_of(rig, attempt.id)), f"calls of {attempt.id}"
+    assert rig.portal.calls == {}
+    assert list(rig.exchange.spool.glob("*.call")) == []
+    assert rig.exchange.channels() == 0
+    assert [o for o in read(rig, views.operator_lines) if o.reserved_for] == []
