@@ -160,6 +160,7 @@ class FastAgiConfig(_Section):
 class PaceConfig(_Section):
     """[pace]"""
 
+    automatic: bool = True
     calls_per_second: float = Field(1.0, gt=0, le=50)
     max_calls: int = Field(30, ge=1)
 

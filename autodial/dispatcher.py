@@ -89,6 +89,8 @@ class Dispatcher:
 
     async def turn(self) -> None:
         """Look at what is due and dial what may be dialled."""
+        if not self.config.pace.automatic:
+            return
         now = self.now()
         looks: list[tuple[CallTask, Decision]] = []
         facts = self.facts()

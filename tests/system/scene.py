@@ -88,3 +88,39 @@ def assert_house_in_order(rig: Rig) -> None:
     assert list(rig.exchange.spool.glob("*.call")) == []
     assert rig.exchange.channels() == 0
     assert [o for o in read(rig, views.operator_lines) if o.reserved_for] == []
+
+
+def staff(rig: Rig, **fates: str) -> None:
+    """From now on exactly these are at work: ``e101="busy"`` is extension 101, user 501."""
+    with rig.portal.lock:
+        rig.portal.users.clear()
+    for name, fate in fates.items():
+        rig.operator(400 + int(name[1:]), name[1:], fate)
+    wanted = sorted(name[1:] for name in fates)
+    rig.wait(
+        lambda: wanted == [o.extension for o in read(rig, views.operator_lines) if o.online],
+        f"{wanted} to be at work",
+    )
+
+
+def wait_for_ringing(rig: Rig, number: int) -> None:
+    """Until the client's phone of this task rings."""
+    wait_for_state(rig, number, "claimed")
+    dialled_number = attempts(rig, number)[-1].number[1:]
+    rig.wait(lambda: dialled_number in dialled(rig), "the client's phone to ring")
+
+
+def wait_for_talk(rig: Rig, extension: str) -> None:
+    """Until this operator's phone is in a call."""
+    rig.wait(
+        lambda: (
+            f"PJSIP/{extension}-" in rig.exchange.pbx.cli("core show channels concise")
+            and "!Up!" in _line(rig, extension)
+        ),
+        f"{extension} to talk",
+    )
+
+
+def _line(rig: Rig, extension: str) -> str:
+    rows = rig.exchange.pbx.cli("core show channels concise").splitlines()
+    return next((row for row in rows if row.startswith(f"PJSIP/{extension}-")), "")

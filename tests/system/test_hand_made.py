@@ -1,0 +1,142 @@
+"""Call files that a person drops into the spool: they name a task, and the rules are the same."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from autodial.model import Outcome
+from autodial.store import views
+from bitrix24.simulator.seed import add_contact, add_task
+from call_files import CallFile, Spool
+from dialplan.demo.rig import Rig
+from tests.system import scene
+
+
+@pytest.fixture(scope="module")
+def rig(house: Callable[..., Rig]) -> Rig:
+    """A dialler that places no calls by itself."""
+    made = house(
+        extensions=("101", "102"),
+        overrides={"pace": {"automatic": False}, "portal": {"poll": "1s"}},
+    )
+    made.operator(501, "101")
+    made.operator(502, "102")
+    made.start_dialler()
+    Spool(made.exchange.spool).prepare()
+    return made
+
+
+def drop(rig: Rig, name: str, task: int, number: str = "task", wait: int = 30) -> None:
+    Spool(rig.exchange.spool).submit(
+        CallFile(
+            name=name,
+            channel=f"Local/{number}@autodial-out/n",
+            context="autodial-answered",
+            wait=wait,
+            variables={"__AD_TASK": str(task)},
+        )
+    )
+
+
+def imported(rig: Rig, task: int) -> int:
+    rig.wait(
+        lambda: any(line.id == task for line in scene.read(rig, views.task_lines)), "the import"
+    )
+    return task
+
+
+def test_it_opens_an_attempt_with_an_outcome(rig: Rig) -> None:
+    task = imported(rig, rig.task("00", responsible=502))
+    drop(rig, "by-hand", task)
+    scene.wait_for_reports(rig, [task])
+    (attempt,) = scene.attempts(rig, task)
+    (entry,) = [e for e in rig.exchange.journal() if e.kind == "operator"]
+
+    assert (f"t{task}-1", Outcome.TALKED.value) == (attempt.id, attempt.outcome)
+    assert ("102", str(task), attempt.id) == (entry.number, entry.task, entry.attempt)
+    assert entry.shown_name.startswith("АВТОДОЗВОН Клиент")
+    scene.assert_house_in_order(rig)
+
+
+def test_a_second_file_for_the_task_is_refused(rig: Rig) -> None:
+    """While an attempt is under way, whoever asks: one call at a time."""
+    task = imported(rig, rig.task("75", responsible=501))
+    drop(rig, "first", task)
+    scene.wait_for_ringing(rig, task)
+    drop(rig, "second", task)
+    rig.wait(lambda: f"task {task}: hand-made call file refused: in progress" in rig.said(), "a no")
+    scene.wait_for_reports(rig, [task])
+
+    assert len(scene.attempts(rig, task)) == 1
+    assert scene.dialled(rig).count(scene.attempts(rig, task)[0].number[1:]) == 1
+
+
+def test_a_task_that_is_not_due_is_refused(rig: Rig) -> None:
+    code = add_contact(rig.portal, "Завтра", ("MOBILE", "+442079460009"))
+    later = datetime.now(UTC) + timedelta(hours=5)
+    task = add_task(rig.portal, "Завтра", code, responsible=501, deadline=later)
+    drop(rig, "too-early", imported(rig, task))
+    rig.wait(lambda: f"task {task}: hand-made call file refused: not due" in rig.said(), "a no")
+
+    assert scene.attempts(rig, task) == []
+
+
+def test_a_number_of_somebody_else_is_refused(rig: Rig) -> None:
+    task = imported(rig, rig.task("01", responsible=501))
+    drop(rig, "wrong-number", task, number="442079460999")
+    rig.wait(lambda: f"task {task}: hand-made call file refused: no phone" in rig.said(), "a no")
+
+    assert "442079460999" not in scene.dialled(rig)
+
+
+def test_a_wait_shorter_than_the_ringing(rig: Rig) -> None:
+    """WaitTime ends the call while the client's phone still rings: he did not answer."""
+    task = imported(rig, rig.task("44", responsible=501))
+    drop(rig, "impatient", task, wait=3)
+    scene.wait_for_reports(rig, [task])
+    (attempt,) = scene.attempts(rig, task)
+
+    assert Outcome.SILENT.value == attempt.outcome
+    assert (
+        attempt.report["dial_status"], attempt.report["tech"],
+    ) == ("CANCEL", "SIP 180 Ringing")  # fmt: skip
+
+
+def test_a_copy_of_a_call_file_dials_nobody_again(rig: Rig) -> None:
+    """The same attempt twice, as a crash of Asterisk would: the second claim is refused."""
+    task = imported(rig, rig.task("75", responsible=501))
+    drop(rig, "original", task)
+    scene.wait_for_ringing(rig, task)
+    attempt = scene.attempts(rig, task)[-1]
+    Spool(rig.exchange.spool).submit(
+        CallFile(
+            name="copy",
+            channel=f"Local/{attempt.number[1:]}@autodial-out/n",
+            context="autodial-answered",
+            wait=30,
+            variables={"__AD_ID": attempt.id},
+        )
+    )
+    rig.wait(lambda: f"{attempt.id}: claim refused" in rig.said(), "the refusal")
+    scene.wait_for_reports(rig, [task])
+
+    assert [Outcome.TALKED.value] == [a.outcome for a in scene.attempts(rig, task)]
+    assert scene.dialled(rig).count(attempt.number[1:]) == 1
+    scene.assert_house_in_order(rig)
+
+
+def test_an_attempt_nobody_made_is_refused(rig: Rig) -> None:
+    """A call file with an invented id dials nobody."""
+    Spool(rig.exchange.spool).submit(
+        CallFile(
+            name="invented",
+            channel="Local/442079460008@autodial-out/n",
+            context="autodial-answered",
+            wait=30,
+            variables={"__AD_ID": "t1-1"},
+        )
+    )
+    rig.wait(lambda: "t1-1: claim refused" in rig.said(), "the refusal")
+
+    assert "442079460008" not in scene.dialled(rig)
