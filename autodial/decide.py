@@ -82,7 +82,7 @@ class Facts:
     calls: int  #: under way now
     max_calls: int
     trunks: tuple[str, ...]  #: with a free line, in order of preference
-    next_start: datetime  #: when the pace allows the next call
+    next_start: datetime | None  #: when the pace allows the next call; None: now
 
 
 def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
@@ -137,7 +137,7 @@ def about_means(task: CallTask, facts: Facts, now: datetime) -> Decision:
         return Wait(Reason.OPERATORS_BUSY, now + SOON)
     if facts.calls >= facts.max_calls or not facts.trunks:
         return Wait(Reason.TRUNKS_FULL, now + SOON)
-    if facts.next_start > now:
+    if facts.next_start is not None and facts.next_start > now:
         return Wait(Reason.PACE, facts.next_start)
     phones = _allowed(task, facts.do_not_call or frozenset())
     return Dial(phones[task.attempts % len(phones)], operator, facts.trunks)

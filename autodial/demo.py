@@ -89,7 +89,6 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
             made = running.task(
                 fate,
                 responsible=500 + number % len(OPERATORS),
-                index=number // len(FATES) % 10,
                 name=_NAMES[number % len(_NAMES)],
             )
             fates[made] = words

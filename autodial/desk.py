@@ -71,6 +71,8 @@ class Desk:
     on_owed: Callable[[], None]
     withdraw: Callable[[str], bool]
     _live: dict[AttemptId, Attempt] = field(factory=dict, init=False)
+    #: When the pace allows the next call; None: now.
+    next_start: datetime | None = field(default=None, init=False)
 
     @property
     def calls(self) -> int:
@@ -91,7 +93,8 @@ class Desk:
         return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
 
     def opened(self, attempt: Attempt) -> None:
-        """The dispatcher has written an attempt."""
+        """An attempt was written; its call is about to start."""
+        self.next_start = self.now() + timedelta(seconds=1 / self.config.pace.calls_per_second)
         self._live[attempt.id] = attempt
         self.roster.reserve(attempt.operator, attempt.id)
 
@@ -101,6 +104,13 @@ class Desk:
         self.roster.release(attempt)
         self.on_ended()
         self.on_owed()
+
+    def learn(self, responsible: Mapping[TaskId, OperatorId]) -> None:
+        """The portal says who is responsible now; calls under way are to reach him."""
+        self._live = {
+            number: evolve(attempt, responsible=responsible.get(attempt.task, attempt.responsible))
+            for number, attempt in self._live.items()
+        }
 
     # -- the calls' questions ------------------------------------------------------------
 
@@ -251,9 +261,8 @@ class Desk:
     def _refresh_while_ringing(self, attempt: Attempt) -> None:
         async def refresh() -> None:
             task = await self.refresh(attempt.task)
-            known = self._live.get(attempt.id)
-            if task is not None and known is not None:
-                self._live[attempt.id] = evolve(known, responsible=task.responsible)
+            if task is not None:
+                self.learn({task.id: task.responsible})
 
         self._aside(refresh(), attempt.id)
 

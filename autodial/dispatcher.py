@@ -6,7 +6,7 @@ one.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from attrs import define, field
@@ -54,7 +54,6 @@ class Dispatcher:
     desk: Desk = field(init=False)
     paused: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
-    _next_start: datetime | None = field(default=None, init=False)
 
     def facts(self) -> Facts:
         """All that a decision may know, as of now."""
@@ -70,7 +69,7 @@ class Dispatcher:
             calls=self.desk.calls,
             max_calls=pace.max_calls,
             trunks=self._trunks(),
-            next_start=self._next_start or now,
+            next_start=self.desk.next_start,
         )
 
     def _portal_ok(self, now: datetime) -> bool:
@@ -119,7 +118,6 @@ class Dispatcher:
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
             return
         self.desk.opened(attempt)
-        self._next_start = now + timedelta(seconds=1 / self.config.pace.calls_per_second)
         try:
             self.spool.submit(self._call_file(attempt))
         except (CallFileError, SpoolError) as error:

@@ -5,14 +5,14 @@ A poll is three to five requests for any 50 tasks. Phones are asked for again on
 a contact's number changes seldom, a task's deadline often.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.config import Config
-from autodial.model import CallTask, Phone, TaskId
+from autodial.model import CallTask, OperatorId, Phone, TaskId
 from autodial.phones import Entry, dialable
 from autodial.roster import Roster
 from autodial.store.database import Store
@@ -33,7 +33,7 @@ FRESH = timedelta(minutes=10)
 
 @define(eq=False)
 class Importer:
-    """Polls one portal. ``on_change`` is called when there may be something new to dial."""
+    """Polls one portal. ``on_change`` is told after each import who is responsible for what."""
 
     log = Logger()
 
@@ -42,7 +42,7 @@ class Importer:
     store: Store
     roster: Roster
     now: Callable[[], datetime]
-    on_change: Callable[[], None]
+    on_change: Callable[[Mapping[TaskId, OperatorId]], None]
     _clients: dict[str, tuple[datetime, tuple[Client, ...]]] = field(factory=dict, init=False)
     seen: datetime | None = field(default=None, init=False)  #: the last whole import
 
@@ -78,7 +78,7 @@ class Importer:
             changed=changed,
             people=len(rows),
         )
-        self.on_change()
+        self.on_change({TaskId(task.id): OperatorId(task.responsible) for task in tasks})
 
     async def refresh(self, task_id: TaskId) -> CallTask | None:
         """One task again, while its client's phone rings; None if the portal cannot say."""

@@ -1,6 +1,6 @@
 """The wiring: one function builds the whole dialler; nothing runs until it is started."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
 from autodial.importer import Importer
 from autodial.janitor import Janitor
+from autodial.model import OperatorId, TaskId
 from autodial.periodic import Periodic
 from autodial.reporter import Reporter
 from autodial.roster import Roster
@@ -59,7 +60,11 @@ class Dialler:
         spool = Spool(config.asterisk.spool)
         astdb = AstDb()
 
-        self._importer = Importer(config, portal, self.store, roster, now, lambda: dispatch.wake())
+        def imported(responsible: Mapping[TaskId, OperatorId]) -> None:
+            self.desk.learn(responsible)
+            dispatch.wake()
+
+        self._importer = Importer(config, portal, self.store, roster, now, imported)
         reporter = Reporter(config, portal, self.store, roster, now)
         self.dispatcher = Dispatcher(
             config, self.store, roster, spool, now,

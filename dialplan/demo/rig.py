@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ class Rig:
     port: int  #: of the FastAGI server
     settings: dict[str, Any]
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    _numbers: Counter[str] = field(factory=Counter, init=False)
     _serving: ExitStack = field(factory=ExitStack, init=False)
     _portal_port: int = field(default=0, init=False)
 
@@ -74,8 +76,10 @@ class Rig:
         """He has been away for an hour."""
         self.portal.users[number]["LAST_ACTIVITY"] = datetime.fromtimestamp(time.time() - 3600, UTC)
 
-    def task(self, fate: str, *, responsible: int, index: int = 0, name: str | None = None) -> int:
-        """A call task that is due now, whose client's phone does ``fate`` (see far/)."""
+    def task(self, fate: str, *, responsible: int, name: str | None = None) -> int:
+        """A call task due now, whose client's phone does ``fate`` (see far/); a new number."""
+        index = self._numbers[fate] % 10
+        self._numbers[fate] += 1
         number = f"+44207946 0{fate}{index}"
         code = add_contact(self.portal, name or f"Клиент {fate}{index}", ("MOBILE", number))
         past = datetime.fromtimestamp(time.time() - 120, UTC)

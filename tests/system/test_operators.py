@@ -185,7 +185,7 @@ def test_the_responsible_of_the_last_moment_is_rung(rig: Rig) -> None:
     """The task changes hands while the client's phone rings: the new responsible is rung."""
     scene.staff(rig, e101="talks", e102="talks")
     task = rig.task("75", responsible=501)
-    scene.wait_for_state(rig, task, "spooled", "claimed")
+    scene.wait_for_ringing(rig, task)
     rig.portal.tasks[task]["RESPONSIBLE_ID"] = 502
     attempt = finish(rig, task)
 
