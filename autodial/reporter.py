@@ -127,7 +127,7 @@ class Reporter:
                 debt.call_id,
                 user=debt.payload["user"],
                 seconds=debt.payload["seconds"],
-                code=FINISH_CODES[debt.payload["outcome"]],
+                code=FINISH_CODES.get(debt.payload["outcome"], "OTHER"),
             )
         await self.store.run(outbox.paid, debt, self.now())
 

@@ -267,7 +267,8 @@ def _owe_portal(
     if outcome is Outcome.WITHDRAWN:
         return  # nobody was called: there is nothing to tell
     user = taken_by or _user(db, report.operator) or attempt.operator
-    if outcome in ANSWERED:
+    # A card may be up though nobody knows how the call ended: it must come down, too.
+    if outcome in ANSWERED or registered(db, attempt.id):
         started = report.answered or now
         if _card_kind(db, attempt.id) == "register":
             owe(db, attempt, "register", user, {"user": user, "at": started.isoformat()}, now)

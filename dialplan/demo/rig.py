@@ -114,6 +114,23 @@ class Rig:
         """The dialler's log."""
         return self.log.read_bytes()[since:].decode("utf-8", "replace")
 
+    def cut_off_server(self) -> None:
+        """The dialplan finds nobody at the FastAGI address."""
+        dead = self.exchange.ports["DEAD_PORT"]
+        self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.1:{dead}")
+
+    def restore_server(self) -> None:
+        self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.1:{self.port}")
+
+    def freeze_dialler(self) -> None:
+        """It accepts connections and says nothing, as a process in trouble does."""
+        assert self.dialler is not None
+        self.dialler.send_signal(signal.SIGSTOP)
+
+    def thaw_dialler(self) -> None:
+        assert self.dialler is not None
+        self.dialler.send_signal(signal.SIGCONT)
+
     def stop_dialler(self) -> None:
         """Ask it to stop, as systemd does."""
         self._end_dialler(signal.SIGTERM)

@@ -1,0 +1,239 @@
+"""Everything that can break, broken in the middle of a call: still one outcome, one report each."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from autodial.model import Outcome
+from autodial.store import views
+from dialplan.demo.rig import Rig
+from tests.system import scene
+
+EXTENSIONS = ("101", "102")
+
+
+@pytest.fixture(scope="module")
+def made(house: Callable[..., Rig]) -> Rig:
+    return house(
+        extensions=EXTENSIONS,
+        operator_rings=0.5,
+        operator_talks=3,
+        overrides={"portal": {"poll": "1s"}},
+    )
+
+
+@pytest.fixture
+def rig(made: Rig) -> Iterator[Rig]:
+    """A running dialler with one operator at work; order in the house afterwards."""
+    if made.dialler is None:
+        made.operator(501, "101")
+        made.start_dialler()
+    scene.staff(made, e101="talks")
+    yield made
+    scene.assert_house_in_order(made)
+
+
+def kept(rig: Rig, attempt: str) -> bool:
+    """Does AstDB hold a report of this attempt?"""
+    return f"/autodial/{attempt}" in rig.exchange.pbx.cli("database show autodial")
+
+
+def only_attempt(rig: Rig, task: int) -> views.AttemptLine:
+    (attempt,) = scene.attempts(rig, task)
+    return attempt
+
+
+def times_dialled(rig: Rig, task: int) -> int:
+    return scene.dialled(rig).count(scene.attempts(rig, task)[0].number[1:])
+
+
+# The FastAGI server ----------------------------------------------------------------------
+
+
+def test_server_down_at_the_claim(rig: Rig) -> None:
+    """Nobody is dialled; the report waits in AstDB and is swept when the server is back."""
+    rig.cut_off_server()
+    try:
+        task = rig.task("00", responsible=501)
+        rig.wait(lambda: bool(scene.attempts(rig, task)), "the call file")
+        attempt = only_attempt(rig, task)
+        rig.wait(lambda: kept(rig, attempt.id), "the report in AstDB")
+    finally:
+        rig.restore_server()
+    scene.wait_for_reports(rig, [task])
+    attempt = only_attempt(rig, task)
+
+    assert Outcome.LINE_FAILED.value == attempt.outcome
+    assert attempt.report["stage"] == "claimfail"
+    assert times_dialled(rig, task) == 0
+
+
+def test_server_dead_when_the_client_answers(rig: Rig) -> None:
+    """The operator who came with the claim is rung, with the tag; the talk is not lost."""
+    task = rig.task("75", responsible=501, name="Фёдор")
+    scene.wait_for_ringing(rig, task)
+    rig.kill_dialler()
+    attempt = only_attempt(rig, task)
+    rig.wait(lambda: kept(rig, attempt.id), "the report in AstDB")
+    (entry,) = [
+        e for e in rig.exchange.journal() if e.kind == "operator" and e.attempt == attempt.id
+    ]
+    assert (entry.number, entry.shown_name) == ("101", "АВТОДОЗВОН Фёдор")
+
+    rig.start_dialler()
+    scene.wait_for_reports(rig, [task])
+    assert Outcome.TALKED.value == only_attempt(rig, task).outcome
+    assert times_dialled(rig, task) == 1
+
+
+def test_server_dies_in_mid_talk(rig: Rig) -> None:
+    """The talk goes on undisturbed to its end, and is reported once."""
+    task = rig.task("00", responsible=501)
+    scene.wait_for_talk(rig, "101")
+    rig.kill_dialler()
+    attempt = only_attempt(rig, task)
+    rig.wait(lambda: kept(rig, attempt.id), "the report in AstDB")
+    rig.start_dialler()
+    scene.wait_for_reports(rig, [task])
+    ended = only_attempt(rig, task)
+
+    assert Outcome.TALKED.value == ended.outcome
+    assert ended.talk_seconds is not None and 2 <= ended.talk_seconds <= 5
+    # What was swept is deleted in Asterisk with the next answer.
+    later = rig.task("00", responsible=501)
+    scene.wait_for_reports(rig, [later])
+    assert not kept(rig, attempt.id)
+
+
+def test_server_restarts_while_the_client_s_phone_rings(rig: Rig) -> None:
+    """An upgrade in mid-call: the new process knows the call and answers for it."""
+    task = rig.task("75", responsible=501)
+    scene.wait_for_ringing(rig, task)
+    rig.stop_dialler()
+    rig.start_dialler()
+    scene.wait_for_reports(rig, [task])
+
+    assert Outcome.TALKED.value == only_attempt(rig, task).outcome
+    assert times_dialled(rig, task) == 1
+
+
+def test_server_frozen_when_the_client_answers(rig: Rig) -> None:
+    """It accepts and says nothing; the client hangs up; the channel does not hang for ever."""
+    task = rig.task("79", responsible=501)
+    scene.wait_for_ringing(rig, task)
+    number = only_attempt(rig, task).number[1:]
+    rig.freeze_dialler()
+    try:
+        rig.wait(
+            lambda: any(
+                e.kind == "client-end" and e.number == number for e in rig.exchange.journal()
+            ),
+            "the client to hang up",
+        )
+    finally:
+        rig.thaw_dialler()
+    scene.wait_for_reports(rig, [task])
+
+    assert Outcome.CLIENT_LEFT.value == only_attempt(rig, task).outcome
+
+
+# Asterisk --------------------------------------------------------------------------------
+
+
+def test_asterisk_is_stopped_while_a_client_s_phone_rings(rig: Rig) -> None:
+    task = rig.task("44", responsible=501)
+    scene.wait_for_ringing(rig, task)
+    rig.exchange.pbx.stop()
+    rig.exchange.pbx.start()
+    rig.exchange.wait_for_phones()
+    scene.wait_for_reports(rig, [task])
+
+    assert Outcome.LINE_FAILED.value == only_attempt(rig, task).outcome
+    assert times_dialled(rig, task) == 1
+
+
+def test_asterisk_is_stopped_in_mid_talk(rig: Rig) -> None:
+    scene.staff(rig, e101="long")
+    task = rig.task("00", responsible=501)
+    scene.wait_for_talk(rig, "101")
+    rig.exchange.pbx.stop()
+    rig.exchange.pbx.start()
+    rig.exchange.wait_for_phones()
+    scene.wait_for_reports(rig, [task])
+
+    assert Outcome.TALKED.value == only_attempt(rig, task).outcome
+    assert times_dialled(rig, task) == 1
+
+
+@pytest.mark.parametrize("moment", ["client's phone rings", "talk"])
+def test_asterisk_is_killed(rig: Rig, moment: str) -> None:
+    """kill -9 and a restart: nobody is dialled twice, and the attempt ends as lost."""
+    scene.staff(rig, e101="long")
+    task = rig.task("44" if moment != "talk" else "00", responsible=501)
+    if moment == "talk":
+        scene.wait_for_talk(rig, "101")
+    else:
+        scene.wait_for_ringing(rig, task)
+    rig.exchange.pbx.kill()
+    rig.exchange.pbx.start()
+    rig.exchange.wait_for_phones()
+    scene.wait_for_reports(rig, [task])
+
+    assert Outcome.LOST.value == only_attempt(rig, task).outcome
+    assert times_dialled(rig, task) == 1
+
+
+# The portal ------------------------------------------------------------------------------
+
+
+def test_portal_down_for_the_whole_run(rig: Rig) -> None:
+    """Dialling goes on by the rule; everything owed arrives later, in order."""
+    rig.logout(501)
+    scene.staff(rig)
+    tasks = [rig.task(fate, responsible=501) for fate in ("40", "52", "00", "48", "50", "01")]
+    rig.wait(
+        lambda: set(tasks) <= {line.id for line in scene.read(rig, views.task_lines)}, "the import"
+    )
+    # They become due for somebody in the same breath as the portal goes.
+    rig.operator(501, "101")
+    rig.wait(lambda: bool(scene.attempts(rig, tasks[0])), "the first call")
+    rig.portal_down()
+    rig.wait(
+        lambda: all(scene.outcome(rig, task) is not None for task in tasks), "all the outcomes"
+    )
+    during = sum(len(rig.portal.comments.get(task, [])) for task in tasks)
+    rig.portal_up()
+    scene.wait_for_reports(rig, tasks)
+    ended = sorted((scene.attempts(rig, task)[0] for task in tasks), key=lambda a: a.ended_at or 0)
+    told = sorted((row["ID"], task) for task in tasks for row in rig.portal.comments[task])
+
+    assert during < len(tasks)
+    assert [attempt.task for attempt in ended] == [task for _, task in told]
+
+
+def test_a_silent_portal_can_stop_the_dialling(house: Callable[..., Rig]) -> None:
+    """The other rule: after three polls without an answer nobody is dialled."""
+    rig = house(
+        extensions=("101",),
+        overrides={"portal": {"poll": "1s", "when_silent": "stop"}},
+    )
+    rig.operator(501, "101", "misses")
+    rig.start_dialler()
+    scene.staff(rig, e101="misses")
+    first = rig.task("44", responsible=501)
+    scene.wait_for_state(rig, first, "claimed")
+    second = rig.task("00", responsible=501)
+    rig.wait(
+        lambda: second in {line.id for line in scene.read(rig, views.task_lines)}, "the import"
+    )
+    rig.portal_down()
+    rig.wait(
+        lambda: any(
+            line.id == second and line.reason == "portal silent"
+            for line in scene.read(rig, views.task_lines)
+        ),
+        "the reason",
+    )
+    assert scene.attempts(rig, second) == []
+    rig.portal_up()
+    scene.wait_for_reports(rig, [first, second])
