@@ -99,7 +99,11 @@ class AgiSession(Protocol):
         replies = self._write(b"".join(lines), len(lines))
         self._half_closed = True
         self.transport.loseWriteConnection()
-        answers = await DeferredList(replies, fireOnOneErrback=True, consumeErrors=True)
+        # All are waited for, so that the failure of one leaves no other unheard.
+        answers = await DeferredList(replies, consumeErrors=True)
+        for _, answer in answers:
+            if isinstance(answer, Failure):
+                answer.raiseException()
         return [answer for _, answer in answers]
 
     async def get_full(self, expression: str) -> str:

@@ -1,0 +1,145 @@
+"""Call files: what the format cannot carry is refused; what is handed over is whole and ours."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from call_files import CallFile, CallFileError, Spool, SpoolError
+
+
+def made(**changes: object) -> CallFile:
+    values: dict[str, object] = {
+        "name": "t8017-3",
+        "channel": "Local/442079460000@autodial-out/n",
+        "context": "autodial-answered",
+        "wait": 45,
+        "caller_id": "74950000000",
+        "variables": {"__AD_ID": "t8017-3"},
+    }
+    return CallFile(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_it_reads_as_asterisk_wants_it() -> None:
+    assert made().render() == (
+        "Channel: Local/442079460000@autodial-out/n\n"
+        "CallerID: <74950000000>\n"
+        "WaitTime: 45\n"
+        "MaxRetries: 0\n"
+        "RetryTime: 86400\n"
+        "Context: autodial-answered\n"
+        "Extension: s\n"
+        "Priority: 1\n"
+        "Setvar: __AD_ID=t8017-3\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../../etc/passwd"},
+        {"name": "имя"},
+        {"name": ""},
+        {"channel": "442079460000"},
+        {"channel": "Local/1@x\nApplication: System\nData: id"},
+        {"context": "a;b"},
+        {"context": "a #b"},
+        {"wait": 0},
+        {"caller_id": "Иван <1>"},
+        {"variables": {"A": "x\nApplication: System"}},
+        {"variables": {"A": "trailing "}},
+        {"variables": {"A": "x" * 1100}},
+        {"variables": {"A B": "x"}},
+        {"variables": {"A": "half; a value"}},
+    ],
+)
+def test_what_the_format_cannot_carry_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(CallFileError):
+        made(**changes).render()
+
+
+@given(st.text(max_size=60))
+def test_no_value_can_add_a_line(value: str) -> None:
+    """Whatever a person typed: refused, or exactly one line of the file."""
+    try:
+        text = made(variables={"A": value}).render()
+    except CallFileError:
+        return
+
+    assert text.count("\n") == 9
+    assert f"Setvar: A={value}" == text.split("\n")[8]
+
+
+def test_a_file_appears_whole_under_its_name(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.prepare()
+    path = spool.submit(made())
+
+    assert made().render() == path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert frozenset({"t8017-3"}) == spool.waiting()
+    assert list(spool.staging.iterdir()) == []
+
+
+def test_a_name_is_used_once(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.prepare()
+    spool.submit(made())
+
+    with pytest.raises(SpoolError, match="already in the spool"):
+        spool.submit(made())
+
+
+def test_withdrawing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.prepare()
+    spool.submit(made())
+
+    assert [spool.withdraw("t8017-3"), spool.withdraw("t8017-3")] == [True, False]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_file_belongs_to_asterisk_s_user(tmp_path: Path) -> None:
+    """A file of another user would be dialled again and again."""
+    os.chown(tmp_path, 12345, 12346)
+    spool = Spool(tmp_path)
+    spool.prepare()
+    said = spool.submit(made()).stat()
+
+    assert (said.st_uid, said.st_gid) == (12345, 12346)
+
+
+def test_a_missing_directory_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match=r"set \[asterisk\] spool"):
+        Spool(tmp_path / "nowhere").prepare()
+
+
+def test_two_file_systems_are_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file moved between two can be dialled before it is complete."""
+    spool = Spool(tmp_path)
+    spool.staging.mkdir()
+    real = Path.stat
+
+    def elsewhere(path: Path, **wishes: bool) -> os.stat_result:
+        said = real(path, **wishes)
+        if path.name != spool.staging.name:
+            return said
+        return os.stat_result((*said[:2], said.st_dev + 1, *said[3:10]))
+
+    monkeypatch.setattr(Path, "stat", elsewhere)
+    with pytest.raises(SpoolError, match="another file system"):
+        spool.prepare()
+
+
+def test_drafts_of_a_crash_are_cleared(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.prepare()
+    (spool.staging / "t1-1.call").write_text("half")
+    spool.prepare()
+
+    assert list(spool.staging.iterdir()) == []
+    assert frozenset() == spool.waiting()

@@ -1,0 +1,283 @@
+"""The pure rules: outcomes, states, retry, hours, phones, texts, and the dial decision."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodial import texts
+from autodial.decide import Dial, Drop, Facts, Reason, Wait, decide, in_order
+from autodial.hours import Hours
+from autodial.model import AttemptId, CallTask, Operator, OperatorId, Outcome, Phone, Report, TaskId
+from autodial.outcomes import outcome_of, parse_report
+from autodial.phones import Entry, dialable
+from autodial.retry import DEFAULTS
+from autodial.states import IN_FLIGHT, TRANSITIONS, Event, State, WrongMove, advance
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
+ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
+
+# Outcomes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("claimfail,,21,,,,,,1", Outcome.LINE_FAILED),
+        ("refused,,21,,,,,,1", Outcome.WITHDRAWN),
+        ("dial,BUSY,17,SIP%20486%20Busy%20Here,,,,,1,carrier1", Outcome.BUSY),
+        ("dial,NOANSWER,16,SIP%20180%20Ringing", Outcome.SILENT),
+        ("dial,CANCEL,19,SIP%20180%20Ringing", Outcome.SILENT),  # 22
+        ("dial,CANCEL,0,SIP%20180%20Ringing", Outcome.SILENT),  # 16
+        ("dial,NOANSWER,16,SIP%20100%20Trying", Outcome.UNREACHABLE),
+        ("dial,NOANSWER,16,", Outcome.LINE_FAILED),  # the carrier said nothing at all
+        ("dial,CHANUNAVAIL,21,SIP%20603%20Decline", Outcome.REJECTED),
+        ("dial,CHANUNAVAIL,1,SIP%20404%20Not%20Found", Outcome.BAD_NUMBER),
+        ("dial,CONGESTION,34,SIP%20503%20x", Outcome.LINE_FAILED),
+        ("dial,CHANUNAVAIL,3,", Outcome.LINE_FAILED),  # the carrier is not registered
+        ("dial,CHANUNAVAIL,0,SIP%20180%20Ringing", Outcome.LINE_FAILED),  # Asterisk was stopped
+        # A Reason header: 22 and 16 differ in status and cause, the words are the same.
+        ("dial,NOANSWER,19,SIP%20480%20x", Outcome.UNREACHABLE),
+        ("dial,CHANUNAVAIL,27,SIP%20480%20x", Outcome.UNREACHABLE),
+        ("dial,ANSWER,16,SIP%20200%20OK,talk,101,1,2,5", Outcome.TALKED),
+        ("dial,ANSWER,16,SIP%20200%20OK,ring,101,1,,5", Outcome.CLIENT_LEFT),
+        ("dial,ANSWER,16,SIP%20200%20OK,resolve,,1,,5", Outcome.CLIENT_LEFT),
+        ("dial,ANSWER,16,SIP%20200%20OK,,,,,5", Outcome.CLIENT_LEFT),
+        ("dial,ANSWER,17,SIP%20200%20OK,BUSY,101,1,,5", Outcome.OPERATOR_MISSED),
+        ("dial,ANSWER,16,SIP%20200%20OK,none,,1,,5", Outcome.OPERATOR_MISSED),
+        ("dial,ANSWER,16,SIP%20200%20OK,agifail,,1,,5", Outcome.LINE_FAILED),
+        # Other technologies have no SIP words; the cause decides.
+        ("dial,CHANUNAVAIL,1,", Outcome.BAD_NUMBER),
+        ("dial,BUSY,17,", Outcome.BUSY),
+        ("dial,NOANSWER,20,", Outcome.UNREACHABLE),
+        ("nonsense", Outcome.LINE_FAILED),
+        ("", Outcome.LINE_FAILED),
+    ],
+)
+def test_what_asterisk_says_has_one_outcome(fields: str, expected: Outcome) -> None:
+    assert expected is outcome_of(parse_report(fields.split(",")))
+
+
+@given(st.lists(st.text(max_size=12), max_size=12))
+def test_any_report_is_an_end(fields: list[str]) -> None:
+    """Whatever comes: one outcome, no exception; a lost report would be a lost attempt."""
+    assert outcome_of(parse_report(fields)) in Outcome
+
+
+def test_talk_time_is_from_the_operator_s_answer() -> None:
+    report = parse_report(
+        ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
+    )
+
+    assert report.talk_seconds == 65
+    assert Report(stage="dial").talk_seconds == 0
+
+
+# States and retries ----------------------------------------------------------------------
+
+
+def test_every_state_has_a_row_and_reaches_the_end() -> None:
+    for state in State:
+        assert state in TRANSITIONS
+        while state is not State.REPORTED:
+            event = Event.OUTCOME if state in IN_FLIGHT else Event.REPORT
+            state = advance(state, event)
+
+
+def test_a_second_claim_is_a_wrong_move() -> None:
+    with pytest.raises(WrongMove, match="claim while claimed"):
+        advance(State.CLAIMED, Event.CLAIM)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_a_rule_that_ends(outcome: Outcome) -> None:
+    """A new outcome cannot be added without saying when to call again, and when to stop."""
+    assert DEFAULTS[outcome].next_call(1000, NOON) is None
+
+
+def test_waits_follow_each_other() -> None:
+    rule = DEFAULTS[Outcome.BUSY]
+
+    assert [
+        (rule.next_call(n, NOON) or NOON).timestamp() / 60 - NOON.timestamp() / 60 for n in range(3)
+    ] == [20, 60, 180]
+
+
+# Hours -----------------------------------------------------------------------------------
+
+OFFICE = Hours(ZoneInfo("Europe/Moscow"), ((time(9), time(20)),) * 5 + (None, None))
+
+
+@pytest.mark.parametrize(
+    ("local", "opens"),
+    [
+        ("2026-11-23 08:59:59", "2026-11-23 09:00"),
+        ("2026-11-23 09:00:00", None),
+        ("2026-11-23 19:59:59", None),
+        ("2026-11-23 20:00:00", "2026-11-24 09:00"),
+        ("2026-11-27 20:00:00", "2026-11-30 09:00"),  # Friday evening: Monday
+        ("2026-11-28 12:00:00", "2026-11-30 09:00"),
+    ],
+)
+def test_hours_to_the_second(local: str, opens: str | None) -> None:
+    now = datetime.fromisoformat(local).replace(tzinfo=OFFICE.zone)
+    expected = datetime.fromisoformat(opens).replace(tzinfo=OFFICE.zone) if opens else None
+
+    assert expected == OFFICE.opens(now)
+
+
+def test_no_hours_at_all_never_open() -> None:
+    closed = Hours(ZoneInfo("UTC"), (None,) * 7)
+
+    assert (closed.opens(NOON) or NOON) > NOON
+
+
+# Phones ----------------------------------------------------------------------------------
+
+
+def entry(value: str, kind: str = "WORK", client: str = "Иван") -> Entry:
+    return Entry(value, kind, client, "CONTACT", 55)
+
+
+def test_numbers_as_people_type_them() -> None:
+    phones, refused = dialable(
+        [
+            entry("8 (999) 000-11-22"),
+            entry("+7 999 000-11-22 доб. 12", "MOBILE"),
+            entry("+44 20 7946 0123", "HOME"),
+            entry("+79990001133", "FAX"),
+            entry("позвонить жене"),
+            entry("112", "OTHER"),
+        ],
+        region="RU",
+        order=["MOBILE", "WORK"],
+    )
+
+    assert [phone.number for phone in phones] == ["+79990001122", "+442079460123"]
+    assert sorted(
+        (number.value for number in refused), key=lambda v: (v[0] == "+", v[0].isdigit())
+    ) == ["позвонить жене", "112", "+79990001133"]
+    assert all(number.reason for number in refused)
+
+
+# Texts -----------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=200), st.text(max_size=100))
+def test_a_caller_s_name_fits_asterisk_whatever_it_is(tag: str, client: str) -> None:
+    name = texts.caller_name(tag, client)
+
+    assert len(name.encode()) < 80
+    assert name.isprintable() or name == ""
+
+
+def test_the_catalogue_speaks_both_languages() -> None:
+    for key, words in texts.CATALOGUE.items():
+        assert {"ru", "en"} == set(words), key
+    for outcome in Outcome:
+        assert texts.text(outcome.value, "ru")
+    for reason in Reason:
+        assert reason.value in texts.CATALOGUE
+
+
+# The decision ----------------------------------------------------------------------------
+
+ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
+BORIS = Operator(id=OperatorId(2), name="Борис", extension="102", online=True, phone="NOT_INUSE")
+TASK = CallTask(
+    id=TaskId(8017),
+    title="Позвонить",
+    responsible=ANNA.id,
+    due=NOON,
+    phones=(
+        Phone("+442079460000", "Иван", "CONTACT", 5),
+        Phone("+442079460001", "Иван", "CONTACT", 5),
+    ),
+)
+FACTS = Facts(
+    operators=(ANNA, BORIS),
+    deputies={},
+    do_not_call=frozenset(),
+    hours=ALL_DAY,
+    portal_ok=True,
+    pbx_ok=True,
+    paused=False,
+    calls=0,
+    max_calls=10,
+    trunks=("carrier1",),
+    next_start=None,
+)
+
+
+def test_a_due_task_is_dialled_for_its_responsible() -> None:
+    assert Dial(TASK.phones[0], ANNA, ("carrier1",)) == decide(TASK, FACTS, NOON)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"open": False}, Reason.CLOSED),
+        ({"halted": "talked"}, Reason.FINISHED),
+        ({"phones": ()}, Reason.NO_PHONE),
+        ({"due": None}, Reason.NO_DEADLINE),
+    ],
+)
+def test_a_task_that_is_dropped(changes: dict[str, Any], reason: Reason) -> None:
+    assert Drop(reason) == decide(evolve(TASK, **changes), FACTS, NOON)
+
+
+@pytest.mark.parametrize(
+    ("task", "facts", "reason"),
+    [
+        ({"in_progress": True}, {}, Reason.IN_PROGRESS),
+        ({"due": NOON + timedelta(seconds=1)}, {}, Reason.NOT_DUE),
+        ({}, {"paused": True}, Reason.PAUSED),
+        ({}, {"do_not_call": None}, Reason.RULES_UNREADABLE),
+        ({}, {"hours": OFFICE, "now": NOON.replace(hour=2)}, Reason.HOURS),
+        ({}, {"portal_ok": False}, Reason.PORTAL_SILENT),
+        ({}, {"pbx_ok": False}, Reason.PBX_SILENT),
+        ({}, {"operators": ()}, Reason.NOBODY_AT_WORK),
+        ({}, {"operators": (evolve(ANNA, online=False),)}, Reason.NOBODY_AT_WORK),
+        ({}, {"operators": (evolve(ANNA, phone="UNAVAILABLE"),)}, Reason.NOBODY_AT_WORK),
+        ({}, {"operators": (evolve(ANNA, extension=""),)}, Reason.NOBODY_AT_WORK),
+        ({}, {"operators": (evolve(ANNA, phone="INUSE"),)}, Reason.OPERATORS_BUSY),
+        ({}, {"operators": (evolve(ANNA, reserved_for=AttemptId("t1-1")),)}, Reason.OPERATORS_BUSY),
+        ({}, {"calls": 10}, Reason.TRUNKS_FULL),
+        ({}, {"trunks": ()}, Reason.TRUNKS_FULL),
+        ({}, {"next_start": NOON + timedelta(milliseconds=1)}, Reason.PACE),
+    ],
+)
+def test_a_task_that_waits(task: dict[str, Any], facts: dict[str, Any], reason: Reason) -> None:
+    now = facts.pop("now", NOON) if "now" in facts else NOON
+    changed = evolve(TASK, **{"due": now, **task})
+    decision = decide(changed, evolve(FACTS, **facts), now)
+
+    assert isinstance(decision, Wait)
+    assert reason is decision.reason
+    assert decision.until > now
+
+
+def test_do_not_call_skips_a_number_and_drops_a_task_without_another() -> None:
+    one = evolve(FACTS, do_not_call=frozenset({"+442079460000"}))
+    both = evolve(FACTS, do_not_call=frozenset({"+442079460000", "+442079460001"}))
+    decision = decide(TASK, one, NOON)
+
+    assert isinstance(decision, Dial) and decision.phone.number == "+442079460001"
+    assert Drop(Reason.DO_NOT_CALL) == decide(TASK, both, NOON)
+
+
+def test_the_next_attempt_tries_the_next_phone() -> None:
+    decision = decide(evolve(TASK, attempts=1), FACTS, NOON)
+
+    assert isinstance(decision, Dial) and TASK.phones[1] == decision.phone
+
+
+def test_deputies_come_before_anybody_free() -> None:
+    vera = evolve(ANNA, id=OperatorId(3), extension="103")
+    order = in_order(OperatorId(9), (ANNA, BORIS, vera), {OperatorId(9): (OperatorId(3),)})
+
+    assert [operator.extension for operator in order] == ["103", "101", "102"]
