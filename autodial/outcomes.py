@@ -102,7 +102,7 @@ def parse_report(fields: Sequence[str]) -> Report:
     return Report(
         stage=stage,
         dial_status=status,
-        cause=int(cause) if cause.isdigit() else 0,
+        cause=int(cause) if re.fullmatch("[0-9]{1,3}", cause) else 0,
         tech=unquote(tech),
         operator_state=state,
         operator=operator,
@@ -114,4 +114,4 @@ def parse_report(fields: Sequence[str]) -> Report:
 
 
 def _moment(text: str) -> datetime | None:
-    return datetime.fromtimestamp(int(text), UTC) if re.fullmatch(r"\d{1,11}", text) else None
+    return datetime.fromtimestamp(int(text), UTC) if re.fullmatch("[0-9]{1,11}", text) else None

@@ -8,6 +8,7 @@ would be off by one), with the one exception that works: a batch followed by a h
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -100,9 +101,9 @@ class AgiSession(Protocol):
         self._half_closed = True
         self.transport.loseWriteConnection()
         # All are waited for, so that the failure of one leaves no other unheard.
-        answers = await DeferredList(replies, consumeErrors=True)
-        for _, answer in answers:
-            if isinstance(answer, Failure):
+        answers: list[tuple[bool, Any]] = await DeferredList(replies, consumeErrors=True)
+        for arrived, answer in answers:
+            if not arrived:
                 answer.raiseException()
         return [answer for _, answer in answers]
 

@@ -1,8 +1,9 @@
 """The simulated portal over HTTP, on threads of its own; loopback unless told otherwise."""
 
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -69,5 +70,6 @@ def serve(portal: SimulatedPortal, *, host: str = "127.0.0.1", port: int = 0) ->
         server.server_close()
         for handler in tuple(server.open):
             handler.close_connection = True
-            handler.connection.close()
+            with suppress(OSError):  # it may have gone by itself
+                handler.connection.shutdown(socket.SHUT_RDWR)
         thread.join()

@@ -1,0 +1,295 @@
+"""The ledger on a real SQLite file: what it promises, and what the database itself forbids."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from autodial.decide import Dial
+from autodial.model import AttemptId, CallTask, Operator, OperatorId, Outcome, Phone, Report, TaskId
+from autodial.outcomes import parse_report
+from autodial.retry import DEFAULTS
+from autodial.store import ledger, outbox, tasks, views
+from autodial.store.events import story
+from autodial.store.schema import attempts, metadata, reservations
+from bitrix24 import PortalTask
+from tests.integration.conftest import NOON
+
+Run = Callable[..., Any]
+LEASE = timedelta(minutes=5)
+PHONE = Phone("+442079460000", "Иван", "CONTACT", 55)
+ANNA = Operator(id=OperatorId(501), name="Анна", extension="101", online=True)
+BORIS = Operator(id=OperatorId(502), name="Борис", extension="102", online=True)
+TALKED = parse_report(
+    ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
+)
+BUSY = parse_report(["dial", "BUSY", "17", "SIP%20486%20x"])
+
+
+def portal_task(
+    number: int, deadline: datetime | None = NOON, responsible: int = 501
+) -> PortalTask:
+    return PortalTask(
+        id=number, title="Позвонить", status=2, responsible=responsible,
+        deadline=deadline, clients=("C_55",), changed="",
+    )  # fmt: skip
+
+
+def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
+    imported = [tasks.Imported(task, (PHONE,)) for task in found]
+    run(tasks.save_tasks, imported, at, asked=at, complete=complete)
+
+
+def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime = NOON) -> AttemptId:
+    task = run(tasks.load_task, TaskId(number))
+    assert isinstance(task, CallTask)
+    made = run(ledger.open_attempt, task, Dial(PHONE, operator, ("carrier1",)), at, lease=LEASE)
+    return AttemptId(made.id)
+
+
+@pytest.fixture
+def task(run: Run) -> int:
+    bring(run, portal_task(8017))
+    return 8017
+
+
+def test_a_claim_is_said_yes_to_once(run: Run, task: int) -> None:
+    attempt = dial(run)
+
+    assert run(ledger.claim, attempt, NOON) is not None
+    assert run(ledger.claim, attempt, NOON) is None
+    assert run(ledger.claim, AttemptId("t1-1"), NOON) is None
+
+
+def test_an_operator_holds_one_reservation(run: Run, task: int) -> None:
+    bring(run, portal_task(8018))
+    dial(run)
+
+    with pytest.raises(ledger.Taken):
+        dial(run, 8018)
+    assert len(run(views.attempt_lines)) == 1
+
+
+def test_a_task_has_one_attempt_under_way(run: Run, task: int) -> None:
+    dial(run)
+
+    with pytest.raises(ledger.Taken):
+        dial(run, operator=BORIS)
+
+
+def test_the_first_report_wins(run: Run, task: int) -> None:
+    """Server and AstDB may both hold it; a late one after the janitor's end changes nothing."""
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    first = run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    second = run(ledger.record, attempt, TALKED, NOON, DEFAULTS)
+
+    assert (first.recorded, first.outcome) == (ledger.Recorded.ENDED, Outcome.BUSY)
+    assert ledger.Recorded.KNOWN is second.recorded
+    assert [line.outcome for line in run(views.attempt_lines)] == ["busy"]
+    assert sum(debt.kind == "comment" for debt in run(views.debts)) == 1
+
+
+def test_a_refused_second_run_does_not_end_the_first(run: Run, task: int) -> None:
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    said = run(ledger.record, attempt, Report(stage="refused"), NOON, DEFAULTS)
+
+    assert ledger.Recorded.KNOWN is said.recorded
+    assert [line.state for line in run(views.attempt_lines)] == ["claimed"]
+
+
+def test_a_report_for_nobody_s_attempt(run: Run) -> None:
+    said = run(ledger.record, AttemptId("t1-1"), BUSY, NOON, DEFAULTS)
+
+    assert ledger.Recorded.UNKNOWN is said.recorded
+
+
+def test_the_end_frees_the_operator_and_puts_the_task_off(run: Run, task: int) -> None:
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+
+    assert run(ledger.reserved) == {}
+    assert run(tasks.due_tasks, NOON + timedelta(minutes=19), 9) == []
+    assert [t.id for t in run(tasks.due_tasks, NOON + timedelta(minutes=20), 9)] == [8017]
+
+
+def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
+    at, waits = NOON, []
+    for _ in range(4):
+        attempt = dial(run, at=at)
+        run(ledger.claim, attempt, at)
+        next_call = run(ledger.record, attempt, BUSY, at, DEFAULTS).next_call
+        waits.append(next_call and (next_call - at).total_seconds() / 60)
+        at = next_call or at
+
+    assert waits == [20, 60, 180, None]
+    assert run(tasks.load_task, TaskId(8017)).halted == "exhausted"
+
+
+def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) -> None:
+    """After a talk the task is finished; a deadline moved by hand is a promise to call."""
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    run(ledger.record, attempt, TALKED, NOON, DEFAULTS)
+    assert run(tasks.load_task, TaskId(8017)).halted == "talked"
+
+    later = NOON + timedelta(hours=3)
+    bring(run, portal_task(8017, later), at=NOON + timedelta(minutes=1))
+    found = run(tasks.load_task, TaskId(8017))
+    assert ("", later, 0) == (found.halted, found.due, found.attempts)
+
+
+def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
+    """An import asked before our write, or a write we went down on, must not dial again."""
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    next_call = run(ledger.record, attempt, BUSY, NOON + timedelta(seconds=30), DEFAULTS).next_call
+    minute = outbox.to_the_minute(next_call)
+
+    # Written, and we went down before noting it: the portal shows our own value.
+    bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
+    assert next_call == run(tasks.load_task, TaskId(8017)).due
+
+    # Noted; and an answer that the portal gave before our write comes late.
+    debt = next(d for d in iter(lambda: run(outbox.next_debt), None) if d.kind == "task")
+    run(outbox.paid, debt, NOON + timedelta(minutes=2), deadline=minute)
+    stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
+    asked = NOON + timedelta(minutes=1)
+    run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked, complete=False)
+    assert next_call == run(tasks.load_task, TaskId(8017)).due
+
+
+def test_a_person_s_change_voids_what_we_owed(run: Run, task: int) -> None:
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    tomorrow = NOON + timedelta(days=1)
+    bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
+
+    assert tomorrow == run(tasks.load_task, TaskId(8017)).due
+    assert [debt.state for debt in run(views.debts) if debt.kind == "task"] == ["void"]
+
+
+def test_a_task_that_left_the_portal_is_closed(run: Run, task: int) -> None:
+    bring(run, portal_task(8018), at=NOON, complete=True)
+
+    assert not run(tasks.load_task, TaskId(8017)).open
+    assert run(tasks.load_task, TaskId(8018)).open
+
+
+def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, portal: Any) -> None:
+    from bitrix24 import Employee
+
+    staff = [
+        Employee(id=number, name=name, extension=extension, active=True, online=True,
+                 last_login=None, last_activity=None)
+        for number, name, extension in ((501, "Анна", "101"), (502, "Борис", "102"))
+    ]  # fmt: skip
+    run(tasks.save_staff, staff, NOON, timedelta(minutes=24))
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    report = parse_report(
+        ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "102", "1", "2", "9", "c"]
+    )
+    run(ledger.record, attempt, report, NOON, DEFAULTS)
+    debt = run(outbox.next_debt)
+    kinds = {}
+    while debt is not None:
+        kinds[debt.kind] = debt.payload
+        run(outbox.paid, debt, NOON)
+        debt = run(outbox.next_debt)
+
+    assert kinds["task"] == {"responsible": 502}
+    assert (kinds["finish"]["user"], kinds["finish"]["seconds"]) == (502, 7)
+    assert [line.state for line in run(views.attempt_lines)] == ["reported"]
+
+
+def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: int) -> None:
+    attempt = dial(run)
+    bring(run, portal_task(8018))
+    late = NOON + LEASE + timedelta(seconds=1)
+
+    assert [attempt] == run(ledger.expired, late)
+    assert dial(run, 8018, at=late)
+
+
+def test_every_step_is_in_the_story(run: Run, task: int) -> None:
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    run(ledger.ringing, attempt, "101", NOON)
+    run(ledger.record, attempt, TALKED, NOON, DEFAULTS)
+
+    assert [told.kind for told in run(story, 8017)] == [
+        "imported",
+        "spooled",
+        "claimed",
+        "ringing",
+        "ended",
+    ]
+
+
+# What the database itself forbids --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE attempts SET outcome = 'busy'",  # an outcome while in flight
+        "UPDATE attempts SET state = 'ended'",  # an end without an outcome
+        "UPDATE attempts SET ended_at = '2026-01-01'",
+        "INSERT INTO reservations SELECT operator, 't8018-1', until FROM reservations",
+        "INSERT INTO outbox SELECT NULL, attempt, task, kind, target, payload, state, created,"
+        " done_at, error FROM outbox",
+    ],
+)
+def test_the_database_forbids_doubles(database: sa.Engine, run: Run, task: int, wrong: str) -> None:
+    bring(run, portal_task(8018))
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    run(ledger.ringing, attempt, "101", NOON)
+
+    with pytest.raises(sa.exc.IntegrityError), database.begin() as connection:
+        connection.exec_driver_sql(wrong)
+
+
+def test_every_column_has_a_comment() -> None:
+    for table in metadata.tables.values():
+        assert table.comment
+        assert [str(column) for column in table.columns if not column.comment] == []
+
+
+def test_the_migrations_make_the_schema(database: sa.Engine) -> None:
+    """What an upgrade makes and what the code expects are the same."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with database.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_store_is_its_owner_s_alone(database: sa.Engine, config: Any) -> None:
+    assert config.store.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_store_that_is_not_one_is_a_sentence(config: Any) -> None:
+    from autodial.errors import StoreError
+    from autodial.store.database import migrate
+
+    config.store.path.write_text("this is not a database, and long enough to look like one" * 99)
+    with pytest.raises(StoreError, match="not a database"):
+        migrate(config.store.path)
+
+
+def test_names_with_everything_in_them_are_only_data(run: Run) -> None:
+    """What a person typed never reaches SQL unescaped."""
+    nasty = "'); DROP TABLE attempts; --"
+    imported = tasks.Imported(portal_task(8020), (Phone("+442079460001", nasty, "CONTACT", 1),))
+    run(tasks.save_tasks, [imported], NOON, asked=NOON, complete=False)
+
+    assert nasty == run(tasks.load_task, TaskId(8020)).phones[0].client
+    assert {"attempts", "reservations"} <= {attempts.name, reservations.name}

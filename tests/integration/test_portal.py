@@ -1,0 +1,316 @@
+"""The client against the simulated portal: what it asks, in how few requests, and what it says."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from bitrix24 import (
+    AnswerLost,
+    Portal,
+    PortalRefused,
+    PortalUnavailable,
+    Request,
+    RequestsTransport,
+    TaskQuery,
+)
+from bitrix24.simulator import Fault, SimulatedPortal, serve
+from bitrix24.simulator.seed import add_contact, add_operator, add_task
+from bitrix24.wire import Answer, decode, query
+from tests.integration.conftest import NOON
+
+WEBHOOK = "http://127.0.0.1/rest/1/simulated0secret"
+CALLS = TaskQuery(tag="autodial")
+
+ensure = pytest_twisted.ensureDeferred
+
+
+@pytest.fixture
+def client(portal: SimulatedPortal) -> Portal:
+    return Portal(WEBHOOK, portal.send)
+
+
+@ensure
+async def test_130_tasks_are_three_requests(client: Portal, portal: SimulatedPortal) -> None:
+    for n in range(130):
+        add_task(portal, f"Позвонить {n}", "C_1", responsible=501, deadline=NOON)
+    add_task(portal, "без метки", responsible=501, deadline=NOON)
+    portal.tasks[max(portal.tasks)]["TAGS"] = []
+    found = await client.open_tasks(CALLS)
+
+    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == [task.id for task in found]
+    assert portal.requests.count("tasks.task.list") == 3
+
+
+@ensure
+async def test_overdue_tasks_are_found_and_finished_ones_are_not(
+    client: Portal, portal: SimulatedPortal
+) -> None:
+    """A task that is due is overdue by definition, and does not match STATUS=2."""
+    due = add_task(portal, "due", responsible=501, deadline=NOON - timedelta(days=1))
+    for status in (4, 5, 6):
+        number = add_task(portal, "other", responsible=501, deadline=NOON)
+        portal.tasks[number]["STATUS"] = status
+
+    assert [due] == [task.id for task in await client.open_tasks(CALLS)]
+
+
+@ensure
+async def test_deadlines_are_exact_to_the_minute(client: Portal, portal: SimulatedPortal) -> None:
+    """Whatever zone the portal answers in; it cuts the seconds."""
+    number = add_task(portal, "x", responsible=501, deadline=NOON)
+    (task,) = await client.open_tasks(CALLS)
+    assert task.deadline == NOON
+
+    later = datetime(2026, 12, 1, 7, 30, 59, tzinfo=UTC)
+    await client.update_task(task, deadline=later)
+    assert later.replace(second=0) == portal.tasks[number]["DEADLINE"]
+
+
+@ensure
+async def test_the_responsible_changes_without_a_silent_delegation(
+    client: Portal, portal: SimulatedPortal
+) -> None:
+    add_operator(portal, 501, "101")
+    add_operator(portal, 502, "102")
+    number = add_task(portal, "x", responsible=501, deadline=NOON)
+    portal.tasks[number]["STATUS"] = 3
+    (task,) = await client.open_tasks(CALLS)
+    await client.update_task(task, responsible=502)
+    row = portal.tasks[number]
+
+    assert (row["RESPONSIBLE_ID"], row["STATUS"], row["AUDITORS"]) == (502, 3, [])
+
+
+@ensure
+async def test_a_task_that_is_gone_is_none(client: Portal) -> None:
+    assert await client.task(4711) is None
+
+
+@ensure
+async def test_phones_of_all_kinds_of_clients_in_two_requests(
+    client: Portal, portal: SimulatedPortal
+) -> None:
+    contact = add_contact(portal, "Иван Петров", ("MOBILE", "8 999 000-11-22"), ("FAX", "1"))
+    second = add_contact(portal, "Без Телефона")
+    portal.companies[7] = {"ID": 7, "TITLE": "ООО <Ромашка>", "PHONE": [("WORK", "+442079460001")]}
+    portal.leads[9] = {"ID": 9, "TITLE": "Лид", "PHONE": [("HOME", "+442079460002")]}
+    ids = [int(code[2:]) for code in (contact, second)]
+    portal.deals[102] = {"ID": 102, "TITLE": "Сделка", "CONTACT_IDS": ids, "COMPANY_ID": 7}
+    found = await client.clients([contact, "CO_7", "L_9", "D_102", "Q_1", "SC_4", "junk"])
+
+    assert {contact, "CO_7", "L_9", "D_102"} == set(found)
+    assert [phone.value for phone in found[contact][0].phones] == ["8 999 000-11-22", "1"]
+    assert found["CO_7"][0].name == "ООО <Ромашка>"
+    assert [c.name for c in found["D_102"]] == ["Иван Петров", "Без Телефона", "ООО <Ромашка>"]
+    assert portal.requests == ["batch", "batch"]
+
+
+@ensure
+async def test_staff_with_departments_below_and_presence(
+    client: Portal, portal: SimulatedPortal
+) -> None:
+    add_operator(portal, 501, "101", seen=NOON)
+    add_operator(portal, 502, "102", seen=NOON - timedelta(hours=2))
+    add_operator(portal, 503, "103")
+    portal.departments[6] = {"ID": 6, "NAME": "Смена 2", "PARENT": 5}
+    portal.users[502]["UF_DEPARTMENT"] = [6]
+    portal.users[503]["ACTIVE"] = False
+    portal.users[1] = {**portal.users[501], "ID": 1, "UF_DEPARTMENT": [1]}
+    found = await client.staff(departments=[5])
+
+    assert [(person.id, person.extension, person.online) for person in found] == [
+        (501, "101", True),
+        (502, "102", False),
+    ]
+    assert found[0].last_activity == NOON
+
+
+@ensure
+async def test_staff_of_a_work_group(client: Portal, portal: SimulatedPortal) -> None:
+    add_operator(portal, 501, "101", seen=NOON)
+    add_operator(portal, 502, "102", seen=NOON)
+    portal.groups[129] = [502]
+
+    assert [person.id for person in await client.staff(group=129)] == [502]
+    with pytest.raises(PortalRefused, match="group not found"):
+        await client.staff(group=130)
+
+
+@pytest.mark.parametrize("in_chat", [False, True])
+@ensure
+async def test_a_comment_is_found_again(
+    client: Portal, portal: SimulatedPortal, in_chat: bool
+) -> None:
+    """In the forum of old boxes and in the chat of new ones."""
+    portal.comments_in_chat = in_chat
+    number = add_task(portal, "x", responsible=501, deadline=NOON)
+    await client.add_comment(number, "Автодозвон: занято [t1-1]")
+
+    assert [
+        await client.has_comment(number, "[t1-1]"), await client.has_comment(number, "[t1-2]"),
+    ] == [True, False]  # fmt: skip
+
+
+@ensure
+async def test_a_call_from_registration_to_statistics(
+    client: Portal, portal: SimulatedPortal
+) -> None:
+    add_operator(portal, 501, "101")
+    await client.ensure_line("autodial", "АВТОДОЗВОН")
+    await client.ensure_line("autodial", "АВТОДОЗВОН")
+
+    async def register() -> str:
+        return await client.register_call(
+            external_id="t1-1", user=501, phone="+442079460000", started=NOON, line="autodial",
+            incoming=True, show=True, client=("CONTACT", 55),
+        )  # fmt: skip
+
+    call = await register()
+    assert call == await register(), "a repeated registration is the same call"
+    await client.finish_call(call, user=501, seconds=95, code="200")
+    await client.finish_call(call, user=501, seconds=95, code="200")
+    record = await client.call_record(call)
+    assert record is not None
+
+    assert (record.duration, record.failed_code) == (95, "200")
+    assert len(portal.statistics) == 1
+    with pytest.raises(PortalRefused, match="Call is not found"):
+        await client.finish_call("externalCall.0.0", user=501, seconds=0, code="304")
+
+
+# What answers mean -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (503, b'{"error":"QUERY_LIMIT_EXCEEDED"}', PortalUnavailable),
+        (429, b'{"error":"OPERATION_TIME_LIMIT"}', PortalUnavailable),
+        (403, b'{"error":"PORTAL_DELETED"}', PortalUnavailable),
+        (503, b"<html>busy</html>", PortalUnavailable),
+        (502, b"<html>Bad Gateway</html>", AnswerLost),
+        (500, b"", AnswerLost),
+        (200, b'{"result": {"tasks"', AnswerLost),
+        (200, b"[]", AnswerLost),
+        (200, b"{}", AnswerLost),
+        (500, b'{"error":"INTERNAL_SERVER_ERROR"}', AnswerLost),
+        (400, b'{"error":"","error_description":"Access denied."}', PortalRefused),
+        (400, b'{"error":"0","error_description":"x"}', PortalRefused),
+        (400, b'{"error":100,"error_description":"x"}', PortalRefused),
+        (401, b'{"error":"INVALID_CREDENTIALS"}', PortalRefused),
+        (200, b'{"error":"WRONG","error_description":"x"}', PortalRefused),
+        (404, b"<html>nginx</html>", PortalRefused),
+    ],
+)
+def test_an_error_is_decided_by_its_code(
+    status: int, body: bytes, expected: type[Exception]
+) -> None:
+    with pytest.raises(expected) as caught:
+        decode(Answer(status, body), "some.method")
+
+    assert expected is type(caught.value)
+
+
+@pytest.mark.parametrize("result", [None, False, [], 0, "", {"a": 1}])
+def test_any_result_is_a_result(result: object) -> None:
+    import json
+
+    assert result == decode(Answer(200, json.dumps({"result": result}).encode()), "m")
+
+
+def test_nothing_in_a_batch_is_left_unencoded() -> None:
+    """PHP reads + as a blank, cuts at #, and breaks the key at an unencoded > or =."""
+    text = query("m", {"filter": {">=DEADLINE": "2026-05-20T10:00:00+03:00"}, "s": ["a b", "#&="]})
+
+    assert text == (
+        "m?filter[%3E%3DDEADLINE]=2026-05-20T10%3A00%3A00%2B03%3A00&s[0]=a%20b&s[1]=%23%26%3D"
+    )
+
+
+# Over HTTP -------------------------------------------------------------------------------
+
+
+@ensure
+async def test_over_http_from_a_thread(portal: SimulatedPortal) -> None:
+    transport = RequestsTransport(reactor)  # type: ignore[arg-type]
+    transport.start()
+    try:
+        with serve(portal) as webhook:
+            client = Portal(webhook, transport)
+            number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
+            task = await client.task(number)
+            assert task is not None and task.title == "Позвонить"
+            portal.fail_next(Fault.TOO_FAST, Fault.CLOSED, Fault.HTML, Fault.LOST)
+            for expected in (PortalUnavailable, PortalUnavailable, AnswerLost, AnswerLost):
+                with pytest.raises(expected):
+                    await client.add_comment(number, "x")
+            assert len(portal.comments[number]) == 1, "the lost one was executed"
+            with pytest.raises(PortalRefused, match="INVALID_CREDENTIALS"):
+                await Portal(webhook[:-1], transport).task(number)
+        with pytest.raises(PortalUnavailable) as caught:
+            await client.task(number)
+        assert AnswerLost is not type(caught.value), "refused: nothing was sent"
+        for text in (str(caught.value), repr(caught.value), repr(caught.value.__cause__)):
+            assert portal.secret not in text
+    finally:
+        transport.stop()
+
+
+def test_a_request_hides_the_secret() -> None:
+    request = Request("m", f"{WEBHOOK}/m", b"{}")
+
+    assert "simulated0secret" not in repr(request)
+
+
+# The simulator's own faithfulness --------------------------------------------------------
+
+
+def ask(
+    portal: SimulatedPortal, path: str, params: str = "", kind: str = "", body: bytes = b""
+) -> Any:
+    import json
+
+    answer = portal.handle("POST", path, params, kind, body)
+    return answer.status, json.loads(answer.body)
+
+
+def test_an_unknown_method_is_404_before_the_secret_is_looked_at(portal: SimulatedPortal) -> None:
+    assert ask(portal, "/rest/1/wrong/no.such.method")[0] == 404
+    assert ask(portal, "/rest/1/wrong/user.get")[0] == 401
+    assert ask(portal, "/rest/user.get")[0] == 401
+    assert ask(portal, "/rest/1/simulated0secret/USER.GET.json/")[0] == 200
+
+
+def test_a_filter_with_a_typing_error_returns_everything(portal: SimulatedPortal) -> None:
+    add_task(portal, "x", responsible=501, deadline=NOON)
+    _, said = ask(portal, "/rest/1/simulated0secret/tasks.task.list", "filter[TAGG]=no")
+
+    assert len(said["result"]["tasks"]) == 1
+
+
+def test_batch_references_and_unencoded_filters(portal: SimulatedPortal) -> None:
+    add_operator(portal, 501, "101", seen=NOON)
+    commands = (
+        b'{"cmd":{"u":"user.get?ID=501","d":"department.get?ID=$result[u][0][UF_DEPARTMENT][0]",'
+        b'"bad":"nope","broken":"tasks.task.list?filter[>=DEADLINE]=1"}}'
+    )
+    _, said = ask(portal, "/rest/1/simulated0secret/batch", "", "application/json", commands)
+    result = said["result"]
+
+    assert result["result"]["d"][0]["NAME"] == "Call-центр"
+    assert result["result_error"]["bad"]["error"] == "ERROR_METHOD_NOT_FOUND"
+    assert result["result"]["broken"] == {"tasks": []}
+
+
+def test_json_as_php_writes_it(portal: SimulatedPortal) -> None:
+    add_task(portal, "a/b <c> & 'd' \"e\" Ж", responsible=501, deadline=NOON)
+    answer = portal.handle(
+        "GET", "/rest/1/simulated0secret/tasks.task.list", "select[]=TITLE", "", b""
+    )
+
+    expected = r"a\/b \u003Cc\u003E \u0026 \u0027d\u0027 \u0022e\u0022 Ж"
+    assert expected in answer.body.decode()
+    assert ask(portal, "/rest/1/simulated0secret/tasks.task.get", "taskId=1")[1]["result"] == []

@@ -1,0 +1,193 @@
+"""The reporter against a portal that misbehaves: everything owed arrives, once, and in order."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest_twisted
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from autodial.config import Config
+from autodial.decide import Dial
+from autodial.model import AttemptId, TaskId
+from autodial.outcomes import parse_report
+from autodial.reporter import Reporter
+from autodial.retry import DEFAULTS
+from autodial.roster import Roster
+from autodial.store import ledger, tasks, views
+from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
+from bitrix24.simulator import Fault, SimulatedPortal
+from bitrix24.simulator.portal import ConnectionDropped
+from bitrix24.simulator.seed import add_operator, add_task
+from bitrix24.wire import Answer
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.test_ledger import ANNA, PHONE
+
+Run = Callable[..., Any]
+WEBHOOK = "http://127.0.0.1/rest/1/simulated0secret"
+TALKED = "dial,ANSWER,16,SIP%20200%20OK,talk,101,1000,1010,1075,c"
+BUSY = "dial,BUSY,17,SIP%20486%20x"
+
+
+def reporter(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now) -> Reporter:
+    async def send(request: Request) -> Answer:
+        try:
+            return await portal.send(request)
+        except ConnectionDropped:
+            raise AnswerLost(request.method) from None
+
+    return Reporter(config, Portal(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+
+
+def attempt(run: Run, portal: SimulatedPortal, report: str) -> AttemptId:
+    """One attempt from the import to its end."""
+    if not portal.users:
+        add_operator(portal, 501, "101")
+    number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
+    task = PortalTask(
+        id=number, title="x", status=2, responsible=501, deadline=NOON, clients=(), changed=""
+    )
+    imported = [tasks.Imported(task, (PHONE,))]
+    run(tasks.save_tasks, imported, NOON, asked=NOON, complete=False)
+    found = run(tasks.load_task, TaskId(number))
+    decision = Dial(PHONE, ANNA, ("c",))
+    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, made.id, NOON)
+    if "ANSWER" in report:
+        run(ledger.ringing, made.id, "101", NOON)
+    run(ledger.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS)
+    return AttemptId(made.id)
+
+
+def told_once(portal: SimulatedPortal, attempts: list[AttemptId]) -> None:
+    for number in attempts:
+        task = int(number[1:].partition("-")[0])
+        comments = [
+            row for row in portal.comments.get(task, []) if f"[{number}]" in row["POST_MESSAGE"]
+        ]
+        assert len(comments) == 1, number
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_talk_is_told_in_order(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    attempt(run, portal, TALKED)
+    await reporter(config, portal, store, now).turn()
+
+    assert portal.requests == [
+        "telephony.externalline.add",
+        "telephony.externalcall.register",
+        "telephony.externalcall.finish",
+        "task.commentitem.add",
+    ]
+    assert [(row["CALL_FAILED_CODE"], row["CALL_DURATION"]) for row in portal.statistics] == [
+        ("200", 65)
+    ]
+    assert [line.state for line in run(views.attempt_lines)] == ["reported"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_answer_is_verified_before_it_is_repeated(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """The comment was written and the answer lost: it is looked for, not written again."""
+    number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
+    paying = reporter(config, portal, store, now)
+    portal.fail_next(Fault.LOST)
+    await paying.turn()
+    assert [debt.state for debt in run(views.debts)] == ["sending"]
+
+    now.advance(seconds=1)
+    await paying.turn()
+    assert [debt.state for debt in run(views.debts)] == ["sending"], "it pauses first"
+
+    now.advance(seconds=5)
+    await paying.turn()
+    told_once(portal, [number])
+    assert [debt.state for debt in run(views.debts)] == ["done"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_parked_and_the_others_go_on(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    first = attempt(run, portal, BUSY)
+    second = attempt(run, portal, BUSY)
+    del portal.tasks[int(first[1:].partition("-")[0])]
+    await reporter(config, portal, store, now).turn()
+
+    told_once(portal, [second])
+    parked = [debt for debt in run(views.debts) if debt.state == "parked"]
+    assert [(first, "comment")] == [(debt.attempt, debt.kind) for debt in parked]
+    assert "not found" in parked[0].error
+
+
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    reports=st.lists(st.sampled_from([TALKED, BUSY]), min_size=1, max_size=3),
+    faults=st.lists(st.sampled_from([*Fault, None]), max_size=12),
+)
+def test_whatever_the_portal_does_each_thing_is_said_exactly_once(
+    config: Config,
+    store: FakeStore,
+    run: Run,
+    reports: list[str],
+    faults: list[Fault | None],
+) -> None:
+    """Faults of every kind, in any order, and a new process after each of them."""
+    now = Now()
+    portal = SimulatedPortal(now=now)
+    _fresh_ids(portal, run)
+    made = [attempt(run, portal, report) for report in reports]
+    for fault in [*faults, *[None] * 4]:
+        if fault is not None:
+            portal.fail_next(fault)
+        now.advance(seconds=120)
+        _now(reporter(config, portal, store, now).turn())
+
+    told_once(portal, made)
+    assert portal.calls == {}
+    talks = sum(report == TALKED for report in reports)
+    assert talks == len(portal.statistics)
+    assert len({row["EXTERNAL_CALL_ID"] for row in portal.statistics}) == talks
+    states = {line.id: line.state for line in run(views.attempt_lines)}
+    assert {"reported"} == {states[number] for number in made}
+
+
+def _fresh_ids(portal: SimulatedPortal, run: Run) -> None:
+    """Examples share one store: their tasks must not have the same numbers."""
+    highest = max((line.id for line in run(views.task_lines)), default=8000)
+    while portal.next_id() <= highest + 1000:
+        pass
+
+
+def _now(coroutine: Any) -> None:
+    """Run a coroutine that waits for nothing real."""
+    done: list[object] = []
+    Deferred.fromCoroutine(coroutine).addBoth(done.append)
+    assert done == [None]
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """A refused connection was not sent: it is simply tried again."""
+    number = attempt(run, portal, BUSY)
+
+    async def down(_: Request) -> Answer:
+        raise PortalUnavailable("down")
+
+    paying = Reporter(config, Portal(WEBHOOK, down), store, Roster(), now)  # type: ignore[arg-type]
+    await paying.turn()
+    assert {"owed"} == {debt.state for debt in run(views.debts)}
+
+    now.advance(minutes=2)
+    await reporter(config, portal, store, now).turn()
+    told_once(portal, [number])
+    assert portal.requests.count("task.commentitem.getlist") == 0

@@ -1,0 +1,155 @@
+"""The house rules: imports go one way, the rules do no I/O, the example configuration is true."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autodial.config import Config, load, parse
+from autodial.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "autodial/autodial.example.toml"
+
+#: Who may import whom, among our own packages.
+ALLOWED = {
+    "fastagi_server": set[str](),
+    "call_files": set[str](),
+    "bitrix24": set[str](),
+    "dialplan": {"bitrix24"},  # the demo's portal
+    "autodial": {"fastagi_server", "call_files", "bitrix24"},
+}
+#: The rules: values, tables, decisions.
+PURE = ("model", "outcomes", "states", "retry", "hours", "decide", "phones", "texts", "errors")
+IO = {"twisted", "sqlalchemy", "requests", "socket", "os", "pathlib", "subprocess", "time"}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports, dotted."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_go_one_way(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        used = {name.partition(".")[0] for name in imports(path)} & set(ALLOWED)
+        allowed = ALLOWED[package] | {package}
+        if path.name == "demo.py":
+            allowed = allowed | {"dialplan"}
+
+        assert used <= allowed, f"{path} imports {used - allowed}"
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_rules_do_no_io(module: str) -> None:
+    used = imports(ROOT / "autodial" / f"{module}.py")
+
+    assert not {name.partition(".")[0] for name in used} & IO
+    assert {n for n in used if n.startswith("autodial")} <= {f"autodial.{m}" for m in PURE} | {
+        "autodial"
+    }
+
+
+def test_the_example_configuration_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "autodial.toml"
+    path.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    path.chmod(0o600)
+
+    assert load(path).tasks.tag == "autodial"
+
+
+def test_what_the_example_comments_out_is_the_default() -> None:
+    """Each commented key, switched on, changes nothing but what it must."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    plain = parse(tomllib.loads(text), "example")
+    choices = ("group =", "caller_id =", "exclude =", "do_not_call =", "547 =", "tag = ", "[staff.")
+    switched_on = "\n".join(
+        row[1:] if re.match(r"#[a-z_\[0-9]", row) and not row[1:].startswith(choices) else row
+        for row in text.splitlines()
+    )
+    assert switched_on != text
+    whole = parse(tomllib.loads(switched_on), "example")
+
+    assert plain.model_copy(update={"retry": {}}) == whole.model_copy(update={"retry": {}})
+    assert plain.rules_for_retry == whole.rules_for_retry
+
+
+def said() -> dict[str, Any]:
+    return tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("pace", "max_call", 3, "pace.max_call: no such key; did you mean max_calls?"),
+        ("pace", "calls_per_second", 0, "pace.calls_per_second"),
+        ("hours", "zone", "Mars/Olympus", "no such time zone"),
+        ("hours", "monday", "9 to 5", "hours are written"),
+        ("portal", "poll", "often", "a time is written"),
+        ("portal", "line_name", "It's", "portal.line_name"),
+        ("retry", "bussy", ["1h"], "did you mean busy?"),
+        ("phones", "region", "Russia", "phones.region"),
+        ("asterisk", "trunks", [], "asterisk.trunks"),
+        ("asterisk", "trunks", [{"name": "x", "line": 1}], "did you mean lines?"),
+        ("asterisk", "caller_id", "Иван", "asterisk.caller_id"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, words: str) -> None:
+    wrong = said()
+    wrong[section][key] = value
+
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(wrong, "autodial.toml")
+
+
+@pytest.mark.parametrize("section", ["portal", "tasks", "staff", "asterisk"])
+def test_what_must_be_set_is_asked_for(section: str) -> None:
+    wrong = said()
+    del wrong[section]
+
+    with pytest.raises(ConfigError, match=f"{section}: must be set"):
+        parse(wrong, "autodial.toml")
+
+
+def test_neither_tag_nor_group_would_mean_all_tasks() -> None:
+    wrong = said()
+    wrong["tasks"] = {}
+
+    with pytest.raises(ConfigError, match="set tag or group"):
+        parse(wrong, "autodial.toml")
+
+
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    """It holds the webhook, whose path is a password."""
+    path = tmp_path / "autodial.toml"
+    path.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    path.chmod(0o644)
+
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load(path)
+
+
+def test_secrets_are_in_no_text(tmp_path: Path) -> None:
+    config: Config = parse(said(), "x")
+
+    for text in (repr(config), str(config)):
+        assert "put-the-secret-here" not in text
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "none.toml")
+    path = tmp_path / "autodial.toml"
+    path.write_text("language = ")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match=r"autodial\.toml"):
+        load(path)

@@ -1,0 +1,65 @@
+"""A periodic job: one turn at a time, no lost wake, no failure that ends it."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from autodial.periodic import Periodic
+
+
+def test_a_failed_turn_does_not_stop_the_next_one() -> None:
+    """The service outlives a portal that is down for a while."""
+    clock, turns = Clock(), []
+
+    async def poll() -> None:
+        turns.append(clock.seconds())
+        raise RuntimeError("portal is down")
+
+    service = Periodic(clock, 60, poll, "importer")
+    service.startService()
+    clock.advance(59)
+    assert turns == [0]
+
+    clock.advance(1)
+    assert turns == [0, 60]
+
+
+def test_a_wake_during_a_turn_is_not_lost_and_turns_never_overlap() -> None:
+    clock, gates = Clock(), []
+
+    async def turn() -> None:
+        gate: Deferred[None] = Deferred()
+        gates.append(gate)
+        await gate
+
+    service = Periodic(clock, 60, turn, "dispatcher")
+    service.startService()
+    service.wake()
+    service.wake()
+    assert len(gates) == 1
+
+    gates[0].callback(None)
+    clock.advance(0)
+    assert len(gates) == 2
+
+    gates[1].callback(None)
+    clock.advance(59)
+    assert len(gates) == 2
+
+
+def test_stopping_waits_for_the_turn_under_way() -> None:
+    clock, gate = Clock(), Deferred[None]()
+    stopped: list[None] = []
+
+    async def turn() -> None:
+        await gate
+
+    service = Periodic(clock, 60, turn, "reporter")
+    service.startService()
+    done = service.stopService()
+    assert done is not None
+    done.addCallback(lambda _: stopped.append(None))
+    assert stopped == []
+
+    gate.callback(None)
+    clock.advance(1000)
+    assert stopped == [None]
