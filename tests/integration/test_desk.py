@@ -1,0 +1,272 @@
+"""What the dialplan is answered: FastAGI server, a fake Asterisk, a real store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from twisted.internet.task import Clock
+
+from autodial.config import Config
+from autodial.decide import Dial, Facts
+from autodial.desk import Desk, dialled
+from autodial.dispatcher import Dispatcher, read_numbers
+from autodial.model import AttemptId, OperatorId, TaskId
+from autodial.roster import Roster
+from autodial.scripts import AstDb, scripts
+from autodial.store import ledger, tasks, views
+from autodial.store.tasks import StaffRow
+from call_files import Spool
+from fastagi_server import FastAgiServer
+from fastagi_server.testing import FakeAsterisk
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.test_ledger import ANNA, PHONE, bring, portal_task
+
+Run = Callable[..., Any]
+
+
+@define
+class House:
+    """A desk with its dispatcher, its spool, and the server that answers for it."""
+
+    desk: Desk
+    dispatcher: Dispatcher
+    roster: Roster
+    spool: Spool
+    server: FastAgiServer
+    astdb: AstDb
+    run: Run
+    refreshed: list[int] = field(factory=list)
+
+    def ask(self, script: str, *arguments: str) -> FakeAsterisk:
+        asterisk = FakeAsterisk(self.server)
+        asterisk.connect(script, *arguments)
+        return asterisk
+
+    def dial(self, number: int = 8017) -> AttemptId:
+        """An attempt as the dispatcher makes it."""
+        task = self.run(tasks.load_task, TaskId(number))
+        decision = Dial(PHONE, ANNA, ("carrier1", "carrier2"))
+        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.desk.lease())
+        self.desk.opened(made)
+        return AttemptId(made.id)
+
+    def line(self) -> views.AttemptLine:
+        lines: list[views.AttemptLine] = self.run(views.attempt_lines)
+        return lines[-1]
+
+
+def staff_row(number: int, extension: str) -> StaffRow:
+    return StaffRow(OperatorId(number), f"Оператор {extension}", extension, True, None, None, NOON)
+
+
+@pytest.fixture
+def house(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> House:
+    roster = Roster()
+    roster.set_staff([staff_row(501, "101"), staff_row(502, "102"), staff_row(503, "103")])
+    spool = Spool(tmp_path / "outgoing")
+    spool.outgoing.mkdir()
+    spool.prepare()
+    refreshed: list[int] = []
+    made: list[House] = []
+
+    async def refresh(task: TaskId) -> None:
+        refreshed.append(task)
+
+    dispatcher = Dispatcher(
+        config, store, roster, spool, now,  # type: ignore[arg-type]
+        pbx_ok=lambda: True, portal_seen=lambda: now(), wake_at=lambda moment: None,
+    )  # fmt: skip
+    desk = Desk(
+        config, store, roster, now, facts=lambda: made[0].dispatcher.facts(), refresh=refresh,  # type: ignore[arg-type]
+        on_ended=lambda: None, on_owed=lambda: None, withdraw=spool.withdraw,
+    )  # fmt: skip
+    dispatcher.desk = desk
+    astdb = AstDb()
+    server = FastAgiServer(scripts(desk, astdb, "ru"), Clock())
+    made.append(House(desk, dispatcher, roster, spool, server, astdb, run, refreshed))
+    bring(run, portal_task(8017))
+    return made[0]
+
+
+def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
+    attempt = house.dial()
+    said = house.ask("claim", attempt, "442079460000", "").variables
+
+    assert said == {
+        "AD_GO": "1",
+        "AD_ID": attempt,
+        "AD_TASK": "8017",
+        "AD_NUM": "442079460000",
+        "AD_TO": "30",
+        "AD_TRUNKS": "carrier1:carrier2",
+        "AD_OPS": "101:102:103",
+        "AD_OPTO": "20",
+        "AD_LANG": "ru",
+        "AD_TAG": "АВТОДОЗВОН Иван",
+    }
+    assert house.refreshed == [8017]
+
+
+def test_a_second_claim_is_refused(house: House) -> None:
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+
+    assert house.ask("claim", attempt, "442079460000", "").variables == {"AD_GO": "0"}
+    assert house.line().state == "claimed"
+
+
+def test_the_claim_takes_the_call_file_away(house: House) -> None:
+    """A crash of Asterisk must not find it again."""
+    attempt = house.dial()
+    (house.spool.outgoing / f"{attempt}.call").write_text("")
+    house.ask("claim", attempt, "442079460000", "")
+
+    assert frozenset() == house.spool.waiting()
+
+
+@pytest.mark.parametrize("change", ["closed", "do not call", "paused"])
+def test_the_last_look_before_the_client_is_dialled(
+    house: House, change: str, tmp_path: Path
+) -> None:
+    """Between the spool and the dialplan things change; then nobody is called."""
+    attempt = house.dial()
+    facts = house.dispatcher.facts()
+    if change == "closed":
+        bring(house.run, portal_task(8099), complete=True)
+    changed = {
+        "closed": facts,
+        "do not call": _with(facts, do_not_call=frozenset({PHONE.number})),
+        "paused": _with(facts, paused=True),
+    }[change]
+    house.desk.facts = lambda: changed
+
+    assert house.ask("claim", attempt, "442079460000", "").variables == {"AD_GO": "0"}
+    assert house.line().outcome == "withdrawn"
+    assert house.run(views.debts) == []
+    assert house.run(ledger.reserved) == {}
+
+
+def _with(facts: Facts, **changes: Any) -> Facts:
+    return evolve(facts, **changes)
+
+
+def test_the_answer_is_resolved_from_memory_in_one_batch(house: House) -> None:
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    house.desk.store = None  # type: ignore[assignment]  # the voice path must not need it
+    asterisk = house.ask("resolve", attempt)
+
+    assert asterisk.variables == {
+        "CALLERID(name)": "АВТОДОЗВОН Иван",
+        "AD_OK": "1",
+        "AD_OPS": "101:102:103",
+        "AD_OPTO": "20",
+    }
+    assert len(asterisk.commands) == 2
+
+
+def test_the_order_of_ringing(house: House) -> None:
+    """The responsible of now, then the one who was held, then others; never one held elsewhere."""
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    house.desk.learn({TaskId(8017): OperatorId(503)})
+    house.roster.reserve(OperatorId(502), AttemptId("t9-9"))
+
+    assert house.ask("resolve", attempt).variables["AD_OPS"] == "103:101"
+
+
+def test_an_unregistered_phone_is_not_offered(house: House) -> None:
+    attempt = house.dial()
+    house.roster.set_phone("101", "UNAVAILABLE")
+
+    assert house.ask("resolve", attempt).variables["AD_OPS"] == "102:103"
+
+
+def test_an_unknown_call_is_left_to_the_dialplan(house: House) -> None:
+    """No answer at all: the dialplan falls back on what came with the claim."""
+    assert house.ask("resolve", "t1-1").variables == {}
+
+
+def test_a_result_is_acknowledged_when_it_is_on_disk(house: House) -> None:
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    said = house.ask("result", attempt, "dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "1")
+
+    assert said.variables == {"AD_ACK": "1"}
+    assert house.line().outcome == "busy"
+    assert house.desk.calls == 0
+
+
+def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> None:
+    """A full disk: Asterisk keeps the report, and it is swept later."""
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+
+    @define
+    class Full:
+        async def run(self, *_: object, **__: object) -> None:
+            raise OSError("disk full")
+
+    house.desk.store = Full()  # type: ignore[assignment]
+    said = house.ask("result", attempt, "dial", "BUSY", "17")
+
+    assert said.variables == {}
+    assert said.transport.disconnecting
+
+
+def test_what_astdb_kept_is_deleted_with_the_next_answer(house: House) -> None:
+    house.astdb.recorded |= {"t1-1", "t1-2"}
+    asterisk = FakeAsterisk(house.server)
+    asterisk.database = {"autodial/t1-1": "x", "autodial/t1-2": "y", "autodial/t1-3": "z"}
+    asterisk.connect("result", "t7-7", "dial", "BUSY", "17")
+
+    assert asterisk.database == {"autodial/t1-3": "z"}
+
+
+@pytest.mark.parametrize(("claimed", "expected"), [(False, "withdrawn"), (True, None)])
+def test_the_failed_extension_only_hints(house: House, claimed: bool, expected: str | None) -> None:
+    """It counts for an attempt that was never claimed; otherwise the real report comes."""
+    attempt = house.dial()
+    if claimed:
+        house.ask("claim", attempt, "442079460000", "")
+    house.ask("spoolfail", attempt, "0")
+
+    assert expected == house.line().outcome
+
+
+def test_hostile_arguments_harm_nobody(house: House) -> None:
+    for script in ("claim", "resolve", "ringing", "result", "spoolfail"):
+        for arguments in (
+            (),
+            ("",),
+            ("'; DROP TABLE attempts; --",),
+            ("x" * 5000,),
+            ("", "", "'8017"),
+        ):
+            house.ask(script, *arguments)
+
+    assert house.server.counters.failed == 0
+    assert house.run(views.attempt_lines) == []
+
+
+def test_ping(house: House) -> None:
+    assert house.ask("ping").variables == {"AD_PONG": "1"}
+
+
+@pytest.mark.parametrize(
+    ("form", "number"),
+    [("digits", "442079460000"), ("plus", "+442079460000"), ("national", "2079460000")],
+)
+def test_numbers_as_carriers_want_them(form: str, number: str) -> None:
+    assert number == dialled("+442079460000", form)
+
+
+def test_the_do_not_call_list(tmp_path: Path) -> None:
+    path = tmp_path / "dnc.txt"
+    path.write_text("+442079460000  # asked us\n\n# nobody\n+442079460001\n")
+
+    assert frozenset({"+442079460000", "+442079460001"}) == read_numbers(path)
+    assert read_numbers(tmp_path / "missing.txt") is None
+    assert frozenset() == read_numbers(None)

@@ -1,0 +1,193 @@
+"""Real sockets: a foreign AGI peer understands us; the manager client follows a talking server."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from socket import create_connection
+from typing import Any
+
+import pytest
+import pytest_twisted
+from asterisk.agi import AGI
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThread
+from twisted.protocols.basic import LineReceiver
+
+from autodial.ami import Ami, client_service
+from fastagi_server import BACKLOG, AgiSession, FastAgiServer, command, set_variables
+from fastagi_server.testing import environment
+
+ensure = pytest_twisted.ensureDeferred
+#: Twisted's reactor is untyped until it is installed.
+reactor: Any = installed
+
+
+async def _batch(call: AgiSession) -> None:
+    await call.batch(
+        command("SET VARIABLE", "CALLERID(name)", 'АВТОДОЗВОН "x"'), set_variables({"AD_OK": "1"})
+    )
+
+
+async def _stuck(call: AgiSession) -> None:
+    await Deferred(lambda _: None)
+
+
+@contextmanager
+def listening(**limits: Any) -> Iterator[tuple[FastAgiServer, int]]:
+    server = FastAgiServer({"batch": _batch, "stuck": _stuck}, reactor, **limits)
+    port = reactor.listenTCP(0, server, backlog=BACKLOG, interface="127.0.0.1")
+    try:
+        yield server, port.getHost().port
+    finally:
+        port.stopListening()
+
+
+def _talk(port: int, script: str) -> bytes:
+    """Asterisk's side, blocking: open, answer each line, read to the end."""
+    with create_connection(("127.0.0.1", port), 5) as peer:
+        peer.settimeout(5)
+        peer.sendall(environment(script))
+        said = b""
+        with suppress(ConnectionResetError):  # how a session is cut off
+            while data := peer.recv(4096):
+                said += data
+                peer.sendall(b"200 result=1\n" * data.count(b"\n"))
+        return said
+
+
+@ensure
+async def test_the_batch_is_one_write_and_a_half_close() -> None:
+    with listening() as (_, port):
+        said = await deferToThread(_talk, port, "batch")
+
+    assert said.count(b"\n") == 2
+    assert said.startswith(b"SET VARIABLE")
+
+
+@ensure
+async def test_a_session_that_hangs_is_cut_off_and_another_is_served() -> None:
+    with listening(deadline=0.3) as (_, port):
+        stuck = deferToThread(_talk, port, "stuck")
+        served = await deferToThread(_talk, port, "batch")
+        assert await stuck == b""
+
+    assert b"AD_OK=1" in served
+
+
+@ensure
+async def test_a_burst_of_connections_is_not_dropped() -> None:
+    """Asterisk gives up on a connection after two seconds; a short queue would cost calls."""
+
+    def burst(port: int) -> int:
+        peers = [create_connection(("127.0.0.1", port), 1.5) for _ in range(300)]
+        for peer in peers:
+            peer.close()
+        return len(peers)
+
+    with listening() as (_, port):
+        assert await deferToThread(burst, port) == 300
+
+
+def test_pyst2_reads_the_environment_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same block, read by somebody else's parser."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # it installs a handler of its own
+    block = environment("claim", "t1-1", "442079460000").decode()
+    theirs = AGI(stdin=io.StringIO(block), stdout=io.StringIO(), stderr=io.StringIO()).env
+
+    assert (
+        theirs["agi_arg_1"], theirs["agi_arg_2"], theirs["agi_network_script"],
+    ) == ("t1-1", "442079460000", "claim")  # fmt: skip
+
+
+# The manager interface -------------------------------------------------------------------
+
+
+class _Manager(LineReceiver):
+    """A manager server that knows what the dialler asks, and splits its words unkindly."""
+
+    transport: ITCPTransport
+    delimiter = b"\r\n"
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._message: dict[str, str] = {}
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"Asterisk Call Manager/11.0.0\r\n")
+
+    def lineReceived(self, line: bytes) -> None:
+        if line:
+            key, _, value = line.decode().partition(": ")
+            self._message[key] = value
+            return
+        message, self._message = self._message, {}
+        number = message["ActionID"]
+        answer = {
+            "Login": self._login(message),
+            "DeviceStateList": "Response: Success\r\nActionID: {id}\r\n\r\n"
+            "Event: DeviceStateChange\r\nActionID: {id}\r\nDevice: PJSIP/101\r\n"
+            "State: NOT_INUSE\r\n\r\nEvent: DeviceStateListComplete\r\nActionID: {id}\r\n\r\n",
+            "CoreShowChannels": "Response: Success\r\nActionID: {id}\r\n\r\n"
+            "Event: CoreShowChannel\r\nActionID: {id}\r\nChannel: Local/1;2\r\n"
+            "ChanVariable: AD_ID=t8017-1\r\n\r\nEvent: CoreShowChannelsComplete\r\n"
+            "ActionID: {id}\r\n\r\n",
+            "DBGetTree": "Response: Success\r\nActionID: {id}\r\n\r\n"
+            "Event: DBGetTreeResponse\r\nActionID: {id}\r\nKey: /autodial/t8017-2\r\n"
+            "Val: dial,BUSY,17\r\n\r\nEvent: DBGetTreeComplete\r\nActionID: {id}\r\n\r\n",
+        }[message["Action"]]
+        data = answer.format(id=number).encode()
+        for start in range(0, len(data), 7):
+            self.transport.write(data[start : start + 7])
+
+    def _login(self, message: dict[str, str]) -> str:
+        if message.get("Secret") == self._secret:
+            return "Response: Success\r\nActionID: {id}\r\n\r\n"
+        return "Response: Error\r\nActionID: {id}\r\nMessage: Authentication failed\r\n\r\n"
+
+
+@ensure
+async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
+    devices: list[tuple[str, str]] = []
+    ups: list[Deferred[None]] = [Deferred(), Deferred()]
+    waiting = iter(ups)
+    downs: list[int] = []
+    ami = Ami(
+        reactor, "autodial", "s3cret",
+        on_device=lambda extension, state: devices.append((extension, state)),
+        on_up=lambda: next(waiting).callback(None),
+        on_down=lambda: downs.append(1),
+    )  # fmt: skip
+    made: list[_Manager] = []
+
+    def build() -> _Manager:
+        made.append(_Manager("s3cret"))
+        return made[-1]
+
+    factory = Factory.forProtocol(build)
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    service = client_service(endpoint, ami, reactor)
+    service.startService()
+    try:
+        await ups[0]
+        assert {"t8017-1"} == await ami.channels()
+        assert await ami.kept_reports() == {"t8017-2": "dial,BUSY,17"}
+        assert devices == [("101", "NOT_INUSE")]
+        made[0].transport.abortConnection()
+        await ups[1]
+        assert downs == [1]
+    finally:
+        stopped = service.stopService()
+        if stopped is not None:
+            await stopped
+        await port.stopListening()
+
+
+def test_the_secret_is_in_no_text() -> None:
+    ami = Ami(reactor, "autodial", "s3cret", lambda *_: None, lambda: None, lambda: None)
+
+    assert "s3cret" not in repr(ami)
