@@ -317,7 +317,9 @@ def _rtp(role: int) -> dict[str, str]:
 
 
 def _modules(root: Path) -> Path:
-    found = sorted(root.glob("usr/lib/*/asterisk/modules"))
+    # Debian moved them below the architecture's directory after Asterisk 16.
+    places = ("usr/lib/*/asterisk/modules", "usr/lib/asterisk/modules")
+    found = [path for place in places for path in root.glob(place)]
     if not found:
         raise ExchangeError(f"no Asterisk modules below {root}")
     return found[0]
