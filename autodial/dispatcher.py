@@ -52,7 +52,6 @@ class Dispatcher:
     portal_seen: Callable[[], datetime | None]
     wake_at: Callable[[datetime], None]
     desk: Desk = field(init=False)
-    paused: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
 
     def facts(self) -> Facts:
@@ -65,7 +64,7 @@ class Dispatcher:
             hours=self.config.hours.hours,
             portal_ok=self._portal_ok(now),
             pbx_ok=self.pbx_ok(),
-            paused=self.paused or self.stopping,
+            paused=self.stopping,
             calls=self.desk.calls,
             max_calls=pace.max_calls,
             trunks=self._trunks(),

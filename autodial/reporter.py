@@ -20,7 +20,14 @@ from autodial.roster import Roster
 from autodial.store import outbox
 from autodial.store.database import Store
 from autodial.store.outbox import Debt, to_the_minute
-from bitrix24 import AnswerLost, Portal, PortalRefused, PortalUnavailable
+from bitrix24 import (
+    AnswerLost,
+    Portal,
+    PortalDenied,
+    PortalError,
+    PortalRefused,
+    PortalUnavailable,
+)
 
 #: Pauses after passing trouble, in seconds; the last one repeats.
 PAUSES = (2.0, 5.0, 15.0, 60.0)
@@ -63,6 +70,13 @@ class Reporter:
                     await self.store.run(outbox.not_sent, debt)
                 self._pause(error)
                 return
+            except PortalDenied as error:
+                # Not this debt is wrong but the webhook: all of them wait for a person.
+                self.log.error("the portal refuses us: {error}", error=error)
+                if not debt.doubtful:
+                    await self.store.run(outbox.not_sent, debt)
+                self._pause(error)
+                return
             except PortalRefused as error:
                 self.log.error(
                     "{attempt}: the portal refuses {kind}: {error}",
@@ -73,7 +87,7 @@ class Reporter:
                 await self.store.run(outbox.park, debt, str(error), self.now())
             self._troubles = 0
 
-    def _pause(self, error: PortalUnavailable) -> None:
+    def _pause(self, error: PortalError) -> None:
         seconds = PAUSES[min(self._troubles, len(PAUSES) - 1)]
         self._troubles += 1
         self.not_before = self.now() + timedelta(seconds=seconds)

@@ -5,7 +5,7 @@ Knows Bitrix24; knows nothing of Asterisk or of the dialler's rules. ``Portal`` 
 use, named by meaning; it takes any ``send`` coroutine, so it is tested without a socket.
 """
 
-from bitrix24.errors import AnswerLost, PortalError, PortalRefused, PortalUnavailable
+from bitrix24.errors import AnswerLost, PortalDenied, PortalError, PortalRefused, PortalUnavailable
 from bitrix24.portal import Portal
 from bitrix24.transport import RequestsTransport
 from bitrix24.values import CallRecord, Client, Employee, Phone, PortalTask, TaskQuery
@@ -19,6 +19,7 @@ __all__ = [
     "Employee",
     "Phone",
     "Portal",
+    "PortalDenied",
     "PortalError",
     "PortalRefused",
     "PortalTask",

@@ -25,3 +25,7 @@ class PortalRefused(PortalError):
         self.code = code
         self.description = description
         self.status = status
+
+
+class PortalDenied(PortalRefused):
+    """Bitrix24 does not let us in at all: the webhook is wrong, deleted, or its owner dismissed."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-from bitrix24.errors import AnswerLost, PortalRefused, PortalUnavailable
+from bitrix24.errors import AnswerLost, PortalDenied, PortalRefused, PortalUnavailable
 
 #: Rejected before execution; the same request may succeed later.
 PASSING = frozenset(
@@ -22,6 +22,13 @@ PASSING = frozenset(
 )
 #: Something broke inside; whether the request was executed is unknown.
 DOUBTFUL = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
+#: Not this request is refused, but whoever sends it.
+DENIED = frozenset(
+    {
+        "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "INVALID_REQUEST", "expired_token", "invalid_token",
+        "APPLICATION_NOT_FOUND", "authorization_error", "user_access_error", "CONNECTION_ERROR",
+    }
+)  # fmt: skip
 #: Most commands the portal takes in one batch.
 BATCH_LIMIT = 50
 #: Rows a list method gives in one answer; fixed by the portal.
@@ -65,13 +72,11 @@ def decode(answer: Answer, method: str) -> Any:
     try:
         said = json.loads(answer.body)
     except ValueError:
-        if answer.status == 503:
-            raise PortalUnavailable(f"{method}: HTTP 503, not JSON") from None
-        if answer.status >= 500 or answer.status == 200:
-            raise AnswerLost(f"{method}: HTTP {answer.status}, not JSON") from None
-        raise PortalRefused(
-            "", f"{method}: HTTP {answer.status}, not JSON", answer.status
-        ) from None
+        text = f"{method}: HTTP {answer.status}, not JSON"
+        if answer.status in (200, 500, 502, 504):
+            raise AnswerLost(text) from None  # PHP or a proxy gave up, perhaps half-way
+        # A proxy's page: the request did not get as far as the portal.
+        raise PortalUnavailable(text) from None
     if not isinstance(said, dict) or ("error" not in said and "result" not in said):
         raise AnswerLost(f"{method}: neither a result nor an error, HTTP {answer.status}")
     if "error" not in said:
@@ -86,7 +91,8 @@ def error_of(method: str, said: Mapping[str, Any], status: int = 0) -> Exception
         return PortalUnavailable(f"{method}: {code}")
     if code in DOUBTFUL:
         return AnswerLost(f"{method}: {code}")
-    return PortalRefused(code, str(said.get("error_description", "")), status)
+    kind = PortalDenied if code in DENIED else PortalRefused
+    return kind(code, str(said.get("error_description", "")), status)
 
 
 def query(method: str, params: Params) -> str:

@@ -106,16 +106,17 @@ class FastAgiServer(Factory):
             self.counters.finished += 1
             return
         self.counters.failed += 1
-        name, arguments = session.environment.script, session.arguments
+        # The first argument names the call; the others may hold a client's number.
+        name, first = session.environment.script, session.argument(0)
         if failure.check(CallEnded):
             self.log.info(
-                "{name} {arguments}: {reason}",
+                "{name} {first}: {reason}",
                 name=name,
-                arguments=arguments,
+                first=first,
                 reason=failure.getErrorMessage(),
             )
         else:
-            self.log.failure("{name} {arguments}", failure, name=name, arguments=arguments)
+            self.log.failure("{name} {first}", failure, name=name, first=first)
 
     def closed(self, session: AgiSession) -> None:
         self._open.discard(session)

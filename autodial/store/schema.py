@@ -181,7 +181,7 @@ Index("events_task_idx", events.c.task)
 flags = Table(
     "flags",
     metadata,
-    Column("name", String(30), primary_key=True, comment="paused, portal_seen"),
-    Column("at", Moment, nullable=False, comment="since when, or when last"),
+    Column("name", String(30), primary_key=True, comment="portal_seen"),
+    Column("at", Moment, nullable=False, comment="when last"),
     comment="what the whole dialler remembers",
 )

@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from bitrix24 import (
     AnswerLost,
     Portal,
+    PortalDenied,
     PortalRefused,
     PortalUnavailable,
     Request,
@@ -200,9 +201,11 @@ async def test_a_call_from_registration_to_statistics(
         (400, b'{"error":"","error_description":"Access denied."}', PortalRefused),
         (400, b'{"error":"0","error_description":"x"}', PortalRefused),
         (400, b'{"error":100,"error_description":"x"}', PortalRefused),
-        (401, b'{"error":"INVALID_CREDENTIALS"}', PortalRefused),
+        (401, b'{"error":"INVALID_CREDENTIALS"}', PortalDenied),
+        (403, b'{"error":"INVALID_CREDENTIALS"}', PortalDenied),
+        (401, b'{"error":"insufficient_scope"}', PortalRefused),
         (200, b'{"error":"WRONG","error_description":"x"}', PortalRefused),
-        (404, b"<html>nginx</html>", PortalRefused),
+        (404, b"<html>nginx</html>", PortalUnavailable),
     ],
 )
 def test_an_error_is_decided_by_its_code(

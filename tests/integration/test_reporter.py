@@ -191,3 +191,20 @@ async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
     await reporter(config, portal, store, now).turn()
     told_once(portal, [number])
     assert portal.requests.count("task.commentitem.getlist") == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deleted_webhook_loses_nothing(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """Everything waits until a person has made a new one; nothing is given up."""
+    numbers = [attempt(run, portal, report) for report in (BUSY, TALKED)]
+    secret, portal.secret = portal.secret, "another"
+    paying = reporter(config, portal, store, now)
+    await paying.turn()
+    assert {"owed"} == {debt.state for debt in run(views.debts)}
+
+    portal.secret = secret
+    now.advance(minutes=2)
+    await paying.turn()
+    told_once(portal, numbers)

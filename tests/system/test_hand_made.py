@@ -1,7 +1,9 @@
 """Call files that a person drops into the spool: they name a task, and the rules are the same."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from bitrix24.simulator.seed import add_contact, add_task
 from call_files import CallFile, Spool
 from dialplan.demo.rig import Rig
 from tests.system import scene
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +144,66 @@ def test_an_attempt_nobody_made_is_refused(rig: Rig) -> None:
     rig.wait(lambda: "t1-1: claim refused" in rig.said(), "the refusal")
 
     assert "442079460008" not in scene.dialled(rig)
+
+
+def blocks(document: str) -> list[str]:
+    """The code blocks of a document."""
+    found: list[str] = []
+    inside = False
+    for row in (ROOT / document).read_text(encoding="utf-8").splitlines():
+        if row.startswith("```"):
+            inside = not inside
+            found += [""] * inside
+        elif inside:
+            found[-1] += row + "\n"
+    return found
+
+
+@pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
+def test_the_documented_call_file_works(rig: Rig, document: str) -> None:
+    """What a document shows, dropped as it stands but for the task's number."""
+    task = imported(rig, rig.task("02", responsible=501))
+    (text,) = [block for block in blocks(document) if block.startswith("Channel:")]
+    draft = Spool(rig.exchange.spool).staging / "documented"
+    draft.write_text(text.replace("8017", str(task)))
+    owner = rig.exchange.spool.stat()
+    os.chown(draft, owner.st_uid, owner.st_gid)
+    draft.rename(rig.exchange.spool / f"documented-{task}")
+    scene.wait_for_reports(rig, [task])
+
+    assert Outcome.TALKED is scene.outcome(rig, task)
+
+
+def test_the_documented_hook_runs(rig: Rig) -> None:
+    pbx = rig.exchange.pbx
+    (text,) = [b for b in blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
+    place = pbx.outside / "etc/autodial.d"
+    place.mkdir()
+    place.chmod(0o755)
+    (place / "autodial-site.conf").write_text(text)
+    pbx.cli("dialplan reload")
+    task = imported(rig, rig.task("03", responsible=501))
+    drop(rig, "hooked", task)
+    scene.wait_for_reports(rig, [task])
+
+    log = (pbx.outside / "log/full").read_text(encoding="utf-8", errors="replace")
+    assert Outcome.TALKED is scene.outcome(rig, task)
+    assert '"PJSIP_HEADER(add,X-Campaign)=autumn"' in log
+
+
+@pytest.mark.parametrize(("fate", "expected"), [("40", Outcome.BUSY), ("04", Outcome.TALKED)])
+def test_routes_that_answer_what_failed(rig: Rig, fate: str, expected: Outcome) -> None:
+    """A PBX's own routes announce a failure on an answered line; no operator is rung for that."""
+    pbx = rig.exchange.pbx
+    pbx.cli("dialplan set global AD_VIA routes")
+    try:
+        task = imported(rig, rig.task(fate, responsible=501))
+        rung = len([e for e in rig.exchange.journal() if e.kind == "operator"])
+        drop(rig, f"via-{fate}", task)
+        scene.wait_for_reports(rig, [task])
+    finally:
+        pbx.cli('dialplan set global AD_VIA ""')
+    now = len([e for e in rig.exchange.journal() if e.kind == "operator"])
+
+    assert expected is scene.outcome(rig, task)
+    assert int(expected is Outcome.TALKED) == now - rung

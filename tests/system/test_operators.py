@@ -114,16 +114,23 @@ def test_the_next_operator_takes_it_and_becomes_responsible(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fate", "words"), [("busy", "BUSY"), ("misses", "NOANSWER"), ("rejects", "CHANUNAVAIL")]
+    ("fate", "words"),
+    [
+        ("busy", {"BUSY"}),
+        ("misses", {"NOANSWER"}),
+        # Asterisk 16 heeds the Reason header that comes with a 603, 22 the 603.
+        ("rejects", {"CHANUNAVAIL", "NOANSWER"}),
+    ],
 )
-def test_an_operator_who_does_not_take_it(rig: Rig, fate: str, words: str) -> None:
+def test_an_operator_who_does_not_take_it(rig: Rig, fate: str, words: set[str]) -> None:
     """The client answered and nobody came: told apart from the client's own doing."""
     scene.staff(rig, e101=fate)
     task = rig.task("00", responsible=501)
     attempt = finish(rig, task)
 
     assert Outcome.OPERATOR_MISSED.value == attempt.outcome
-    assert (words, "101") == (attempt.report["operator_state"], attempt.report["operator"])
+    assert attempt.report["operator_state"] in words
+    assert attempt.report["operator"] == "101"
 
 
 def test_a_phone_that_goes_away_while_the_client_s_rings(rig: Rig) -> None:
@@ -207,6 +214,8 @@ def test_nobody_hears_silence(rig: Rig) -> None:
     assert len(loud) >= 6, "five seconds of ringing, then the sentence"
     assert max(loud[:4]) > 200, "no ringing tone while the operator's phone rings"
     assert max(loud[5:]) > 200, "no sentence after the operator did not answer"
+    log = (rig.exchange.pbx.outside / "log/full").read_text(encoding="utf-8", errors="replace")
+    assert "Playing 'vm-nobodyavail.gsm' (language 'ru')" in log
 
 
 def loudness(path: Path) -> list[int]:

@@ -38,12 +38,12 @@ def upgrade() -> None:
 
     op.create_table(
         "flags",
-        sa.Column("name", sa.String(length=30), nullable=False, comment="paused, portal_seen"),
+        sa.Column("name", sa.String(length=30), nullable=False, comment="portal_seen"),
         sa.Column(
             "at",
             sa.DateTime(timezone=True),
             nullable=False,
-            comment="since when, or when last",
+            comment="when last",
         ),
         sa.PrimaryKeyConstraint("name", name=op.f("flags_pkey")),
         comment="what the whole dialler remembers",
