@@ -20,7 +20,7 @@ from autodial.config import Config, load
 from autodial.errors import AutodialError
 from autodial.run import run_dialler
 from autodial.store import views
-from autodial.store.database import open_engine
+from autodial.store.database import read
 from autodial.store.events import Told, story
 from call_files import SpoolError
 
@@ -157,12 +157,7 @@ def tell(config: Config, told: Sequence[Told]) -> str:
 def _read(config: Config, question: Callable[[sa.Connection], T]) -> T:
     if not config.store.path.exists():
         raise click.ClickException(f"{config.store.path}: no store yet; has the dialler run?")
-    engine = open_engine(config.store.path, writing=False)
-    try:
-        with engine.connect() as connection:
-            return question(connection)
-    finally:
-        engine.dispose()
+    return read(config.store.path, question)
 
 
 def _when(config: Config, moment: datetime | None) -> str:

@@ -24,7 +24,7 @@ from autodial.cli import tell
 from autodial.config import load
 from autodial.model import ANSWERED, Outcome
 from autodial.store import views
-from autodial.store.database import open_engine
+from autodial.store.database import read
 from autodial.store.events import ended_counts, story
 from dialplan.demo.pbx import ExchangeError
 from dialplan.demo.rig import Rig, RigError, rig
@@ -255,9 +255,4 @@ def _attempts(running: Rig) -> list[views.AttemptLine]:
 
 
 def _read(running: Rig, question: Callable[[sa.Connection], T]) -> T:
-    engine = open_engine(running.store, writing=False)
-    try:
-        with engine.connect() as connection:
-            return question(connection)
-    finally:
-        engine.dispose()
+    return read(running.store, question)

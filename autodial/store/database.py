@@ -74,6 +74,16 @@ def migrate(path: Path) -> None:
         engine.dispose()
 
 
+def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
+    """Ask the store from another process or thread, beside the dialler."""
+    engine = open_engine(path, writing=False)
+    try:
+        with engine.connect() as connection:
+            return question(connection)
+    finally:
+        engine.dispose()
+
+
 @define(eq=False)
 class Store:
     """The store, asked through coroutines."""

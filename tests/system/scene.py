@@ -6,8 +6,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from autodial.model import ANSWERED, Outcome
-from autodial.store import views
-from autodial.store.database import open_engine
+from autodial.store import database, views
 from autodial.store.events import ended_counts
 from bitrix24.simulator.portal import Row
 from dialplan.demo.rig import Rig
@@ -16,12 +15,7 @@ T = TypeVar("T")
 
 
 def read(rig: Rig, question: Callable[[sa.Connection], T]) -> T:
-    engine = open_engine(rig.store, writing=False)
-    try:
-        with engine.connect() as db:
-            return question(db)
-    finally:
-        engine.dispose()
+    return database.read(rig.store, question)
 
 
 def attempts(rig: Rig, task: int | None = None) -> list[views.AttemptLine]:
