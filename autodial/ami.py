@@ -51,8 +51,15 @@ class Ami:
     async def channels(self) -> set[str]:
         """The attempts that have a live channel."""
         rows = await self._list({"Action": "CoreShowChannels"}, "CoreShowChannelsComplete")
-        named = (row.get("ChanVariable", "") for row in rows)
-        return {text.partition("=")[2] for text in named if text.startswith(f"{VARIABLE}=")}
+        alive: set[str] = set()
+        for row in rows:
+            named = row.get("ChanVariable", "").split("\n")
+            found = [text.partition("=")[2] for text in named if text.startswith(f"{VARIABLE}=")]
+            if not found and "@autodial-" in row.get("Channel", ""):
+                # Taking this for "no channel" would end talks that are under way.
+                raise PbxError(f"channels do not name their attempt: set channelvars = {VARIABLE}")
+            alive |= set(found)
+        return alive
 
     async def kept_reports(self) -> dict[str, str]:
         """Reports in AstDB by attempt: those that were not acknowledged."""
@@ -128,7 +135,9 @@ class AmiLink(LineReceiver):
         if text:
             key, colon, value = text.partition(": ")
             if colon:  # the banner has none
-                self._message[key] = value
+                # A key can come several times (ChanVariable): one line each.
+                earlier = f"{self._message[key]}\n" if key in self._message else ""
+                self._message[key] = earlier + value
             return
         message, self._message = self._message, {}
         if message:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+from attrs import evolve
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -223,13 +224,18 @@ class Config(_Section):
         for name in self.retry:
             if name.replace("_", " ") not in known:
                 raise ValueError(f"retry.{name}: no such outcome{_nearest(name, known)}")
+        if self.retry.get(Outcome.WITHDRAWN.value) == ():
+            raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
         return self
 
     @property
     def rules_for_retry(self) -> Mapping[Outcome, Rule]:
         """The retry table: the defaults, with the configured rows in their place."""
-        given = {Outcome(name.replace("_", " ")): Rule(waits) for name, waits in self.retry.items()}
-        return {**DEFAULTS, **given}
+        given = {Outcome(name.replace("_", " ")): waits for name, waits in self.retry.items()}
+        return {
+            outcome: evolve(rule, waits=given.get(outcome, rule.waits))
+            for outcome, rule in DEFAULTS.items()
+        }
 
 
 def load(path: Path) -> Config:

@@ -97,6 +97,7 @@ class Attempt:
     responsible: OperatorId
     trunks: tuple[str, ...]
     state: str
+    series: int  #: the task's, when it was made: a person who moves the deadline starts a new one
 
 
 @frozen(kw_only=True)

@@ -146,10 +146,15 @@ class Reporter:
         await self.store.run(outbox.paid, debt, self.now())
 
     async def _task(self, debt: Debt) -> None:
-        """Absolute values: safe to repeat. A task that is gone wants nothing any more."""
+        """
+        Absolute values: safe to repeat. A task that is gone wants nothing any more, and a deadline
+        that a person has moved since stays his: the importer will take it over.
+        """
         given = debt.payload.get("deadline")
         deadline = to_the_minute(datetime.fromisoformat(given)) if given else None
         task = await self.portal.task(debt.task)
+        if task is not None and task.deadline not in (debt.portal_deadline, deadline):
+            deadline = None
         if task is not None:
             responsible = debt.payload.get("responsible")
             await self.portal.update_task(task, deadline=deadline, responsible=responsible)

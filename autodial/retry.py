@@ -12,15 +12,19 @@ _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 @frozen
 class Rule:
-    """Wait ``waits[n]`` after the (n+1)-th attempt with this outcome; then hand over."""
+    """
+    Wait ``waits[n]`` after the (n+1)-th attempt with this outcome; then hand over to people, or,
+    if ``endless``, go on with the last wait.
+    """
 
     waits: tuple[timedelta, ...]
+    endless: bool = False
 
     def next_call(self, earlier: int, ended: datetime) -> datetime | None:
         """The next call after ``earlier`` attempts of the same outcome; None: no further one."""
-        if earlier >= len(self.waits):
+        if earlier >= len(self.waits) and not self.endless:
             return None
-        return ended + self.waits[earlier]
+        return ended + self.waits[min(earlier, len(self.waits) - 1)]
 
 
 #: "Put off by some hours", per outcome. What a site does not configure stays as here.
@@ -36,6 +40,6 @@ DEFAULTS: Mapping[Outcome, Rule] = {
     Outcome.LINE_FAILED: Rule((5 * _MINUTE,) * 6),
     # The client may have been called, nobody can say: not soon, and not often.
     Outcome.LOST: Rule((_HOUR, 4 * _HOUR)),
-    # Nobody was called. The planner looks again.
-    Outcome.WITHDRAWN: Rule((5 * _MINUTE,) * 100),
+    # Nobody was called: no reason to give the client up, however often.
+    Outcome.WITHDRAWN: Rule((5 * _MINUTE,), endless=True),
 }

@@ -237,6 +237,12 @@ def _plan_next(
     rules: Mapping[Outcome, Rule],
 ) -> datetime | None:
     """Put the task off by the rule of the outcome, or be through with it."""
+    task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
+    if task.series != attempt.series:
+        # A person moved the deadline meanwhile, perhaps the operator in this very talk.
+        db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(next_check=now))
+        due: datetime | None = task.due
+        return due
     same = (
         sa.select(sa.func.count())
         .select_from(attempts.join(tasks))
@@ -275,7 +281,8 @@ def _owe_portal(
         finish = {"user": user, "seconds": report.talk_seconds, "outcome": outcome.value}
         owe(db, attempt, "finish", 0, finish, now)
     change: dict[str, object] = {}
-    if next_call is not None:
+    moved = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
+    if next_call is not None and moved == attempt.series:
         change["deadline"] = next_call.isoformat()
     if taken_by is not None and taken_by != attempt.responsible:
         change["responsible"] = taken_by
@@ -340,6 +347,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             responsible=OperatorId(row.responsible),
             trunks=tuple(row.trunks.split(":")),
             state=row.state,
+            series=row.series,
         )
         for row in db.execute(query.order_by(attempts.c.spooled_at))
     ]

@@ -31,6 +31,7 @@ class Debt:
     entity: tuple[str, int]
     call_id: str | None
     ended: bool  #: the attempt is over
+    portal_deadline: datetime | None  #: of the task, as the portal last had it
 
 
 def owe(
@@ -76,8 +77,10 @@ def next_debt(db: sa.Connection, after: int = 0) -> Debt | None:
             attempts.c.entity_id,
             attempts.c.call_id,
             attempts.c.outcome,
+            tasks.c.portal_deadline,
         )
-        .join(attempts)
+        .join(attempts, attempts.c.id == outbox.c.attempt)
+        .join(tasks, tasks.c.id == outbox.c.task)
         .where(outbox.c.state.in_(("owed", "sending")), outbox.c.id > after)
         .order_by(outbox.c.id)
         .limit(1)
@@ -98,6 +101,7 @@ def next_debt(db: sa.Connection, after: int = 0) -> Debt | None:
         entity=(row.entity_type, row.entity_id),
         call_id=row.call_id,
         ended=row.outcome is not None,
+        portal_deadline=row.portal_deadline,
     )
 
 

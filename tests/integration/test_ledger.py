@@ -143,6 +143,20 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
     assert ("", later, 0) == (found.halted, found.due, found.attempts)
 
 
+@pytest.mark.parametrize("report", [TALKED, BUSY])
+def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: Report) -> None:
+    """The operator moves the deadline while he talks: the end of the call must not undo that."""
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    tomorrow = NOON + timedelta(days=1)
+    bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
+    run(ledger.record, attempt, report, NOON + timedelta(minutes=2), DEFAULTS)
+    found = run(tasks.load_task, TaskId(8017))
+
+    assert (tomorrow, "") == (found.due, found.halted)
+    assert [debt for debt in run(views.debts) if debt.kind == "task"] == []
+
+
 def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     """An import asked before our write, or a write we went down on, must not dial again."""
     attempt = dial(run)

@@ -208,3 +208,18 @@ async def test_a_deleted_webhook_loses_nothing(
     now.advance(minutes=2)
     await paying.turn()
     told_once(portal, numbers)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deadline_that_a_person_has_moved_stays_his(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """He moved it after our last look, before our report: ours must not undo it."""
+    number = attempt(run, portal, BUSY)
+    task = int(number[1:].partition("-")[0])
+    promised = NOON + timedelta(days=1)
+    portal.tasks[task]["DEADLINE"] = promised
+    await reporter(config, portal, store, now).turn()
+
+    assert promised == portal.tasks[task]["DEADLINE"]
+    told_once(portal, [number])

@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.protocols.basic import LineReceiver
 
 from autodial.ami import Ami, client_service
+from autodial.errors import PbxError
 from fastagi_server import BACKLOG, AgiSession, FastAgiServer, command, set_variables
 from fastagi_server.testing import environment
 
@@ -110,6 +111,8 @@ class _Manager(LineReceiver):
     """A manager server that knows what the dialler asks, and splits its words unkindly."""
 
     transport: ITCPTransport
+    #: A site's own variable stands beside ours.
+    channel_variables = "ChanVariable: SITE=x\r\nChanVariable: AD_ID=t8017-1\r\nX: y\r\n"
     delimiter = b"\r\n"
 
     def __init__(self, secret: str) -> None:
@@ -132,8 +135,9 @@ class _Manager(LineReceiver):
             "Event: DeviceStateChange\r\nActionID: {id}\r\nDevice: PJSIP/101\r\n"
             "State: NOT_INUSE\r\n\r\nEvent: DeviceStateListComplete\r\nActionID: {id}\r\n\r\n",
             "CoreShowChannels": "Response: Success\r\nActionID: {id}\r\n\r\n"
-            "Event: CoreShowChannel\r\nActionID: {id}\r\nChannel: Local/1;2\r\n"
-            "ChanVariable: AD_ID=t8017-1\r\n\r\nEvent: CoreShowChannelsComplete\r\n"
+            "Event: CoreShowChannel\r\nActionID: {id}\r\nChannel: Local/1@autodial-out-1;2\r\n"
+            + self.channel_variables
+            + "\r\nEvent: CoreShowChannelsComplete\r\n"
             "ActionID: {id}\r\n\r\n",
             "DBGetTree": "Response: Success\r\nActionID: {id}\r\n\r\n"
             "Event: DBGetTreeResponse\r\nActionID: {id}\r\nKey: /autodial/t8017-2\r\n"
@@ -176,7 +180,10 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
         await ups[0]
         assert {"t8017-1"} == await ami.channels()
         assert await ami.kept_reports() == {"t8017-2": "dial,BUSY,17"}
-        assert devices == [("101", "NOT_INUSE")]
+        assert [("101", "NOT_INUSE")] == devices
+        made[0].channel_variables = ""
+        with pytest.raises(PbxError, match="channelvars"):
+            await ami.channels()
         made[0].transport.abortConnection()
         await ups[1]
         assert downs == [1]
