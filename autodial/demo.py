@@ -56,8 +56,10 @@ _NAMES = (
 def run_demo(tasks: int, keep_logs: Path | None) -> int:
     """Run it; 0 if every attempt had exactly one outcome and every report arrived."""
     console = Console()
-    # Ctrl-C and SIGTERM alike unwind everything that was started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ctrl-C and SIGTERM alike unwind everything that was started, also where SIGINT was ignored
+    # because a script started us in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="autodial24-demo-") as directory:
             return _run(console, tasks, Path(directory), keep_logs)
