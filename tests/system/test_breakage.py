@@ -147,9 +147,12 @@ def test_asterisk_is_stopped_while_a_client_s_phone_rings(rig: Rig) -> None:
     rig.exchange.pbx.start()
     rig.exchange.wait_for_phones()
     scene.wait_for_reports(rig, [task])
+    attempt = only_attempt(rig, task)
 
-    assert Outcome.LINE_FAILED.value == only_attempt(rig, task).outcome
-    assert times_dialled(rig, task) == 1
+    # Which leg the shutdown hangs up first is chance: CHANUNAVAIL, or CANCEL as of a WaitTime.
+    assert attempt.outcome in (Outcome.LINE_FAILED.value, Outcome.SILENT.value)
+    assert "dial" == attempt.report["stage"]
+    assert 1 == times_dialled(rig, task)
 
 
 def test_asterisk_is_stopped_in_mid_talk(rig: Rig) -> None:
