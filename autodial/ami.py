@@ -127,8 +127,14 @@ class AmiLink(LineReceiver):
         """Send an action that answers with a list; all its rows."""
         answer: Deferred[list[Message]] = Deferred()
         self._questions[self._send(action)] = _Question(complete, empty, answer)
-        answer.addTimeout(PATIENCE, self._ami.clock, lambda _, __: Failure(NotConnected()))
+        answer.addTimeout(PATIENCE, self._ami.clock, self._no_answer)
         return await answer
+
+    def _no_answer(self, _: object, seconds: float) -> Failure:
+        """A link that is open and silent is worth nothing: drop it, and a new one is made."""
+        self.log.warn("Asterisk's manager was silent for {seconds} s", seconds=seconds)
+        self.transport.abortConnection()
+        return Failure(NotConnected())
 
     def lineReceived(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace")
@@ -196,7 +202,7 @@ class AmiLink(LineReceiver):
 
 
 def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTime) -> ClientService:
-    """Connect, and reconnect with a pause of a second at most two."""
+    """Connect, and reconnect for ever; says so at the first failure, not at each."""
     return ClientService(
         endpoint, ami.factory(), retryPolicy=lambda tries: min(tries, 2), clock=clock
     )

@@ -1,6 +1,7 @@
 """The command ``autodial``: tables for people, ``--json`` for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from autodial import texts
 from autodial.config import Config, load
-from autodial.errors import AutodialError
+from autodial.errors import AutodialError, StoreError
 from autodial.run import run_dialler
 from autodial.store import views
 from autodial.store.database import read
@@ -41,7 +42,7 @@ class _Main(click.Group):
 @click.group(cls=_Main)
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), default=DEFAULT, show_default=True,
-    envvar="AUTODIAL_CONFIG", help="The configuration file.",
+    envvar="AUTODIAL_CONFIG", show_envvar=True, help="The configuration file.",
 )  # fmt: skip
 @click.pass_context
 def main(ctx: click.Context, path: Path) -> None:
@@ -111,7 +112,7 @@ def show(path: Path, what: str, as_json: bool) -> None:
     """Tell the whole story of a task (8017) or of an attempt (t8017-3)."""
     config = load(path)
     number = what.removeprefix("t").partition("-")[0]
-    if not number.isdigit():
+    if not re.fullmatch("[0-9]{1,12}", number):
         raise click.ClickException(f"{what} is neither a task (8017) nor an attempt (t8017-3)")
     told = _read(config, lambda db: story(db, int(number)))
     if "-" in what:
@@ -155,8 +156,12 @@ def tell(config: Config, told: Sequence[Told]) -> str:
 
 
 def _read(config: Config, question: Callable[[sa.Connection], T]) -> T:
-    if not config.store.path.exists():
-        raise click.ClickException(f"{config.store.path}: no store yet; has the dialler run?")
+    try:
+        there = config.store.path.exists()
+    except OSError as error:
+        raise StoreError(f"{config.store.path}: {error.strerror}; run this as its user") from error
+    if not there:
+        raise StoreError(f"{config.store.path}: no store yet; 'autodial run' makes it")
     return read(config.store.path, question)
 
 

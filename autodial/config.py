@@ -5,11 +5,13 @@ Unknown keys are refused with the nearest known one named: a misspelt limit must
 """
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
 from datetime import time, timedelta
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -21,6 +23,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     model_validator,
@@ -57,9 +60,29 @@ def _span(text: object) -> object:
         return None
     try:
         start, end = str(text).split("-")
-        return time.fromisoformat(start), time.fromisoformat("00:00" if end == "24:00" else end)
+        span = time.fromisoformat(start), time.fromisoformat("00:00" if end == "24:00" else end)
     except ValueError:
         raise ValueError(f'hours are written "09:00-20:00" or "off", not {text!r}') from None
+    if span[1] != time(0) and span[0] >= span[1]:
+        raise ValueError(f"these hours end before they begin: {text!r}")
+    return span
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not an address or network, as 10.0.0.5 or 10.0.0.0/24"
+        ) from None
+    return text
+
+
+def _webhook(secret: SecretStr) -> SecretStr:
+    # The text must not quote it: its path is a password.
+    if not re.match(r"https?://[^/]+/.+/\d+/[^/]+/?$", secret.get_secret_value()):
+        raise ValueError("an incoming webhook reads https://portal.example.com/rest/1/secret/")
+    return secret
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -74,9 +97,9 @@ class _Section(BaseModel):
 class PortalConfig(_Section):
     """[portal]"""
 
-    webhook: SecretStr
-    verify: bool | Path = True
-    poll: Duration = timedelta(minutes=1)
+    webhook: Annotated[SecretStr, AfterValidator(_webhook)]
+    verify: bool | FilePath = True
+    poll: Duration = Field(timedelta(minutes=1), ge=timedelta(seconds=1))
     line: str = Field("autodial", max_length=50)
     line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=r"^[^'\\\n\r]*$")
     call_type: Literal["incoming", "outgoing"] = "incoming"
@@ -108,7 +131,9 @@ class StaffConfig(_Section):
     group: int | None = None
     active_within: Duration = timedelta(minutes=24)
     exclude: tuple[int, ...] = ()
-    deputies: Mapping[str, tuple[int, ...]] = Field(default_factory=dict)
+    deputies: Mapping[Annotated[str, Field(pattern=r"^[0-9]+$")], tuple[int, ...]] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _named(self) -> "StaffConfig":
@@ -143,17 +168,26 @@ class AsteriskConfig(_Section):
     longest_call: Duration = timedelta(hours=1)
     tag: str | None = Field(None, max_length=40)
     ami_host: str = "127.0.0.1"
-    ami_port: int | None = None
+    ami_port: int | None = Field(None, ge=1, le=65535)
     ami_user: str = "autodial"
     ami_secret: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "AsteriskConfig":
+        if self.ami_port is not None and not self.ami_secret.get_secret_value():
+            raise ValueError("ami_port needs ami_secret, the secret of the user in manager.conf")
+        names = [trunk.name for trunk in self.trunks]
+        if len(set(names)) < len(names):
+            raise ValueError("two trunks have one name; give each PJSIP endpoint once")
+        return self
 
 
 class FastAgiConfig(_Section):
     """[fastagi]"""
 
     host: str = "127.0.0.1"
-    port: int = 4573
-    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    port: int = Field(4573, ge=1, le=65535)
+    allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ("127.0.0.0/8", "::1/128")
     deadline: Duration = timedelta(seconds=5)
     max_sessions: int = 500
 
@@ -210,7 +244,7 @@ class Config(_Section):
     tasks: TasksConfig
     staff: StaffConfig
     asterisk: AsteriskConfig
-    fastagi: FastAgiConfig = FastAgiConfig()
+    fastagi: FastAgiConfig = FastAgiConfig.model_validate({})
     pace: PaceConfig = PaceConfig.model_validate({})
     hours: HoursConfig = HoursConfig()
     rules: RulesConfig = RulesConfig()

@@ -87,10 +87,10 @@ class Facts:
 
 def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     """Dial, wait or drop."""
-    return about_task(task, facts) or about_time(task, facts, now) or about_means(task, facts, now)
+    return about_task(task) or about_time(task, facts, now) or about_means(task, facts, now)
 
 
-def about_task(task: CallTask, facts: Facts) -> Drop | None:
+def about_task(task: CallTask) -> Drop | None:
     """What is wrong with the task itself; None: nothing."""
     if not task.open:
         return Drop(Reason.CLOSED)
@@ -98,8 +98,6 @@ def about_task(task: CallTask, facts: Facts) -> Drop | None:
         return Drop(Reason.FINISHED)
     if not task.phones:
         return Drop(Reason.NO_PHONE)
-    if facts.do_not_call is not None and not _allowed(task, facts.do_not_call):
-        return Drop(Reason.DO_NOT_CALL)
     if task.due is None:
         return Drop(Reason.NO_DEADLINE)
     return None
@@ -116,6 +114,8 @@ def about_time(task: CallTask, facts: Facts, now: datetime) -> Wait | None:
         return Wait(Reason.PAUSED, now + LATER)
     if facts.do_not_call is None:
         return Wait(Reason.RULES_UNREADABLE, now + LATER)
+    if not _allowed(task, facts.do_not_call):
+        return Wait(Reason.DO_NOT_CALL, now + LATER)  # until he is taken off the list
     opens = facts.hours.opens(now)
     if opens is not None:
         return Wait(Reason.HOURS, opens)

@@ -118,7 +118,8 @@ class Desk:
         """May this attempt's client be dialled? Yes at most once; None: no."""
         now = self.now()
         known = self._live.get(attempt)
-        if known is not None and (refusal := await self._last_look(known)) is not None:
+        first = known is not None and known.state == "spooled"
+        if known and first and (refusal := await self._last_look(known)) is not None:
             await self.give_up(attempt, refusal)
             return None
         found = await self.store.run(ledger.claim, attempt, now)
@@ -126,7 +127,7 @@ class Desk:
             self.log.warn("{attempt}: claim refused", attempt=attempt)
             return None
         self._live[attempt] = found
-        self.withdraw(attempt)  # a crash of Asterisk must not find the file again
+        self.take_away(attempt)  # a crash of Asterisk must not find the file again
         self._refresh_while_ringing(found)
         return self._yes(found)
 
@@ -137,7 +138,7 @@ class Desk:
             return "the task is gone"
         facts = self.facts()
         task = evolve(task, in_progress=False, phones=_only(task, attempt.number))
-        against = about_task(task, facts) or about_time(task, facts, self.now())
+        against = about_task(task) or about_time(task, facts, self.now())
         return against.reason.value if against is not None else None
 
     async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
@@ -203,9 +204,16 @@ class Desk:
         ended = await self.store.run(
             ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry
         )
-        self.withdraw(attempt)
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended, why)
+            self.take_away(attempt)
+
+    def take_away(self, name: str) -> None:
+        """Remove a call file; one that cannot be removed is only logged: its claim is refused."""
+        try:
+            self.withdraw(name)
+        except OSError as error:
+            self.log.error("{attempt}: call file stays: {error}", attempt=name, error=error)
 
     async def spool_failed(self, attempt: AttemptId) -> None:
         """Asterisk could not even start it. Counts only if it was never claimed."""

@@ -7,7 +7,6 @@ one.
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -15,6 +14,7 @@ from twisted.logger import Logger
 from autodial.config import Config
 from autodial.decide import Decision, Dial, Drop, Facts, Reason, Wait, decide
 from autodial.desk import Desk, dialled
+from autodial.do_not_call import DoNotCall
 from autodial.model import Attempt, CallTask
 from autodial.roster import Roster
 from autodial.store import ledger
@@ -52,7 +52,11 @@ class Dispatcher:
     portal_seen: Callable[[], datetime | None]
     wake_at: Callable[[datetime], None]
     desk: Desk = field(init=False)
+    do_not_call: DoNotCall = field(init=False)
     stopping: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.do_not_call = DoNotCall(self.config.rules.do_not_call, self.config.phones.region)
 
     def facts(self) -> Facts:
         """All that a decision may know, as of now."""
@@ -60,7 +64,7 @@ class Dispatcher:
         return Facts(
             operators=self.roster.operators(),
             deputies=self.config.staff.deputies_by_id,
-            do_not_call=read_numbers(self.config.rules.do_not_call),
+            do_not_call=self.do_not_call.numbers(),
             hours=self.config.hours.hours,
             portal_ok=self._portal_ok(now),
             pbx_ok=self.pbx_ok(),
@@ -151,14 +155,3 @@ def _reason(decision: Decision) -> tuple[str, datetime | None]:
             return reason.value, None
         case _:
             return "dial", None
-
-
-def read_numbers(path: Path | None) -> frozenset[str] | None:
-    """The do-not-call list, one E.164 number a line; None: it cannot be read, so do not dial."""
-    if path is None:
-        return frozenset()
-    try:
-        rows = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return frozenset(row.split("#")[0].strip() for row in rows) - {""}

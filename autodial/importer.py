@@ -18,8 +18,10 @@ from autodial.roster import Roster
 from autodial.store.database import Store
 from autodial.store.tasks import (
     Imported,
+    close_others,
     load_staff,
     load_task,
+    look_again,
     portal_seen,
     save_one,
     save_staff,
@@ -27,6 +29,8 @@ from autodial.store.tasks import (
 )
 from bitrix24 import Client, Portal, PortalError, PortalTask, PortalUnavailable
 
+#: Tasks saved in one transaction.
+CHUNK = 200
 #: How long a client's phones are believed without asking again.
 FRESH = timedelta(minutes=10)
 
@@ -44,12 +48,14 @@ class Importer:
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
     _clients: dict[str, tuple[datetime, tuple[Client, ...]]] = field(factory=dict, init=False)
+    _refreshed: dict[int, datetime] = field(factory=dict, init=False)
     seen: datetime | None = field(default=None, init=False)  #: the last whole import
 
     async def restore(self) -> None:
         """After a start: what the portal said before is better than nothing."""
         self.roster.set_staff(await self.store.run(load_staff))
         self.seen = await self.store.run(portal_seen)
+        await self.store.run(look_again, self.now())
 
     async def poll(self) -> None:
         """Import everything; passing trouble is logged and left to the next turn."""
@@ -68,8 +74,20 @@ class Importer:
         asked = self.now()
         tasks = await self.portal.open_tasks(self.config.tasks.query)
         await self._ask_for_clients(code for task in tasks for code in task.clients)
-        found = [Imported(task, self._phones(task)) for task in tasks]
-        changed = await self.store.run(save_tasks, found, self.now(), asked=asked, complete=True)
+        present = {task.id for task in tasks}
+        changed = 0
+        # In small transactions: claims and results wait for no more than one of them.
+        for start in range(0, len(tasks), CHUNK):
+            found = [
+                Imported(task, self._phones(task))
+                for task in tasks[start : start + CHUNK]
+                if self._refreshed.get(task.id, asked) <= asked
+            ]
+            changed += await self.store.run(save_tasks, found, self.now(), asked=asked)
+        # What was read again since we asked is known better than by this answer.
+        newer = {number for number, at in self._refreshed.items() if at > asked}
+        changed += await self.store.run(close_others, present | newer, self.now())
+        self._refreshed = {number: self._refreshed[number] for number in newer}
         self.seen = self.now()
         tell = self.log.info if changed else self.log.debug
         tell(
@@ -83,6 +101,7 @@ class Importer:
     async def refresh(self, task_id: TaskId) -> CallTask | None:
         """One task again, while its client's phone rings; None if the portal cannot say."""
         asked = self.now()
+        self._refreshed[task_id] = asked
         try:
             task = await self.portal.task(task_id)
         except PortalError as error:

@@ -48,9 +48,9 @@ class Janitor:
             self.log.debug("Asterisk's manager is out of reach")
         except PbxError as error:
             self.log.error("{error}", error=error)
-        for attempt in await self.store.run(ledger.expired, self.now()):
+        for attempt, state in await self.store.run(ledger.expired, self.now()):
             self.log.warn("{attempt}: past its lease", attempt=attempt)
-            await self.desk.give_up(attempt, "lease", lost=True)
+            await self.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED)
         await self._clear_spool()
 
     async def _ask_asterisk(self) -> None:
@@ -78,5 +78,5 @@ class Janitor:
             if attempt in wanted:
                 continue
             if await self.store.run(ledger.load_attempt, attempt) is not None:
-                self.spool.withdraw(name)
+                self.desk.take_away(name)
                 self.log.warn("{attempt}: leftover call file removed", attempt=attempt)

@@ -8,6 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+#: How long a stop waits for a turn under way, in seconds. A portal may take half a minute to
+#: answer; whatever is cut off here is on disk as not yet done.
+GRACE = 5.0
+
 
 @define(eq=False, slots=False)
 class Periodic(Service):
@@ -32,13 +36,20 @@ class Periodic(Service):
         self.wake()
 
     def stopService(self) -> "Deferred[None] | None":
-        """Stop after the turn under way."""
+        """Stop after the turn under way, but wait no longer than a few seconds for it."""
         super().stopService()
         self._cancel()
         if self._running is None:
             return None
         done: Deferred[None] = Deferred()
-        self._running.addBoth(lambda _: done.callback(None))
+        timer = self.clock.callLater(GRACE, done.callback, None)
+
+        def ended(_: object) -> None:
+            if timer.active():
+                timer.cancel()
+                done.callback(None)
+
+        self._running.addBoth(ended)
         return done
 
     def wake(self) -> None:

@@ -32,6 +32,9 @@ from bitrix24 import (
 #: Pauses after passing trouble, in seconds; the last one repeats.
 PAUSES = (2.0, 5.0, 15.0, 60.0)
 
+#: So many answers in a row that we do not understand, and a debt is put aside for a person.
+STRANGE = 5
+
 #: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
 FINISH_CODES = {
     Outcome.TALKED.value: "200",
@@ -52,6 +55,7 @@ class Reporter:
     roster: Roster
     now: Callable[[], datetime]
     not_before: datetime | None = field(default=None, init=False)
+    stopping: bool = field(default=False, init=False)
     _troubles: int = field(default=0, init=False)
     _line_ensured: bool = field(default=False, init=False)
 
@@ -59,7 +63,7 @@ class Reporter:
         """Pay until nothing is owed, or until the portal is in trouble."""
         if self.not_before is not None and self.now() < self.not_before:
             return
-        while (debt := await self.store.run(outbox.next_debt)) is not None:
+        while not self.stopping and (debt := await self.store.run(outbox.next_debt)) is not None:
             try:
                 await self._pay(debt)
             except AnswerLost as error:
@@ -85,6 +89,14 @@ class Reporter:
                     error=error,
                 )
                 await self.store.run(outbox.park, debt, str(error), self.now())
+            except Exception:
+                # An answer of a shape that we do not know: perhaps of this debt alone.
+                self.log.failure("{attempt}: {kind}", attempt=debt.attempt, kind=debt.kind)
+                if self._troubles < STRANGE:
+                    self._pause(AnswerLost("an answer we do not understand"))
+                    return
+                why = "answers we do not understand, see the log"
+                await self.store.run(outbox.park, debt, why, self.now())
             self._troubles = 0
 
     def _pause(self, error: PortalError) -> None:

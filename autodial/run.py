@@ -1,7 +1,6 @@
 """Running the dialler in the foreground: logging, signals, exit codes."""
 
 import sys
-import warnings
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,10 +24,9 @@ def run_dialler(config: Config) -> int:
     level = LogLevelFilterPredicate(LogLevel.info)
     # Twisted notes every listening and closed port at info level; nobody needs those.
     level.setLogLevelForNamespace("twisted", LogLevel.warn)
+    level.setLogLevelForNamespace("log_legacy", LogLevel.warn)
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [level])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    warnings.simplefilter("default")
-
     dialler = Dialler(config, reactor)
     failures: list[Failure] = []
 

@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.desk import Claimed, Desk
-from autodial.model import AttemptId, TaskId
+from autodial.model import AttemptId, Report, TaskId
 from autodial.outcomes import parse_report
 from fastagi_server import AgiSession, Script, command, set_variables
 
@@ -42,6 +42,10 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
         said = await desk.claim(AttemptId(attempt))
     elif re.fullmatch(r"[0-9]{1,12}", task):
         said = await desk.claim_task(TaskId(int(task)), number)
+        if said is not None and not call.alive:
+            # Nobody will hear the yes, and this channel does not know its attempt's name.
+            await desk.result(said.attempt.id, Report(stage="claimfail"))
+            return
     if said is None:
         await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
         return

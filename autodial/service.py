@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -15,6 +16,7 @@ from autodial.ami import Ami, client_service
 from autodial.config import Config
 from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
+from autodial.errors import ConfigError
 from autodial.importer import Importer
 from autodial.janitor import Janitor
 from autodial.model import OperatorId, TaskId
@@ -65,7 +67,7 @@ class Dialler:
             dispatch.wake()
 
         self._importer = Importer(config, portal, self.store, roster, now, imported)
-        reporter = Reporter(config, portal, self.store, roster, now)
+        self._reporter = reporter = Reporter(config, portal, self.store, roster, now)
         self.dispatcher = Dispatcher(
             config, self.store, roster, spool, now,
             lambda: self.ami is None or self.ami.connected,
@@ -104,6 +106,7 @@ class Dialler:
         self._spool = spool
 
     _spool: Spool = field(init=False)
+    _reporter: Reporter = field(init=False)
 
     def _make_ami(self, roster: Roster, sweep: Callable[[], None]) -> Ami | None:
         asterisk = self.config.asterisk
@@ -131,8 +134,7 @@ class Dialler:
         Open the store and the spool, take up what was under way, listen, run.
 
         Raises:
-            StoreError, SpoolError: with what to do.
-            OSError: the FastAGI port is taken.
+            ConfigError, StoreError, SpoolError: with what to do.
         """
         self._spool.prepare()
         self.store.start()
@@ -149,15 +151,21 @@ class Dialler:
         open_now = await self.store.run(ledger.in_flight)
         self.desk.restore(open_now, await self.store.run(ledger.reserved))
         fastagi = self.config.fastagi
-        self._port = self.reactor.listenTCP(
-            fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
-        )
+        try:
+            self._port = self.reactor.listenTCP(
+                fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
+            )
+        except CannotListenError as error:
+            raise ConfigError(
+                f"[fastagi] {fastagi.host}:{fastagi.port}: {error.socketError}; is another dialler"
+                " running? Otherwise change host or port, and AD_AGI of the dialplan with it"
+            ) from error
         self.services.startService()
         self.log.info("running; {count} attempts were under way", count=len(open_now))
 
     async def stop(self) -> None:
         """Place no further calls, finish the sessions under way, keep everything else."""
-        self.dispatcher.stopping = True
+        self.dispatcher.stopping = self._reporter.stopping = True
         if self._port is not None:
             await _maybe(self._port.stopListening())
             await self.server.drain()

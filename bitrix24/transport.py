@@ -21,6 +21,9 @@ CONNECT, READ = 5.0, 30.0
 #: Requests under way at once. The cloud blocks an address that asks too fast.
 THREADS = 3
 
+#: Failures of TLS before anything was sent. Any other may have come after the request.
+_HANDSHAKE = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL")
+
 
 @define(eq=False)
 class RequestsTransport:
@@ -61,7 +64,9 @@ class RequestsTransport:
             )
         # The texts of these hold the address, whose path is the secret: only their kind is told.
         except requests.exceptions.SSLError as error:
-            raise PortalUnavailable(_said(request, error)) from None
+            if any(word in repr(error) for word in _HANDSHAKE):
+                raise PortalUnavailable(_said(request, error)) from None
+            raise AnswerLost(_said(request, error)) from None
         except (requests.ConnectTimeout, requests.exceptions.InvalidURL) as error:
             raise PortalUnavailable(_said(request, error)) from None
         except requests.ConnectionError as error:

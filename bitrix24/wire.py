@@ -27,6 +27,7 @@ DENIED = frozenset(
     {
         "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "INVALID_REQUEST", "expired_token", "invalid_token",
         "APPLICATION_NOT_FOUND", "authorization_error", "user_access_error", "CONNECTION_ERROR",
+        "PAYMENT_REQUIRED",
     }
 )  # fmt: skip
 #: Most commands the portal takes in one batch.
@@ -91,7 +92,9 @@ def error_of(method: str, said: Mapping[str, Any], status: int = 0) -> Exception
         return PortalUnavailable(f"{method}: {code}")
     if code in DOUBTFUL:
         return AnswerLost(f"{method}: {code}")
-    kind = PortalDenied if code in DENIED else PortalRefused
+    # ACCESS_DENIED is a method's word with 403, and the front door's ("by subscription") with 401.
+    at_the_door = code in DENIED or (code == "ACCESS_DENIED" and status == 401)
+    kind = PortalDenied if at_the_door else PortalRefused
     return kind(code, str(said.get("error_description", "")), status)
 
 

@@ -73,6 +73,11 @@ class AgiSession(Protocol):
         """The argument at ``position`` (from 0), or an empty string."""
         return self.arguments[position] if position < len(self.arguments) else ""
 
+    @property
+    def alive(self) -> bool:
+        """Can an answer still be sent? False once the connection has gone or timed out."""
+        return self._gone is None
+
     # -- commands ------------------------------------------------------------------------
 
     async def send(self, line: bytes) -> Reply:

@@ -80,6 +80,10 @@ def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
     try:
         with engine.connect() as connection:
             return question(connection)
+    except sa.exc.DatabaseError as error:
+        raise StoreError(
+            f"{path}: {error.orig}; run this as the dialler's user, or as root"
+        ) from error
     finally:
         engine.dispose()
 

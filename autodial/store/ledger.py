@@ -175,7 +175,9 @@ def record(
     found = load_attempt(db, attempt)
     if found is None:
         return Ended(Recorded.UNKNOWN)
-    if report.stage == "refused":
+    if report.stage == "refused" or (
+        report.stage == "claimfail" and found.state == State.ANSWERED.value
+    ):
         # The second run of a call file. It says nothing about the first.
         return Ended(Recorded.KNOWN)
     return _end(db, found, outcome_of(report), report, now, rules)
@@ -189,10 +191,17 @@ def give_up(
     now: datetime,
     rules: Mapping[Outcome, Rule],
 ) -> Ended:
-    """End an attempt that Asterisk says nothing about: LOST, WITHDRAWN or LINE_FAILED."""
+    """
+    End an attempt that Asterisk says nothing about: LOST, or WITHDRAWN.
+
+    Only an attempt that was never claimed can be withdrawn: if it was claimed a moment ago, its
+    client is being dialled, and nothing changes here.
+    """
     found = load_attempt(db, attempt)
     if found is None:
         return Ended(Recorded.UNKNOWN)
+    if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
+        return Ended(Recorded.KNOWN)
     return _end(db, found, outcome, Report(stage=why), now, rules)
 
 
@@ -308,12 +317,12 @@ def in_flight(db: sa.Connection) -> list[Attempt]:
     return _load(db, attempts.c.outcome.is_(None))
 
 
-def expired(db: sa.Connection, now: datetime) -> list[AttemptId]:
+def expired(db: sa.Connection, now: datetime) -> list[tuple[AttemptId, State]]:
     """Attempts in flight past their lease."""
-    query = sa.select(attempts.c.id).where(
+    query = sa.select(attempts.c.id, attempts.c.state).where(
         attempts.c.outcome.is_(None), attempts.c.expires_at < now
     )
-    return [AttemptId(row.id) for row in db.execute(query)]
+    return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
 def older_than(db: sa.Connection, moment: datetime) -> list[tuple[AttemptId, State]]:

@@ -161,24 +161,20 @@ def _settle(db: sa.Connection, debt: Debt) -> None:
         db.execute(sa.update(attempts).where(attempts.c.id == debt.attempt).values(state=moved))
 
 
-def our_own_hand(
-    db: sa.Connection, task: TaskId, deadline: datetime | None, asked: datetime
-) -> bool:
+def our_own_hand(db: sa.Connection, task: TaskId, asked: datetime) -> bool:
     """
-    Is what the portal says of a task (asked at ``asked``) older than, or the work of, ourselves?
+    Was the portal asked about a task (at ``asked``) while we were changing it ourselves?
 
-    Then it must not be taken for a person's change: the task would be dialled again at once.
+    Then its answer must not be taken for a person's change: the task would be dialled again at
+    once. A debt that is still being sent may have arrived already.
     """
-    query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload).where(
-        outbox.c.task == task, outbox.c.kind == "task", outbox.c.state != "void"
+    query = sa.select(outbox.c.state, outbox.c.done_at).where(
+        outbox.c.task == task, outbox.c.kind == "task"
     )
-    for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
-        if row.state == "sending" or (row.done_at is not None and row.done_at >= asked):
-            return True
-        given = row.payload.get("deadline")
-        if given and deadline == to_the_minute(datetime.fromisoformat(given)):
-            return True  # it arrived, and we went down before writing that down
-    return False
+    return any(
+        row.state == "sending" or (row.done_at is not None and row.done_at >= asked)
+        for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2))
+    )
 
 
 def to_the_minute(moment: datetime) -> datetime:

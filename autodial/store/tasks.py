@@ -1,6 +1,6 @@
 """Tasks and staff in the store: what the importer brings, and what the planner picks up."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -35,38 +35,40 @@ class StaffRow:
 
 
 def save_tasks(
-    db: sa.Connection,
-    found: Sequence[Imported],
-    now: datetime,
-    *,
-    asked: datetime,
-    complete: bool,
+    db: sa.Connection, found: Sequence[Imported], now: datetime, *, asked: datetime
 ) -> int:
     """
     Take over what the portal says; returns how many tasks are new or changed.
 
     A deadline that differs from the portal's last one was moved by a person: it counts, starts a
-    new series of attempts, and voids what we still owed the portal about the old one.
-    ``asked``: when the portal was asked. ``complete``: ``found`` is all the open call tasks, so
-    the others are closed.
+    new series of attempts, and voids what we still owed the portal about the old one. ``asked``:
+    when the portal was asked.
     """
-    known = {row.id: row for row in db.execute(sa.select(tasks))}
-    changed = sum(_save(db, entry, known.get(entry.task.id), now, asked) for entry in found)
-    if complete:
-        present = {entry.task.id for entry in found}
-        for row in known.values():
-            if row.open and row.id not in present:
-                _close(db, row.id, now)
-                changed += 1
+    ids = [entry.task.id for entry in found]
+    known = {row.id: row for row in db.execute(sa.select(tasks).where(tasks.c.id.in_(ids)))}
+    numbers = _phones(db, ids)
+    return sum(
+        _save(db, entry, known.get(entry.task.id), numbers.get(entry.task.id, ()), now, asked)
+        for entry in found
+    )
+
+
+def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> int:
+    """``present`` is all the open call tasks: close the others. How many were closed."""
+    query = sa.select(tasks.c.id).where(tasks.c.open == 1)
+    gone = [row.id for row in db.execute(query) if row.id not in present]
+    for task in gone:
+        _close(db, task, now)
     db.execute(sa.delete(flags).where(flags.c.name == "portal_seen"))
     db.execute(sa.insert(flags).values(name="portal_seen", at=now))
-    return changed
+    return len(gone)
 
 
 def _save(
     db: sa.Connection,
     entry: Imported,
     row: "sa.Row[tuple[object, ...]] | None",
+    numbers: Sequence[Phone],
     now: datetime,
     asked: datetime,
 ) -> bool:
@@ -81,12 +83,12 @@ def _save(
         fresh = {"due": task.deadline, "halted": "", "series": 1, "reason": "", "next_check": now}
         db.execute(sa.insert(tasks).values(id=task.id, **values, **fresh))
         note(db, now, task.id, "imported", task.title)
-        _save_phones(db, task.id, entry.phones or ())
+        _save_phones(db, task.id, (), entry.phones or ())
         return True
     changed = any(getattr(row, key) != value for key, value in values.items())
     if row.portal_deadline == task.deadline:
         pass
-    elif our_own_hand(db, TaskId(task.id), task.deadline, asked):
+    elif our_own_hand(db, TaskId(task.id), asked):
         del values["portal_deadline"], values["responsible"]
     else:
         values |= {"due": task.deadline, "halted": "", "series": row.series + 1}
@@ -95,20 +97,25 @@ def _save(
             db, now, task.id, "moved by hand", f"{task.deadline:%F %R} UTC" if task.deadline else ""
         )
     if entry.phones is not None:
-        changed |= _save_phones(db, task.id, entry.phones)
+        changed |= _save_phones(db, task.id, numbers, entry.phones)
     if changed:
         db.execute(sa.update(tasks).where(tasks.c.id == task.id).values(**values, next_check=now))
     return changed
 
 
 def _void_owed(db: sa.Connection, task: int) -> None:
-    """A person has decided since: our own change of the task must not undo his."""
+    """A person has decided since: our own deadline must not undo his. The rest is still owed."""
     mine = (outbox.c.task == task) & (outbox.c.kind == "task") & (outbox.c.state == "owed")
-    db.execute(sa.update(outbox).where(mine).values(state="void"))
+    for row in db.execute(sa.select(outbox.c.id, outbox.c.payload).where(mine)).all():
+        left = {key: value for key, value in row.payload.items() if key != "deadline"}
+        values = {"payload": left} if left else {"state": "void"}
+        db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(values))
 
 
-def _save_phones(db: sa.Connection, task: int, found: Sequence[Phone]) -> bool:
-    if tuple(found) == _phones(db, [task]).get(task, ()):
+def _save_phones(
+    db: sa.Connection, task: int, numbers: Sequence[Phone], found: Sequence[Phone]
+) -> bool:
+    if tuple(found) == tuple(numbers):
         return False
     db.execute(sa.delete(phones).where(phones.c.task == task))
     for position, phone in enumerate(found):
@@ -139,7 +146,7 @@ def save_one(
     if found is None:
         _close(db, task, now)
     else:
-        save_tasks(db, [found], now, asked=asked, complete=False)
+        save_tasks(db, [found], now, asked=asked)
 
 
 def save_staff(
@@ -174,6 +181,12 @@ def load_staff(db: sa.Connection) -> list[StaffRow]:
         )
         for row in db.execute(sa.select(operators).order_by(operators.c.id))
     ]  # fmt: skip
+
+
+def look_again(db: sa.Connection, now: datetime) -> None:
+    """After a start: the rules may have changed, so every open task is looked at anew."""
+    waiting = (tasks.c.open == 1) & (tasks.c.halted == "") & tasks.c.reason.not_in(("dial",))
+    db.execute(sa.update(tasks).where(waiting).values(next_check=now))
 
 
 def portal_seen(db: sa.Connection) -> datetime | None:
@@ -253,6 +266,7 @@ def save_reasons(
     for task, reason, until in looks:
         db.execute(
             sa.update(tasks)
-            .where(tasks.c.id == task)
+            # Not if the importer has asked for a new look since.
+            .where(tasks.c.id == task, tasks.c.next_check <= now)
             .values(reason=reason, reason_at=now, next_check=until)
         )

@@ -21,7 +21,7 @@ def main(port: int, tasks: int, operators: int, chat_comments: bool) -> None:
     for number in range(operators):
         add_operator(portal, 500 + number, str(101 + number), seen=now)
     for number in range(tasks):
-        code = add_contact(portal, f"Клиент {number}", ("MOBILE", f"+4420794600{number:02d}0"))
+        code = add_contact(portal, f"Клиент {number}", ("MOBILE", f"+442079460{number:03d}"))
         responsible = 500 + number % max(operators, 1)
         add_task(portal, f"Позвонить {number}", code, responsible=responsible,
                  deadline=now - timedelta(minutes=1))  # fmt: skip

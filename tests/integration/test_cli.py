@@ -1,6 +1,7 @@
 """The command line on a real store: what people read, and what programs read."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,32 @@ def test_before_the_first_run(told: Callable[..., Result], config: Config) -> No
     config.store.path.unlink()
 
     assert "no store yet" in told("tasks").output
+
+
+def test_a_store_that_is_not_one(told: Callable[..., Result], config: Config) -> None:
+    config.store.path.write_text("not a database, and long enough not to be taken for one " * 99)
+    said = told("tasks")
+
+    assert 1 == said.exit_code
+    assert "not a database" in said.output and "Traceback" not in said.output
+
+
+def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
+    """Another dialler is running, or something else sits there."""
+    spool = tmp_path / "outgoing"
+    spool.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = path.read_text().replace("/nowhere", str(spool))
+        path.write_text(f"{text}\n[fastagi]\nport = {port}\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "autodial", "--config", str(path), "run"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert 1 == done.returncode
+    assert "is another dialler running?" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_run_says_what_is_wrong_with_the_spool(path: Path) -> None:

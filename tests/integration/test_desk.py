@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 from autodial.config import Config
 from autodial.decide import Dial, Facts
 from autodial.desk import Desk, dialled
-from autodial.dispatcher import Dispatcher, read_numbers
+from autodial.dispatcher import Dispatcher
+from autodial.do_not_call import DoNotCall
 from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.roster import Roster
 from autodial.scripts import AstDb, scripts
@@ -263,10 +264,39 @@ def test_numbers_as_carriers_want_them(form: str, number: str) -> None:
     assert number == dialled("+442079460000", form)
 
 
-def test_the_do_not_call_list(tmp_path: Path) -> None:
-    path = tmp_path / "dnc.txt"
-    path.write_text("+442079460000  # asked us\n\n# nobody\n+442079460001\n")
+def numbers(path: Path | None) -> frozenset[str] | None:
+    return DoNotCall(path, "RU").numbers()
 
-    assert frozenset({"+442079460000", "+442079460001"}) == read_numbers(path)
-    assert read_numbers(tmp_path / "missing.txt") is None
-    assert frozenset() == read_numbers(None)
+
+def test_the_do_not_call_list_as_people_write_it(tmp_path: Path) -> None:
+    """A byte order mark, blanks, national format, no plus: all the same number."""
+    path = tmp_path / "dnc.txt"
+    path.write_text(
+        "\ufeff+442079460000  # asked us\n\n# nobody\n+44 20 7946 0001\n442079460002\n"
+        "8 (999) 000-11-22\n",
+        encoding="utf-8",
+    )
+
+    assert numbers(path) == frozenset(
+        {"+442079460000", "+442079460001", "+442079460002", "+79990001122"}
+    )
+    assert frozenset() == numbers(None)
+
+
+def test_a_do_not_call_list_that_cannot_be_relied_on_stops_everything(tmp_path: Path) -> None:
+    path = tmp_path / "dnc.txt"
+    assert numbers(path) is None
+    path.write_text("+442079460000\nask Maria\n")
+    assert numbers(path) is None
+    path.write_bytes(b"\xff\xfe\x00")
+    assert numbers(path) is None
+
+
+def test_a_changed_list_counts_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "dnc.txt"
+    path.write_text("+442079460000\n")
+    known = DoNotCall(path, "RU")
+    assert frozenset({"+442079460000"}) == known.numbers()
+    path.write_text("+442079460000\n+442079460001\n")
+
+    assert frozenset({"+442079460000", "+442079460001"}) == known.numbers()

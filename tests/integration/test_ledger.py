@@ -11,6 +11,7 @@ from autodial.decide import Dial
 from autodial.model import AttemptId, CallTask, Operator, OperatorId, Outcome, Phone, Report, TaskId
 from autodial.outcomes import parse_report
 from autodial.retry import DEFAULTS
+from autodial.states import State
 from autodial.store import ledger, outbox, tasks, views
 from autodial.store.events import story
 from autodial.store.schema import attempts, metadata, reservations
@@ -39,7 +40,9 @@ def portal_task(
 
 def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
     imported = [tasks.Imported(task, (PHONE,)) for task in found]
-    run(tasks.save_tasks, imported, at, asked=at, complete=complete)
+    run(tasks.save_tasks, imported, at, asked=at)
+    if complete:
+        run(tasks.close_others, {task.id for task in found}, at)
 
 
 def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime = NOON) -> AttemptId:
@@ -164,16 +167,17 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     next_call = run(ledger.record, attempt, BUSY, NOON + timedelta(seconds=30), DEFAULTS).next_call
     minute = outbox.to_the_minute(next_call)
 
-    # Written, and we went down before noting it: the portal shows our own value.
+    # Being written when we went down: the portal shows our own value.
+    assert "task" == run(outbox.next_debt).kind
     bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
     assert next_call == run(tasks.load_task, TaskId(8017)).due
 
     # Noted; and an answer that the portal gave before our write comes late.
-    debt = next(d for d in iter(lambda: run(outbox.next_debt), None) if d.kind == "task")
+    debt = run(outbox.next_debt)
     run(outbox.paid, debt, NOON + timedelta(minutes=2), deadline=minute)
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
-    run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked, complete=False)
+    run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked)
     assert next_call == run(tasks.load_task, TaskId(8017)).due
 
 
@@ -222,12 +226,43 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
     assert [line.state for line in run(views.attempt_lines)] == ["reported"]
 
 
+def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> None:
+    """The janitor looked a moment ago, and the claim came in between: the call goes on."""
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    said = run(ledger.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, DEFAULTS)
+
+    assert ledger.Recorded.KNOWN is said.recorded
+    assert ["claimed"] == [line.state for line in run(views.attempt_lines)]
+    assert 1 == len(run(ledger.reserved))
+
+
+def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
+    """The planner saw the old task, and the person's change came before it wrote that down."""
+    later = NOON + timedelta(seconds=1)
+    bring(run, portal_task(8017, NOON + timedelta(minutes=5)), at=later)
+    run(tasks.save_reasons, [(TaskId(8017), "no deadline", None)], NOON)
+
+    assert [8017] == [t.id for t in run(tasks.due_tasks, later, 9)]
+
+
+def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> None:
+    """We put it to 12:20; a person moves it to tomorrow, then back: both are his decisions."""
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    ours = run(ledger.record, attempt, BUSY, NOON, DEFAULTS).next_call
+    run(outbox.paid, run(outbox.next_debt), NOON, deadline=ours)
+    for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
+        bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
+        assert deadline == run(tasks.load_task, TaskId(8017)).due
+
+
 def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: int) -> None:
     attempt = dial(run)
     bring(run, portal_task(8018))
     late = NOON + LEASE + timedelta(seconds=1)
 
-    assert [attempt] == run(ledger.expired, late)
+    assert [(attempt, State.SPOOLED)] == run(ledger.expired, late)
     assert dial(run, 8018, at=late)
 
 
@@ -303,7 +338,7 @@ def test_names_with_everything_in_them_are_only_data(run: Run) -> None:
     """What a person typed never reaches SQL unescaped."""
     nasty = "'); DROP TABLE attempts; --"
     imported = tasks.Imported(portal_task(8020), (Phone("+442079460001", nasty, "CONTACT", 1),))
-    run(tasks.save_tasks, [imported], NOON, asked=NOON, complete=False)
+    run(tasks.save_tasks, [imported], NOON, asked=NOON)
 
     assert nasty == run(tasks.load_task, TaskId(8020)).phones[0].client
     assert {"attempts", "reservations"} <= {attempts.name, reservations.name}

@@ -50,7 +50,7 @@ def attempt(run: Run, portal: SimulatedPortal, report: str) -> AttemptId:
         id=number, title="x", status=2, responsible=501, deadline=NOON, clients=(), changed=""
     )
     imported = [tasks.Imported(task, (PHONE,))]
-    run(tasks.save_tasks, imported, NOON, asked=NOON, complete=False)
+    run(tasks.save_tasks, imported, NOON, asked=NOON)
     found = run(tasks.load_task, TaskId(number))
     decision = Dial(PHONE, ANNA, ("c",))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
@@ -223,3 +223,26 @@ async def test_a_deadline_that_a_person_has_moved_stays_his(
 
     assert promised == portal.tasks[task]["DEADLINE"]
     told_once(portal, [number])
+
+
+@pytest_twisted.ensureDeferred
+async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """A portal that answers one method with nonsense: in the end only that debt waits."""
+    first, second = attempt(run, portal, TALKED), attempt(run, portal, BUSY)
+
+    async def send(request: Request) -> Answer:
+        if request.method == "telephony.externalCall.register":
+            return Answer(200, b'{"result": []}')
+        return await portal.send(request)
+
+    paying = Reporter(config, Portal(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    for _ in range(8):
+        await paying.turn()
+        now.advance(minutes=2)
+
+    told_once(portal, [first, second])
+    assert [("register", "parked")] == [
+        (debt.kind, debt.state) for debt in run(views.debts) if debt.state != "done"
+    ]

@@ -3,7 +3,7 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from autodial.periodic import Periodic
+from autodial.periodic import GRACE, Periodic
 
 
 def test_a_failed_turn_does_not_stop_the_next_one() -> None:
@@ -63,3 +63,20 @@ def test_stopping_waits_for_the_turn_under_way() -> None:
     gate.callback(None)
     clock.advance(1000)
     assert stopped == [None]
+
+
+def test_stopping_does_not_wait_for_a_portal_that_hangs() -> None:
+    clock = Clock()
+    stopped: list[None] = []
+
+    async def turn() -> None:
+        await Deferred(lambda _: None)
+
+    service = Periodic(clock, 60, turn, "importer")
+    service.startService()
+    done = service.stopService()
+    assert done is not None
+    done.addCallback(lambda _: stopped.append(None))
+    clock.advance(GRACE + 0.1)
+
+    assert [None] == stopped

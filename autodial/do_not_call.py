@@ -1,0 +1,67 @@
+"""
+The do-not-call list: a file of numbers, one a line, read again when it changes.
+
+It fails closed: a file that is missing, or a line that is not a number, means that nobody is
+called until a person has looked. A list that matches nothing would be worse than none.
+"""
+
+from pathlib import Path
+
+import phonenumbers
+from attrs import define, field
+from twisted.logger import Logger
+
+
+@define(eq=False)
+class DoNotCall:
+    """``numbers()`` is the list in E.164, or None if it cannot be relied on."""
+
+    log = Logger()
+
+    path: Path | None
+    region: str  #: whose national format people may have used
+    _stamp: tuple[int, int, int] | None = field(default=None, init=False)
+    _numbers: frozenset[str] | None = field(default=frozenset(), init=False)
+
+    def numbers(self) -> frozenset[str] | None:
+        if self.path is None:
+            return frozenset()
+        try:
+            found = self.path.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if stamp != self._stamp:
+                self._numbers = self._read(self.path)
+                self._stamp = stamp
+        except (OSError, UnicodeDecodeError) as error:
+            self.log.error("{path}: {error}; nobody is called", path=self.path, error=error)
+            self._stamp = None
+            return None
+        return self._numbers
+
+    def _read(self, path: Path) -> frozenset[str] | None:
+        numbers = set()
+        # Editors of some systems put a byte order mark in front.
+        for place, row in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+            text = row.split("#")[0].strip()
+            if not text:
+                continue
+            number = _normal(text, self.region) or _normal(f"+{text}", self.region)
+            if number is None:
+                self.log.error(
+                    "{path}: line {place} is not a phone number; nobody is called",
+                    path=path,
+                    place=place,
+                )
+                return None
+            numbers.add(number)
+        return frozenset(numbers)
+
+
+def _normal(text: str, region: str) -> str | None:
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
