@@ -43,6 +43,7 @@ class Ami:
     on_up: Callable[[], None]
     on_down: Callable[[], None]
     _link: "AmiLink | None" = field(default=None, init=False)
+    refused: bool = field(default=False, init=False)  #: the last login was
 
     @property
     def connected(self) -> bool:
@@ -81,6 +82,7 @@ class Ami:
 
     def linked(self, link: "AmiLink") -> None:
         self._link = link
+        self.refused = False
         self.on_up()
 
     def unlinked(self, link: "AmiLink") -> None:
@@ -167,7 +169,9 @@ class AmiLink(LineReceiver):
 
     def _logged_in(self, message: Message) -> None:
         if message["Response"] != "Success":
-            self.log.error("{error}", error=PbxError(message.get("Message", "login refused")))
+            if not self._ami.refused:  # it is tried for ever, and said once
+                self.log.error("{error}", error=PbxError(message.get("Message", "login refused")))
+            self._ami.refused = True
             self.transport.loseConnection()
             return
         self._ami.linked(self)
@@ -203,6 +207,13 @@ class AmiLink(LineReceiver):
 
 def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTime) -> ClientService:
     """Connect, and reconnect for ever; says so at the first failure, not at each."""
-    return ClientService(
-        endpoint, ami.factory(), retryPolicy=lambda tries: min(tries, 2), clock=clock
-    )
+
+    def pause(failures: int) -> float:
+        if failures == 1:
+            AmiLink.log.warn(
+                "Asterisk's manager cannot be reached: nobody is dialled until it can;"
+                " see [asterisk] ami_host, ami_port"
+            )
+        return 10.0 if ami.refused else min(float(failures), 2.0)
+
+    return ClientService(endpoint, ami.factory(), retryPolicy=pause, clock=clock)

@@ -79,7 +79,7 @@ class Dispatcher:
         portal, seen = self.config.portal, self.portal_seen()
         if seen is None:
             return False
-        # Two missed polls are silence; "continue" bears with it for a while.
+        # Three polls without an answer are silence; "continue" bears with it for a while.
         patience = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
         return now - seen < patience
 

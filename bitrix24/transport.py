@@ -6,6 +6,7 @@ redirects (a redirect would carry the secret elsewhere).
 """
 
 import threading
+from typing import Any
 
 import requests
 from attrs import define, field
@@ -25,6 +26,14 @@ THREADS = 3
 _HANDSHAKE = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL")
 
 
+class _Pool(ThreadPool):
+    """Threads that do not keep the process alive."""
+
+    class threadFactory(threading.Thread):  # the name is ThreadPool's
+        def __init__(self, **wishes: Any) -> None:
+            super().__init__(daemon=True, **wishes)
+
+
 @define(eq=False)
 class RequestsTransport:
     """Send requests from a bounded pool. ``verify`` is True or the path of a CA file."""
@@ -37,12 +46,15 @@ class RequestsTransport:
     _local: threading.local = field(factory=threading.local, init=False)
 
     def start(self) -> None:
-        self._pool = ThreadPool(0, self.threads, name="bitrix24")
+        self._pool = _Pool(0, self.threads, name="bitrix24")
         self._pool.start()
 
     def stop(self) -> None:
-        """Wait for requests under way, then end the threads."""
-        self._pool.stop()
+        """
+        Take no more requests. One under way is not waited for: a portal may take half a minute
+        to answer, and whoever sent it knows it as unanswered.
+        """
+        threading.Thread(target=self._pool.stop, name="bitrix24 end", daemon=True).start()
 
     async def __call__(self, request: Request) -> Answer:
         """
