@@ -78,8 +78,6 @@ class Ami:
         """For a ClientService, which reconnects for ever."""
         return Factory.forProtocol(lambda: AmiLink(self))
 
-    # -- the link's side -----------------------------------------------------------------
-
     def linked(self, link: "AmiLink") -> None:
         self._link = link
         self.refused = False

@@ -173,7 +173,7 @@ def _when(config: Config, moment: datetime | None) -> str:
 
 def _said(config: Config, key: str | None) -> str:
     """A reason or an outcome in the configured language; a state as it is."""
-    if not key or key not in texts.CATALOGUE or key in ("dial", "finished"):
+    if not key or key not in texts.CATALOGUE:
         return key or ""
     return texts.text(key, config.language)
 

@@ -112,8 +112,6 @@ class Desk:
             for number, attempt in self._live.items()
         }
 
-    # -- the calls' questions ------------------------------------------------------------
-
     async def claim(self, attempt: AttemptId) -> Claimed | None:
         """May this attempt's client be dialled? Yes at most once; None: no."""
         now = self.now()
@@ -231,8 +229,6 @@ class Desk:
             next=ended.next_call,
         )
 
-    # -- answers -------------------------------------------------------------------------
-
     def _yes(self, attempt: Attempt) -> Claimed:
         return Claimed(
             attempt,
@@ -263,8 +259,6 @@ class Desk:
 
     def _dialled(self, number: str) -> str:
         return dialled(number, self.config.asterisk.number_format)
-
-    # -- beside the call -----------------------------------------------------------------
 
     def _refresh_while_ringing(self, attempt: Attempt) -> None:
         async def refresh() -> None:

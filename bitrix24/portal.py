@@ -67,8 +67,6 @@ class Portal:
             results |= _map(said["result"])
         return results
 
-    # -- tasks ---------------------------------------------------------------------------
-
     async def open_tasks(self, which: TaskQuery) -> list[PortalTask]:
         """All open call tasks, by id; one request per 50."""
         criteria: dict[str, Any] = {"REAL_STATUS": _OPEN}
@@ -139,8 +137,6 @@ class Portal:
         said = await self.call("im.dialog.messages.get", {"DIALOG_ID": f"chat{chat}", "LIMIT": 50})
         return list(said["messages"])
 
-    # -- clients -------------------------------------------------------------------------
-
     async def clients(self, codes: Iterable[str]) -> dict[str, tuple[Client, ...]]:
         """
         Who stands behind CRM codes, with phones. A deal stands for its contacts and company.
@@ -206,8 +202,6 @@ class Portal:
                 found[f"{kind}_{row['ID']}"] = _client(_HAVE_PHONES[kind][1], row)
         return found
 
-    # -- staff ---------------------------------------------------------------------------
-
     async def staff(
         self, *, departments: Sequence[int] = (), group: int | None = None
     ) -> list[Employee]:
@@ -264,8 +258,6 @@ class Portal:
             for row in said
             if row and row.get("last_activity_date")
         }
-
-    # -- telephony -----------------------------------------------------------------------
 
     async def ensure_line(self, number: str, name: str) -> None:
         """Make the dialler's own line, or give it its name. The name is what the card shows."""

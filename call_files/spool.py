@@ -51,6 +51,11 @@ class Spool:
                 f"{self.outgoing} is not a directory: set [asterisk] spool to the directory that"
                 " 'asterisk -rx \"core show settings\"' names as spool directory, plus /outgoing"
             )
+        if self.outgoing.name != "outgoing":
+            raise SpoolError(
+                f"{self.outgoing} is not a spool that Asterisk looks into: name its directory"
+                " 'outgoing', usually /var/spool/asterisk/outgoing"
+            )
         owner = self.outgoing.stat().st_uid
         if os.geteuid() not in (0, owner):
             raise SpoolError(

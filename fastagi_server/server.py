@@ -91,8 +91,6 @@ class FastAgiServer(Factory):
             return False
         return any(address in network for network in self._networks)
 
-    # -- SessionOwner --------------------------------------------------------------------
-
     def started(self, session: AgiSession) -> Script:
         script = self.scripts.get(session.environment.script)
         if script is None:
@@ -123,8 +121,6 @@ class FastAgiServer(Factory):
         if not self._open:
             while self._drained:
                 self._drained.pop().callback(None)
-
-    # -- stopping ------------------------------------------------------------------------
 
     def drain(self) -> Deferred[None]:
         """Take no further session; fires when those under way have ended by their deadline."""

@@ -78,8 +78,6 @@ class AgiSession(Protocol):
         """Can an answer still be sent? False once the connection has gone or timed out."""
         return self._gone is None
 
-    # -- commands ------------------------------------------------------------------------
-
     async def send(self, line: bytes) -> Reply:
         """
         Send one encoded command and wait for its own reply.
@@ -146,8 +144,6 @@ class AgiSession(Protocol):
         self.transport.write(data)
         return waiting
 
-    # -- what Twisted tells us -----------------------------------------------------------
-
     def connectionMade(self) -> None:
         self._timer = self._clock.callLater(self._deadline, self._timed_out)
 
@@ -177,8 +173,6 @@ class AgiSession(Protocol):
             self._timer.cancel()
         self._end(CallEnded("the connection was closed"), abort=False)
         self._owner.closed(self)
-
-    # -- life ----------------------------------------------------------------------------
 
     def _run(self, script: Script) -> None:
         running = Deferred.fromCoroutine(_as_coroutine(script, self))

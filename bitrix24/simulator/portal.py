@@ -83,8 +83,6 @@ class SimulatedPortal:
     _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
     lock: threading.RLock = field(factory=threading.RLock, init=False)
 
-    # -- the front door ------------------------------------------------------------------
-
     async def send(self, request: Request) -> Answer:
         """Take a request of our own client without HTTP between."""
         parts = urlsplit(request.url)
@@ -193,8 +191,6 @@ class SimulatedPortal:
         self._check_scope(method)
         params = _resolved(php.parse_query(query), said)
         return _listed(METHODS[method](self, params))
-
-    # -- helpers for the methods ---------------------------------------------------------
 
     def next_id(self) -> int:
         return next(self._ids)

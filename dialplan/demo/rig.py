@@ -56,8 +56,6 @@ class Rig:
     def log(self) -> Path:
         return self.directory / "autodial.log"
 
-    # -- the portal ----------------------------------------------------------------------
-
     def portal_up(self) -> None:
         """Serve the portal; always at the same address, with the memory it has."""
         webhook = self._serving.enter_context(serve(self.portal, port=self._portal_port))
@@ -86,8 +84,6 @@ class Rig:
         return add_task(
             self.portal, f"Позвонить {fate}{index}", code, responsible=responsible, deadline=past
         )
-
-    # -- the dialler ---------------------------------------------------------------------
 
     def start_dialler(self) -> None:
         """Write its configuration and start ``autodial run``; returns when it listens."""
@@ -150,8 +146,6 @@ class Rig:
                 raise RigError("the dialler did not stop when asked") from None
             finally:
                 self.dialler = None
-
-    # -- waiting -------------------------------------------------------------------------
 
     def wait(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         """Wait until something is so; an error if it never is."""

@@ -281,9 +281,6 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
     ]
 
 
-# What the database itself forbids --------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -182,9 +182,6 @@ async def test_a_call_from_registration_to_statistics(
         await client.finish_call("externalCall.0.0", user=501, seconds=0, code="304")
 
 
-# What answers mean -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
@@ -233,9 +230,6 @@ def test_nothing_in_a_batch_is_left_unencoded() -> None:
     )
 
 
-# Over HTTP -------------------------------------------------------------------------------
-
-
 @ensure
 async def test_over_http_from_a_thread(portal: SimulatedPortal) -> None:
     transport = RequestsTransport(reactor)  # type: ignore[arg-type]
@@ -266,9 +260,6 @@ def test_a_request_hides_the_secret() -> None:
     request = Request("m", f"{WEBHOOK}/m", b"{}")
 
     assert "simulated0secret" not in repr(request)
-
-
-# The simulator's own faithfulness --------------------------------------------------------
 
 
 def ask(

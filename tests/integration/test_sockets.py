@@ -104,9 +104,6 @@ def test_pyst2_reads_the_environment_as_we_do(monkeypatch: pytest.MonkeyPatch) -
     ) == ("t1-1", "442079460000", "claim")  # fmt: skip
 
 
-# The manager interface -------------------------------------------------------------------
-
-
 class _Manager(LineReceiver):
     """A manager server that knows what the dialler asks, and splits its words unkindly."""
 

@@ -47,9 +47,6 @@ def times_dialled(rig: Rig, task: int) -> int:
     return scene.dialled(rig).count(scene.attempts(rig, task)[0].number[1:])
 
 
-# The FastAGI server ----------------------------------------------------------------------
-
-
 def test_server_down_at_the_claim(rig: Rig) -> None:
     """Nobody is dialled; the report waits in AstDB and is swept when the server is back."""
     rig.cut_off_server()
@@ -137,9 +134,6 @@ def test_server_frozen_when_the_client_answers(rig: Rig) -> None:
     assert Outcome.CLIENT_LEFT.value == only_attempt(rig, task).outcome
 
 
-# Asterisk --------------------------------------------------------------------------------
-
-
 def test_asterisk_is_stopped_while_a_client_s_phone_rings(rig: Rig) -> None:
     task = rig.task("44", responsible=501)
     scene.wait_for_ringing(rig, task)
@@ -184,9 +178,6 @@ def test_asterisk_is_killed(rig: Rig, moment: str) -> None:
 
     assert Outcome.LOST.value == only_attempt(rig, task).outcome
     assert times_dialled(rig, task) == 1
-
-
-# The portal ------------------------------------------------------------------------------
 
 
 def test_portal_down_for_the_whole_run(rig: Rig) -> None:

@@ -41,9 +41,6 @@ def finish(rig: Rig, task: int) -> views.AttemptLine:
     return attempt
 
 
-# What the phone shows --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -92,9 +89,6 @@ def test_the_client_never_sees_the_tag_or_the_operator(rig: Rig) -> None:
     for message in to_client:
         for secret in ("АВТОДОЗВОН", "Operator 101", "sip:101@", "X-Autodial", "Тайный"):
             assert secret not in message
-
-
-# Who is rung -----------------------------------------------------------------------------
 
 
 def test_the_next_operator_takes_it_and_becomes_responsible(rig: Rig) -> None:
@@ -198,9 +192,6 @@ def test_the_responsible_of_the_last_moment_is_rung(rig: Rig) -> None:
 
     assert Outcome.TALKED.value == attempt.outcome
     assert rung(rig, task)[0].number == "102"
-
-
-# What a client hears ---------------------------------------------------------------------
 
 
 def test_nobody_hears_silence(rig: Rig) -> None:

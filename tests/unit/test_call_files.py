@@ -22,6 +22,13 @@ def made(**changes: object) -> CallFile:
     return CallFile(**{**values, **changes})  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def outgoing(tmp_path: Path) -> Path:
+    path = tmp_path / "outgoing"
+    path.mkdir()
+    return path
+
+
 def test_it_reads_as_asterisk_wants_it() -> None:
     assert made().render() == (
         "Channel: Local/442079460000@autodial-out/n\n"
@@ -72,8 +79,8 @@ def test_no_value_can_add_a_line(value: str) -> None:
     assert f"Setvar: A={value}" == text.split("\n")[8]
 
 
-def test_a_file_appears_whole_under_its_name(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+def test_a_file_appears_whole_under_its_name(outgoing: Path) -> None:
+    spool = Spool(outgoing)
     spool.prepare()
     path = spool.submit(made())
 
@@ -83,8 +90,8 @@ def test_a_file_appears_whole_under_its_name(tmp_path: Path) -> None:
     assert list(spool.staging.iterdir()) == []
 
 
-def test_a_name_is_used_once(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+def test_a_name_is_used_once(outgoing: Path) -> None:
+    spool = Spool(outgoing)
     spool.prepare()
     spool.submit(made())
 
@@ -92,8 +99,8 @@ def test_a_name_is_used_once(tmp_path: Path) -> None:
         spool.submit(made())
 
 
-def test_withdrawing(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+def test_withdrawing(outgoing: Path) -> None:
+    spool = Spool(outgoing)
     spool.prepare()
     spool.submit(made())
 
@@ -101,26 +108,32 @@ def test_withdrawing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_the_file_belongs_to_asterisk_s_user(tmp_path: Path) -> None:
+def test_the_file_belongs_to_asterisk_s_user(outgoing: Path) -> None:
     """A file of another user would be dialled again and again."""
-    os.chown(tmp_path, 12345, 12346)
-    spool = Spool(tmp_path)
+    os.chown(outgoing, 12345, 12346)
+    spool = Spool(outgoing)
     spool.prepare()
     said = spool.submit(made()).stat()
 
     assert (said.st_uid, said.st_gid) == (12345, 12346)
 
 
-def test_a_missing_directory_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_directory_says_what_to_do(outgoing: Path) -> None:
     with pytest.raises(SpoolError, match=r"set \[asterisk\] spool"):
-        Spool(tmp_path / "nowhere").prepare()
+        Spool(outgoing / "nowhere").prepare()
+
+
+def test_a_directory_that_asterisk_does_not_watch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match="'outgoing'"):
+        Spool(tmp_path).prepare()
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_two_file_systems_are_a_configuration_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    outgoing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file moved between two can be dialled before it is complete."""
-    spool = Spool(tmp_path)
+    spool = Spool(outgoing)
     spool.staging.mkdir()
     real = Path.stat
 
@@ -135,8 +148,8 @@ def test_two_file_systems_are_a_configuration_error(
         spool.prepare()
 
 
-def test_drafts_of_a_crash_are_cleared(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+def test_drafts_of_a_crash_are_cleared(outgoing: Path) -> None:
+    spool = Spool(outgoing)
     spool.prepare()
     (spool.staging / "t1-1.call").write_text("half")
     spool.prepare()

@@ -21,8 +21,6 @@ from autodial.states import IN_FLIGHT, TRANSITIONS, Event, State, WrongMove, adv
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
 ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
 
-# Outcomes --------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
@@ -77,9 +75,6 @@ def test_talk_time_is_from_the_operator_s_answer() -> None:
     assert Report(stage="dial").talk_seconds == 0
 
 
-# States and retries ----------------------------------------------------------------------
-
-
 def test_every_state_has_a_row_and_reaches_the_end() -> None:
     for state in State:
         assert state in TRANSITIONS
@@ -110,8 +105,6 @@ def test_waits_follow_each_other() -> None:
     ] == [20, 60, 180]
 
 
-# Hours -----------------------------------------------------------------------------------
-
 OFFICE = Hours(ZoneInfo("Europe/Moscow"), ((time(9), time(20)),) * 5 + (None, None))
 
 
@@ -139,9 +132,6 @@ def test_no_hours_at_all_never_open() -> None:
     assert (closed.opens(NOON) or NOON) > NOON
 
 
-# Phones ----------------------------------------------------------------------------------
-
-
 def entry(value: str, kind: str = "WORK", client: str = "Иван") -> Entry:
     return Entry(value, kind, client, "CONTACT", 55)
 
@@ -167,9 +157,6 @@ def test_numbers_as_people_type_them() -> None:
     assert all(number.reason for number in refused)
 
 
-# Texts -----------------------------------------------------------------------------------
-
-
 @given(st.text(max_size=200), st.text(max_size=100))
 def test_a_caller_s_name_fits_asterisk_whatever_it_is(tag: str, client: str) -> None:
     name = texts.caller_name(tag, client)
@@ -186,8 +173,6 @@ def test_the_catalogue_speaks_both_languages() -> None:
     for reason in Reason:
         assert reason.value in texts.CATALOGUE
 
-
-# The decision ----------------------------------------------------------------------------
 
 ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
 BORIS = Operator(id=OperatorId(2), name="Борис", extension="102", online=True, phone="NOT_INUSE")
