@@ -162,6 +162,17 @@ def test_asterisk_is_stopped_in_mid_talk(rig: Rig) -> None:
     assert times_dialled(rig, task) == 1
 
 
+def test_a_long_talk_is_left_alone(rig: Rig) -> None:
+    """The janitor sweeps several times meanwhile: a call with a living channel is not lost."""
+    scene.staff(rig, e101="long")
+    task = rig.task("00", responsible=501)
+    scene.wait_for_reports(rig, [task])
+    attempt = only_attempt(rig, task)
+
+    assert Outcome.TALKED.value == attempt.outcome
+    assert attempt.talk_seconds is not None and attempt.talk_seconds > 50
+
+
 @pytest.mark.parametrize("moment", ["client's phone rings", "talk"])
 def test_asterisk_is_killed(rig: Rig, moment: str) -> None:
     """kill -9 and a restart: nobody is dialled twice, and the attempt ends as lost."""
