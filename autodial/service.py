@@ -52,6 +52,8 @@ class Dialler:
     ami: Ami | None = field(default=None, init=False)
     _port: IListeningPort | None = field(default=None, init=False)
     _importer: Importer = field(init=False)
+    _reporter: Reporter = field(init=False)
+    _spool: Spool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now
@@ -104,9 +106,6 @@ class Dialler:
             endpoint = TCP4ClientEndpoint(self.reactor, asterisk.ami_host, asterisk.ami_port)
             client_service(endpoint, self.ami, self.reactor).setServiceParent(self.services)
         self._spool = spool
-
-    _spool: Spool = field(init=False)
-    _reporter: Reporter = field(init=False)
 
     def _make_ami(self, roster: Roster, sweep: Callable[[], None]) -> Ami | None:
         asterisk = self.config.asterisk
