@@ -32,7 +32,7 @@ from bitrix24 import (
 #: Pauses after passing trouble, in seconds; the last one repeats.
 PAUSES = (2.0, 5.0, 15.0, 60.0)
 
-#: So many answers in a row that we do not understand, and a debt is put aside for a person.
+#: So many answers to one debt that we do not understand, and a debt is put aside for a person.
 STRANGE = 5
 
 #: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
@@ -57,6 +57,8 @@ class Reporter:
     not_before: datetime | None = field(default=None, init=False)
     stopping: bool = field(default=False, init=False)
     _troubles: int = field(default=0, init=False)
+    #: Answers we did not understand, by debt; an outage of the portal is not counted here.
+    _strange: dict[int, int] = field(factory=dict, init=False)
     _line_ensured: bool = field(default=False, init=False)
 
     async def turn(self) -> None:
@@ -89,10 +91,11 @@ class Reporter:
                     error=error,
                 )
                 await self.store.run(outbox.park, debt, str(error), self.now())
-            except Exception:
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError):
                 # An answer of a shape that we do not know: perhaps of this debt alone.
                 self.log.failure("{attempt}: {kind}", attempt=debt.attempt, kind=debt.kind)
-                if self._troubles < STRANGE:
+                self._strange[debt.id] = self._strange.get(debt.id, 0) + 1
+                if self._strange[debt.id] < STRANGE:
                     self._pause(AnswerLost("an answer we do not understand"))
                     return
                 why = "answers we do not understand, see the log"

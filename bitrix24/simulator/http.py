@@ -34,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         kind = self.headers.get("Content-Type", "")
         try:
-            answer = self.server.portal.handle(self.command, parts.path, parts.query, kind, body)
+            answer = self.server.portal.handle(parts.path, parts.query, kind, body)
         except ConnectionDropped:
             self.close_connection = True
             return

@@ -86,14 +86,14 @@ class SimulatedPortal:
     async def send(self, request: Request) -> Answer:
         """Take a request of our own client without HTTP between."""
         parts = urlsplit(request.url)
-        return self.handle("POST", parts.path, parts.query, "application/json", request.body)
+        return self.handle(parts.path, parts.query, "application/json", request.body)
 
     def fail_next(self, *faults: Fault) -> None:
         """Misbehave on the next requests, one fault each."""
         with self.lock:
             self._faults += faults
 
-    def handle(self, verb: str, path: str, query: str, kind: str, body: bytes) -> Answer:
+    def handle(self, path: str, query: str, kind: str, body: bytes) -> Answer:
         """
         Answer one HTTP request.
 

@@ -267,7 +267,7 @@ def ask(
 ) -> Any:
     import json
 
-    answer = portal.handle("POST", path, params, kind, body)
+    answer = portal.handle(path, params, kind, body)
     return answer.status, json.loads(answer.body)
 
 
@@ -301,9 +301,7 @@ def test_batch_references_and_unencoded_filters(portal: SimulatedPortal) -> None
 
 def test_json_as_php_writes_it(portal: SimulatedPortal) -> None:
     add_task(portal, "a/b <c> & 'd' \"e\" Ж", responsible=501, deadline=NOON)
-    answer = portal.handle(
-        "GET", "/rest/1/simulated0secret/tasks.task.list", "select[]=TITLE", "", b""
-    )
+    answer = portal.handle("/rest/1/simulated0secret/tasks.task.list", "select[]=TITLE", "", b"")
 
     expected = r"a\/b \u003Cc\u003E \u0026 \u0027d\u0027 \u0022e\u0022 Ж"
     assert expected in answer.body.decode()

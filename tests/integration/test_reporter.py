@@ -246,3 +246,29 @@ async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
     assert [("register", "parked")] == [
         (debt.kind, debt.state) for debt in run(views.debts) if debt.state != "done"
     ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """After an hour the portal comes back with one odd answer: the debt is not given up."""
+    number = attempt(run, portal, BUSY)
+    odd: list[bytes] = []
+
+    async def send(request: Request) -> Answer:
+        if len(odd) < 30:
+            odd.append(b"")
+            raise PortalUnavailable("down")
+        if len(odd) == 30:
+            odd.append(b"")
+            return Answer(200, b'{"result": {"task": {}}}')
+        return await portal.send(request)
+
+    paying = Reporter(config, Portal(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    for _ in range(40):
+        await paying.turn()
+        now.advance(minutes=2)
+
+    told_once(portal, [number])
+    assert {"done"} == {debt.state for debt in run(views.debts)}

@@ -173,6 +173,37 @@ def test_a_long_talk_is_left_alone(rig: Rig) -> None:
     assert attempt.talk_seconds is not None and attempt.talk_seconds > 50
 
 
+def test_no_leg_outlives_the_limit(rig: Rig) -> None:
+    """AD_MAX: a talk that would go on for a minute ends after five seconds, and is reported."""
+    scene.staff(rig, e101="long")
+    rig.exchange.pbx.cli("dialplan set global AD_MAX 5")
+    try:
+        task = rig.task("00", responsible=501)
+        scene.wait_for_reports(rig, [task])
+    finally:
+        rig.exchange.pbx.cli("dialplan set global AD_MAX 600")
+    attempt = only_attempt(rig, task)
+
+    assert Outcome.TALKED.value == attempt.outcome
+    assert attempt.talk_seconds is not None and attempt.talk_seconds <= 7
+
+
+@pytest.mark.parametrize("first", ["carrier-dead", "carrier-unknown"])
+def test_a_carrier_that_is_off(house: Callable[..., Rig], first: str) -> None:
+    """Nothing listens there, or no such endpoint exists: the other one takes the call."""
+    trunks = [{"name": first, "lines": 3}, {"name": "carrier2", "lines": 3}]
+    rig = house(extensions=("101",), overrides={"asterisk": {"trunks": trunks}})
+    rig.operator(501, "101")
+    rig.start_dialler()
+    task = rig.task("00", responsible=501)
+    scene.wait_for_reports(rig, [task])
+    attempt = only_attempt(rig, task)
+
+    assert Outcome.TALKED.value == attempt.outcome
+    assert "carrier2" == attempt.report["trunk"]
+    scene.assert_house_in_order(rig)
+
+
 @pytest.mark.parametrize("moment", ["client's phone rings", "talk"])
 def test_asterisk_is_killed(rig: Rig, moment: str) -> None:
     """kill -9 and a restart: nobody is dialled twice, and the attempt ends as lost."""

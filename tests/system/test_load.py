@@ -53,7 +53,7 @@ def test_three_hundred_tasks_due_at_once(house: Callable[..., Rig]) -> None:
     assert len(made) == 300
     assert set(tasks) == {attempt.task for attempt in made}
     assert {"talked", "busy", "rejected", "bad number"} >= {a.outcome for a in made}
-    # Each client's phone rang once; the troubles' numbers are ten each, ten times.
+    # No two tasks share a number: each client's phone rang once.
     assert len(scene.dialled(rig)) == 300
     assert busiest(made) <= 10, "no more than the lines of both carriers"
     assert min(gaps) >= timedelta(seconds=1 / 8 - 0.002), "no faster than eight a second"

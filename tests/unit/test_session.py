@@ -249,3 +249,25 @@ def test_garbage_ends_the_session_and_nothing_else() -> None:
     session.dataReceived(b"GET / HTTP/1.0\r\n\r\n")
 
     assert asterisk.transport.disconnected
+
+
+def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
+    """What works on a dead channel goes on; the rest is refused, and nothing gets out of step."""
+    gate: Deferred[None] = Deferred()
+    said: list[object] = []
+
+    async def script(call: AgiSession) -> None:
+        await call.set("A", "1")
+        await gate
+        said.append(call.hung_up)
+        with pytest.raises(DeadChannel):
+            await call.send(b"ANSWER\n")
+        said.append(await call.get("A"))
+
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x")
+    asterisk.hang_up()
+    gate.callback(None)
+    asterisk.serve()
+
+    assert [True, "1"] == said
