@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from autodial import texts
+from autodial.checkup import findings
 from autodial.config import Config, load
+from autodial.conflicts import conflicts
 from autodial.errors import AutodialError, StoreError
 from autodial.run import run_dialler
-from autodial.store import views
-from autodial.store.database import read
+from autodial.service import access, portal_of, run_now, send_now
+from autodial.store import outbox, views
+from autodial.store.database import read, write
 from autodial.store.events import Told, story
+from autodial.store.presence import presence_lines
+from bitrix24 import Application, PortalError
 from call_files import SpoolError
 
 T = TypeVar("T")
@@ -102,6 +107,10 @@ def why(path: Path, task: int, as_json: bool) -> None:
         return _print_json([line])
     click.echo(f"{line.id} {line.title}: {_said(config, line.reason)}")
     click.echo(f"  due {_when(config, line.due)}, {line.attempts} attempts so far")
+    for number in _read(config, lambda db: views.number_lines(db, task)):
+        extension = f" ext. {number.extension}" if number.extension else ""
+        refused = f": not dialled, {_said(config, number.refused)}" if number.refused else ""
+        click.echo(f"  {number.number}{extension}  {number.client}{refused}")
 
 
 @main.command()
@@ -133,16 +142,113 @@ def operators(path: Path, as_json: bool) -> None:
     lines = _read(config, views.operator_lines)
     if as_json:
         return _print_json(lines)
+    wrong = conflicts(lines)
     table = Table(
-        "id", "name", "extension", "at work", "last login", "last activity", "reserved", "talks"
+        "name", "ext.", "portal", "last login", "last logout", "day", "phone", "reserved", "talks"
     )
     for line in lines:
         table.add_row(
-            str(line.id), line.name, line.extension or "-", "yes" if line.online else "no",
-            _when(config, line.last_login), _when(config, line.last_activity),
-            line.reserved_for or "", str(line.talked),
+            f"{line.name} ({line.id})", line.extension or "-",
+            "online" if line.online else "offline",
+            _when(config, line.last_login), _logout(config, line), line.working_day or "-",
+            (line.phone or "?").replace("_", " ").lower(), line.reserved_for or "",
+            str(line.talked),
         )  # fmt: skip
     Console().print(table)
+    for line in lines:
+        for trouble in wrong.get(line.id, ()):
+            click.echo(f"{line.name} ({line.extension or line.id}): {_said(config, trouble)}")
+
+
+def _logout(config: Config, line: views.OperatorLine) -> str:
+    """When he last logged out; what is not known is said to be unknown."""
+    if line.last_logout is not None:
+        return _when(config, line.last_logout)
+    if line.last_left is not None:  # a closed browser leaves no logout anywhere
+        return f"about {_when(config, line.last_left)}"
+    if line.watched is not None:
+        return f"none since {_when(config, line.watched)}"
+    return f"unknown since {_when(config, line.since)}"
+
+
+@main.command("presence")
+@click.argument("operator", type=int, required=False)
+@click.option("--days", default=1, show_default=True, help="How far to look back.")
+@_as_json
+@click.pass_obj
+def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> None:
+    """Tell who came and left when: logins and logouts of the portal, and what polls saw."""
+    config = load(path)
+    since = datetime.now(UTC) - timedelta(days=days)
+    lines = _read(config, lambda db: presence_lines(db, since, operator))
+    if as_json:
+        return _print_json(lines)
+    table = Table("when", "operator", "what")
+    for line in lines:
+        said = f"{line.name or '-'} ({line.operator})"
+        table.add_row(_when(config, line.at), said, _said(config, f"presence.{line.kind}"))
+    Console().print(table)
+
+
+@main.command("outbox")
+@click.option("--again", type=int, help="Send this one again, which was put aside.")
+@click.option("--all-again", is_flag=True, help="Send again everything that was put aside.")
+@_as_json
+@click.pass_obj
+def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> None:
+    """List what the portal has yet to be told, and what it refused."""
+    config = load(path)
+    if again is not None or all_again:
+        count = write(config.store.path, lambda db: outbox.again(db, again, datetime.now(UTC)))
+        if not count:
+            raise click.ClickException("nothing that was put aside has this number")
+        click.echo(f"{count} will be sent again")
+        return
+    lines = [debt for debt in _read(config, views.debts) if debt.state not in ("done", "void")]
+    if as_json:
+        return _print_json(lines)
+    table = Table("number", "attempt", "what", "state", "why it was put aside")
+    for line in lines:
+        table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
+    Console().print(table)
+
+
+@main.command()
+@click.pass_obj
+def doctor(path: Path) -> None:
+    """Try what the dialler needs, and say for each failure what to do."""
+    config = load(path)
+    serious = False
+    try:
+        said = run_now(portal_of(config).health(group=config.staff.group is not None))
+    except PortalError as error:
+        raise click.ClickException(f"portal: {error}") from error
+    found = findings(said)
+    for finding in found:
+        serious |= finding.serious
+        click.echo(f"portal: {finding.sentence(config.language)}")
+    if not found:
+        click.echo(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
+    if serious:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("code")
+@click.pass_obj
+def authorize(path: Path, code: str) -> None:
+    """Exchange the portal's authorisation code for tokens of [portal.application]."""
+    config = load(path)
+    ours = access(config.portal)
+    if not isinstance(ours, Application):
+        raise click.ClickException("[portal.application] is not set; a webhook needs no tokens")
+    try:
+        run_now(ours.exchange(send_now(config), code))
+    except PortalError as error:
+        raise click.ClickException(f"{error}; a code lives 30 seconds") from error
+    except OSError as error:
+        raise click.ClickException(f"{ours.tokens}: {error.strerror}") from error
+    click.echo(f"tokens are in {ours.tokens}")
 
 
 def tell(config: Config, told: Sequence[Told]) -> str:

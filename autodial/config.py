@@ -31,9 +31,10 @@ from pydantic import (
 
 from autodial.errors import ConfigError
 from autodial.hours import Hours
-from autodial.model import OperatorId, Outcome
+from autodial.model import OperatorId, Outcome, PresenceRules, Telling
+from autodial.phones import PhoneRules
 from autodial.retry import DEFAULTS, Rule
-from bitrix24 import TaskQuery
+from bitrix24 import StaffQuery, TaskQuery, TaskStatus
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -90,21 +91,50 @@ Span = Annotated[tuple[time, time] | None, BeforeValidator(_span)]
 _NAME = r"^[A-Za-z0-9_.-]+$"
 
 
+#: What an administrator writes, and the status it means.
+_STATUSES = {
+    "leave": "",
+    "start": TaskStatus.IN_PROGRESS.name,
+    "complete": TaskStatus.DONE.name,
+    "defer": TaskStatus.DEFERRED.name,
+}
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApplicationConfig(_Section):
+    """[portal.application]"""
+
+    address: str = Field(pattern=r"^https?://[^/]+/?$")
+    client_id: str
+    client_secret: SecretStr
+    tokens: Path = Path("/var/lib/autodial24/portal-tokens.json")
+    server: str = Field("https://oauth.bitrix24.tech", pattern=r"^https?://")
 
 
 class PortalConfig(_Section):
     """[portal]"""
 
-    webhook: Annotated[SecretStr, AfterValidator(_webhook)]
+    webhook: Annotated[SecretStr, AfterValidator(_webhook)] | None = None
+    application: ApplicationConfig | None = None
     verify: bool | FilePath = True
     poll: Duration = Field(timedelta(minutes=1), ge=timedelta(seconds=1))
+    walk: Duration = timedelta(minutes=15)
+    requests_per_second: float = Field(10.0, gt=0, le=1000)
     line: str = Field("autodial", max_length=50)
     line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=r"^[^'\\\n\r]*$")
     call_type: Literal["incoming", "outgoing"] = "incoming"
     when_silent: Literal["continue", "stop"] = "continue"
     silent_after: Duration = timedelta(minutes=30)
+    notify: bool = False
+
+    @model_validator(mode="after")
+    def _known(self) -> "PortalConfig":
+        if (self.webhook is None) == (self.application is None):
+            raise ValueError("set webhook, or [portal.application] instead of it")
+        return self
 
 
 class TasksConfig(_Section):
@@ -112,6 +142,9 @@ class TasksConfig(_Section):
 
     tag: str | None = None
     group: int | None = None
+    delegate: bool = False
+    when_talked: Literal["leave", "start", "complete"] = "leave"
+    when_given_up: Literal["leave", "start", "complete", "defer"] = "leave"
 
     @model_validator(mode="after")
     def _named(self) -> "TasksConfig":
@@ -129,7 +162,11 @@ class StaffConfig(_Section):
 
     departments: tuple[int, ...] = ()
     group: int | None = None
+    field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+    value: str = ""
     active_within: Duration = timedelta(minutes=24)
+    working_day: Literal["ignore", "show", "require"] = "show"
+    logins: bool = True
     exclude: tuple[int, ...] = ()
     deputies: Mapping[Annotated[str, Field(pattern=r"^[0-9]+$")], tuple[int, ...]] = Field(
         default_factory=dict
@@ -137,9 +174,26 @@ class StaffConfig(_Section):
 
     @model_validator(mode="after")
     def _named(self) -> "StaffConfig":
-        if not self.departments and self.group is None:
-            raise ValueError("set departments or group: not everybody is an operator")
+        chosen = [bool(self.departments), self.group is not None, bool(self.field)]
+        if sum(chosen) != 1:
+            raise ValueError(
+                "set one of departments, group, or field with value: not everybody is an operator"
+            )
+        if self.field and not self.value:
+            raise ValueError("field needs value: what the operators have in it")
         return self
+
+    @property
+    def query(self) -> StaffQuery:
+        return StaffQuery(
+            departments=self.departments, group=self.group, field=self.field, value=self.value
+        )
+
+    @property
+    def presence(self) -> PresenceRules:
+        return PresenceRules(
+            active_within=self.active_within, working_day=self.working_day == "require"
+        )
 
     @property
     def deputies_by_id(self) -> dict[OperatorId, tuple[OperatorId, ...]]:
@@ -228,6 +282,36 @@ class PhonesConfig(_Section):
 
     region: str = Field("RU", pattern=r"^[A-Z]{2}$")
     order: tuple[str, ...] = ("MOBILE", "WORK", "HOME", "OTHER", "MAILING")
+    countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
+    short: Literal["refuse", "allow"] = "refuse"
+
+    @property
+    def rules(self) -> PhoneRules:
+        return PhoneRules(
+            region=self.region, order=self.order, countries=self.countries, short=self.short
+        )
+
+
+class RecordingConfig(_Section):
+    """[recording]"""
+
+    folder: Path | None = None
+    format: Literal["wav", "mp3"] = "wav"
+    delete: bool = True
+
+
+class EventsConfig(_Section):
+    """[events]"""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(None, ge=1, le=65535)
+    token: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EventsConfig":
+        if self.port is not None and not self.token.get_secret_value():
+            raise ValueError("port needs token, the outgoing webhook's application token")
+        return self
 
 
 class StoreConfig(_Section):
@@ -250,6 +334,8 @@ class Config(_Section):
     rules: RulesConfig = RulesConfig()
     phones: PhonesConfig = PhonesConfig.model_validate({})
     retry: Mapping[str, tuple[Duration, ...]] = Field(default_factory=dict)
+    recording: RecordingConfig = RecordingConfig.model_validate({})
+    events: EventsConfig = EventsConfig.model_validate({})
     store: StoreConfig = StoreConfig()
 
     @model_validator(mode="after")
@@ -261,6 +347,16 @@ class Config(_Section):
         if self.retry.get(Outcome.WITHDRAWN.value) == ():
             raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
         return self
+
+    @property
+    def telling(self) -> Telling:
+        """What the portal is told besides what it is always told."""
+        return Telling(
+            notify=self.portal.notify,
+            recording=self.recording.folder is not None,
+            talked=_STATUSES[self.tasks.when_talked],
+            given_up=_STATUSES[self.tasks.when_given_up],
+        )
 
     @property
     def rules_for_retry(self) -> Mapping[Outcome, Rule]:

@@ -180,7 +180,9 @@ class Desk:
         """An operator's phone is about to ring; the portal is told off the voice path."""
 
         async def tell() -> None:
-            await self.store.run(ledger.ringing, attempt, extension, self.now())
+            await self.store.run(
+                ledger.ringing, attempt, extension, self.now(), self.config.telling
+            )
             self.on_owed()
 
         self._aside(tell(), attempt)
@@ -188,8 +190,9 @@ class Desk:
     async def result(self, attempt: AttemptId, report: Report) -> bool:
         """Write the end down. True once it is on disk, and for an attempt that ended before."""
         ended = await self.store.run(
-            ledger.record, attempt, report, self.now(), self.config.rules_for_retry
-        )
+            ledger.record, attempt, report, self.now(), self.config.rules_for_retry,
+            self.config.telling,
+        )  # fmt: skip
         if ended.recorded is ledger.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
         if ended.recorded is ledger.Recorded.ENDED:
@@ -200,8 +203,9 @@ class Desk:
         """End an attempt ourselves: never dialled (withdrawn), or gone quiet (lost)."""
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
-            ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry
-        )
+            ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
+            self.config.telling,
+        )  # fmt: skip
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended, why)
             self.take_away(attempt)

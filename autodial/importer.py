@@ -1,38 +1,53 @@
 """
 From the portal to the store: tasks with their clients' phones, and staff with presence.
 
-A poll is three to five requests for any 50 tasks. Phones are asked for again only after a while:
-a contact's number changes seldom, a task's deadline often.
+A poll asks for what has changed; now and then for everything. Phones are asked for again only
+after a while: a contact's number changes seldom, a task's deadline often.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.config import Config
-from autodial.model import CallTask, OperatorId, Phone, TaskId
+from autodial.conflicts import conflicts
+from autodial.model import CallTask, OperatorId, TaskId
 from autodial.phones import Entry, dialable
 from autodial.roster import Roster
+from autodial.store import presence, views
 from autodial.store.database import Store
 from autodial.store.tasks import (
     Imported,
     close_others,
-    load_staff,
+    close_these,
     load_task,
     look_again,
+    note_portal_seen,
     portal_seen,
     save_one,
-    save_staff,
     save_tasks,
 )
-from bitrix24 import Client, Portal, PortalError, PortalTask, PortalUnavailable
+from bitrix24 import (
+    Client,
+    Portal,
+    PortalError,
+    PortalRefused,
+    PortalTask,
+    PortalUnavailable,
+    StaffQuery,
+    TaskPage,
+)
 
-#: Tasks saved in one transaction.
+#: Tasks taken over at a time: one transaction, and clients asked for in one batch.
 CHUNK = 200
 #: How long a client's phones are believed without asking again.
 FRESH = timedelta(minutes=10)
+#: How long the tree of departments is believed, and an event log that cannot be read left alone.
+SELDOM = timedelta(hours=1)
+#: A poll for changes looks back a little further than the last change it saw.
+OVERLAP = timedelta(minutes=2)
 
 
 @define(eq=False)
@@ -49,54 +64,148 @@ class Importer:
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
     _clients: dict[str, tuple[datetime, tuple[Client, ...]]] = field(factory=dict, init=False)
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
-    seen: datetime | None = field(default=None, init=False)  #: the last whole import
+    _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
+    _no_logins_until: datetime | None = field(default=None, init=False)
+    _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
+    _changed: datetime | None = field(default=None, init=False)  #: newest change, portal's clock
+    _complaints: frozenset[str] = field(default=frozenset(), init=False)
+    seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
     async def restore(self) -> None:
         """After a start: what the portal said before is better than nothing."""
-        self.roster.set_staff(await self.store.run(load_staff))
+        self.roster.set_staff(await self.store.run(presence.load_staff))
         self.seen = await self.store.run(portal_seen)
         await self.store.run(look_again, self.now())
 
     async def poll(self) -> None:
-        """Import everything; passing trouble is logged and left to the next turn."""
+        """Import what is new; passing trouble is logged and left to the next turn."""
         try:
-            await self._poll()
+            await self._staff()
+            await self._tasks()
         except PortalUnavailable as error:
             self.log.warn("portal out of reach: {error}", error=error)
         except PortalError as error:
             self.log.error("the portal refuses us: {error}", error=error)
 
-    async def _poll(self) -> None:
-        staff = self.config.staff
-        people = await self.portal.staff(departments=staff.departments, group=staff.group)
-        rows = await self.store.run(save_staff, people, self.now(), staff.active_within)
+    async def _staff(self) -> None:
+        staff, now = self.config.staff, self.now()
+        query = staff.query
+        if query.departments:
+            query = StaffQuery(departments=await self._below(query.departments))
+        people = await self.portal.staff(query)
+        await self._logins()
+        there = await self.portal.presence(
+            [person.id for person in people], working_day=staff.working_day != "ignore"
+        )
+        rows = await self.store.run(presence.save_staff, people, there, now, staff.presence)
         self.roster.set_staff(rows)
+        await self.save_phones()
+        await self._complain()
+
+    async def _below(self, departments: tuple[int, ...]) -> tuple[int, ...]:
+        if self._departments is None or self.now() - self._departments[0] > SELDOM:
+            self._departments = (self.now(), await self.portal.with_below(departments))
+        return self._departments[1]
+
+    async def _logins(self) -> None:
+        """True login and logout times, where the portal has them; nothing depends on them."""
+        now = self.now()
+        if not self.config.staff.logins or (self._no_logins_until or now) > now:
+            return
+        mark = await self.store.run(presence.login_mark)
+        try:
+            found = await self.portal.logins_since(mark)
+        except PortalError as error:
+            self.log.info("no logins and logouts from the portal: {error}", error=error)
+            self._no_logins_until = now + SELDOM
+            if isinstance(error, PortalRefused):
+                await self.store.run(presence.forget_logins)
+            return
+        await self.store.run(presence.save_logins, found, now)
+
+    async def save_phones(self) -> None:
+        """What Asterisk says of the operators' phones, for people who ask the store."""
+        await self.store.run(presence.save_phones, self.roster.phones())
+
+    async def _complain(self) -> None:
+        """Name what is wrong with the staff's phones, once, and again when it changes."""
+        lines = await self.store.run(views.operator_lines)
+        wrong = conflicts(lines)
+        said = frozenset(
+            f"{line.name} ({line.extension or '-'}): {', '.join(wrong[line.id])}"
+            for line in lines
+            if line.id in wrong
+        )
+        for complaint in sorted(said - self._complaints):
+            self.log.warn("operator {complaint}", complaint=complaint)
+        self._complaints = said
+
+    async def _tasks(self) -> None:
         asked = self.now()
-        tasks = await self.portal.open_tasks(self.config.tasks.query)
-        await self._ask_for_clients(code for task in tasks for code in task.clients)
-        present = {task.id for task in tasks}
-        changed = 0
-        # In small transactions: claims and results wait for no more than one of them.
-        for start in range(0, len(tasks), CHUNK):
-            found = [
-                Imported(task, self._phones(task))
-                for task in tasks[start : start + CHUNK]
-                if self._refreshed.get(task.id, asked) <= asked
-            ]
-            changed += await self.store.run(save_tasks, found, self.now(), asked=asked)
+        whole = self._walked is None or asked - self._walked >= self.config.portal.walk
+        query = self.config.tasks.query
+        if whole or self._changed is None:
+            whole = True
+            pages = self.portal.open_tasks(query)
+        else:
+            pages = self.portal.changed_tasks(query, self._changed - OVERLAP)
+        present, changed, responsible = await self._take_over(pages, asked)
         # What was read again since we asked is known better than by this answer.
         newer = {number for number, at in self._refreshed.items() if at > asked}
-        changed += await self.store.run(close_others, present | newer, self.now())
+        if whole:
+            changed += await self.store.run(close_others, present | newer, self.now())
+            self._walked = asked
+            self._forget_clients()
         self._refreshed = {number: self._refreshed[number] for number in newer}
+        await self.store.run(note_portal_seen, self.now())
         self.seen = self.now()
         tell = self.log.info if changed else self.log.debug
         tell(
-            "portal: {tasks} call tasks, {changed} new or changed, {people} operators",
-            tasks=len(tasks),
+            "portal: {tasks} call tasks {read}, {changed} new or changed, {people} operators",
+            tasks=len(present),
+            read="open" if whole else "touched lately",
             changed=changed,
-            people=len(rows),
+            people=len(self.roster.operators()),
         )
-        self.on_change({TaskId(task.id): OperatorId(task.responsible) for task in tasks})
+        self.on_change(responsible)
+
+    async def _take_over(
+        self, pages: AsyncIterator[TaskPage], asked: datetime
+    ) -> tuple[set[int], int, dict[TaskId, OperatorId]]:
+        """Page by page, so that no more than a few of them are ever held."""
+        present: set[int] = set()
+        responsible: dict[TaskId, OperatorId] = {}
+        changed = 0
+        waiting: list[PortalTask] = []
+        async for page in pages:
+            # A damaged answer about one task: it is there, and what we knew of it stays.
+            for number, error in page.unreadable.items():
+                self.log.error("task {task} is left as it was: {error}", task=number, error=error)
+            present |= {task.id for task in page.tasks} | set(page.unreadable)
+            waiting += page.tasks
+            if len(waiting) >= CHUNK or page.rows == 0:
+                changed += await self._save(waiting, asked, responsible)
+                waiting = []
+        changed += await self._save(waiting, asked, responsible)
+        return present, changed, responsible
+
+    async def _save(
+        self, tasks: list[PortalTask], asked: datetime, responsible: dict[TaskId, OperatorId]
+    ) -> int:
+        fresh = [task for task in tasks if self._refreshed.get(task.id, asked) <= asked]
+        wanted = [task for task in fresh if task.open]
+        await self._ask_for_clients({code for task in wanted for code in task.clients})
+        # In small transactions: claims and results wait for no more than one of them.
+        changed = await self.store.run(
+            save_tasks, [self._imported(task) for task in wanted], self.now(), asked=asked
+        )
+        closed = [task.id for task in fresh if not task.open]
+        if closed:
+            changed += await self.store.run(close_these, closed, self.now())
+        responsible |= {TaskId(task.id): OperatorId(task.responsible) for task in wanted}
+        times = [task.changed for task in tasks if task.changed is not None]
+        self._changed = max([*times, *([self._changed] if self._changed else [])], default=None)
+        return changed
 
     async def refresh(self, task_id: TaskId) -> CallTask | None:
         """One task again, while its client's phone rings; None if the portal cannot say."""
@@ -111,7 +220,7 @@ class Importer:
         await self.store.run(save_one, found, task_id, self.now(), asked=asked)
         return await self.store.run(load_task, task_id)
 
-    async def _ask_for_clients(self, codes: Iterable[str]) -> None:
+    async def _ask_for_clients(self, codes: set[str]) -> None:
         now = self.now()
         stale = {
             code
@@ -122,21 +231,18 @@ class Importer:
             found = await self.portal.clients(stale)
             self._clients |= {code: (now, found.get(code, ())) for code in stale}
 
-    def _phones(self, task: PortalTask) -> tuple[Phone, ...]:
+    def _forget_clients(self) -> None:
+        now = self.now()
+        self._clients = {
+            code: kept for code, kept in self._clients.items() if now - kept[0] <= FRESH
+        }
+
+    def _imported(self, task: PortalTask) -> Imported:
         entries = [
             Entry(phone.value, phone.kind, client.name, client.entity_type, client.entity_id)
             for code in task.clients
             for client in self._clients.get(code, (None, ()))[1]
             for phone in client.phones
         ]
-        phones, refused = dialable(
-            entries, region=self.config.phones.region, order=self.config.phones.order
-        )
-        for number in refused:
-            self.log.debug(
-                "task {task}: {value!r} refused: {reason}",
-                task=task.id,
-                value=number.value,
-                reason=number.reason,
-            )
-        return phones
+        phones, refused = dialable(entries, self.config.phones.rules)
+        return Imported(task, phones, refused)

@@ -1,6 +1,6 @@
 """What the dialler talks about. No I/O, no clocks: values only."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NewType
 
@@ -44,6 +44,7 @@ class Phone:
     client: str  #: the client's name, as people see it
     entity_type: str  #: CONTACT, COMPANY or LEAD
     entity_id: int
+    extension: str = ""  #: to be sent as tones once the number has answered
 
 
 @frozen(kw_only=True)
@@ -68,7 +69,7 @@ class Operator:
     id: OperatorId
     name: str
     extension: str  #: empty: cannot be rung
-    online: bool  #: logged in at the portal, by the configured rule
+    online: bool  #: at work by the portal's word and the configured rule
     phone: str = "UNKNOWN"  #: Asterisk's device state
     reserved_for: AttemptId | None = None
 
@@ -90,6 +91,7 @@ class Attempt:
     id: AttemptId
     task: TaskId
     number: str
+    tones: str  #: the extension behind the number, sent once it has answered
     operator: OperatorId  #: reserved for it
     extension: str
     client: str
@@ -120,3 +122,21 @@ class Report:
         if self.talked is None or self.ended is None:
             return 0
         return max(0, int((self.ended - self.talked).total_seconds()))
+
+
+@frozen(kw_only=True)
+class PresenceRules:
+    """What "at work" means to a site."""
+
+    active_within: timedelta
+    working_day: bool = False  #: an opened working day is required
+
+
+@frozen(kw_only=True)
+class Telling:
+    """What the portal is told besides the deadline, the responsible, the comment and the call."""
+
+    notify: bool = False  #: a notice with a link to the operator whose phone rings
+    recording: bool = False  #: the recording, once the call is finished
+    talked: str = ""  #: the status a task is brought to after a talk; empty: left alone
+    given_up: str = ""  #: and when the dialler is through with it

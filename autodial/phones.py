@@ -1,22 +1,35 @@
 """Numbers as people type them, made dialable. A refused number has a reason."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import phonenumbers
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from autodial.model import Phone
 
 #: Kinds of the portal that are not for talking.
 NOT_FOR_TALKING = frozenset({"FAX", "PAGER"})
 
+#: An extension behind a number, in the ways it is typed: "доб. 12", "вн.12", "ext 12", "#12",
+#: ",,12", "x12". (The library knows only some of them, and none in Russian but "доб".)
+_EXTENSION = re.compile(
+    r"\s*(?:[,;]\s*)*(?:доб(?:авочный)?|вн(?:утр(?:енний)?)?|ext(?:ension)?|x|#|,+|;)"
+    r"\s*[.:№#]?\s*([0-9]{1,7})\s*$",
+    re.IGNORECASE,
+)
+#: The international prefix as old Russian offices write it.
+_EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
+
 
 @frozen
 class Refused:
-    """A number we will not dial."""
+    """A number we will not dial, and why (a key of the catalogue)."""
 
     value: str
     reason: str
+    client: str
 
 
 @frozen
@@ -30,31 +43,91 @@ class Entry:
     entity_id: int
 
 
-def dialable(
-    entries: Iterable[Entry], *, region: str, order: Sequence[str]
-) -> tuple[tuple[Phone, ...], tuple[Refused, ...]]:
-    """
-    The phones to try, in the order of their kinds, each once; and those refused.
+@frozen(kw_only=True)
+class PhoneRules:
+    """What a site dials."""
 
-    ``region`` is the country whose national format people type ("RU"); ``order`` lists kinds
-    (MOBILE, WORK …), first to try first; kinds not listed come last.
-    """
-    ranks = {kind: rank for rank, kind in enumerate(order)}
+    region: str  #: whose national format people type: "RU"
+    order: Sequence[str] = ()  #: kinds (MOBILE, WORK …), first to try first; others come last
+    countries: Collection[str] = ()  #: regions that may be dialled; none: all
+    short: Literal["refuse", "allow"] = "refuse"  #: numbers like 0611, which exist in one country
+    _ranks: Mapping[str, int] = field(
+        init=False,
+        default=Factory(
+            lambda self: {kind: rank for rank, kind in enumerate(self.order)}, takes_self=True
+        ),
+    )
+
+    def rank(self, entry: Entry) -> int:
+        return self._ranks.get(entry.kind, len(self._ranks))
+
+
+def dialable(
+    entries: Iterable[Entry], rules: PhoneRules
+) -> tuple[tuple[Phone, ...], tuple[Refused, ...]]:
+    """The phones to try, in the order of their kinds, each once; and those refused."""
     phones: dict[str, Phone] = {}
     refused: list[Refused] = []
-    for entry in sorted(entries, key=lambda entry: ranks.get(entry.kind, len(ranks))):
-        if entry.kind in NOT_FOR_TALKING:
-            refused.append(Refused(entry.value, entry.kind.lower()))
-            continue
-        try:
-            parsed = phonenumbers.parse(entry.value, region)
-        except phonenumbers.NumberParseException:
-            refused.append(Refused(entry.value, "not a phone number"))
-            continue
-        if not phonenumbers.is_valid_number(parsed):
-            refused.append(Refused(entry.value, "no such number exists"))
-            continue
-        # An extension cannot be dialled by the network; the number itself can.
-        number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-        phones.setdefault(number, Phone(number, entry.client, entry.entity_type, entry.entity_id))
+    for entry in sorted(entries, key=rules.rank):
+        found = _read(entry, rules)
+        if isinstance(found, str):
+            refused.append(Refused(entry.value, found, entry.client))
+        else:
+            phones.setdefault(found.number, found)
     return tuple(phones.values()), tuple(refused)
+
+
+def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
+    """The phone, or the reason why there is none."""
+    if entry.kind in NOT_FOR_TALKING:
+        return "phone.fax"
+    text, extension = split_extension(entry.value)
+    if not re.search("[0-9]", text):
+        return "phone.empty"
+    parsed = _parsed(text, rules.region)
+    if parsed is None:
+        return "phone.unreadable"
+    if phonenumbers.is_valid_number(parsed):
+        region = phonenumbers.region_code_for_number(parsed)
+        if rules.countries and region not in rules.countries:
+            return "phone.abroad"
+        number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    elif _short(parsed, rules.region):
+        if phonenumbers.is_emergency_number(text, rules.region):
+            return "phone.emergency"  # never, whatever the rules say
+        if rules.short == "refuse":
+            return "phone.short"
+        number = str(parsed.national_number)
+    else:
+        return "phone.impossible"
+    return Phone(number, entry.client, entry.entity_type, entry.entity_id, extension)
+
+
+def split_extension(text: str) -> tuple[str, str]:
+    """``"+7 495 123-45-67 доб. 12"`` as the number and ``"12"``; no extension: ``""``."""
+    match = _EXTENSION.search(text)
+    if match is None or len(re.findall("[0-9]", text[: match.start()])) < 7:
+        return text, ""
+    return text[: match.start()], match.group(1)
+
+
+def _parsed(text: str, region: str) -> Any:
+    """The library's number, read in the ways people mean it; None: it is none."""
+    candidates = [_EIGHT_TEN.sub("+", text), text]
+    if re.match(r"\s*00[1-9]", text):
+        candidates.insert(0, re.sub(r"^\s*00", "+", text))
+    read = []
+    for candidate in candidates:
+        try:
+            read.append(phonenumbers.parse(candidate, region))
+        except phonenumbers.NumberParseException:
+            continue
+    return next(
+        (one for one in read if phonenumbers.is_valid_number(one)), read[0] if read else None
+    )
+
+
+def _short(parsed: Any, region: str) -> bool:
+    """A number of a few digits, such as 0611 or 112: dialable only in its own country."""
+    own = phonenumbers.country_code_for_region(region)
+    return len(str(parsed.national_number)) <= 6 and parsed.country_code == own

@@ -16,17 +16,20 @@ from twisted.logger import Logger
 from autodial import texts
 from autodial.config import Config
 from autodial.model import OperatorId, Outcome
+from autodial.recordings import Recordings
 from autodial.roster import Roster
 from autodial.store import outbox
 from autodial.store.database import Store
 from autodial.store.outbox import Debt, to_the_minute
 from bitrix24 import (
     AnswerLost,
+    AnswerStrange,
     Portal,
     PortalDenied,
     PortalError,
     PortalRefused,
     PortalUnavailable,
+    TaskStatus,
 )
 
 #: Pauses after passing trouble, in seconds; the last one repeats.
@@ -54,6 +57,7 @@ class Reporter:
     store: Store
     roster: Roster
     now: Callable[[], datetime]
+    recordings: Recordings = field(init=False)
     not_before: datetime | None = field(default=None, init=False)
     stopping: bool = field(default=False, init=False)
     _troubles: int = field(default=0, init=False)
@@ -61,52 +65,54 @@ class Reporter:
     _strange: dict[int, int] = field(factory=dict, init=False)
     _line_ensured: bool = field(default=False, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self.recordings = Recordings(self.config.recording)
+
     async def turn(self) -> None:
         """Pay until nothing is owed, or until the portal is in trouble."""
         if self.not_before is not None and self.now() < self.not_before:
             return
-        while not self.stopping and (debt := await self.store.run(outbox.next_debt)) is not None:
+        while not self.stopping:
+            debt = await self.store.run(outbox.next_debt, self.now())
+            if debt is None:
+                return
             try:
                 await self._pay(debt)
             except AnswerLost as error:
                 self._pause(error)  # stays "sending": doubtful
                 return
-            except PortalUnavailable as error:
+            except (PortalUnavailable, PortalDenied) as error:
+                # Denied: not this debt is wrong but the webhook. All of them wait for a person.
                 if not debt.doubtful:
                     await self.store.run(outbox.not_sent, debt)
                 self._pause(error)
                 return
-            except PortalDenied as error:
-                # Not this debt is wrong but the webhook: all of them wait for a person.
-                self.log.error("the portal refuses us: {error}", error=error)
-                if not debt.doubtful:
-                    await self.store.run(outbox.not_sent, debt)
-                self._pause(error)
-                return
-            except PortalRefused as error:
-                self.log.error(
-                    "{attempt}: the portal refuses {kind}: {error}",
-                    attempt=debt.attempt,
-                    kind=debt.kind,
-                    error=error,
-                )
-                await self.store.run(outbox.park, debt, str(error), self.now())
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            except AnswerStrange as error:
                 # An answer of a shape that we do not know: perhaps of this debt alone.
-                self.log.failure("{attempt}: {kind}", attempt=debt.attempt, kind=debt.kind)
                 self._strange[debt.id] = self._strange.get(debt.id, 0) + 1
                 if self._strange[debt.id] < STRANGE:
-                    self._pause(AnswerLost("an answer we do not understand"))
+                    self._pause(error)
                     return
-                why = "answers we do not understand, see the log"
-                await self.store.run(outbox.park, debt, why, self.now())
+                await self._park(debt, error)
+            except (PortalRefused, ValueError) as error:
+                await self._park(debt, error)
             self._troubles = 0
+
+    async def _park(self, debt: Debt, error: Exception) -> None:
+        self.log.error(
+            "{attempt}: {kind} is put aside for a person: {error} (autodial outbox)",
+            attempt=debt.attempt,
+            kind=debt.kind,
+            error=error,
+        )
+        await self.store.run(outbox.park, debt, str(error), self.now())
 
     def _pause(self, error: PortalError) -> None:
         seconds = PAUSES[min(self._troubles, len(PAUSES) - 1)]
         self._troubles += 1
         self.not_before = self.now() + timedelta(seconds=seconds)
-        self.log.warn("portal: {error}; again in {seconds} s", error=error, seconds=seconds)
+        tell = self.log.error if isinstance(error, PortalDenied) else self.log.warn
+        tell("portal: {error}; again in {seconds} s", error=error, seconds=seconds)
 
     async def _pay(self, debt: Debt) -> None:
         match debt.kind:
@@ -114,21 +120,31 @@ class Reporter:
                 await self._register(debt)
             case "move":
                 await self._move(debt)
+            case "notify":
+                await self._notify(debt)
             case "finish":
                 await self._finish(debt)
+            case "record":
+                await self._record(debt)
             case "task":
                 await self._task(debt)
             case "comment":
                 await self._comment(debt)
+            case "status":
+                await self._status(debt)
             case _:
                 await self.store.run(outbox.park, debt, "unknown kind", self.now())
+
+    async def ensure_line(self) -> None:
+        """The dialler's own external line, once: its name is what the card shows."""
+        if not self._line_ensured:
+            await self.portal.ensure_line(self.config.portal.line, self.config.portal.line_name)
+            self._line_ensured = True
 
     async def _register(self, debt: Debt) -> None:
         """Safe to repeat: the portal knows the attempt's id."""
         portal = self.config.portal
-        if not self._line_ensured:
-            await self.portal.ensure_line(portal.line, portal.line_name)
-            self._line_ensured = True
+        await self.ensure_line()
         call_id = await self.portal.register_call(
             external_id=debt.attempt,
             user=debt.payload["user"],
@@ -136,18 +152,33 @@ class Reporter:
             started=datetime.fromisoformat(debt.payload["at"]),
             line=portal.line,
             incoming=portal.call_type == "incoming",
-            show=not debt.ended,  # a card for a call that is over would only confuse
+            # A card for a call that is over would only confuse.
+            show=debt.ended is None,
             client=debt.entity,
         )
         await self.store.run(outbox.paid, debt, self.now(), call_id=call_id)
 
     async def _move(self, debt: Debt) -> None:
         """The call rings at another operator: his card up, the others' down."""
-        if debt.call_id is not None and not debt.ended:
+        if debt.call_id is not None and debt.ended is None:
             before = [o for o in await self.store.run(outbox.shown_to, debt) if o != debt.target]
-            for user in before:
-                await self.portal.hide_call(debt.call_id, user)
-            await self.portal.show_call(debt.call_id, debt.target)
+            if before:
+                await self.portal.hide_call(debt.call_id, before)
+            await self.portal.show_call(debt.call_id, [debt.target])
+        await self.store.run(outbox.paid, debt, self.now())
+
+    async def _notify(self, debt: Debt) -> None:
+        """A link to the task while the phone rings; afterwards it would only confuse."""
+        if debt.ended is None:
+            language = self.config.language
+            link = f"/company/personal/user/{debt.target}/tasks/task/view/{debt.task}/"
+            text = texts.text(
+                "notice",
+                language,
+                client=texts.bb(debt.client),
+                task=f"[URL={link}]{texts.bb(debt.title)}[/URL]",
+            )
+            await self.portal.notify(debt.target, text, f"AUTODIAL|{debt.attempt}|{debt.target}")
         await self.store.run(outbox.paid, debt, self.now())
 
     async def _finish(self, debt: Debt) -> None:
@@ -157,8 +188,27 @@ class Reporter:
                 user=debt.payload["user"],
                 seconds=debt.payload["seconds"],
                 code=FINISH_CODES.get(debt.payload["outcome"], "OTHER"),
+                again=debt.doubtful,
             )
         await self.store.run(outbox.paid, debt, self.now())
+
+    async def _record(self, debt: Debt) -> None:
+        """A repetition replaces the file. Asterisk may be writing it for a while yet."""
+        if debt.call_id is None or debt.ended is None:
+            await self.store.run(outbox.paid, debt, self.now())
+            return
+        found = self.recordings.find(debt.attempt, debt.ended, self.now())
+        if found.wait is not None:
+            await self.store.run(outbox.wait, debt, found.wait)
+            return
+        if found.file is None:
+            raise ValueError(f"no recording {found.name}: is AD_RECORD set in the dialplan?")
+        try:
+            await self.portal.attach_recording(debt.call_id, found.file, found.size)
+        except OSError as error:
+            raise ValueError(f"{found.file}: {error.strerror}") from error
+        await self.store.run(outbox.paid, debt, self.now())
+        self.recordings.attached(found.file)
 
     async def _task(self, debt: Debt) -> None:
         """
@@ -170,10 +220,22 @@ class Reporter:
         task = await self.portal.task(debt.task)
         if task is not None and task.deadline not in (debt.portal_deadline, deadline):
             deadline = None
-        if task is not None:
-            responsible = debt.payload.get("responsible")
-            await self.portal.update_task(task, deadline=deadline, responsible=responsible)
+        responsible = debt.payload.get("responsible")
+        if task is not None and responsible is not None:
+            await self.portal.change_responsible(
+                task, responsible, deadline=deadline, delegate=self.config.tasks.delegate
+            )
+        elif task is not None and deadline is not None and task.deadline != deadline:
+            await self.portal.move_deadline(task, deadline)
         await self.store.run(outbox.paid, debt, self.now(), deadline=deadline)
+
+    async def _status(self, debt: Debt) -> None:
+        """The portal has rules of its own for statuses; looked at first, so safe to repeat."""
+        status = TaskStatus[debt.payload["status"]]
+        task = await self.portal.task(debt.task)
+        if task is not None and not await self.portal.bring_to(task, status):
+            raise ValueError(f"a task of status {task.status} cannot become {status.name}")
+        await self.store.run(outbox.paid, debt, self.now())
 
     async def _comment(self, debt: Debt) -> None:
         """Not safe to repeat: each comment carries its attempt, and is looked for if in doubt."""

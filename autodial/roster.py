@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from attrs import define, evolve, field
 
 from autodial.model import AttemptId, Operator, OperatorId
-from autodial.store.tasks import StaffRow
+from autodial.store.presence import StaffRow
 
 
 @define
@@ -37,6 +37,10 @@ class Roster:
     def forget_phones(self) -> None:
         """Asterisk is out of sight; what it said is old."""
         self._phones.clear()
+
+    def phones(self) -> Mapping[str, str] | None:
+        """Device states by extension; None: Asterisk is out of sight."""
+        return dict(self._phones) if self._phones else None
 
     def set_reserved(self, reserved: Mapping[OperatorId, AttemptId]) -> None:
         """Take over the store's reservations."""

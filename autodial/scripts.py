@@ -57,6 +57,7 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
                 "AD_ID": said.attempt.id,
                 "AD_TASK": str(said.attempt.task),
                 "AD_NUM": said.number,
+                "AD_TONES": said.attempt.tones,
                 "AD_TO": str(said.wait),
                 "AD_TRUNKS": ":".join(said.trunks),
                 "AD_OPS": ":".join(said.ring.extensions),

@@ -1,8 +1,8 @@
 """The wiring: one function builds the whole dialler; nothing runs until it is started."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import MultiService
@@ -13,10 +13,12 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from autodial.ami import Ami, client_service
-from autodial.config import Config
+from autodial.checkup import Checkup
+from autodial.config import Config, PortalConfig
 from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
 from autodial.errors import ConfigError
+from autodial.events import event_site
 from autodial.importer import Importer
 from autodial.janitor import Janitor
 from autodial.model import OperatorId, TaskId
@@ -26,12 +28,27 @@ from autodial.roster import Roster
 from autodial.scripts import AstDb, scripts
 from autodial.store import ledger
 from autodial.store.database import Store
-from bitrix24 import Portal, RequestsTransport
+from bitrix24 import (
+    Access,
+    Answer,
+    Application,
+    Direct,
+    Link,
+    Portal,
+    Request,
+    RequestsTransport,
+    Send,
+    Webhook,
+)
 from call_files import Spool
 from fastagi_server import BACKLOG, FastAgiServer
 
+T = TypeVar("T")
+
 #: Seconds between two looks, when nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
+#: Between two looks at what only people read, and two tries to look at the portal.
+PHONES, CHECKUP = 5.0, 60.0
 
 
 @define(eq=False)
@@ -51,6 +68,8 @@ class Dialler:
     services: MultiService = field(factory=MultiService, init=False)
     ami: Ami | None = field(default=None, init=False)
     _port: IListeningPort | None = field(default=None, init=False)
+    _hook: IListeningPort | None = field(default=None, init=False)
+    _poll: Periodic = field(init=False)
     _importer: Importer = field(init=False)
     _reporter: Reporter = field(init=False)
     _spool: Spool = field(init=False)
@@ -58,8 +77,15 @@ class Dialler:
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now
         self.store = Store(config.store.path, self.reactor)
-        self.transport = RequestsTransport(self.reactor, _verify(config))
-        portal = Portal(config.portal.webhook.get_secret_value(), self.transport)
+        self.transport = RequestsTransport(self.reactor, verify(config))
+        portal = Portal(
+            Link(
+                access(config.portal),
+                self.transport,
+                self.reactor,
+                rate=config.portal.requests_per_second,
+            )
+        )
         roster = Roster(frozenset(config.staff.exclude))  # type: ignore[arg-type]
         spool = Spool(config.asterisk.spool)
         astdb = AstDb()
@@ -97,8 +123,12 @@ class Dialler:
         dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
         sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
+        checkup = Checkup(config, portal, reporter, now)
+        self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
-            sweep, Periodic(self.reactor, poll, self._importer.poll, "importer"), dispatch, report,
+            sweep, self._poll, dispatch, report,
+            Periodic(self.reactor, PHONES, self._importer.save_phones, "phones"),
+            Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
         ):  # fmt: skip
             service.setServiceParent(self.services)
         asterisk = config.asterisk
@@ -149,7 +179,7 @@ class Dialler:
         await self._importer.restore()
         open_now = await self.store.run(ledger.in_flight)
         self.desk.restore(open_now, await self.store.run(ledger.reserved))
-        fastagi = self.config.fastagi
+        fastagi, events = self.config.fastagi, self.config.events
         try:
             self._port = self.reactor.listenTCP(
                 fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
@@ -159,6 +189,15 @@ class Dialler:
                 f"[fastagi] {fastagi.host}:{fastagi.port}: {error.socketError}; is another dialler"
                 " running? Otherwise change host or port, and AD_AGI of the dialplan with it"
             ) from error
+        if events.port is not None:
+            site = event_site(events.token.get_secret_value(), self._poll.wake)
+            try:
+                self._hook = self.reactor.listenTCP(events.port, site, interface=events.host)
+            except CannotListenError as error:
+                await _maybe(self._port.stopListening())
+                raise ConfigError(
+                    f"[events] {events.host}:{events.port}: {error.socketError}; change the port"
+                ) from error
         self.services.startService()
         self.log.info("running; {count} attempts were under way", count=len(open_now))
 
@@ -168,6 +207,8 @@ class Dialler:
         if self._port is not None:
             await _maybe(self._port.stopListening())
             await self.server.drain()
+        if self._hook is not None:
+            await _maybe(self._hook.stopListening())
         await _maybe(self.services.stopService())
         self.transport.stop()
         self.store.stop()
@@ -178,6 +219,48 @@ async def _maybe(result: "Deferred[Any] | None") -> None:
         await result
 
 
-def _verify(config: Config) -> bool | str:
+def access(portal: PortalConfig) -> Access:
+    """How the portal knows us, by the configuration."""
+    if portal.webhook is not None:
+        return Webhook(portal.webhook.get_secret_value())
+    application = portal.application
+    assert application is not None  # the configuration sees to it
+    return Application(
+        application.address,
+        application.client_id,
+        application.client_secret.get_secret_value(),
+        application.tokens,
+        application.server,
+    )
+
+
+def send_now(config: Config) -> Send:
+    """Requests without threads, for a command that has nothing else to do meanwhile."""
+    from twisted.internet import reactor
+
+    transport = RequestsTransport(reactor, verify(config))  # type: ignore[arg-type]
+
+    async def send(request: Request) -> Answer:
+        return transport.post(request)
+
+    return send
+
+
+def portal_of(config: Config) -> Portal:
+    """The portal for one command: each request is tried once."""
+    return Portal(Direct(access(config.portal), send_now(config)))
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing but ``send_now``."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError("it waits for something")
+
+
+def verify(config: Config) -> bool | str:
     verify = config.portal.verify
     return verify if isinstance(verify, bool) else str(verify)

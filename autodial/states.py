@@ -11,7 +11,7 @@ class State(Enum):
     CLAIMED = "claimed"  #: the dialplan has asked and was told to dial
     ANSWERED = "answered"  #: the client spoke; an operator is being rung
     ENDED = "ended"  #: outcome known, the portal not yet told everything
-    REPORTED = "reported"  #: the portal knows; nothing more will happen
+    REPORTED = "reported"  #: the portal knows everything
 
 
 class Event(Enum):
@@ -21,6 +21,7 @@ class Event(Enum):
     ANSWER = "answer"
     OUTCOME = "outcome"  #: from Asterisk, or from the janitor
     REPORT = "report"  #: the last thing owed to the portal was delivered
+    REOPEN = "reopen"  #: a person has sent something again that the portal had refused
 
 
 TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
@@ -43,10 +44,12 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.OUTCOME: State.ENDED,
         Event.ANSWER: State.ENDED,
         Event.REPORT: State.REPORTED,
+        Event.REOPEN: State.ENDED,
     },
     State.REPORTED: {
         Event.OUTCOME: State.REPORTED,
         Event.ANSWER: State.REPORTED,
+        Event.REOPEN: State.ENDED,
     },
 }
 

@@ -41,6 +41,53 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "Автодозвон по задаче закончен.",
         "en": "The dialler is through with this task.",
     },
+    "notice": {
+        "ru": "Автодозвон: {client}. Задача: {task}",
+        "en": "Autodial: {client}. Task: {task}",
+    },
+    # numbers that will not be dialled
+    "phone.fax": {"ru": "факс или пейджер", "en": "a fax or a pager"},
+    "phone.empty": {"ru": "нет цифр", "en": "no digits"},
+    "phone.unreadable": {"ru": "не похоже на номер", "en": "not a phone number"},
+    "phone.impossible": {"ru": "такого номера не бывает", "en": "no such number exists"},
+    "phone.abroad": {"ru": "страна не разрешена", "en": "its country is not allowed"},
+    "phone.short": {"ru": "короткий номер", "en": "a short number"},
+    "phone.emergency": {"ru": "экстренная служба", "en": "an emergency number"},
+    # what is wrong with an operator's phone
+    "no extension": {"ru": "нет внутреннего номера", "en": "no internal number"},
+    "shared extension": {"ru": "номер у двоих", "en": "number shared by two"},
+    "unknown to asterisk": {"ru": "Asterisk не знает номера", "en": "unknown to Asterisk"},
+    "presence.login": {"ru": "вошёл в портал", "en": "logged in"},
+    "presence.logout": {"ru": "вышел из портала", "en": "logged out"},
+    "presence.came": {"ru": "на месте", "en": "came to work"},
+    "presence.left": {"ru": "ушёл", "en": "left"},
+    # what is wrong with the portal
+    "check.well": {
+        "ru": "всё в порядке, вебхук пользователя {detail}",
+        "en": "all is well; we are user {detail} there",
+    },
+    "check.scopes": {
+        "ru": "вебхуку не хватает прав: {detail}; добавьте их в его настройках",
+        "en": "the webhook lacks scopes: {detail}; add them where it was made",
+    },
+    "check.methods": {
+        "ru": "портал не знает методов: {detail}; установите или обновите модули",
+        "en": "the portal does not know methods: {detail}; install or update its modules",
+    },
+    "check.lines": {
+        "ru": "внешняя линия недоступна: {detail}; карточка звонка не появится",
+        "en": "the external line cannot be kept: {detail}; no call card will appear",
+    },
+    "check.administrator": {
+        "ru": "владелец вебхука (пользователь {detail}) не администратор: перенос сроков и события"
+        " входа могут быть ему запрещены",
+        "en": "the webhook's owner (user {detail}) is not an administrator: moving deadlines and"
+        " reading logins may be refused",
+    },
+    "check.useful": {
+        "ru": "без прав {detail} о присутствии операторов известно меньше",
+        "en": "without the scopes {detail} less is known of the operators' presence",
+    },
     # reasons of the planner
     "dial": {"ru": "звоним", "en": "being dialled"},
     "closed": {"ru": "задача закрыта", "en": "the task is closed"},
@@ -72,6 +119,11 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
 def text(key: str, language: Language, **values: object) -> str:
     """The text for ``key``; raises KeyError for a key nobody wrote."""
     return CATALOGUE[key][language].format(**values)
+
+
+def bb(text: str) -> str:
+    """A text that its reader's portal will not take for BB code."""
+    return one_line(text).replace("[", "(").replace("]", ")")
 
 
 def one_line(name: str) -> str:

@@ -5,18 +5,47 @@ Knows Bitrix24; knows nothing of Asterisk or of the dialler's rules. ``Portal`` 
 use, named by meaning; it takes any ``send`` coroutine, so it is tested without a socket.
 """
 
-from bitrix24.errors import AnswerLost, PortalDenied, PortalError, PortalRefused, PortalUnavailable
+from bitrix24.access import Access, Application, Send, Webhook
+from bitrix24.errors import (
+    AnswerLost,
+    AnswerStrange,
+    PortalDenied,
+    PortalError,
+    PortalRefused,
+    PortalUnavailable,
+)
+from bitrix24.health import Health
+from bitrix24.link import Direct, Link
 from bitrix24.portal import Portal
 from bitrix24.transport import RequestsTransport
-from bitrix24.values import CallRecord, Client, Employee, Phone, PortalTask, TaskQuery
+from bitrix24.values import (
+    CallRecord,
+    Client,
+    Employee,
+    LoginEvent,
+    Phone,
+    PortalTask,
+    Presence,
+    StaffQuery,
+    TaskPage,
+    TaskQuery,
+    TaskStatus,
+)
 from bitrix24.wire import Answer, Request
 
 __all__ = [
+    "Access",
     "Answer",
     "AnswerLost",
+    "AnswerStrange",
+    "Application",
     "CallRecord",
     "Client",
+    "Direct",
     "Employee",
+    "Health",
+    "Link",
+    "LoginEvent",
     "Phone",
     "Portal",
     "PortalDenied",
@@ -24,7 +53,13 @@ __all__ = [
     "PortalRefused",
     "PortalTask",
     "PortalUnavailable",
+    "Presence",
     "Request",
     "RequestsTransport",
+    "Send",
+    "StaffQuery",
+    "TaskPage",
     "TaskQuery",
+    "TaskStatus",
+    "Webhook",
 ]

@@ -13,8 +13,29 @@ class PortalUnavailable(PortalError):
     """Bitrix24 could not be reached or was too busy, and nothing was executed: try again later."""
 
 
+class PortalBusy(PortalUnavailable):
+    """A limit of the portal was reached; nothing was executed. A short pause helps."""
+
+
+class PortalClosed(PortalUnavailable):
+    """The portal is closed for maintenance, or we have agreed with ourselves to leave it alone."""
+
+
 class AnswerLost(PortalUnavailable):
     """The request was sent and no answer came: it may have been executed. Verify, then repeat."""
+
+
+class GatewayLost(AnswerLost):
+    """The web server before the portal gave up on it (502, 504). The portal wants to be alone."""
+
+
+class AnswerStrange(PortalError):
+    """Bitrix24 answered in a shape that this client does not know; a newer client may."""
+
+    def __init__(self, method: str, field: str, problem: str) -> None:
+        super().__init__(f"{method}: {field}: {problem}")
+        self.method = method
+        self.field = field
 
 
 class PortalRefused(PortalError):
@@ -29,3 +50,7 @@ class PortalRefused(PortalError):
 
 class PortalDenied(PortalRefused):
     """Bitrix24 does not let us in at all: the webhook is wrong, deleted, or its owner dismissed."""
+
+
+class TokenExpired(PortalDenied):
+    """The application's access token has run out; a fresh one opens the door again."""

@@ -63,17 +63,12 @@ class RequestsTransport:
         Raises:
             PortalUnavailable: not sent. AnswerLost: sent, and no answer.
         """
-        return await deferToThreadPool(self.reactor, self._pool, self._post, request)
+        return await deferToThreadPool(self.reactor, self._pool, self.post, request)
 
-    def _post(self, request: Request) -> Answer:
+    def post(self, request: Request) -> Answer:
+        """The same, in the thread that calls."""
         try:
-            answer = self._session().post(
-                request.url,
-                data=request.body,
-                headers={"Content-Type": "application/json"},
-                timeout=self.timeout,
-                allow_redirects=False,
-            )
+            answer = self._exchange(request)
         # The texts of these hold the address, whose path is the secret: only their kind is told.
         except requests.exceptions.SSLError as error:
             if any(word in repr(error) for word in _HANDSHAKE):
@@ -90,6 +85,21 @@ class RequestsTransport:
         if answer.is_redirect:
             raise PortalUnavailable(f"{request.method}: redirected; check the portal's address")
         return Answer(answer.status_code, answer.content)
+
+    def _exchange(self, request: Request) -> requests.Response:
+        session = self._session()
+        if request.params is None:
+            return session.get(request.url, timeout=self.timeout, allow_redirects=False)
+        headers = {"Content-Type": "application/json"}
+        if request.token:
+            headers["Authorization"] = f"Bearer {request.token}"
+        return session.post(
+            request.url,
+            data=request.body(),
+            headers=headers,
+            timeout=self.timeout,
+            allow_redirects=False,
+        )
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):

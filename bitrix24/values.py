@@ -1,9 +1,13 @@
 """What the portal tells us, as values. Nothing here knows how it was asked."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 
 from attrs import frozen
+
+from bitrix24.errors import AnswerStrange
 
 _CODE = re.compile(r"(CO|C|L|D|T[0-9a-f]+)_(\d+)")
 
@@ -30,11 +34,43 @@ class PortalTask:
     responsible: int
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
-    changed: str  #: the portal's own text; only compared
+    changed: datetime | None  #: by the portal's clock
 
     @property
     def open(self) -> bool:
         return self.status in (1, 2, 3)
+
+
+class TaskStatus(Enum):
+    """Where a task can be brought to; the portal's own numbers."""
+
+    IN_PROGRESS = 3
+    DONE = 5  #: 4 instead, if the task's author is to have a look
+    DEFERRED = 6
+
+
+@frozen(kw_only=True)
+class TaskPage:
+    """A piece of a walk over tasks."""
+
+    tasks: tuple[PortalTask, ...]
+    unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, and its answer is damaged
+    rows: int  #: tasks and unreadable ones together
+    last: int  #: the highest id among them; 0 if there are none
+
+
+@frozen(kw_only=True)
+class StaffQuery:
+    """Who the operators are: by departments, by work group, or by a field of the user."""
+
+    departments: tuple[int, ...] = ()
+    group: int | None = None
+    field: str = ""  #: for example UF_USR_1700000000000
+    value: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.departments and self.group is None and not (self.field and self.value):
+            raise ValueError("name departments, a work group or a field: not everybody is staff")
 
 
 @frozen
@@ -65,7 +101,24 @@ class Employee:
     active: bool
     online: bool  #: the portal's word; it lags a logout by up to 24 minutes
     last_login: datetime | None
-    last_activity: datetime | None
+
+
+@frozen(kw_only=True)
+class Presence:
+    """What else the portal knows of a person's presence; None: it does not tell."""
+
+    last_activity: datetime | None = None
+    working_day: str | None = None  #: opened, paused, closed, expired
+
+
+@frozen(kw_only=True)
+class LoginEvent:
+    """One row of the portal's event log."""
+
+    id: int  #: grows; the place to go on from
+    user: int
+    login: bool  #: else a logout
+    at: datetime
 
 
 @frozen(kw_only=True)

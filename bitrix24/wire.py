@@ -6,26 +6,39 @@ statuses, and a code may be an empty string or a number in quotes. Answers that 
 from a proxy or a PHP that died, and their status says whose fault it is.
 """
 
+import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from attrs import field, frozen
 
-from bitrix24.errors import AnswerLost, PortalDenied, PortalRefused, PortalUnavailable
-
-#: Rejected before execution; the same request may succeed later.
-PASSING = frozenset(
-    {"QUERY_LIMIT_EXCEEDED", "OPERATION_TIME_LIMIT", "OVERLOAD_LIMIT", "PORTAL_DELETED"}
+from bitrix24.errors import (
+    AnswerLost,
+    AnswerStrange,
+    GatewayLost,
+    PortalBusy,
+    PortalClosed,
+    PortalDenied,
+    PortalRefused,
+    PortalUnavailable,
+    TokenExpired,
 )
+
+#: A limit was reached; rejected before execution.
+BUSY = frozenset({"QUERY_LIMIT_EXCEEDED", "OPERATION_TIME_LIMIT"})
+#: Closed by its people (PORTAL_DELETED is the box's "public part closed"); nothing was executed.
+CLOSED = frozenset({"OVERLOAD_LIMIT", "PORTAL_DELETED"})
 #: Something broke inside; whether the request was executed is unknown.
 DOUBTFUL = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
 #: Not this request is refused, but whoever sends it.
 DENIED = frozenset(
     {
-        "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "INVALID_REQUEST", "expired_token", "invalid_token",
+        "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "INVALID_REQUEST", "invalid_token",
         "APPLICATION_NOT_FOUND", "authorization_error", "user_access_error", "CONNECTION_ERROR",
         "PAYMENT_REQUIRED",
     }
@@ -40,11 +53,25 @@ Params = Mapping[str, Any]
 
 @frozen
 class Request:
-    """One HTTP POST with a JSON body."""
+    """One HTTP POST with a JSON body; without parameters, a GET."""
 
     method: str  #: the REST method, for logs and errors
     url: str = field(repr=False)  #: holds the webhook's secret
-    body: bytes = field(repr=False)
+    params: Params | None = field(repr=False)
+    token: str = field(default="", repr=False)  #: an application's access token
+
+    def body(self) -> bytes:
+        """
+        The JSON. A ``Path`` among the parameters stands for the file's content in base64, and is
+        read here: call this where waiting for a disk harms nobody.
+        """
+        return json.dumps(self.params, ensure_ascii=False, default=_content).encode()
+
+
+def _content(value: object) -> str:
+    if isinstance(value, Path):
+        return base64.b64encode(value.read_bytes()).decode("ascii")
+    raise TypeError(f"{type(value).__name__} cannot be sent to the portal")
 
 
 @frozen
@@ -55,15 +82,22 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def encode(webhook: str, method: str, params: Params) -> Request:
-    """A request for one method; ``webhook`` is the address up to and including the secret."""
-    body = json.dumps(params, ensure_ascii=False).encode()
-    return Request(method, f"{webhook.rstrip('/')}/{method}", body)
+@frozen
+class Reply:
+    """A success: the result, and what its envelope says."""
+
+    result: Any
+    total: int | None = None  #: rows in all, where the method counts them
+    resets_at: float | None = None  #: when the portal forgets our running time, epoch seconds
 
 
-def decode(answer: Answer, method: str) -> Any:
+class Ref(str):
+    """``$result[key][path]`` in a command of a batch: an earlier command's answer."""
+
+
+def decode(answer: Answer, method: str) -> Reply:
     """
-    The answer's ``result``.
+    The answer's result, with its envelope.
 
     Raises:
         PortalUnavailable: passing trouble, nothing was executed.
@@ -73,29 +107,50 @@ def decode(answer: Answer, method: str) -> Any:
     try:
         said = json.loads(answer.body)
     except ValueError:
-        text = f"{method}: HTTP {answer.status}, not JSON"
-        if answer.status in (200, 500, 502, 504):
-            raise AnswerLost(text) from None  # PHP or a proxy gave up, perhaps half-way
-        # A proxy's page: the request did not get as far as the portal.
-        raise PortalUnavailable(text) from None
+        raise _not_json(answer.status, method) from None
     if not isinstance(said, dict) or ("error" not in said and "result" not in said):
         raise AnswerLost(f"{method}: neither a result nor an error, HTTP {answer.status}")
-    if "error" not in said:
-        return said["result"]
-    raise error_of(method, said, answer.status)
+    if "error" in said:
+        raise error_of(method, said, answer.status)
+    envelope = said.get("time")
+    reset = envelope.get("operating_reset_at") if isinstance(envelope, dict) else None
+    total = said.get("total")
+    return Reply(
+        said["result"],
+        total if isinstance(total, int) else None,
+        float(reset) if isinstance(reset, int | float) else None,
+    )
+
+
+def _not_json(status: int, method: str) -> Exception:
+    text = f"{method}: HTTP {status}, not JSON"
+    if status in (502, 504):
+        return GatewayLost(text)
+    if status in (200, 500):
+        return AnswerLost(text)  # PHP gave up, perhaps half-way
+    # A proxy's page: the request did not get as far as the portal.
+    return PortalUnavailable(text)
 
 
 def error_of(method: str, said: Mapping[str, Any], status: int = 0) -> Exception:
     """The exception for an error object, of an answer or of one command of a batch."""
-    code = str(said["error"])
-    if code in PASSING:
-        return PortalUnavailable(f"{method}: {code}")
+    error = said["error"]
+    if isinstance(error, Mapping):  # REST 3.0
+        code, text = str(error.get("code", "")), str(error.get("message", ""))
+    else:
+        code, text = str(error), str(said.get("error_description", ""))
+    if code in BUSY:
+        return PortalBusy(f"{method}: {code}")
+    if code in CLOSED:
+        return PortalClosed(f"{method}: {code}")
     if code in DOUBTFUL:
         return AnswerLost(f"{method}: {code}")
+    if code == "expired_token":
+        return TokenExpired(code, text, status)
     # ACCESS_DENIED is a method's word with 403, and the front door's ("by subscription") with 401.
     at_the_door = code in DENIED or (code == "ACCESS_DENIED" and status == 401)
     kind = PortalDenied if at_the_door else PortalRefused
-    return kind(code, str(said.get("error_description", "")), status)
+    return kind(code, f"{method}: {text}" if text else method, status)
 
 
 def query(method: str, params: Params) -> str:
@@ -104,9 +159,16 @@ def query(method: str, params: Params) -> str:
 
     An unencoded ``>`` in a filter's key breaks the key, ``+`` becomes a space and ``#`` cuts the
     rest off, so nothing is left unencoded.
+
+    Raises:
+        ValueError: a text holds ``$result[`` or the like, which the portal would put something
+            else in place of. Send such a text by itself.
     """
     pairs = [f"{_brackets(path)}={quote(value, safe='')}" for path, value in _flat((), params)]
     return f"{method}?{'&'.join(pairs)}"
+
+
+_REFERS = re.compile(r"\$(result|error|total|next|time)\[")
 
 
 def _brackets(path: tuple[str, ...]) -> str:
@@ -118,6 +180,10 @@ def _flat(path: tuple[str, ...], value: Any) -> list[tuple[tuple[str, ...], str]
     match value:
         case Mapping():
             return [row for key, inner in value.items() for row in _flat((*path, str(key)), inner)]
+        case Ref():
+            return [(path, str(value))]
+        case str() if _REFERS.search(value):
+            raise ValueError(f"a text that refers to another command cannot be batched: {value!r}")
         case str():
             return [(path, value)]
         case bool():
@@ -131,7 +197,7 @@ def _flat(path: tuple[str, ...], value: Any) -> list[tuple[tuple[str, ...], str]
 
 
 def moment(text: str) -> datetime:
-    """A date of the portal, with its offset, as UTC."""
+    """A date of the portal, with its offset, as UTC; ValueError for anything else."""
     value = datetime.fromisoformat(text)
     if value.utcoffset() is None:
         raise ValueError(f"a date without an offset: {text!r}")
@@ -143,3 +209,75 @@ def written(value: datetime) -> str:
     if value.utcoffset() is None:
         raise ValueError(f"a moment needs a time zone: {value!r}")
     return value.astimezone(UTC).isoformat(timespec="seconds")
+
+
+@frozen
+class Row:
+    """
+    One object of an answer, read field by field. Unknown fields are nobody's business; a missing
+    or ill-typed one raises ``AnswerStrange``, which names the method and the field.
+    """
+
+    method: str
+    said: Any
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.said, Mapping):
+            raise AnswerStrange(self.method, "result", f"expected an object, not {self._kind()}")
+
+    def _kind(self) -> str:
+        return type(self.said).__name__
+
+    def get(self, name: str) -> Any:
+        """The field, or None."""
+        return self.said.get(name)
+
+    def need(self, name: str) -> Any:
+        if name not in self.said:
+            raise AnswerStrange(self.method, name, "missing")
+        return self.said[name]
+
+    def number(self, name: str) -> int:
+        """A whole number, often written as a string."""
+        value = self.need(name)
+        try:
+            return int(value) if isinstance(value, int | str) else int(str(value))
+        except ValueError:
+            raise AnswerStrange(self.method, name, f"not a number: {value!r:.40}") from None
+
+    def text(self, name: str) -> str:
+        value = self.need(name)
+        if not isinstance(value, str | int):
+            raise AnswerStrange(self.method, name, f"not a text: {value!r:.40}")
+        return str(value)
+
+    def moment(self, name: str) -> datetime | None:
+        """A date as UTC; None for the many ways in which the portal says "none"."""
+        value = self.get(name)
+        if not value:  # null, "", false, [] and {} (a date that nobody converted)
+            return None
+        try:
+            return moment(str(value))
+        except ValueError:
+            raise AnswerStrange(self.method, name, f"not a date: {value!r:.40}") from None
+
+    def rows(self, name: str) -> "list[Row]":
+        """A list of objects; PHP writes an empty map as a list, and some lists as maps."""
+        return rows_of(self.method, self.need(name), name)
+
+    def object(self, name: str) -> "Row":
+        value = self.need(name)
+        if not isinstance(value, Mapping):
+            raise AnswerStrange(self.method, name, f"expected an object: {value!r:.40}")
+        return Row(self.method, value)
+
+
+def rows_of(method: str, said: Any, name: str = "result") -> list[Row]:
+    """A list of objects, as ``Row.rows``."""
+    if isinstance(said, Mapping):
+        said = list(said.values())
+    if not said:  # null and false mean "none", too
+        return []
+    if not isinstance(said, list):
+        raise AnswerStrange(method, name, f"expected a list, not {type(said).__name__}")
+    return [Row(method, item) for item in said]

@@ -88,6 +88,20 @@ def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
         engine.dispose()
 
 
+def write(path: Path, change: Callable[[sa.Connection], T]) -> T:
+    """Change the store from another process, in one transaction, beside the dialler."""
+    engine = open_engine(path)
+    try:
+        with engine.begin() as connection:
+            return change(connection)
+    except sa.exc.DatabaseError as error:
+        raise StoreError(
+            f"{path}: {error.orig}; run this as the dialler's user, or as root"
+        ) from error
+    finally:
+        engine.dispose()
+
+
 @define(eq=False)
 class Store:
     """The store, asked through coroutines."""

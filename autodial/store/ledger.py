@@ -21,6 +21,7 @@ from autodial.model import (
     Outcome,
     Report,
     TaskId,
+    Telling,
 )
 from autodial.outcomes import outcome_of
 from autodial.retry import Rule
@@ -80,6 +81,7 @@ def open_attempt(
                     n=last + 1,
                     series=series,
                     number=phone.number,
+                    tones=phone.extension,
                     client=phone.client,
                     entity_type=phone.entity_type,
                     entity_id=phone.entity_id,
@@ -134,7 +136,13 @@ def claim(db: sa.Connection, attempt: AttemptId, now: datetime) -> Attempt | Non
     return found
 
 
-def ringing(db: sa.Connection, attempt: AttemptId, extension: str, now: datetime) -> None:
+def ringing(
+    db: sa.Connection,
+    attempt: AttemptId,
+    extension: str,
+    now: datetime,
+    telling: Telling | None = None,
+) -> None:
     """The client has answered and this operator's phone is about to ring: raise his card."""
     found = load_attempt(db, attempt)
     if found is None:
@@ -149,6 +157,8 @@ def ringing(db: sa.Connection, attempt: AttemptId, extension: str, now: datetime
     note(db, now, found.task, "ringing", f"extension {extension}", attempt)
     user = _user(db, extension) or found.operator
     owe(db, found, _card_kind(db, attempt), user, {"user": user, "at": now.isoformat()}, now)
+    if telling is not None and telling.notify:
+        owe(db, found, "notify", user, {}, now)
 
 
 def _card_kind(db: sa.Connection, attempt: AttemptId) -> str:
@@ -168,6 +178,7 @@ def record(
     report: Report,
     now: datetime,
     rules: Mapping[Outcome, Rule],
+    telling: Telling | None = None,
 ) -> Ended:
     """
     End an attempt with what Asterisk reported. The first report wins; a second changes nothing.
@@ -180,7 +191,7 @@ def record(
     ):
         # The second run of a call file. It says nothing about the first.
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome_of(report), report, now, rules)
+    return _end(db, found, outcome_of(report), report, now, rules, telling or Telling())
 
 
 def give_up(
@@ -190,6 +201,7 @@ def give_up(
     why: str,
     now: datetime,
     rules: Mapping[Outcome, Rule],
+    telling: Telling | None = None,
 ) -> Ended:
     """
     End an attempt that Asterisk says nothing about: LOST, or WITHDRAWN.
@@ -202,7 +214,7 @@ def give_up(
         return Ended(Recorded.UNKNOWN)
     if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome, Report(stage=why), now, rules)
+    return _end(db, found, outcome, Report(stage=why), now, rules, telling or Telling())
 
 
 def _end(
@@ -212,6 +224,7 @@ def _end(
     report: Report,
     now: datetime,
     rules: Mapping[Outcome, Rule],
+    telling: Telling,
 ) -> Ended:
     state = State(attempt.state)
     moved = advance(state, Event.OUTCOME)
@@ -234,7 +247,7 @@ def _end(
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
     next_call = _plan_next(db, attempt, outcome, now, rules)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
-    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now)
+    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
     return Ended(Recorded.ENDED, outcome, next_call)
 
 
@@ -278,6 +291,7 @@ def _owe_portal(
     taken_by: OperatorId | None,
     next_call: datetime | None,
     now: datetime,
+    telling: Telling,
 ) -> None:
     if outcome is Outcome.WITHDRAWN:
         return  # nobody was called: there is nothing to tell
@@ -289,6 +303,8 @@ def _owe_portal(
             owe(db, attempt, "register", user, {"user": user, "at": started.isoformat()}, now)
         finish = {"user": user, "seconds": report.talk_seconds, "outcome": outcome.value}
         owe(db, attempt, "finish", 0, finish, now)
+        if telling.recording and outcome is Outcome.TALKED:
+            owe(db, attempt, "record", 0, {}, now)
     change: dict[str, object] = {}
     moved = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
     if next_call is not None and moved == attempt.series:
@@ -304,6 +320,9 @@ def _owe_portal(
         "next": next_call.isoformat() if next_call else None,
     }
     owe(db, attempt, "comment", 0, comment, now)
+    status = telling.talked if outcome is Outcome.TALKED else telling.given_up
+    if next_call is None and status and moved == attempt.series:
+        owe(db, attempt, "status", 0, {"status": status}, now)
 
 
 def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
@@ -349,6 +368,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             id=AttemptId(row.id),
             task=TaskId(row.task),
             number=row.number,
+            tones=row.tones,
             operator=OperatorId(row.operator),
             extension=row.extension,
             client=row.client,

@@ -30,7 +30,9 @@ class Debt:
     number: str
     entity: tuple[str, int]
     call_id: str | None
-    ended: bool  #: the attempt is over
+    client: str
+    title: str
+    ended: datetime | None  #: when the attempt was over; None: it is under way
     portal_deadline: datetime | None  #: of the task, as the portal last had it
 
 
@@ -67,7 +69,7 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
     return db.scalar(query) is not None
 
 
-def next_debt(db: sa.Connection, after: int = 0) -> Debt | None:
+def next_debt(db: sa.Connection, now: datetime) -> Debt | None:
     """The oldest debt, marked as being sent. Debts are paid in the order they arose."""
     query = (
         sa.select(
@@ -77,11 +79,17 @@ def next_debt(db: sa.Connection, after: int = 0) -> Debt | None:
             attempts.c.entity_id,
             attempts.c.call_id,
             attempts.c.outcome,
+            attempts.c.client,
+            attempts.c.ended_at,
             tasks.c.portal_deadline,
+            tasks.c.title,
         )
         .join(attempts, attempts.c.id == outbox.c.attempt)
         .join(tasks, tasks.c.id == outbox.c.task)
-        .where(outbox.c.state.in_(("owed", "sending")), outbox.c.id > after)
+        .where(
+            outbox.c.state.in_(("owed", "sending")),
+            outbox.c.not_before.is_(None) | (outbox.c.not_before <= now),
+        )
         .order_by(outbox.c.id)
         .limit(1)
     )
@@ -100,7 +108,9 @@ def next_debt(db: sa.Connection, after: int = 0) -> Debt | None:
         number=row.number,
         entity=(row.entity_type, row.entity_id),
         call_id=row.call_id,
-        ended=row.outcome is not None,
+        client=row.client,
+        title=row.title,
+        ended=row.ended_at,
         portal_deadline=row.portal_deadline,
     )
 
@@ -118,6 +128,35 @@ def shown_to(db: sa.Connection, debt: Debt) -> list[int]:
 def not_sent(db: sa.Connection, debt: Debt) -> None:
     """It certainly did not reach the portal: back to what it was."""
     db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(state="owed"))
+
+
+def wait(db: sa.Connection, debt: Debt, until: datetime) -> None:
+    """Not yet; the others go on."""
+    values = {"state": "owed", "not_before": until}
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(**values))
+
+
+def again(db: sa.Connection, debt: int | None, now: datetime) -> int:
+    """A person has looked: what was put aside is owed again, one or all. How many."""
+    parked = outbox.c.state == "parked"
+    if debt is not None:
+        parked &= outbox.c.id == debt
+    rows = db.execute(sa.select(outbox).where(parked)).all()
+    for row in rows:
+        # Whether its last sending arrived is as unknown as before.
+        values = {"state": "sending", "error": "", "not_before": None}
+        db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**values))
+        note(db, now, row.task, "again", row.kind, row.attempt)
+        if row.kind == "register":
+            # What follows it was passed over, for want of a registered call.
+            follows = outbox.c.kind.in_(("finish", "record")) & (outbox.c.state == "done")
+            mine = outbox.c.attempt == row.attempt
+            db.execute(sa.update(outbox).where(mine, follows).values(state="owed"))
+        state = State(db.scalar(sa.select(attempts.c.state).where(attempts.c.id == row.attempt)))
+        if state is State.REPORTED:
+            moved = advance(state, Event.REOPEN).value
+            db.execute(sa.update(attempts).where(attempts.c.id == row.attempt).values(state=moved))
+    return len(rows)
 
 
 def paid(

@@ -84,7 +84,19 @@ phones = Table(
     Column("client", Text, nullable=False, comment="name of the contact, company or lead"),
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
+    Column("extension", String(10), nullable=False, server_default="", comment="tones to send"),
     comment="dialable numbers of a task's clients",
+)
+
+refused = Table(
+    "refused",
+    metadata,
+    Column("task", ForeignKey("tasks.id"), primary_key=True, comment="whose task"),
+    Column("position", Integer, primary_key=True, comment="their order"),
+    Column("value", Text, nullable=False, comment="as people typed it"),
+    Column("client", Text, nullable=False, comment="whose it is"),
+    Column("reason", String(30), nullable=False, comment="key of the catalogue: phone.…"),
+    comment="numbers of a task's clients that will not be dialled",
 )
 
 operators = Table(
@@ -96,6 +108,10 @@ operators = Table(
     Column("online", Integer, nullable=False, comment="1 if at work by the configured rule"),
     Column("last_login", Moment, comment="start of the last portal session"),
     Column("last_activity", Moment, comment="last activity, where the portal tells it"),
+    Column("last_logout", Moment, comment="last logout in the portal's event log"),
+    Column("last_left", Moment, comment="when the portal last stopped calling him active"),
+    Column("working_day", String(10), comment="opened, paused, closed, expired; empty: not told"),
+    Column("phone", String(20), comment="Asterisk's device state; empty: not known"),
     Column("seen", Moment, nullable=False, comment="when the portal said all this"),
     comment="the call centre's staff",
 )
@@ -108,6 +124,7 @@ attempts = Table(
     Column("n", Integer, nullable=False, comment="number of the attempt within the task, from 1"),
     Column("series", Integer, nullable=False, comment="the task's series when it was made"),
     Column("number", String(20), nullable=False, comment="whom to dial, E.164 with its plus"),
+    Column("tones", String(10), nullable=False, server_default="", comment="extension behind it"),
     Column("client", Text, nullable=False, comment="the client's name"),
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
@@ -153,11 +170,12 @@ outbox = Table(
     Column("id", Integer, primary_key=True, comment="also the order of delivery"),
     Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="what it is about"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
-    Column("kind", String(10), nullable=False, comment="register, move, finish, task, comment"),
+    Column("kind", String(10), nullable=False, comment="what is to be told, see reporter"),
     Column("target", Integer, nullable=False, comment="user id for register and move, else 0"),
     Column("payload", JSON, nullable=False, comment="arguments; moments as ISO 8601"),
     Column("state", String(10), nullable=False, comment="owed, sending, done, void, parked"),
     Column("created", Moment, nullable=False, comment="when it happened"),
+    Column("not_before", Moment, comment="it waits until then, and lets others pass"),
     Column("done_at", Moment, comment="when the portal had taken it"),
     Column("error", Text, nullable=False, comment="why a person must look (parked)"),
     UniqueConstraint("attempt", "kind", "target"),
@@ -178,10 +196,22 @@ events = Table(
 )
 Index("events_task_idx", events.c.task)
 
+presence = Table(
+    "presence",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="order of writing"),
+    Column("operator", Integer, nullable=False, comment="the portal's user id"),
+    Column("at", Moment, nullable=False, comment="when"),
+    Column("kind", String(10), nullable=False, comment="login, logout, came, left"),
+    Column("mark", Integer, unique=True, comment="row of the portal's event log; empty: a poll"),
+    comment="who was at work when",
+)
+Index("presence_operator_idx", presence.c.operator, presence.c.at)
+
 flags = Table(
     "flags",
     metadata,
-    Column("name", String(30), primary_key=True, comment="portal_seen"),
+    Column("name", String(30), primary_key=True, comment="portal_seen, logins_read …"),
     Column("at", Moment, nullable=False, comment="when last"),
     comment="what the whole dialler remembers",
 )

@@ -1,16 +1,17 @@
-"""Tasks and staff in the store: what the importer brings, and what the planner picks up."""
+"""Tasks in the store: what the importer brings, and what the planner picks up."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.model import CallTask, OperatorId, Phone, TaskId
+from autodial.phones import Refused
 from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
-from autodial.store.schema import IN_FLIGHT, attempts, flags, operators, outbox, phones, tasks
-from bitrix24 import Employee, PortalTask
+from autodial.store.schema import IN_FLIGHT, attempts, flags, outbox, phones, refused, tasks
+from bitrix24 import PortalTask
 
 
 @frozen
@@ -19,19 +20,7 @@ class Imported:
 
     task: PortalTask
     phones: tuple[Phone, ...] | None
-
-
-@frozen
-class StaffRow:
-    """One operator, as stored."""
-
-    id: OperatorId
-    name: str
-    extension: str
-    online: bool
-    last_login: datetime | None
-    last_activity: datetime | None
-    seen: datetime
+    refused: tuple[Refused, ...] = ()
 
 
 def save_tasks(
@@ -47,10 +36,14 @@ def save_tasks(
     ids = [entry.task.id for entry in found]
     known = {row.id: row for row in db.execute(sa.select(tasks).where(tasks.c.id.in_(ids)))}
     numbers = _phones(db, ids)
-    return sum(
-        _save(db, entry, known.get(entry.task.id), numbers.get(entry.task.id, ()), now, asked)
-        for entry in found
-    )
+    unfit = _refused(db, ids)
+    changed = 0
+    for entry in found:
+        task = entry.task.id
+        changed += _save(db, entry, known.get(task), numbers.get(task, ()), now, asked)
+        if entry.phones is not None and unfit.get(task, ()) != entry.refused:
+            _save_refused(db, task, entry.refused)
+    return changed
 
 
 def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> int:
@@ -59,9 +52,22 @@ def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> 
     gone = [row.id for row in db.execute(query) if row.id not in present]
     for task in gone:
         _close(db, task, now)
+    return len(gone)
+
+
+def close_these(db: sa.Connection, closed: Collection[int], now: datetime) -> int:
+    """Tasks that are no longer open, of those we know as open. How many there were."""
+    query = sa.select(tasks.c.id).where(tasks.c.open == 1, tasks.c.id.in_(closed))
+    gone = [row.id for row in db.execute(query)]
+    for task in gone:
+        _close(db, task, now)
+    return len(gone)
+
+
+def note_portal_seen(db: sa.Connection, now: datetime) -> None:
+    """The portal has answered a poll."""
     db.execute(sa.delete(flags).where(flags.c.name == "portal_seen"))
     db.execute(sa.insert(flags).values(name="portal_seen", at=now))
-    return len(gone)
 
 
 def _save(
@@ -127,9 +133,24 @@ def _save_phones(
                 client=phone.client,
                 entity_type=phone.entity_type,
                 entity_id=phone.entity_id,
+                extension=phone.extension,
             )
         )
     return True
+
+
+def _save_refused(db: sa.Connection, task: int, found: Sequence[Refused]) -> None:
+    db.execute(sa.delete(refused).where(refused.c.task == task))
+    for position, number in enumerate(found):
+        db.execute(
+            sa.insert(refused).values(
+                task=task,
+                position=position,
+                value=number.value,
+                client=number.client,
+                reason=number.reason,
+            )
+        )
 
 
 def _close(db: sa.Connection, task: int, now: datetime) -> None:
@@ -147,40 +168,6 @@ def save_one(
         _close(db, task, now)
     else:
         save_tasks(db, [found], now, asked=asked)
-
-
-def save_staff(
-    db: sa.Connection, staff: Sequence[Employee], now: datetime, active_within: timedelta
-) -> list[StaffRow]:
-    """Replace the staff by what the portal says now."""
-    db.execute(sa.delete(operators))
-    for person in staff:
-        recent = person.last_activity is not None and now - person.last_activity < active_within
-        # IS_ONLINE lags a logout by up to 24 minutes; a known last activity is the better word.
-        online = recent if person.last_activity is not None else person.online
-        db.execute(
-            sa.insert(operators).values(
-                id=person.id,
-                name=person.name,
-                extension=person.extension,
-                online=int(person.active and online),
-                last_login=person.last_login,
-                last_activity=person.last_activity,
-                seen=now,
-            )
-        )
-    return load_staff(db)
-
-
-def load_staff(db: sa.Connection) -> list[StaffRow]:
-    """The staff, by id."""
-    return [
-        StaffRow(
-            OperatorId(row.id), row.name, row.extension, bool(row.online),
-            row.last_login, row.last_activity, row.seen,
-        )
-        for row in db.execute(sa.select(operators).order_by(operators.c.id))
-    ]  # fmt: skip
 
 
 def look_again(db: sa.Connection, now: datetime) -> None:
@@ -248,8 +235,17 @@ def _phones(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...
     found: dict[int, tuple[Phone, ...]] = {}
     query = sa.select(phones).where(phones.c.task.in_(ids))
     for row in db.execute(query.order_by(phones.c.task, phones.c.position)):
-        phone = Phone(row.number, row.client, row.entity_type, row.entity_id)
+        phone = Phone(row.number, row.client, row.entity_type, row.entity_id, row.extension)
         found[row.task] = (*found.get(row.task, ()), phone)
+    return found
+
+
+def _refused(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Refused, ...]]:
+    found: dict[int, tuple[Refused, ...]] = {}
+    query = sa.select(refused).where(refused.c.task.in_(ids))
+    for row in db.execute(query.order_by(refused.c.task, refused.c.position)):
+        number = Refused(row.value, row.reason, row.client)
+        found[row.task] = (*found.get(row.task, ()), number)
     return found
 
 

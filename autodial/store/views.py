@@ -5,7 +5,16 @@ from datetime import datetime
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.store.schema import attempts, operators, outbox, phones, reservations, tasks
+from autodial.store.schema import (
+    attempts,
+    flags,
+    operators,
+    outbox,
+    phones,
+    refused,
+    reservations,
+    tasks,
+)
 
 
 @frozen(kw_only=True)
@@ -51,6 +60,12 @@ class OperatorLine:
     online: bool
     last_login: datetime | None
     last_activity: datetime | None
+    last_logout: datetime | None  #: in the portal's event log
+    last_left: datetime | None  #: when his activity was seen to end
+    watched: datetime | None  #: since when logouts are read; None: they are not
+    since: datetime | None  #: since when we have looked at him at all
+    working_day: str | None
+    phone: str | None  #: Asterisk's device state; None: it is out of sight
     seen: datetime
     reserved_for: str | None
     talked: int
@@ -60,6 +75,7 @@ class OperatorLine:
 class Debts:
     """One thing said, or to be said, to the portal."""
 
+    id: int
     attempt: str
     kind: str
     state: str
@@ -97,6 +113,29 @@ def task_lines(db: sa.Connection) -> list[TaskLine]:
             responsible=row.name or str(row.responsible),
         )
         for row in db.execute(query)
+    ]
+
+
+@frozen(kw_only=True)
+class NumberLine:
+    """One number of a task's clients, as ``autodial why`` prints it."""
+
+    number: str
+    client: str
+    extension: str = ""
+    refused: str = ""  #: why it is not dialled; a key of the catalogue
+
+
+def number_lines(db: sa.Connection, task: int) -> list[NumberLine]:
+    """The numbers of a task: those to try, in order, then those refused."""
+    fit = sa.select(phones).where(phones.c.task == task).order_by(phones.c.position)
+    unfit = sa.select(refused).where(refused.c.task == task).order_by(refused.c.position)
+    return [
+        NumberLine(number=row.number, client=row.client, extension=row.extension)
+        for row in db.execute(fit)
+    ] + [
+        NumberLine(number=row.value, client=row.client, refused=row.reason)
+        for row in db.execute(unfit)
     ]
 
 
@@ -142,6 +181,7 @@ def operator_lines(db: sa.Connection) -> list[OperatorLine]:
         .where(attempts.c.taken_by == operators.c.id)
         .scalar_subquery()
     )
+    marks = {row.name: row.at for row in db.execute(sa.select(flags))}
     query = (
         sa.select(operators, reservations.c.attempt, talked.label("talked"))
         .outerjoin(reservations, reservations.c.operator == operators.c.id)
@@ -155,6 +195,12 @@ def operator_lines(db: sa.Connection) -> list[OperatorLine]:
             online=bool(row.online),
             last_login=row.last_login,
             last_activity=row.last_activity,
+            last_logout=row.last_logout,
+            last_left=row.last_left,
+            watched=marks.get("logins_read"),
+            since=marks.get("staff_seen"),
+            working_day=row.working_day,
+            phone=row.phone,
             seen=row.seen,
             reserved_for=row.attempt,
             talked=row.talked,
@@ -170,6 +216,7 @@ def debts(db: sa.Connection, task: int | None = None) -> list[Debts]:
         query = query.where(outbox.c.task == task)
     return [
         Debts(
+            id=row.id,
             attempt=row.attempt,
             kind=row.kind,
             state=row.state,

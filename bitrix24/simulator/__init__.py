@@ -7,6 +7,6 @@ documentation and from measured behaviour, and holds the methods the dialler nee
 """
 
 from bitrix24.simulator.http import serve
-from bitrix24.simulator.portal import Fault, SimulatedPortal
+from bitrix24.simulator.portal import FLAVOURS, Fault, SimulatedPortal
 
-__all__ = ["Fault", "SimulatedPortal", "serve"]
+__all__ = ["FLAVOURS", "Fault", "SimulatedPortal", "serve"]

@@ -1,5 +1,26 @@
 """What the simulated portal refuses, with the code and status that the box gives."""
 
+from collections.abc import Mapping
+
+#: Statuses that the documentation gives where the box's code gives another.
+DOCUMENTED: Mapping[str, int] = {
+    "INVALID_CREDENTIALS": 403,
+    "insufficient_scope": 403,
+    "INVALID_REQUEST": 400,
+    "OVERLOAD_LIMIT": 503,
+    "PORTAL_DELETED": 500,
+}
+
+#: Texts of ``tasks.*`` are localized: clients must not rely on them.
+TEXTS: Mapping[str, Mapping[str, str]] = {
+    "no task": {"ru": "Задача не найдена или доступ запрещён", "en": "Task not found or forbidden"},
+    "no right": {"ru": "Нет прав на это действие", "en": "You may not do this"},
+    "not allowed": {"ru": "Действие над задачей не разрешено", "en": "Action on task not allowed"},
+    "order": {"ru": "Неизвестное поле сортировки", "en": "Unknown order field"},
+    "responsible": {"ru": "Исполнитель задачи не найден.<br>", "en": "Assignee not found.<br>"},
+    "title": {"ru": "Не указано название задачи.<br>", "en": "Task title is missing.<br>"},
+}
+
 
 class Refusal(Exception):
     """An error answer: HTTP status, ``error``, ``error_description``."""
@@ -17,7 +38,7 @@ def controller(description: str) -> Refusal:
 
 
 def old(description: str) -> Refusal:
-    """How telephony, CRM and work groups refuse: an empty code."""
+    """How telephony, CRM, timeman and work groups refuse: an empty code."""
     return Refusal(400, "", description)
 
 

@@ -6,8 +6,14 @@ Real clients stumble over exactly these, so the simulator has them too.
 
 import json
 import re
+from collections.abc import Callable
+from email import message_from_bytes
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
+
+from attrs import frozen
+
+Row = dict[str, Any]
 
 
 def parse_query(text: str) -> dict[str, Any]:
@@ -29,6 +35,18 @@ def parse_query(text: str) -> dict[str, Any]:
         head = head.replace(".", "_").replace(" ", "_")
         _put(result, [head, *parts], value)
     return {key: _lists(value) for key, value in result.items()}
+
+
+def parse_multipart(kind: str, body: bytes) -> dict[str, Any]:
+    """A form as browsers and some libraries send it; files are not taken."""
+    message = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    pairs = []
+    for part in message.walk():
+        name = part.get_param("name", header="content-disposition")
+        value = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(value, bytes) and part.get_filename() is None:
+            pairs.append(f"{quote(name, safe='[]')}={quote(value, safe='')}")
+    return parse_query("&".join(pairs))
 
 
 def _put(target: dict[str, Any], path: list[str], value: str) -> None:
@@ -84,6 +102,32 @@ def _empty(value: Any) -> Any:
 
 class UnconvertedDate:
     """A date object nobody turned into text: the portal's JSON shows ``{}``."""
+
+
+def as_php(part: dict[Any, Any]) -> Any:
+    """A PHP array: a list as long as its keys are 0, 1, 2 …; otherwise a map."""
+    if part and list(part) == list(range(len(part))):
+        return list(part.values())
+    return part
+
+
+@frozen
+class Page:
+    """Rows of a list method, with what the envelope says about the rest."""
+
+    rows: Any
+    total: int | None = None
+    next: int | None = None
+
+
+def page(rows: list[Row], start: Any, wrap: Callable[[list[Row]], Any] = lambda rows: rows) -> Page:
+    """Fifty rows from ``start``, floored to a page; -1 means "no counting"."""
+    first = int(start or 0)
+    if first < 0:
+        return Page(wrap(rows[:50]))
+    first -= first % 50
+    following = first + 50 if len(rows) > first + 50 else None
+    return Page(wrap(rows[first : first + 50]), len(rows), following)
 
 
 def truthy(value: Any) -> bool:

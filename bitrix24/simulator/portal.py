@@ -8,8 +8,9 @@ one request at a time, as one lock sees to.
 import itertools
 import json
 import re
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import Enum
 from typing import Any
@@ -17,25 +18,46 @@ from urllib.parse import urlsplit
 
 from attrs import define, field
 
-from bitrix24.simulator import crm, php, staff, tasks, telephony
-from bitrix24.simulator.errors import Refusal
+from bitrix24.errors import AnswerLost
+from bitrix24.simulator import crm, general, php, presence, staff, tasks, telephony
+from bitrix24.simulator.errors import DOCUMENTED, TEXTS, Refusal
+from bitrix24.simulator.events import event_body
 from bitrix24.wire import Answer, Request
 
 Row = dict[str, Any]
 Method = Callable[["SimulatedPortal", Row], Any]
 
-#: Which scope of the webhook each family of methods needs.
+#: Which scope each family of methods needs. Methods of other families need none.
 _SCOPES = {
     "tasks": "task", "task": "task", "crm": "crm", "user": "user", "department": "department",
     "sonet_group": "sonet_group", "telephony": "telephony", "voximplant": "telephony", "im": "im",
+    "timeman": "timeman", "main": "main",
 }  # fmt: skip
 SCOPES = frozenset(_SCOPES.values())
 
-METHODS: dict[str, Method] = {
+METHODS: Mapping[str, Method] = {
+    **general.METHODS,
     **tasks.METHODS,
     **crm.METHODS,
     **staff.METHODS,
+    **presence.METHODS,
     **telephony.METHODS,
+}
+#: REST 3.0, where the portal has it: other routes, other errors.
+METHODS_3: Mapping[str, Method] = {**tasks.METHODS_3, **presence.METHODS_3}
+#: Only for applications; a webhook is turned away.
+_APPLICATIONS_ONLY = ("event.", "placement.", "app.option.")
+#: The cloud's leaky bucket: requests at once, and drained a second.
+BUCKET, DRAIN = 50, 2.0
+#: How long an application's access token lives.
+TOKEN = timedelta(hours=1)
+
+#: Portals as they are met. Every difference is a named option of ``SimulatedPortal``.
+FLAVOURS: Mapping[str, Mapping[str, Any]] = {
+    "box": {},
+    "old box": {"rest3": False, "user_select": False, "telephony_by_webhook": True},
+    "new box": {"comments_in_chat": True, "log_logins": True, "log_logouts": True},
+    "cloud": {"cloud": True, "comments_in_chat": True, "documented_statuses": True},
 }
 
 
@@ -43,9 +65,13 @@ class Fault(Enum):
     """How the portal can misbehave on one request."""
 
     TOO_FAST = "503 QUERY_LIMIT_EXCEEDED, nothing executed"
-    CLOSED = "403 PORTAL_DELETED: the public part is closed, nothing executed"
+    BLOCKED = "429 OPERATION_TIME_LIMIT, nothing executed"
+    CLOSED = "PORTAL_DELETED: the public part is closed, nothing executed"
     HTML = "502 with a proxy's HTML page, nothing executed"
+    DIED = "500 with PHP's HTML page, nothing executed"
+    EXPIRED = "401 expired_token, nothing executed"
     LOST = "executed, and the connection dropped before the answer"
+    GARBAGE = "executed, and the answer cut in the middle"
 
 
 class ConnectionDropped(Exception):
@@ -61,8 +87,25 @@ class SimulatedPortal:
     zone: tzinfo = timezone(timedelta(hours=3))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     scopes: frozenset[str] = SCOPES
+    language: str = "ru"
+    administrator: bool = True  #: the webhook's user
+    #: Limits, and running times in every answer.
+    cloud: bool = False
+    documented_statuses: bool = False  #: HTTP statuses of the documentation, not of the box
+    https_required: bool = False  #: the box's default; a constant of PHP switches it off
     #: Boxes before tasks 25.700 keep comments in a forum; later ones in the task's chat.
     comments_in_chat: bool = False
+    rest3: bool = True  #: /rest/api/ is there
+    user_select: bool = True  #: older boxes ignore ``select`` in user.get
+    telephony_by_webhook: bool = True  #: older boxes answer WRONG_AUTH_TYPE
+    timeman: bool = True  #: the working-time module is installed
+    log_logins: bool = False  #: the main module's options, both off by default
+    log_logouts: bool = False
+    no_links: Any = False  #: ufCrmTask of a task without links: False, None or []
+    deadline_changes: int | None = None  #: how often others than an administrator may
+    statistics_readable: bool = True
+    client_id: str = "local.simulated"  #: of the one application
+    client_secret: str = "simulated1secret"
 
     tasks: dict[int, Row] = field(factory=dict, init=False)
     comments: dict[int, list[Row]] = field(factory=dict, init=False)
@@ -71,29 +114,50 @@ class SimulatedPortal:
     companies: dict[int, Row] = field(factory=dict, init=False)
     leads: dict[int, Row] = field(factory=dict, init=False)
     deals: dict[int, Row] = field(factory=dict, init=False)
+    items: dict[int, dict[int, Row]] = field(factory=dict, init=False)  #: smart processes, by type
     users: dict[int, Row] = field(factory=dict, init=False)
     departments: dict[int, Row] = field(factory=dict, init=False)
     groups: dict[int, list[int]] = field(factory=dict, init=False)
+    event_log: list[Row] = field(factory=list, init=False)
     lines: dict[str, str] = field(factory=dict, init=False)
     calls: dict[str, Row] = field(factory=dict, init=False)
     statistics: list[Row] = field(factory=list, init=False)
+    recordings: dict[str, tuple[str, bytes]] = field(factory=dict, init=False)  #: by CALL_ID
     cards: list[tuple[str, str, int]] = field(factory=list, init=False)
+    notices: list[Row] = field(factory=list, init=False)
     requests: list[str] = field(factory=list, init=False)
+    #: Methods executed, those inside batches, too.
+    executed: list[str] = field(factory=list, init=False)
+    #: Called with the body of each event, as the portal's queue would POST it. Sent once.
+    on_event: list[Callable[[bytes], None]] = field(factory=list, init=False)
+    application_token: str = "simulated2token"
+    tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, until when
+    refresh_token: str = field(factory=lambda: secrets.token_hex(16), init=False)
     _faults: list[Fault] = field(factory=list, init=False)
+    _bucket: float = field(default=0.0, init=False)
+    _bucket_at: datetime | None = field(default=None, init=False)
     _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
+    _events: list[bytes] = field(factory=list, init=False)
     lock: threading.RLock = field(factory=threading.RLock, init=False)
 
     async def send(self, request: Request) -> Answer:
         """Take a request of our own client without HTTP between."""
         parts = urlsplit(request.url)
-        return self.handle(parts.path, parts.query, "application/json", request.body)
+        kind = "application/json"
+        body = b"" if request.params is None else request.body()
+        try:
+            return self.handle(parts.path, parts.query, kind, body, request.token)
+        except ConnectionDropped:
+            raise AnswerLost(request.method) from None
 
     def fail_next(self, *faults: Fault) -> None:
         """Misbehave on the next requests, one fault each."""
         with self.lock:
             self._faults += faults
 
-    def handle(self, path: str, query: str, kind: str, body: bytes) -> Answer:
+    def handle(
+        self, path: str, query: str, kind: str, body: bytes, token: str = "", https: bool = False
+    ) -> Answer:
         """
         Answer one HTTP request.
 
@@ -101,53 +165,142 @@ class SimulatedPortal:
             ConnectionDropped: the fault LOST; the request was executed.
         """
         with self.lock:
-            fault = self._faults.pop(0) if self._faults else None
-            if (refused := _before(fault)) is not None:
-                return refused
-            answer = self._answer(path, _parameters(query, kind, body))
-            if fault is Fault.LOST:
-                raise ConnectionDropped
-            return answer
+            fault = self._faults.pop(0) if self._faults else self._too_fast()
+            params = _parameters(query, kind, body)
+            answer = self._broken(fault, path) or self._answer(path, params, token, https)
+            events, self._events = self._events, []
+        for event in events:
+            for handler in tuple(self.on_event):
+                handler(event)
+        if fault is Fault.LOST:
+            raise ConnectionDropped
+        if fault is Fault.GARBAGE:
+            return Answer(answer.status, answer.body[: len(answer.body) // 2])
+        return answer
 
-    def _answer(self, path: str, params: Row) -> Answer:
+    def _too_fast(self) -> Fault | None:
+        if not self.cloud:
+            return None
+        now = self.now()
+        passed = (now - (self._bucket_at or now)).total_seconds()
+        self._bucket, self._bucket_at = max(0.0, self._bucket - passed * DRAIN) + 1, now
+        if self._bucket <= BUCKET:
+            return None
+        self._bucket -= 1
+        return Fault.TOO_FAST
+
+    def _broken(self, fault: Fault | None, path: str) -> Answer | None:
+        match fault:
+            case Fault.TOO_FAST:
+                refusal = Refusal(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
+            case Fault.BLOCKED:
+                text = "Method is blocked due to operation time limit."
+                refusal = Refusal(429, "OPERATION_TIME_LIMIT", text)
+            case Fault.CLOSED:
+                refusal = Refusal(403, "PORTAL_DELETED", "Portal was deleted")
+            case Fault.EXPIRED:
+                text = "The access token provided has expired"
+                refusal = Refusal(401, "expired_token", text)
+            case Fault.HTML:
+                return Answer(502, b"<html><h1>502 Bad Gateway</h1></html>")
+            case Fault.DIED:
+                return Answer(500, b"<br>\n<b>Fatal error</b>: Allowed memory size exhausted")
+            case _:
+                return None
+        return self._refused(refusal, path)
+
+    def _answer(self, path: str, params: Row, token: str, https: bool) -> Answer:
+        if path.rstrip("/") == "/oauth/token":
+            return self._oauth(params)
         started = self.now()
         try:
-            name, result = self._execute(path, params)
+            name, result = self._execute(path, params, token, https)
         except Refusal as refusal:
-            said = {"error": refusal.code, "error_description": refusal.description}
-            return Answer(refusal.status, php.dump(said))
+            return self._refused(refusal, path)
+        self.requests.append(name)
         envelope: Row = {"result": result["result"]}
         envelope |= {key: result[key] for key in ("next", "total") if key in result}
         envelope["time"] = self._time(started)
-        self.requests.append(name)
         return Answer(200, php.dump(envelope))
 
-    def _execute(self, path: str, params: Row) -> tuple[str, Row]:
-        match = re.fullmatch(r"/rest/(?:(\d+)/(\w+)/)?([\w.]+?)(?:\.json|\.xml)?/?", path)
-        if match is None:
-            raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        user, secret, name = match.groups()
+    def _refused(self, refusal: Refusal, path: str) -> Answer:
+        status = refusal.status
+        if self.documented_statuses:
+            status = DOCUMENTED.get(refusal.code, status)
+        if path.startswith("/rest/api/"):
+            code = f"BITRIX_REST_V3_EXCEPTION_{refusal.code.upper() or 'ERROR'}"
+            said: Row = {"error": {"code": code, "message": refusal.description}}
+        else:
+            said = {"error": refusal.code, "error_description": refusal.description}
+        return Answer(status, php.dump(said))
+
+    def _execute(self, path: str, params: Row, token: str, https: bool) -> tuple[str, Row]:
+        match = re.fullmatch(r"/rest/(api/)?(?:(\w+)/(\w+)/)?([\w.]+?)(?:\.json|\.xml)?/?", path)
         # The method is looked up before the secret is checked.
+        unknown = Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+        if match is None:
+            raise unknown
+        third, user, secret, name = match.groups()
         method = name.lower()
-        if method not in METHODS and method != "batch":
-            raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        if user is None:
-            raise Refusal(401, "NO_AUTH_FOUND", "Wrong authorization data")
-        if (int(user), secret) != (self.user_id, self.secret):
-            raise Refusal(401, "INVALID_CREDENTIALS", "Invalid request credentials")
+        known = METHODS_3 if third else METHODS
+        if third and not self.rest3:
+            raise unknown
+        application = method.startswith(_APPLICATIONS_ONLY)
+        if method not in known and not application and (method != "batch" or third):
+            raise unknown
+        self._admit(user, secret, token or str(params.pop("auth", "")), https)
+        if application and user is not None:
+            text = "Current authorization type is denied for this method"
+            raise Refusal(403, "WRONG_AUTH_TYPE", text)
+        if application:
+            raise Refusal(400, "ERROR_CORE", "Not simulated")
         if method == "batch":
             return method, {"result": self._batch(params)}
+        return method, self._run(known, method, params)
+
+    def _run(self, known: Mapping[str, Method], method: str, params: Row) -> Row:
         self._check_scope(method)
-        return method, _listed(METHODS[method](self, params))
+        result = _listed(known[method](self, params))
+        self.executed.append(method)
+        return result
+
+    def _admit(self, user: str | None, secret: str | None, token: str, https: bool) -> None:
+        if user is None and not token:
+            raise Refusal(401, "NO_AUTH_FOUND", "Wrong authorization data")
+        if user is None:
+            until = self.tokens.get(token)
+            if until is None:
+                raise Refusal(401, "invalid_token", "Unable to get application by token")
+            if self.now() >= until:
+                raise Refusal(401, "expired_token", "The access token provided has expired")
+            return
+        if self.https_required and not https:
+            raise Refusal(401, "INVALID_REQUEST", "Https required.")
+        if (user, secret) != (str(self.user_id), self.secret):
+            raise Refusal(401, "INVALID_CREDENTIALS", "Invalid request credentials")
 
     def _check_scope(self, method: str) -> None:
         scope = _SCOPES.get(method.partition(".")[0])
         if scope is not None and scope not in self.scopes:
-            raise Refusal(
-                401,
-                "insufficient_scope",
-                "The request requires higher privileges than provided by the webhook token",
-            )
+            text = "The request requires higher privileges than provided by the webhook token"
+            raise Refusal(401, "insufficient_scope", text)
+
+    def _oauth(self, params: Row) -> Answer:
+        """The authorisation server, which for a real portal stands elsewhere."""
+        ours = (params.get("client_id"), params.get("client_secret"))
+        if ours != (self.client_id, self.client_secret):
+            return Answer(401, b'{"error":"invalid_client"}')
+        granted = params.get("grant_type") == "authorization_code" and params.get("code")
+        if not granted and params.get("refresh_token") != self.refresh_token:
+            return Answer(400, b'{"error":"invalid_grant","error_description":"Invalid grant"}')
+        access = secrets.token_hex(16)
+        self.tokens[access] = self.now() + TOKEN
+        self.refresh_token = secrets.token_hex(16)  # it changes with every use
+        said = {
+            "access_token": access, "refresh_token": self.refresh_token, "expires_in": 3600,
+            "scope": ",".join(sorted(self.scopes)), "user_id": self.user_id, "status": "L",
+        }  # fmt: skip
+        return Answer(200, json.dumps(said).encode())
 
     def _batch(self, params: Row) -> Row:
         said: dict[str, Row] = {
@@ -163,10 +316,9 @@ class SimulatedPortal:
             try:
                 result = self._command(position, text, said)
             except Refusal as refusal:
-                said["result_error"][key] = {
-                    "error": refusal.code,
-                    "error_description": refusal.description,
-                }
+                # A missing scope has no text here.
+                text = "" if refusal.code == "insufficient_scope" else refusal.description
+                said["result_error"][key] = {"error": refusal.code, "error_description": text}
                 if php.truthy(params.get("halt")):
                     break
                 continue
@@ -175,7 +327,7 @@ class SimulatedPortal:
                 if part in result:
                     said[f"result_{part}"][key] = result[part]
             said["result_time"][key] = self._time(started)
-        return dict(said)
+        return {name: php.as_php(part) for name, part in said.items()}
 
     def _command(self, position: int, text: str, said: dict[str, Row]) -> Row:
         name, _, query = text.partition("?")
@@ -188,12 +340,18 @@ class SimulatedPortal:
             )
         if method not in METHODS:
             raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        self._check_scope(method)
-        params = _resolved(php.parse_query(query), said)
-        return _listed(METHODS[method](self, params))
+        return self._run(METHODS, method, _resolved(php.parse_query(query), said))
 
     def next_id(self) -> int:
         return next(self._ids)
+
+    def text(self, key: str) -> str:
+        return TEXTS[key][self.language]
+
+    def emit(self, event: str, **data: Any) -> None:
+        """Queue an event; it leaves when the request is over."""
+        if self.on_event:
+            self._events.append(event_body(event, data, self.application_token, self.now()))
 
     def out(self, value: datetime | None) -> str | None:
         """A moment as the portal writes it: in the zone of the webhook's user."""
@@ -211,7 +369,7 @@ class SimulatedPortal:
 
     def _time(self, started: datetime) -> Row:
         finished = self.now()
-        return {
+        said = {
             "start": int(started.timestamp()),
             "finish": finished.timestamp(),
             "duration": (finished - started).total_seconds(),
@@ -219,20 +377,10 @@ class SimulatedPortal:
             "date_start": self.out(started),
             "date_finish": self.out(finished),
         }
-
-
-def _before(fault: Fault | None) -> Answer | None:
-    match fault:
-        case Fault.TOO_FAST:
-            said = {"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"}
-            return Answer(503, php.dump(said))
-        case Fault.CLOSED:
-            said = {"error": "PORTAL_DELETED", "error_description": "Portal was deleted"}
-            return Answer(403, php.dump(said))
-        case Fault.HTML:
-            return Answer(502, b"<html><h1>502 Bad Gateway</h1></html>")
-        case _:
-            return None
+        if self.cloud:
+            reset = int(finished.timestamp()) + 600
+            said |= {"operating_reset_at": reset, "operating": 0}
+        return said
 
 
 def _parameters(query: str, kind: str, body: bytes) -> Row:
@@ -243,12 +391,14 @@ def _parameters(query: str, kind: str, body: bytes) -> Row:
         except ValueError:
             said = {}  # swallowed silently, as by the portal
         return params | said if isinstance(said, dict) else params
+    if kind.startswith("multipart/form-data"):
+        return params | php.parse_multipart(kind, body)
     return params | php.parse_query(body.decode("utf-8", "replace"))
 
 
 def _listed(result: Any) -> Row:
     """Methods that page return a Page; all others their bare result."""
-    if isinstance(result, tasks.Page):
+    if isinstance(result, php.Page):
         counts = {"next": result.next, "total": result.total}
         return {"result": result.rows, **{k: v for k, v in counts.items() if v is not None}}
     return {"result": result}
@@ -267,9 +417,15 @@ def _resolved(value: Any, said: dict[str, Row]) -> Any:
         case str() if whole := _REFERENCE.fullmatch(value):
             return _referred(whole, said)
         case str():
-            return _REFERENCE.sub(lambda found: str(_referred(found, said)), value)
+            return _REFERENCE.sub(lambda found: _inside(found, said), value)
         case _:
             return value
+
+
+def _inside(match: re.Match[str], said: dict[str, Row]) -> str:
+    """Inside a longer text only single values are put in."""
+    value = _referred(match, said)
+    return match.group() if isinstance(value, dict | list) else str(value)
 
 
 def _referred(match: re.Match[str], said: dict[str, Row]) -> Any:
@@ -278,7 +434,9 @@ def _referred(match: re.Match[str], said: dict[str, Row]) -> Any:
     for step in re.findall(r"\[([^\]]*)\]", match.group(2)):
         if isinstance(place, dict) and step in place:
             place = place[step]
-        elif isinstance(place, list) and step.isdigit() and int(step) < len(place):
+        elif (isinstance(place, dict) and step.isdigit() and int(step) in place) or (
+            isinstance(place, list) and step.isdigit() and int(step) < len(place)
+        ):
             place = place[int(step)]
         else:
             break

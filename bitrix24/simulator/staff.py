@@ -1,28 +1,27 @@
-"""Users, departments, work groups and presence."""
+"""Users, departments and work groups."""
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import old
-from bitrix24.simulator.php import UnconvertedDate
-from bitrix24.simulator.tasks import Page
+from bitrix24.simulator.php import Page, UnconvertedDate
+from bitrix24.simulator.presence import online
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
 
 Row = dict[str, Any]
 
-#: IS_ONLINE follows the last activity by this much, also after a logout.
-LAG = timedelta(seconds=1440)
-
 
 def user_get(portal: "SimulatedPortal", params: Row) -> Page:
     upper = {str(key).upper(): value for key, value in params.items()}
-    criteria = upper.get("FILTER") or {}
+    given = upper.get("FILTER") or {}
+    # Filters may also stand beside the others, as in user.get?ID=501.
+    criteria = {k: v for k, v in upper.items() if k in ("ID", "ACTIVE")} | dict(given)
     rows = [row for _, row in sorted(portal.users.items()) if _matches(portal, row, criteria)]
-    select = php.as_list(upper.get("SELECT"))
+    # Older boxes know no select here.
+    select = php.as_list(upper.get("SELECT")) if portal.user_select else []
     start = int(upper.get("START") or 0)
     first = max(start, 0)
     said = [_shown(portal, row, select) for row in rows[first : first + 50]]
@@ -33,7 +32,7 @@ def user_get(portal: "SimulatedPortal", params: Row) -> Page:
 
 def _matches(portal: "SimulatedPortal", row: Row, criteria: Any) -> bool:
     for prefixed, wanted in dict(criteria).items():
-        match = re.fullmatch(r"(>=|<=|!|>|<|=|@)?(\w+)", str(prefixed))
+        match = re.fullmatch(r"(>=|<=|!|>|<|=|@)?(\w+)", str(prefixed).upper())
         sign, name = match.groups() if match else ("", "")
         values = [str(value) for value in php.as_list(wanted)]
         if name == "ACTIVE":
@@ -51,15 +50,12 @@ def _matches(portal: "SimulatedPortal", row: Row, criteria: Any) -> bool:
         elif name == "UF_DEPARTMENT":
             if not {str(d) for d in row["UF_DEPARTMENT"]} & set(values):
                 return False
-        elif name == "IS_ONLINE" and online(portal, row) != (wanted == "Y"):
-            return False
+        elif name == "IS_ONLINE":
+            if online(portal, row) != (wanted == "Y"):
+                return False
+        elif name.startswith("UF_USR_") and name in row and str(row[name]) not in values:
+            return False  # a field that no user has is unknown, and ignored
     return True
-
-
-def online(portal: "SimulatedPortal", row: Row) -> bool:
-    """What the portal believes: decays after 24 minutes, does not notice a logout."""
-    active = row["LAST_ACTIVITY"]
-    return active is not None and portal.now() - active < LAG
 
 
 def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
@@ -73,7 +69,8 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
         "TIME_ZONE": "",
         "IS_ONLINE": "Y" if online(portal, row) else "N",
         "UF_DEPARTMENT": list(row["UF_DEPARTMENT"]),
-        "UF_PHONE_INNER": row["UF_PHONE_INNER"],
+        "UF_PHONE_INNER": row["UF_PHONE_INNER"] or None,
+        **{name: value for name, value in row.items() if name.startswith("UF_USR_")},
     }
     return {k: v for k, v in said.items() if not select or k in select or "*" in select}
 
@@ -99,29 +96,18 @@ def group_users(portal: "SimulatedPortal", params: Row) -> Any:
     ]
 
 
-def im_users(portal: "SimulatedPortal", params: Row) -> Any:
-    rows = [portal.users.get(int(number)) for number in php.as_list(params.get("ID"))]
-    said = [
-        {
-            "id": row["ID"],
-            "name": f"{row['NAME']} {row['LAST_NAME']}",
-            "active": row["ACTIVE"],
-            "status": "online",
-            "last_activity_date": portal.out(row["LAST_ACTIVITY"]) or False,
-            "desktop_last_date": False,
-            "absent": False,
-            "departments": list(row["UF_DEPARTMENT"]),
-            "phones": {"inner_phone": row["UF_PHONE_INNER"]},
-        }
-        for row in rows
-        if row is not None
+def group_get(portal: "SimulatedPortal", params: Row) -> Page:
+    rows = [
+        {"ID": str(number), "NAME": f"Группа {number}", "NUMBER_OF_MEMBERS": str(len(members))}
+        for number, members in sorted(portal.groups.items())
     ]
-    return said if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in said}
+    return Page(rows[:50], len(rows))
 
 
 METHODS = {
     "user.get": user_get,
+    "user.search": user_get,
+    "sonet_group.get": group_get,
     "department.get": department_get,
     "sonet_group.user.get": group_users,
-    "im.user.list.get": im_users,
 }

@@ -1,14 +1,15 @@
 """Tasks and their comments, as the portal's controllers answer."""
 
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, controller, missing
+from bitrix24.simulator.events import comment_added, task_added, task_deleted, task_updated
+from bitrix24.simulator.php import Page, page
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
@@ -18,6 +19,7 @@ Row = dict[str, Any]
 _PLAIN = [
     "ID", "TITLE", "DESCRIPTION", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "CREATED_BY", "GROUP_ID",
     "CHANGED_DATE", "CREATED_DATE", "CLOSED_DATE", "ALLOW_CHANGE_DEADLINE", "PRIORITY",
+    "TASK_CONTROL",
 ]  # fmt: skip
 _KNOWN = {*_PLAIN, "REAL_STATUS", "TAG", "UF_CRM_TASK"}
 _ORDER = {
@@ -25,41 +27,49 @@ _ORDER = {
     "GROUP_ID",
 }  # fmt: skip
 _DATES = {"DEADLINE", "CHANGED_DATE", "CREATED_DATE", "CLOSED_DATE"}
-
-
-@frozen
-class Page:
-    """Rows of a list method, with what the envelope says about the rest."""
-
-    rows: Any
-    total: int | None = None
-    next: int | None = None
-
-
-def page(rows: list[Row], start: Any, wrap: Callable[[list[Row]], Any] = lambda rows: rows) -> Page:
-    """Fifty rows from ``start``; -1 means "no counting"."""
-    first = int(start or 0)
-    if first < 0:
-        return Page(wrap(rows[:50]))
-    first -= first % 50
-    following = first + 50 if len(rows) > first + 50 else None
-    return Page(wrap(rows[first : first + 50]), len(rows), following)
+#: Fields that need only the right to change the deadline.
+_DEADLINE_FIELDS = {"DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN", "DURATION"}
+_CHAT = 100_000  #: a task's chat has its number plus this
 
 
 def task_list(portal: "SimulatedPortal", params: Row) -> Page:
-    for name in params.get("order") or {}:
+    order = params.get("order") or {"ID": "asc"}
+    for name in order:
         if name not in _ORDER:
-            raise controller(f"Неизвестное поле сортировки {name}")
-    rows = [row for row in portal.tasks.values() if _matches(portal, row, params.get("filter"))]
-    for name, direction in reversed(list((params.get("order") or {"ID": "asc"}).items())):
-        key = "STATUS" if name == "REAL_STATUS" else name
-        rows.sort(key=lambda row: _comparable(row[key]), reverse=direction.lower() == "desc")
+            raise controller(f"{portal.text('order')} {name}")
+    criteria, start = params.get("filter") or {}, params.get("start")
     select = php.as_list(params.get("select"))
+    by_id = [(name, str(way).lower()) for name, way in order.items()] == [("ID", "asc")]
+    rows = []
+    for row in _after(portal, criteria):
+        if _matches(portal, row, criteria):
+            rows.append(row)
+            if by_id and int(start or 0) < 0 and len(rows) == 50:
+                break
+    if not by_id:
+        for name, direction in reversed(list(order.items())):
+            key = "STATUS" if name == "REAL_STATUS" else name
+            rows.sort(key=lambda row: _comparable(row[key]), reverse=direction.lower() == "desc")
     return page(
-        [_shown(portal, row, select) for row in rows],
-        params.get("start"),
-        lambda found: {"tasks": found},
+        rows,
+        start,
+        lambda found: {"tasks": [_shown(portal, row, select) for row in found]},
     )
+
+
+def _after(portal: "SimulatedPortal", criteria: Row) -> Iterator[Row]:
+    """All tasks by id, those above ``>ID`` only: a portal has an index for that."""
+    ids = sorted(portal.tasks)
+    first = bisect_right(ids, _number(criteria[">ID"])) if ">ID" in criteria else 0
+    return (portal.tasks[number] for number in ids[first:])
+
+
+def _number(value: Any) -> int:
+    """PHP's intval: an array is 1, a text without digits 0."""
+    if isinstance(value, dict | list):
+        return int(bool(value))
+    match = re.match(r"\s*[+-]?\d+", str(value))
+    return int(match.group()) if match else 0
 
 
 def _matches(portal: "SimulatedPortal", row: Row, criteria: Any) -> bool:
@@ -81,6 +91,8 @@ def _compares(portal: "SimulatedPortal", row: Row, name: str, sign: str, wanted:
         have = _sub_status(portal, row)
     if name == "UF_CRM_TASK":
         return any(code in have for code in php.as_list(wanted))
+    if name == "CHANGED_DATE" and have is None:
+        have = row["CREATED_DATE"]
     if name in _DATES:
         if wanted in ("", None):
             return (have is not None) if sign.startswith("!") else (have is None)
@@ -90,7 +102,7 @@ def _compares(portal: "SimulatedPortal", row: Row, name: str, sign: str, wanted:
     if sign in ("=", "!", "!="):
         found = str(have) in [str(value) for value in php.as_list(wanted)]
         return found if sign == "=" else not found
-    return _signed(sign, int(have), int(wanted))
+    return _signed(sign, _number(have), _number(wanted))
 
 
 def _signed(sign: str, have: Any, wanted: Any) -> bool:
@@ -106,9 +118,15 @@ def _comparable(value: Any) -> Any:
 
 
 def _sub_status(portal: "SimulatedPortal", row: Row) -> int:
-    """The computed status: -1 is "overdue", and such a task does not match STATUS=2."""
-    if row["STATUS"] in (2, 3) and row["DEADLINE"] and row["DEADLINE"] < portal.now():
-        return -1
+    """The computed status: an overdue task (-1) does not match STATUS=2."""
+    if row["STATUS"] in (1, 2, 3) and row["DEADLINE"]:
+        left = row["DEADLINE"] - portal.now()
+        if left < timedelta(0):
+            return -1
+        if left < timedelta(days=1):
+            return -3
+    if row["STATUS"] in (1, 2) and not row["VIEWED"]:
+        return -2
     return int(row["STATUS"])
 
 
@@ -121,12 +139,23 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
     if "STATUS" in names:
         said["subStatus"] = str(_sub_status(portal, row))
     if "UF_CRM_TASK" in select:
-        said["ufCrmTask"] = list(row["UF_CRM_TASK"]) or False
+        said["ufCrmTask"] = list(row["UF_CRM_TASK"]) or portal.no_links
     if "TAGS" in select and row["TAGS"]:
         said["tags"] = {str(n): {"id": n, "title": tag} for n, tag in enumerate(row["TAGS"], 35)}
     if "CHAT_ID" in select and portal.comments_in_chat:
-        said["chatId"] = row["ID"] + 100_000
+        said["chatId"] = row["ID"] + _CHAT
+    if "AUDITORS" in select:
+        said["auditors"] = [str(number) for number in row["AUDITORS"]]
     said["group"] = {"id": str(row["GROUP_ID"])} if row["GROUP_ID"] else []
+    if "RESPONSIBLE_ID" in names:
+        user = portal.users.get(row["RESPONSIBLE_ID"], {"NAME": "", "LAST_NAME": ""})
+        number = str(row["RESPONSIBLE_ID"])
+        said["responsible"] = {
+            "id": number,
+            "name": f"{user['NAME']} {user['LAST_NAME']}".strip(),
+            "link": f"/company/personal/user/{number}/",
+            "icon": "/bitrix/images/tasks/default_avatar.png",
+        }
     return said
 
 
@@ -137,15 +166,40 @@ def _camel(name: str) -> str:
 
 def task_get(portal: "SimulatedPortal", params: Row) -> Any:
     row = portal.tasks.get(_task_id(params))
-    if row is None:
+    if row is None or "read" in row["DENY"]:
         return []  # missing and forbidden look alike
     return {"task": _full(portal, row, php.as_list(params.get("select")))}
 
 
 def _full(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
     open_ = row["STATUS"] in (1, 2, 3)
-    action = {"changeDeadline": True, "delegate": open_, "edit": True, "complete": open_}
+    action = {
+        "changeDeadline": _may_move(portal, row),
+        "delegate": open_,
+        "edit": _may_edit(portal, row),
+        "complete": open_ or row["STATUS"] == 6,
+        "start": row["STATUS"] in (1, 2),
+        "defer": row["STATUS"] in (1, 2),
+    }
     return {**_shown(portal, row, select), "action": action}
+
+
+def _may_edit(portal: "SimulatedPortal", row: Row) -> bool:
+    if "edit" in row["DENY"]:
+        return False
+    return portal.administrator or (row["CREATED_BY"] == portal.user_id and row["STATUS"] < 4)
+
+
+def _may_move(portal: "SimulatedPortal", row: Row) -> bool:
+    """An administrator passes; the responsible only where the task and its policy allow."""
+    if "deadline" in row["DENY"]:
+        return False
+    if portal.administrator:
+        return True
+    limit = portal.deadline_changes
+    within = limit is None or row["DEADLINE_CHANGES"] < limit
+    responsible = row["RESPONSIBLE_ID"] == portal.user_id and row["ALLOW_CHANGE_DEADLINE"] == "Y"
+    return (responsible and within) or _may_edit(portal, row)
 
 
 def _task_id(params: Row) -> int:
@@ -158,17 +212,26 @@ def _task_id(params: Row) -> int:
         raise controller("wrong task id") from None
 
 
+def _existing(portal: "SimulatedPortal", params: Row) -> Row:
+    row = portal.tasks.get(_task_id(params))
+    if row is None or "read" in row["DENY"]:
+        raise controller(portal.text("no task"))
+    return row
+
+
 def task_add(portal: "SimulatedPortal", params: Row) -> Any:
     fields = params.get("fields")
     if not fields:
         raise missing("fields")
-    if not fields.get("TITLE") or not fields.get("RESPONSIBLE_ID"):
-        raise Refusal(400, "ERROR_CORE", "Не указано название задачи или исполнитель.<br>")
+    if not fields.get("TITLE"):
+        raise Refusal(400, "ERROR_CORE", portal.text("title"))
+    if not fields.get("RESPONSIBLE_ID"):
+        raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
     number = portal.next_id()
     now = portal.now()
     portal.tasks[number] = {
         "ID": number,
-        "TITLE": fields["TITLE"],
+        "TITLE": str(fields["TITLE"]),
         "DESCRIPTION": fields.get("DESCRIPTION", ""),
         "STATUS": int(fields.get("STATUS", 2)),
         "DEADLINE": _deadline(portal, fields.get("DEADLINE")),
@@ -180,10 +243,15 @@ def task_add(portal: "SimulatedPortal", params: Row) -> Any:
         "CLOSED_DATE": None,
         "ALLOW_CHANGE_DEADLINE": fields.get("ALLOW_CHANGE_DEADLINE", "N"),
         "PRIORITY": int(fields.get("PRIORITY", 1)),
+        "TASK_CONTROL": fields.get("TASK_CONTROL", "N"),
         "UF_CRM_TASK": [str(code) for code in php.as_list(fields.get("UF_CRM_TASK"))],
         "TAGS": [str(tag) for tag in php.as_list(fields.get("TAGS"))],
         "AUDITORS": [],
+        "VIEWED": True,
+        "DENY": set(),
+        "DEADLINE_CHANGES": 0,
     }
+    portal.emit("OnTaskAdd", **task_added(number))
     return {"task": _full(portal, portal.tasks[number], [])}
 
 
@@ -193,62 +261,167 @@ def _deadline(portal: "SimulatedPortal", given: Any) -> datetime | None:
 
 
 def task_update(portal: "SimulatedPortal", params: Row) -> Any:
-    row = portal.tasks.get(_task_id(params))
     fields = params.get("fields")
     if not fields:
         raise missing("fields")
-    if row is None:
-        raise controller("Задача не найдена или доступ запрещён")
+    row = _existing(portal, params)
+    _check_update(portal, row, set(fields))
     changed: Row = {}
     for name, value in fields.items():
         if name == "DEADLINE":
             changed[name] = _deadline(portal, value)
         elif name == "RESPONSIBLE_ID":
             if int(value) not in portal.users:
-                raise Refusal(400, "ERROR_CORE", "Исполнитель задачи не найден.<br>")
+                raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
             changed[name] = int(value)
-        elif name == "STATUS":
+        elif name in ("STATUS", "GROUP_ID", "PRIORITY"):
             changed[name] = int(value)
-        elif name in ("TITLE", "DESCRIPTION"):
+        elif name in ("TITLE", "DESCRIPTION", "ALLOW_CHANGE_DEADLINE", "TASK_CONTROL"):
             changed[name] = str(value)
+        elif name in ("UF_CRM_TASK", "TAGS"):
+            changed[name] = [str(one) for one in php.as_list(value)]
     if list(fields) == ["RESPONSIBLE_ID"]:
-        # The responsible alone is a delegation: status reset, the old one observes.
+        _delegate(row, changed)
+    _change(portal, row, changed)
+    return {"task": _full(portal, row, [])}
+
+
+def _check_update(portal: "SimulatedPortal", row: Row, names: set[str]) -> None:
+    """Which right is asked for depends on the set of fields."""
+    if names <= _DEADLINE_FIELDS:
+        allowed = _may_move(portal, row)
+    elif names == {"RESPONSIBLE_ID"}:
+        mine = portal.user_id in (row["CREATED_BY"], row["RESPONSIBLE_ID"])
+        allowed = "responsible" not in row["DENY"] and (portal.administrator or mine)
+    elif names == {"STATUS"}:
+        allowed = "status" not in row["DENY"]
+    else:
+        allowed = _may_edit(portal, row)
+    if not allowed:
+        raise controller(portal.text("no right"))
+
+
+def _delegate(row: Row, changed: Row) -> None:
+    """The responsible alone is a delegation: the status is reset, and the old one observes."""
+    if row["RESPONSIBLE_ID"] not in row["AUDITORS"]:
         row["AUDITORS"].append(row["RESPONSIBLE_ID"])
-        changed["STATUS"] = 2
+    changed["STATUS"] = 2
+
+
+def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
     for name, value in changed.items():
         if row[name] != value:
             portal.history.append(
                 {
-                    "task": row["ID"],
-                    "field": name,
-                    "from": row[name],
-                    "to": value,
-                    "at": portal.now(),
+                    "ID": portal.next_id(), "task": row["ID"], "field": name,
+                    "from": row[name], "to": value, "at": portal.now(),
                 }
-            )
+            )  # fmt: skip
             row[name] = value
+            if name == "DEADLINE":
+                row["DEADLINE_CHANGES"] += 1
     row["CHANGED_DATE"] = portal.now()
+    portal.emit("OnTaskUpdate", **task_updated(row["ID"]))
+
+
+def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
+    row = _existing(portal, params)
+    del portal.tasks[row["ID"]]
+    portal.emit("OnTaskDelete", **task_deleted(row["ID"]))
+    return {"task": True}
+
+
+def task_delegate(portal: "SimulatedPortal", params: Row) -> Any:
+    row = _existing(portal, params)
+    user = int(params.get("userId") or 0)
+    if user not in portal.users:
+        raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
+    changed: Row = {"RESPONSIBLE_ID": user}
+    _delegate(row, changed)
+    _change(portal, row, changed)
     return {"task": _full(portal, row, [])}
 
 
+#: Method -> from which statuses, to which, and the code of a refusal.
+_STEPS: dict[str, tuple[set[int], int, str]] = {
+    "start": ({1, 2}, 3, "0"),
+    "pause": ({3}, 2, "1048582"),
+    "complete": ({1, 2, 3, 6}, 5, "0"),
+    "defer": ({1, 2}, 6, "1048582"),
+    "renew": ({4, 5, 6, 7}, 2, "1048582"),
+    "approve": ({4}, 5, "1048582"),
+    "disapprove": ({4}, 2, "1048582"),
+}
+
+
+def _step(name: str) -> Any:
+    sources, target, code = _STEPS[name]
+
+    def step(portal: "SimulatedPortal", params: Row) -> Any:
+        row = _existing(portal, params)
+        if row["STATUS"] not in sources or "status" in row["DENY"]:
+            raise Refusal(400, code, portal.text("not allowed"))
+        reached = target
+        author = portal.administrator or row["CREATED_BY"] == portal.user_id
+        if name == "complete" and row["TASK_CONTROL"] == "Y" and not author:
+            reached = 4
+        closed = portal.now() if reached == 5 else None
+        _change(portal, row, {"STATUS": reached, "CLOSED_DATE": closed})
+        return {"task": _full(portal, row, [])}
+
+    return step
+
+
+def task_history(portal: "SimulatedPortal", params: Row) -> Any:
+    number = _existing(portal, params)["ID"]
+    wanted = (params.get("filter") or {}).get("FIELD")
+    return {
+        "list": [
+            {
+                "id": row["ID"],
+                "createdDate": portal.out(row["at"]),
+                "field": row["field"],
+                "value": {"from": _stored(row["from"]), "to": _stored(row["to"])},
+                "user": {"id": portal.user_id, "name": "", "lastName": "", "login": "autodial"},
+            }
+            for row in portal.history
+            if row["task"] == number and wanted in (None, row["field"])
+        ]
+    }
+
+
+def _stored(value: Any) -> str:
+    return str(int(value.timestamp())) if isinstance(value, datetime) else str(value)
+
+
 def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
-    # task.* methods take their arguments by position, whatever the names.
-    task_id, fields = [*params.values(), None, None][:2]
-    row = portal.tasks.get(int(task_id or 0))
-    if row is None:
+    # task.* methods take their arguments by position, whatever the names. The portal drops texts
+    # that hold the method's own name.
+    values = [value for value in params.values() if not _names_itself(value)]
+    task_id, fields = [*values, None, None][:2]
+    row = portal.tasks.get(_number(task_id or 0))
+    if row is None or "read" in row["DENY"]:
         raise Refusal(
             400, "ERROR_CORE", "TASKS_ERROR_EXCEPTION_#8; Task not found or not accessible<br>"
         )
-    text = str((fields or {}).get("POST_MESSAGE", ""))
-    if not text:
+    text = str((fields or {}).get("POST_MESSAGE", "")) if isinstance(fields, dict) else ""
+    if not text or _names_itself(text):
         raise Refusal(400, "ERROR_CORE", "Message is empty<br>")
-    if "task.commentitem.add" in text.lower():
-        text = ""  # the portal drops arguments that hold the method's own name
-    number = portal.next_id()
     author = int((fields or {}).get("AUTHOR_ID", portal.user_id))
+    return _comment(portal, row, text, author)
+
+
+def _names_itself(value: Any) -> bool:
+    return isinstance(value, str) and "task.commentitem.add" in value.lower()
+
+
+def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int:
+    number = portal.next_id()
     portal.comments.setdefault(row["ID"], []).append(
         {"ID": number, "POST_MESSAGE": text, "AUTHOR_ID": author, "POST_DATE": portal.now()}
     )
+    event = comment_added(row["ID"], number, in_chat=portal.comments_in_chat)
+    portal.emit("OnTaskCommentAdd", **event)
     return number
 
 
@@ -263,7 +436,7 @@ def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
             "POST_MESSAGE": row["POST_MESSAGE"],
             "POST_DATE": portal.out(row["POST_DATE"]),
         }
-        for row in portal.comments.get(int(task_id), [])
+        for row in portal.comments.get(_number(task_id), [])
     ]
 
 
@@ -271,7 +444,7 @@ def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
     match = re.fullmatch(r"chat(\d+)", str(params.get("DIALOG_ID", "")))
     if match is None or not portal.comments_in_chat:
         raise Refusal(403, "ACCESS_ERROR", "You do not have access to the specified dialog")
-    rows = portal.comments.get(int(match.group(1)) - 100_000, [])
+    rows = portal.comments.get(int(match.group(1)) - _CHAT, [])
     newest = [
         {"id": row["ID"], "author_id": row["AUTHOR_ID"], "text": row["POST_MESSAGE"]}
         for row in reversed(rows)
@@ -279,12 +452,26 @@ def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
     return {"messages": newest[: int(params.get("LIMIT", 20))], "users": [], "files": []}
 
 
+def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
+    fields = params.get("fields") or {}
+    row = portal.tasks.get(_number(fields.get("taskId")))
+    if row is None:
+        raise Refusal(400, "ENTITYNOTFOUND", "Task not found")
+    _comment(portal, row, str(fields.get("text", "")), portal.user_id)
+    return {"result": True}
+
+
 METHODS = {
     "tasks.task.list": task_list,
     "tasks.task.get": task_get,
     "tasks.task.add": task_add,
     "tasks.task.update": task_update,
+    "tasks.task.delete": task_delete,
+    "tasks.task.delegate": task_delegate,
+    "tasks.task.history.list": task_history,
+    **{f"tasks.task.{name}": _step(name) for name in _STEPS},
     "task.commentitem.add": comment_add,
     "task.commentitem.getlist": comment_list,
     "im.dialog.messages.get": chat_messages,
 }
+METHODS_3 = {"tasks.task.chat.message.send": chat_send}

@@ -1,14 +1,15 @@
 """External lines and calls: register, show, hide, finish, statistics."""
 
+import base64
+import binascii
 import hashlib
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
-from bitrix24.simulator.errors import old
-from bitrix24.simulator.php import UnconvertedDate
-from bitrix24.simulator.tasks import Page
+from bitrix24.simulator.errors import Refusal, old
+from bitrix24.simulator.php import Page, UnconvertedDate
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
@@ -19,7 +20,14 @@ Row = dict[str, Any]
 SAME_CALL = timedelta(minutes=30)
 
 
+def _by_webhook(portal: "SimulatedPortal") -> None:
+    if not portal.telephony_by_webhook:
+        text = "Current authorization type is denied for this method"
+        raise Refusal(403, "WRONG_AUTH_TYPE", text)
+
+
 def line_add(portal: "SimulatedPortal", params: Row) -> Any:
+    _by_webhook(portal)
     number = str(params.get("NUMBER") or "")
     if not number:
         raise old("NUMBER should not be empty")
@@ -37,7 +45,16 @@ def line_update(portal: "SimulatedPortal", params: Row) -> Any:
     return True
 
 
+def line_delete(portal: "SimulatedPortal", params: Row) -> Any:
+    number = str(params.get("NUMBER") or "")
+    if number not in portal.lines:
+        raise old(f"Could not find line with number {number}")
+    del portal.lines[number]
+    return True
+
+
 def line_get(portal: "SimulatedPortal", params: Row) -> Any:
+    _by_webhook(portal)
     return [
         {"NUMBER": number, "NAME": name, "CRM_AUTO_CREATE": "N"}
         for number, name in portal.lines.items()
@@ -58,6 +75,7 @@ def _user(portal: "SimulatedPortal", params: Row) -> int:
 
 
 def call_register(portal: "SimulatedPortal", params: Row) -> Any:
+    _by_webhook(portal)
     user = _user(portal, params)
     phone = re.sub(r"[^0-9#*+,;]", "", str(params.get("PHONE_NUMBER") or ""))
     if not phone:
@@ -87,6 +105,7 @@ def call_register(portal: "SimulatedPortal", params: Row) -> Any:
         "CRM": _crm(portal, params, phone),
     }
     _show(portal, call_id, params, user)
+    portal.emit("OnVoximplantCallStart", CALL_ID=call_id, USER_ID=user)
     return _registered(call_id, portal.calls[call_id])
 
 
@@ -135,6 +154,7 @@ def _card(portal: "SimulatedPortal", params: Row, what: str) -> bool:
 
 
 def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
+    _by_webhook(portal)
     call_id = str(params.get("CALL_ID") or "")
     user = _user(portal, params)
     call = portal.calls.pop(call_id, None)
@@ -161,6 +181,7 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
     }
     portal.statistics.append(row)
     portal.cards.append(("hide", call_id, call["USER"]))
+    portal.emit("OnVoximplantCallEnd", CALL_ID=call_id, CALL_FAILED_CODE=code)
     said = {
         "CALL_ID": call_id,
         "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"],
@@ -171,11 +192,17 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
         "CALL_DURATION": seconds,
         "CALL_START_DATE": UnconvertedDate(),
         "CALL_STATUS": int(code == "200"),
+        "CALL_VOTE": 0,
+        "COST": 0,
+        "COST_CURRENCY": "",
         "CALL_FAILED_CODE": code,
+        "CALL_FAILED_REASON": "",
         "CRM_ACTIVITY_ID": row["CRM_ACTIVITY_ID"],
         "CRM_ENTITY_TYPE": kind,
         "CRM_ENTITY_ID": number,
         "REST_APP_ID": None,
+        "REST_APP_NAME": False,
+        "COMMENT": None,
         "ID": row["ID"],
     }
     if number is None:
@@ -184,7 +211,30 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
     return said
 
 
+def attach_record(portal: "SimulatedPortal", params: Row) -> Any:
+    call_id = str(params.get("CALL_ID") or "")
+    row = next((row for row in portal.statistics if row["CALL_ID"] == call_id), None)
+    if row is None:
+        text = "Call is not found in the statistic table. Looks like it is not finished yet."
+        raise old(text)
+    name = str(params.get("FILENAME") or "")
+    if not name.endswith((".mp3", ".wav")):
+        raise old("Only wav and mp3 files are supported")
+    try:
+        content = base64.b64decode(str(params.get("FILE_CONTENT") or ""), validate=True)
+    except binascii.Error:
+        raise old("FILE_CONTENT should be base64 encoded") from None
+    portal.recordings[call_id] = (name, content)
+    return {"FILE_ID": portal.next_id()}
+
+
+def application_only(portal: "SimulatedPortal", params: Row) -> Any:
+    raise Refusal(403, "ACCESS_DENIED", "Application context required")
+
+
 def statistic_get(portal: "SimulatedPortal", params: Row) -> Page:
+    if not portal.statistics_readable:
+        raise Refusal(403, "ACCESS_DENIED", "Access denied!")
     wanted = (params.get("FILTER") or {}).get("CALL_ID")
     rows = [
         {
@@ -201,9 +251,12 @@ METHODS = {
     "telephony.externalline.add": line_add,
     "telephony.externalline.update": line_update,
     "telephony.externalline.get": line_get,
+    "telephony.externalline.delete": line_delete,
     "telephony.externalcall.register": call_register,
     "telephony.externalcall.show": call_show,
     "telephony.externalcall.hide": call_hide,
     "telephony.externalcall.finish": call_finish,
+    "telephony.externalcall.attachrecord": attach_record,
     "voximplant.statistic.get": statistic_get,
+    "voximplant.user.get": application_only,
 }

@@ -155,6 +155,10 @@ class Exchange:
     extensions: tuple[str, ...]
 
     @property
+    def recordings(self) -> Path:
+        return self.pbx.outside / "spool/recording"
+
+    @property
     def spool(self) -> Path:
         return self.pbx.outside / "spool/outgoing"
 
@@ -219,6 +223,7 @@ def exchange(
     operator_talks: float = 2,
     impatience: float = 1.5,
     longest_call: int = 600,
+    record: bool = False,
     keep_logs: Path | None = None,
 ) -> Iterator[Exchange]:
     """
@@ -253,6 +258,7 @@ def exchange(
         inside = _inside(root, base)
         pbx = Asterisk(root, inside / "pbx")
         far = Asterisk(root, inside / "far")
+        values["RECORD"] = str(pbx.directory / "spool/recording") if record else ""
         pbx.write(_files("pbx", {**values, "DIR": str(pbx.directory), **_rtp(0)}))
         far.write(_files("far", {**values, "DIR": str(far.directory), **_rtp(1)}))
         if keep_logs is not None:

@@ -177,7 +177,7 @@ def rig(
         )
         settings: dict[str, Any] = {
             "language": "ru",
-            "portal": {"webhook": "", "poll": "2s"},
+            "portal": {"webhook": "", "poll": "2s", "walk": "4s", "requests_per_second": 100},
             "tasks": {"tag": TAG},
             "staff": {"departments": [DEPARTMENT]},
             "asterisk": {
@@ -192,6 +192,7 @@ def rig(
             },
             "fastagi": {"port": port, "deadline": "3s"},
             "pace": {"calls_per_second": 10, "max_calls": 30},
+            "recording": {"folder": str(running.recordings)} if behaviour.get("record") else {},
             "hours": dict.fromkeys(_DAYS, "00:00-24:00"),
             "store": {"path": str(directory / "autodial.sqlite")},
         }

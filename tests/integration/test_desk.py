@@ -17,7 +17,7 @@ from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.roster import Roster
 from autodial.scripts import AstDb, scripts
 from autodial.store import ledger, tasks, views
-from autodial.store.tasks import StaffRow
+from autodial.store.presence import StaffRow
 from call_files import Spool
 from fastagi_server import FastAgiServer
 from fastagi_server.testing import FakeAsterisk
@@ -59,7 +59,9 @@ class House:
 
 
 def staff_row(number: int, extension: str) -> StaffRow:
-    return StaffRow(OperatorId(number), f"Оператор {extension}", extension, True, None, None, NOON)
+    return StaffRow(
+        id=OperatorId(number), name=f"Оператор {extension}", extension=extension, online=True
+    )
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_ID": attempt,
         "AD_TASK": "8017",
         "AD_NUM": "442079460000",
+        "AD_TONES": "",
         "AD_TO": "30",
         "AD_TRUNKS": "carrier1:carrier2",
         "AD_OPS": "101:102:103",

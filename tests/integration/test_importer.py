@@ -30,7 +30,7 @@ def made(
     add_operator(portal, 501, "101", seen=NOON)
 
     def build(send: Send) -> Importer:
-        client = Portal(WEBHOOK, send)
+        client = Portal.direct(WEBHOOK, send)
         return Importer(config, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
 
     return build

@@ -8,11 +8,21 @@ import pytest
 import sqlalchemy as sa
 
 from autodial.decide import Dial
-from autodial.model import AttemptId, CallTask, Operator, OperatorId, Outcome, Phone, Report, TaskId
+from autodial.model import (
+    AttemptId,
+    CallTask,
+    Operator,
+    OperatorId,
+    Outcome,
+    Phone,
+    PresenceRules,
+    Report,
+    TaskId,
+)
 from autodial.outcomes import parse_report
 from autodial.retry import DEFAULTS
 from autodial.states import State
-from autodial.store import ledger, outbox, tasks, views
+from autodial.store import ledger, outbox, presence, tasks, views
 from autodial.store.events import story
 from autodial.store.schema import attempts, metadata, reservations
 from bitrix24 import PortalTask
@@ -34,7 +44,7 @@ def portal_task(
 ) -> PortalTask:
     return PortalTask(
         id=number, title="Позвонить", status=2, responsible=responsible,
-        deadline=deadline, clients=("C_55",), changed="",
+        deadline=deadline, clients=("C_55",), changed=None,
     )  # fmt: skip
 
 
@@ -168,12 +178,12 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     minute = outbox.to_the_minute(next_call)
 
     # Being written when we went down: the portal shows our own value.
-    assert "task" == run(outbox.next_debt).kind
+    assert "task" == run(outbox.next_debt, NOON).kind
     bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
     assert next_call == run(tasks.load_task, TaskId(8017)).due
 
     # Noted; and an answer that the portal gave before our write comes late.
-    debt = run(outbox.next_debt)
+    debt = run(outbox.next_debt, NOON)
     run(outbox.paid, debt, NOON + timedelta(minutes=2), deadline=minute)
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
@@ -204,22 +214,23 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
 
     staff = [
         Employee(id=number, name=name, extension=extension, active=True, online=True,
-                 last_login=None, last_activity=None)
+                 last_login=None)
         for number, name, extension in ((501, "Анна", "101"), (502, "Борис", "102"))
     ]  # fmt: skip
-    run(tasks.save_staff, staff, NOON, timedelta(minutes=24))
+    rules = PresenceRules(active_within=timedelta(minutes=24))
+    run(presence.save_staff, staff, {}, NOON, rules)
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     report = parse_report(
         ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "102", "1", "2", "9", "c"]
     )
     run(ledger.record, attempt, report, NOON, DEFAULTS)
-    debt = run(outbox.next_debt)
+    debt = run(outbox.next_debt, NOON)
     kinds = {}
     while debt is not None:
         kinds[debt.kind] = debt.payload
         run(outbox.paid, debt, NOON)
-        debt = run(outbox.next_debt)
+        debt = run(outbox.next_debt, NOON)
 
     assert kinds["task"] == {"responsible": 502}
     assert (kinds["finish"]["user"], kinds["finish"]["seconds"]) == (502, 7)
@@ -251,7 +262,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(ledger.record, attempt, BUSY, NOON, DEFAULTS).next_call
-    run(outbox.paid, run(outbox.next_debt), NOON, deadline=ours)
+    run(outbox.paid, run(outbox.next_debt, NOON), NOON, deadline=ours)
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
         assert deadline == run(tasks.load_task, TaskId(8017)).due
@@ -289,7 +300,7 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
         "UPDATE attempts SET ended_at = '2026-01-01'",
         "INSERT INTO reservations SELECT operator, 't8018-1', until FROM reservations",
         "INSERT INTO outbox SELECT NULL, attempt, task, kind, target, payload, state, created,"
-        " done_at, error FROM outbox",
+        " NULL, done_at, error FROM outbox",
     ],
 )
 def test_the_database_forbids_doubles(database: sa.Engine, run: Run, task: int, wrong: str) -> None:

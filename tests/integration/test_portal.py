@@ -12,11 +12,14 @@ from bitrix24 import (
     Portal,
     PortalDenied,
     PortalRefused,
+    PortalTask,
     PortalUnavailable,
     Request,
     RequestsTransport,
+    StaffQuery,
     TaskQuery,
 )
+from bitrix24.errors import GatewayLost, PortalBusy, PortalClosed
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.seed import add_contact, add_operator, add_task
 from bitrix24.wire import Answer, decode, query
@@ -30,19 +33,23 @@ ensure = pytest_twisted.ensureDeferred
 
 @pytest.fixture
 def client(portal: SimulatedPortal) -> Portal:
-    return Portal(WEBHOOK, portal.send)
+    return Portal.direct(WEBHOOK, portal.send)
+
+
+async def opened(client: Portal) -> list[PortalTask]:
+    return [task async for page in client.open_tasks(CALLS) for task in page.tasks]
 
 
 @ensure
-async def test_130_tasks_are_three_requests(client: Portal, portal: SimulatedPortal) -> None:
+async def test_130_tasks_are_two_requests(client: Portal, portal: SimulatedPortal) -> None:
     for n in range(130):
         add_task(portal, f"Позвонить {n}", "C_1", responsible=501, deadline=NOON)
     add_task(portal, "без метки", responsible=501, deadline=NOON)
     portal.tasks[max(portal.tasks)]["TAGS"] = []
-    found = await client.open_tasks(CALLS)
+    found = await opened(client)
 
     assert [n for n, row in portal.tasks.items() if row["TAGS"]] == [task.id for task in found]
-    assert portal.requests.count("tasks.task.list") == 3
+    assert portal.requests == ["tasks.task.list", "batch"]
 
 
 @ensure
@@ -55,18 +62,18 @@ async def test_overdue_tasks_are_found_and_finished_ones_are_not(
         number = add_task(portal, "other", responsible=501, deadline=NOON)
         portal.tasks[number]["STATUS"] = status
 
-    assert [due] == [task.id for task in await client.open_tasks(CALLS)]
+    assert [due] == [task.id for task in await opened(client)]
 
 
 @ensure
 async def test_deadlines_are_exact_to_the_minute(client: Portal, portal: SimulatedPortal) -> None:
     """Whatever zone the portal answers in; it cuts the seconds."""
     number = add_task(portal, "x", responsible=501, deadline=NOON)
-    (task,) = await client.open_tasks(CALLS)
+    (task,) = await opened(client)
     assert task.deadline == NOON
 
     later = datetime(2026, 12, 1, 7, 30, 59, tzinfo=UTC)
-    await client.update_task(task, deadline=later)
+    await client.move_deadline(task, later)
     assert later.replace(second=0) == portal.tasks[number]["DEADLINE"]
 
 
@@ -78,8 +85,8 @@ async def test_the_responsible_changes_without_a_silent_delegation(
     add_operator(portal, 502, "102")
     number = add_task(portal, "x", responsible=501, deadline=NOON)
     portal.tasks[number]["STATUS"] = 3
-    (task,) = await client.open_tasks(CALLS)
-    await client.update_task(task, responsible=502)
+    (task,) = await opened(client)
+    await client.change_responsible(task, 502, delegate=False)
     row = portal.tasks[number]
 
     assert (row["RESPONSIBLE_ID"], row["STATUS"], row["AUDITORS"]) == (502, 3, [])
@@ -103,10 +110,10 @@ async def test_phones_of_all_kinds_of_clients_in_two_requests(
     found = await client.clients([contact, "CO_7", "L_9", "D_102", "Q_1", "SC_4", "junk"])
 
     assert {contact, "CO_7", "L_9", "D_102"} == set(found)
+    assert portal.requests == ["batch", "batch"]
     assert [phone.value for phone in found[contact][0].phones] == ["8 999 000-11-22", "1"]
     assert found["CO_7"][0].name == "ООО <Ромашка>"
     assert [c.name for c in found["D_102"]] == ["Иван Петров", "Без Телефона", "ООО <Ромашка>"]
-    assert portal.requests == ["batch", "batch"]
 
 
 @ensure
@@ -120,13 +127,14 @@ async def test_staff_with_departments_below_and_presence(
     portal.users[502]["UF_DEPARTMENT"] = [6]
     portal.users[503]["ACTIVE"] = False
     portal.users[1] = {**portal.users[501], "ID": 1, "UF_DEPARTMENT": [1]}
-    found = await client.staff(departments=[5])
+    found = await client.staff(StaffQuery(departments=await client.with_below([5])))
 
     assert [(person.id, person.extension, person.online) for person in found] == [
         (501, "101", True),
         (502, "102", False),
     ]
-    assert found[0].last_activity == NOON
+    seen = await client.presence([501, 502], working_day=False)
+    assert seen[501].last_activity == NOON
 
 
 @ensure
@@ -135,9 +143,9 @@ async def test_staff_of_a_work_group(client: Portal, portal: SimulatedPortal) ->
     add_operator(portal, 502, "102", seen=NOON)
     portal.groups[129] = [502]
 
-    assert [person.id for person in await client.staff(group=129)] == [502]
+    assert [person.id for person in await client.staff(StaffQuery(group=129))] == [502]
     with pytest.raises(PortalRefused, match="group not found"):
-        await client.staff(group=130)
+        await client.staff(StaffQuery(group=130))
 
 
 @pytest.mark.parametrize("in_chat", [False, True])
@@ -185,11 +193,11 @@ async def test_a_call_from_registration_to_statistics(
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (503, b'{"error":"QUERY_LIMIT_EXCEEDED"}', PortalUnavailable),
-        (429, b'{"error":"OPERATION_TIME_LIMIT"}', PortalUnavailable),
-        (403, b'{"error":"PORTAL_DELETED"}', PortalUnavailable),
+        (503, b'{"error":"QUERY_LIMIT_EXCEEDED"}', PortalBusy),
+        (429, b'{"error":"OPERATION_TIME_LIMIT"}', PortalBusy),
+        (403, b'{"error":"PORTAL_DELETED"}', PortalClosed),
         (503, b"<html>busy</html>", PortalUnavailable),
-        (502, b"<html>Bad Gateway</html>", AnswerLost),
+        (502, b"<html>Bad Gateway</html>", GatewayLost),
         (500, b"", AnswerLost),
         (200, b'{"result": {"tasks"', AnswerLost),
         (200, b"[]", AnswerLost),
@@ -218,7 +226,7 @@ def test_an_error_is_decided_by_its_code(
 def test_any_result_is_a_result(result: object) -> None:
     import json
 
-    assert result == decode(Answer(200, json.dumps({"result": result}).encode()), "m")
+    assert result == decode(Answer(200, json.dumps({"result": result}).encode()), "m").result
 
 
 def test_nothing_in_a_batch_is_left_unencoded() -> None:
@@ -236,7 +244,7 @@ async def test_over_http_from_a_thread(portal: SimulatedPortal) -> None:
     transport.start()
     try:
         with serve(portal) as webhook:
-            client = Portal(webhook, transport)
+            client = Portal.direct(webhook, transport)
             number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
             task = await client.task(number)
             assert task is not None and task.title == "Позвонить"
@@ -246,7 +254,7 @@ async def test_over_http_from_a_thread(portal: SimulatedPortal) -> None:
                     await client.add_comment(number, "x")
             assert len(portal.comments[number]) == 1, "the lost one was executed"
             with pytest.raises(PortalRefused, match="INVALID_CREDENTIALS"):
-                await Portal(webhook[:-1], transport).task(number)
+                await Portal.direct(webhook[:-1], transport).task(number)
         with pytest.raises(PortalUnavailable) as caught:
             await client.task(number)
         assert AnswerLost is not type(caught.value), "refused: nothing was sent"
@@ -257,7 +265,7 @@ async def test_over_http_from_a_thread(portal: SimulatedPortal) -> None:
 
 
 def test_a_request_hides_the_secret() -> None:
-    request = Request("m", f"{WEBHOOK}/m", b"{}")
+    request = Request("m", f"{WEBHOOK}/m", {})
 
     assert "simulated0secret" not in repr(request)
 

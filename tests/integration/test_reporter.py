@@ -17,9 +17,8 @@ from autodial.reporter import Reporter
 from autodial.retry import DEFAULTS
 from autodial.roster import Roster
 from autodial.store import ledger, tasks, views
-from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
+from bitrix24 import Portal, PortalTask, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
-from bitrix24.simulator.portal import ConnectionDropped
 from bitrix24.simulator.seed import add_operator, add_task
 from bitrix24.wire import Answer
 from tests.integration.conftest import NOON, FakeStore, Now
@@ -32,13 +31,7 @@ BUSY = "dial,BUSY,17,SIP%20486%20x"
 
 
 def reporter(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now) -> Reporter:
-    async def send(request: Request) -> Answer:
-        try:
-            return await portal.send(request)
-        except ConnectionDropped:
-            raise AnswerLost(request.method) from None
-
-    return Reporter(config, Portal(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    return Reporter(config, Portal.direct(WEBHOOK, portal.send), store, Roster(), now)  # type: ignore[arg-type]
 
 
 def attempt(run: Run, portal: SimulatedPortal, report: str) -> AttemptId:
@@ -47,7 +40,7 @@ def attempt(run: Run, portal: SimulatedPortal, report: str) -> AttemptId:
         add_operator(portal, 501, "101")
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
     task = PortalTask(
-        id=number, title="x", status=2, responsible=501, deadline=NOON, clients=(), changed=""
+        id=number, title="x", status=2, responsible=501, deadline=NOON, clients=(), changed=None
     )
     imported = [tasks.Imported(task, (PHONE,))]
     run(tasks.save_tasks, imported, NOON, asked=NOON)
@@ -183,7 +176,7 @@ async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
     async def down(_: Request) -> Answer:
         raise PortalUnavailable("down")
 
-    paying = Reporter(config, Portal(WEBHOOK, down), store, Roster(), now)  # type: ignore[arg-type]
+    paying = Reporter(config, Portal.direct(WEBHOOK, down), store, Roster(), now)  # type: ignore[arg-type]
     await paying.turn()
     assert {"owed"} == {debt.state for debt in run(views.debts)}
 
@@ -237,7 +230,7 @@ async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
             return Answer(200, b'{"result": []}')
         return await portal.send(request)
 
-    paying = Reporter(config, Portal(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    paying = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
     for _ in range(8):
         await paying.turn()
         now.advance(minutes=2)
@@ -265,7 +258,7 @@ async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
             return Answer(200, b'{"result": {"task": {}}}')
         return await portal.send(request)
 
-    paying = Reporter(config, Portal(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    paying = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
     for _ in range(40):
         await paying.turn()
         now.advance(minutes=2)

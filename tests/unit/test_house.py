@@ -71,7 +71,20 @@ def test_what_the_example_comments_out_is_the_default() -> None:
     """Each commented key, switched on, changes nothing but what it must."""
     text = EXAMPLE.read_text(encoding="utf-8")
     plain = parse(tomllib.loads(text), "example")
-    choices = ("group =", "caller_id =", "exclude =", "do_not_call =", "547 =", "tag = ", "[staff.")
+    choices = (
+        "group =",
+        "caller_id =",
+        "exclude =",
+        "do_not_call =",
+        "547 =",
+        "tag = ",
+        "[staff.",
+        "field =",
+        "value =",
+        "folder =",
+        "port = 8025",
+        "token =",
+    )
     switched_on = "\n".join(
         row[1:] if re.match(r"#[a-z_\[0-9]", row) and not row[1:].startswith(choices) else row
         for row in text.splitlines()

@@ -14,7 +14,7 @@ from autodial.decide import Dial, Drop, Facts, Reason, Wait, decide, in_order
 from autodial.hours import Hours
 from autodial.model import AttemptId, CallTask, Operator, OperatorId, Outcome, Phone, Report, TaskId
 from autodial.outcomes import outcome_of, parse_report
-from autodial.phones import Entry, dialable
+from autodial.phones import Entry, PhoneRules, dialable
 from autodial.retry import DEFAULTS
 from autodial.states import IN_FLIGHT, TRANSITIONS, Event, State, WrongMove, advance
 
@@ -146,8 +146,7 @@ def test_numbers_as_people_type_them() -> None:
             entry("позвонить жене"),
             entry("112", "OTHER"),
         ],
-        region="RU",
-        order=["MOBILE", "WORK"],
+        PhoneRules(region="RU", order=["MOBILE", "WORK"]),
     )
 
     assert [phone.number for phone in phones] == ["+79990001122", "+442079460123"]

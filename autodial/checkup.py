@@ -1,0 +1,74 @@
+"""
+A look at the portal at start: what is missing is said before it is missed.
+
+Findings are data: a key of the catalogue and what goes into its sentence.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from autodial import texts
+from autodial.config import Config
+from autodial.reporter import Reporter
+from bitrix24 import Health, Portal, PortalError, PortalUnavailable
+
+
+@frozen
+class Finding:
+    """One thing an administrator should know."""
+
+    key: str
+    detail: str
+    serious: bool  #: the dialler cannot do its whole work
+
+    def sentence(self, language: texts.Language) -> str:
+        return texts.text(self.key, language, detail=self.detail)
+
+
+def findings(health: Health) -> tuple[Finding, ...]:
+    """What is wrong, the serious first; empty: all is well."""
+    found = []
+    if health.missing:
+        found.append(Finding("check.scopes", ", ".join(health.missing), True))
+    if health.absent:
+        found.append(Finding("check.methods", ", ".join(health.absent), True))
+    if health.lines is not None:
+        found.append(Finding("check.lines", health.lines, True))
+    if not health.administrator:
+        found.append(Finding("check.administrator", str(health.user), False))
+    if health.useful:
+        found.append(Finding("check.useful", ", ".join(health.useful), False))
+    return tuple(found)
+
+
+@define(eq=False)
+class Checkup:
+    """Looks once, as soon as the portal answers, and makes sure of the dialler's line."""
+
+    log = Logger()
+
+    config: Config
+    portal: Portal
+    reporter: Reporter
+    now: Callable[[], datetime]
+    done: bool = field(default=False, init=False)
+
+    async def turn(self) -> None:
+        if self.done:
+            return
+        try:
+            health = await self.portal.health(group=self.config.staff.group is not None)
+            for finding in findings(health):
+                tell = self.log.error if finding.serious else self.log.warn
+                tell("portal: {what}", what=finding.sentence(self.config.language))
+            if health.lines is None and "telephony" in health.scopes:
+                await self.reporter.ensure_line()
+        except PortalUnavailable as error:
+            self.log.info("portal not looked at yet: {error}", error=error)
+            return
+        except PortalError as error:
+            self.log.error("portal: {error}", error=error)
+        self.done = True

@@ -1,0 +1,27 @@
+"""What is wrong with the staff's phones, as data: one table, pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from autodial.store.views import OperatorLine
+
+
+def conflicts(members: Sequence[OperatorLine]) -> dict[int, tuple[str, ...]]:
+    """
+    By operator, what keeps his phone from being rung rightly; keys of the catalogue.
+
+    An unknown device state (``None``: Asterisk is out of sight) proves nothing.
+    """
+    shared = Counter(member.extension for member in members if member.extension)
+    found: dict[int, tuple[str, ...]] = {}
+    for member in members:
+        wrong = []
+        if not member.extension:
+            wrong.append("no extension")
+        if shared[member.extension] > 1:
+            wrong.append("shared extension")
+        if member.extension and member.phone in ("UNKNOWN", "INVALID"):
+            wrong.append("unknown to asterisk")
+        if wrong:
+            found[member.id] = tuple(wrong)
+    return found

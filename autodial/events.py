@@ -1,0 +1,49 @@
+"""
+The event hook: the portal's outgoing webhook may say "something happened", and we poll now.
+
+Nothing is believed but that, and nothing depends on it: events come through the vendor's queue,
+once, late, or never.
+"""
+
+from collections.abc import Callable
+from hmac import compare_digest
+
+from twisted.logger import Logger
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+WANTED = frozenset({b"ONTASKADD", b"ONTASKUPDATE", b"ONTASKDELETE"})
+
+
+class EventHook(Resource):
+    """One address; POST an event with the right token to it."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, token: str, wake: Callable[[], None]) -> None:
+        super().__init__()
+        self._token = token.encode()
+        self._wake = wake
+
+    def render_POST(self, request: Request) -> bytes:
+        said = request.args or {}
+        token = (said.get(b"auth[application_token]") or [b""])[0]
+        event = (said.get(b"event") or [b""])[0].upper()
+        if not compare_digest(token, self._token):
+            request.setResponseCode(403)
+            self.log.warn(
+                "an event with a wrong token, from {peer}", peer=request.getClientAddress()
+            )
+            return b"wrong application_token\n"
+        if event in WANTED:
+            self._wake()
+        return b"ok\n"
+
+
+def event_site(token: str, wake: Callable[[], None]) -> Site:
+    """What listens on ``[events] port``."""
+    site = Site(EventHook(token, wake))
+    site.displayTracebacks = False
+    return site

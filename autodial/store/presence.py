@@ -1,0 +1,172 @@
+"""Staff and presence in the store: who the operators are, and who was at work when."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.model import OperatorId, PresenceRules
+from autodial.store.schema import flags, operators, presence
+from bitrix24 import Employee, LoginEvent, Presence
+
+
+@frozen(kw_only=True)
+class StaffRow:
+    """One operator, as stored."""
+
+    id: OperatorId
+    name: str
+    extension: str
+    online: bool
+
+
+@frozen(kw_only=True)
+class PresenceLine:
+    """One line of the presence ledger."""
+
+    operator: int
+    name: str
+    at: datetime
+    kind: str  #: login, logout (the portal's event log); came, left (seen by polling)
+
+
+def save_logins(db: sa.Connection, events: Sequence[LoginEvent], now: datetime) -> None:
+    """Take over rows of the portal's event log; a row known already is left out."""
+    known = set(db.scalars(sa.select(presence.c.mark).where(presence.c.mark.is_not(None))))
+    for event in events:
+        if event.id not in known:
+            kind = "login" if event.login else "logout"
+            db.execute(
+                sa.insert(presence).values(
+                    operator=event.user, at=event.at, kind=kind, mark=event.id
+                )
+            )
+    if db.scalar(sa.select(flags.c.at).where(flags.c.name == "logins_read")) is None:
+        db.execute(sa.insert(flags).values(name="logins_read", at=now))
+
+
+def forget_logins(db: sa.Connection) -> None:
+    """The event log cannot be read any more: what it does not say proves nothing."""
+    db.execute(sa.delete(flags).where(flags.c.name == "logins_read"))
+
+
+def login_mark(db: sa.Connection) -> int:
+    """Where to go on reading the portal's event log."""
+    return db.scalar(sa.select(sa.func.max(presence.c.mark))) or 0
+
+
+def save_staff(
+    db: sa.Connection,
+    staff: Sequence[Employee],
+    seen: Mapping[int, Presence],
+    now: datetime,
+    rules: PresenceRules,
+) -> list[StaffRow]:
+    """Replace the staff by what the portal says now, and note who came and who left."""
+    known = {row.id: row for row in db.execute(sa.select(operators))}
+    last = _last_of_each(db)
+    if db.scalar(sa.select(flags.c.at).where(flags.c.name == "staff_seen")) is None:
+        db.execute(sa.insert(flags).values(name="staff_seen", at=now))
+    for person in staff:
+        row = known.pop(person.id, None)
+        there = seen.get(person.id, Presence())
+        logout = last.get((person.id, "logout"))
+        login = max(filter(None, (person.last_login, last.get((person.id, "login")))), default=None)
+        online = person.active and at_work(person, there, login, logout, now, rules)
+        left = row.last_left if row is not None else None
+        if online != (row is not None and bool(row.online)):
+            kind = "came" if online else "left"
+            # He left when he was last active, not when the portal noticed.
+            at = now if online else min(logout or there.last_activity or now, now)
+            left = left if online else at
+            db.execute(sa.insert(presence).values(operator=person.id, at=at, kind=kind))
+        values = {
+            "name": person.name,
+            "extension": person.extension,
+            "online": int(online),
+            "last_login": login,
+            "last_activity": there.last_activity,
+            "last_logout": logout,
+            "last_left": left,
+            "working_day": there.working_day,
+            "seen": now,
+        }
+        if row is None:
+            db.execute(sa.insert(operators).values(id=person.id, **values))
+        else:
+            db.execute(sa.update(operators).where(operators.c.id == person.id).values(**values))
+    if known:
+        db.execute(sa.delete(operators).where(operators.c.id.in_(list(known))))
+    return load_staff(db)
+
+
+def at_work(
+    person: Employee,
+    there: Presence,
+    login: datetime | None,
+    logout: datetime | None,
+    now: datetime,
+    rules: PresenceRules,
+) -> bool:
+    """
+    Logged in at the portal? Its IS_ONLINE lags a logout by up to 24 minutes, so a logout that the
+    event log knows, or a last activity, is the better word.
+    """
+    if rules.working_day and there.working_day not in ("opened", None):
+        return False
+    if logout is not None and (login is None or logout >= login):
+        # Activity after it means a session that began without leaving a login in the log.
+        return (
+            there.last_activity is not None
+            and logout < there.last_activity <= now
+            and (now - there.last_activity < rules.active_within)
+        )
+    if there.last_activity is not None:
+        return now - there.last_activity < rules.active_within
+    return person.online
+
+
+def _last_of_each(db: sa.Connection) -> dict[tuple[int, str], datetime]:
+    query = sa.select(presence.c.operator, presence.c.kind, sa.func.max(presence.c.at)).group_by(
+        presence.c.operator, presence.c.kind
+    )
+    return {(row[0], row[1]): row[2] for row in db.execute(query)}
+
+
+def save_phones(db: sa.Connection, states: Mapping[str, str] | None) -> None:
+    """Device states by extension, for people who ask; None: Asterisk is out of sight."""
+    for row in db.execute(
+        sa.select(operators.c.id, operators.c.extension, operators.c.phone)
+    ).all():
+        state = None if states is None else states.get(row.extension, "UNKNOWN")
+        if state != row.phone:
+            db.execute(sa.update(operators).where(operators.c.id == row.id).values(phone=state))
+
+
+def load_staff(db: sa.Connection) -> list[StaffRow]:
+    """The staff, by id."""
+    return [
+        StaffRow(
+            id=OperatorId(row.id), name=row.name, extension=row.extension, online=bool(row.online)
+        )
+        for row in db.execute(sa.select(operators).order_by(operators.c.id))
+    ]
+
+
+def presence_lines(
+    db: sa.Connection, since: datetime, operator: int | None = None
+) -> list[PresenceLine]:
+    """The ledger since a moment, oldest first."""
+    query = (
+        sa.select(presence, operators.c.name)
+        .outerjoin(operators, operators.c.id == presence.c.operator)
+        .where(presence.c.at >= since)
+        .order_by(presence.c.at, presence.c.id)
+    )
+    if operator is not None:
+        query = query.where(presence.c.operator == operator)
+    return [
+        PresenceLine(operator=row.operator, name=row.name or "", at=row.at, kind=row.kind)
+        for row in db.execute(query)
+    ]

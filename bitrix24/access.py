@@ -1,0 +1,136 @@
+"""
+How the portal knows us: an incoming webhook, or a local application (OAuth 2.0).
+
+A webhook's secret is in its path. An application's access token lives an hour; its refresh token
+changes with every use, so it is on disk before the new access token is used.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlencode
+
+from attrs import define, field, frozen
+from twisted.internet.defer import DeferredLock
+
+from bitrix24.errors import PortalDenied, PortalUnavailable
+from bitrix24.wire import Answer, Params, Request, Row
+
+Send = Callable[[Request], Awaitable[Answer]]
+
+
+class Access(Protocol):
+    """Makes requests that the portal will take for ours."""
+
+    def request(self, method: str, params: Params, *, rest3: bool = False) -> Request: ...
+
+    async def renew(self, send: Send, used: str) -> bool:
+        """The token ``used`` has expired: get another; False if there is none to get."""
+        ...
+
+
+def _no_slash(text: str) -> str:
+    return text.rstrip("/")
+
+
+@frozen
+class Webhook:
+    """An incoming webhook: ``https://portal.example.com/rest/1/secret``."""
+
+    address: str = field(repr=False, converter=_no_slash)
+
+    def request(self, method: str, params: Params, *, rest3: bool = False) -> Request:
+        address = self.address
+        if rest3:  # /rest/1/secret -> /rest/api/1/secret
+            root, user, secret = address.rsplit("/", 2)
+            address = f"{root}/api/{user}/{secret}"
+        return Request(method, f"{address}/{method}", params)
+
+    async def renew(self, send: Send, used: str) -> bool:
+        return False
+
+
+@define(eq=False)
+class Application:
+    """
+    A local application of the portal. ``tokens`` is a file of ours, 0600, holding the tokens;
+    several processes may share it.
+    """
+
+    address: str = field(converter=_no_slash)  #: https://portal.example.com
+    client_id: str
+    client_secret: str = field(repr=False)
+    tokens: Path
+    #: By the licence's region: oauth.bitrix24.tech for ru, kz, by …, else oauth.bitrix.info.
+    server: str = "https://oauth.bitrix24.tech"
+    _access: str = field(default="", init=False, repr=False)
+    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+
+    def request(self, method: str, params: Params, *, rest3: bool = False) -> Request:
+        root = f"{self.address}/rest/api" if rest3 else f"{self.address}/rest"
+        return Request(method, f"{root}/{method}", params, self._access or self._load()[0])
+
+    async def renew(self, send: Send, used: str) -> bool:
+        """Refresh once, however many requests found the token expired at the same moment."""
+        await self._lock.acquire()
+        try:
+            current, refresh = self._load()
+            if current not in (used, ""):
+                self._access = current  # another request, or another process, was faster
+                return True
+            with self._alone():
+                await self._ask(send, {"grant_type": "refresh_token", "refresh_token": refresh})
+            return True
+        finally:
+            self._lock.release()
+
+    async def exchange(self, send: Send, code: str) -> None:
+        """The first tokens, for a code from the portal's authorisation page (it lives 30 s)."""
+        with self._alone():
+            await self._ask(send, {"grant_type": "authorization_code", "code": code})
+
+    async def _ask(self, send: Send, grant: dict[str, str]) -> None:
+        ours = {"client_id": self.client_id, "client_secret": self.client_secret}
+        url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | ours)}"
+        answer = await send(Request("oauth.token", url, None))
+        try:
+            said = Row("oauth.token", json.loads(answer.body))
+        except ValueError:
+            raise PortalUnavailable(f"oauth.token: HTTP {answer.status}, not JSON") from None
+        if said.get("error"):
+            raise PortalDenied(str(said.get("error")), str(said.get("error_description") or ""))
+        self._save(said.text("access_token"), said.text("refresh_token"))
+
+    def _load(self) -> tuple[str, str]:
+        try:
+            said = json.loads(self.tokens.read_text())
+            return said.get("access_token", ""), said["refresh_token"]
+        except (OSError, ValueError, KeyError) as error:
+            raise PortalDenied(
+                "NO_TOKENS", f"{self.tokens}: {type(error).__name__}; run: autodial authorize"
+            ) from None
+
+    def _save(self, access: str, refresh: str) -> None:
+        """On disk before it is used: a refresh token that was used and lost locks us out."""
+        draft = self.tokens.with_suffix(".new")
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(file, "w") as stream:
+            json.dump({"access_token": access, "refresh_token": refresh}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(self.tokens)
+        self._access = access
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two processes refreshing at once would each spoil the other's token."""
+        with self.tokens.with_suffix(".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise PortalUnavailable("another process is refreshing the tokens") from None
+            yield

@@ -1,0 +1,63 @@
+"""What every family of methods stands on: one call, one batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bitrix24.errors import AnswerStrange
+from bitrix24.link import Line
+from bitrix24.wire import BATCH_LIMIT, Params, Row, error_of, query
+
+Command = tuple[str, Params]
+
+
+class Asking:
+    """Asks one portal. Nothing here retries: that is the line's business."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def call(self, method: str, params: Params, *, rest3: bool = False) -> Any:
+        """The result of one method; raises as ``wire.decode`` says."""
+        return (await self._line.call(method, params, rest3=rest3)).result
+
+    async def batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+        """
+        Call many methods, up to 50 in one request; the results by their keys.
+
+        Raises:
+            PortalError: the first command that failed, after all have run.
+        """
+        said = await self.batch_of_each(commands)
+        for result in said.values():
+            if isinstance(result, Exception):
+                raise result
+        return said
+
+    async def batch_of_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+        """As ``batch``, with the exception in place of the result of a command that failed."""
+        said: dict[str, Any] = {}
+        keys = list(commands)
+        for start in range(0, len(keys), BATCH_LIMIT):
+            said |= await self._chunk({key: commands[key] for key in keys[start:][:BATCH_LIMIT]})
+        return said
+
+    async def _chunk(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+        methods = [method for method, _ in commands.values()]
+        texts = {key: query(*command) for key, command in commands.items()}
+        reply = await self._line.call("batch", {"halt": 0, "cmd": texts}, within=methods)
+        row = Row("batch", reply.result)
+        results, errors = row.need("result"), row.need("result_error")
+        said: dict[str, Any] = {}
+        for key, (method, _) in commands.items():
+            if isinstance(errors, Mapping) and key in errors:  # PHP writes an empty map as []
+                said[key] = error_of(method, errors[key])
+            elif isinstance(results, Mapping) and key in results:
+                said[key] = results[key]
+            else:
+                said[key] = AnswerStrange("batch", key, f"no answer to {method}")
+        return said
+
+
+def chunks(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Consecutive pieces of at most ``size``."""
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]

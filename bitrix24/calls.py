@@ -1,0 +1,142 @@
+"""Calls in the portal: the dialler's line, the card, the record, the notice to an operator."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bitrix24.asking import Asking
+from bitrix24.errors import PortalDenied, PortalRefused
+from bitrix24.values import CallRecord
+from bitrix24.wire import Row, rows_of, written
+
+#: A recording travels inside one request, a third longer than the file; PHP's own limit for a
+#: request is often 64 MB.
+LARGEST_RECORDING = 40_000_000
+
+
+class CallMethods(Asking):
+    """Telephony of the portal, as the dialler needs it."""
+
+    async def ensure_line(self, number: str, name: str) -> None:
+        """Make the dialler's own line, or give it its name. The name is what the card shows."""
+        line = {"NUMBER": number, "NAME": clean_line_name(name)}
+        try:
+            await self.call("telephony.externalLine.add", line)
+        except PortalDenied:
+            raise
+        except PortalRefused:
+            # "Line already exists"; the text is not to be relied on, so the update decides.
+            await self.call("telephony.externalLine.update", line)
+
+    async def register_call(
+        self,
+        *,
+        external_id: str,
+        user: int,
+        phone: str,
+        started: datetime,
+        line: str,
+        incoming: bool,
+        show: bool,
+        client: tuple[str, int] | None,
+    ) -> str:
+        """Register a call and return its CALL_ID. Safe to repeat: ``external_id`` is the key."""
+        method = "telephony.externalCall.register"
+        params: dict[str, Any] = {
+            "USER_ID": user,
+            "PHONE_NUMBER": phone,
+            "TYPE": 2 if incoming else 1,
+            "CALL_START_DATE": written(started),
+            "CRM_CREATE": 0,
+            "SHOW": int(show),
+            "LINE_NUMBER": line,
+            "EXTERNAL_CALL_ID": external_id,
+        }
+        if client is not None:
+            params |= {"CRM_ENTITY_TYPE": client[0], "CRM_ENTITY_ID": client[1]}
+        return Row(method, await self.call(method, params)).text("CALL_ID")
+
+    async def show_call(self, call_id: str, users: Sequence[int]) -> bool:
+        """Raise the card for these operators; False if the portal does not know the call."""
+        said = await self.call(
+            "telephony.externalCall.show", {"CALL_ID": call_id, "USER_ID": list(users)}
+        )
+        return bool(said)
+
+    async def hide_call(self, call_id: str, users: Sequence[int]) -> bool:
+        """Take the card away from these operators."""
+        said = await self.call(
+            "telephony.externalCall.hide", {"CALL_ID": call_id, "USER_ID": list(users)}
+        )
+        return bool(said)
+
+    async def finish_call(
+        self, call_id: str, *, user: int, seconds: int, code: str, again: bool = False
+    ) -> None:
+        """
+        End a registered call. A call that is already in the statistics counts as done; ``again``:
+        it was asked for before, and the answer was lost.
+        """
+        try:
+            await self.call(
+                "telephony.externalCall.finish",
+                {
+                    "CALL_ID": call_id,
+                    "USER_ID": user,
+                    "DURATION": seconds,
+                    "STATUS_CODE": code,
+                    # Left out, it means 1 by the documentation and 0 by the box.
+                    "ADD_TO_CHAT": 0,
+                },
+            )
+        except PortalDenied:
+            raise
+        except PortalRefused as error:
+            try:
+                known = await self.call_record(call_id) is not None
+            except PortalDenied:
+                raise
+            except PortalRefused:  # no right to see the statistics
+                # finish deletes the call, so "no such call" after a lost answer means: done.
+                known = again and error.code in ("", "ERROR_CORE")
+            if not known:
+                raise
+
+    async def call_record(self, call_id: str) -> CallRecord | None:
+        """The finished call, from the portal's statistics."""
+        method = "voximplant.statistic.get"
+        for row in rows_of(method, await self.call(method, {"FILTER": {"CALL_ID": call_id}})):
+            if row.get("CALL_ID") == call_id:
+                return CallRecord(
+                    call_id=call_id,
+                    duration=row.number("CALL_DURATION"),
+                    failed_code=row.text("CALL_FAILED_CODE"),
+                )
+        return None
+
+    async def attach_recording(self, call_id: str, file: Path, size: int) -> None:
+        """
+        Attach a wav or mp3 file to a finished call; a repetition replaces it.
+
+        Raises:
+            ValueError: another kind of file, or larger than one request may be.
+        """
+        if file.suffix not in (".wav", ".mp3"):
+            raise ValueError(f"{file.name}: the portal takes wav and mp3")
+        if size > LARGEST_RECORDING:
+            raise ValueError(f"{file.name}: {size} bytes are too many for one request; record mp3")
+        await self.call(
+            "telephony.externalCall.attachRecord",
+            {"CALL_ID": call_id, "FILENAME": file.name, "FILE_CONTENT": file},
+        )
+
+    async def notify(self, user: int, text: str, tag: str) -> None:
+        """A notice to one person; the portal keeps one per tag, so it may be repeated."""
+        await self.call("im.notify.personal.add", {"USER_ID": user, "MESSAGE": text, "TAG": tag})
+
+
+def clean_line_name(name: str) -> str:
+    """An apostrophe, a backslash or a line break in a line's name breaks the desktop's card."""
+    return " ".join(re.sub(r"['\\]", "", name).split())

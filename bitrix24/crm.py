@@ -1,0 +1,124 @@
+"""Who stands behind a task's CRM codes, with the phones as people typed them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bitrix24.asking import Asking, Command, chunks
+from bitrix24.errors import AnswerStrange
+from bitrix24.values import Client, Phone, entity
+from bitrix24.wire import PAGE, Row, rows_of
+
+#: CRM code -> the list method, what the portal calls such an entity, and what to ask for.
+_HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
+    "C": ("crm.contact.list", "CONTACT", ["ID", "NAME", "LAST_NAME", "PHONE"]),
+    "CO": ("crm.company.list", "COMPANY", ["ID", "TITLE", "PHONE"]),
+    "L": (
+        "crm.lead.list", "LEAD",
+        ["ID", "TITLE", "NAME", "LAST_NAME", "PHONE", "CONTACT_ID", "COMPANY_ID"],
+    ),
+}  # fmt: skip
+_ITEM = ["id", "contactId", "contactIds", "companyId"]
+
+
+class ClientMethods(Asking):
+    """The CRM, as the dialler needs it."""
+
+    async def clients(self, codes: Iterable[str]) -> dict[str, tuple[Client, ...]]:
+        """
+        Who stands behind CRM codes. A deal or an item of a smart process stands for its contacts
+        and its company; so does a lead that has no phone of its own.
+
+        One request for any 50 tasks, two if something pointed elsewhere. Codes the portal does not
+        know, or that we do not call (quotes, orders, the recycle bin), are absent from the answer.
+        """
+        wanted = {code: parts for code in codes if (parts := entity(code))}
+        found: dict[str, Client] = {}
+        behind: dict[str, tuple[str, ...]] = {}
+        await self._ask(wanted, found, behind)
+        further = {code for pointed in behind.values() for code in pointed if code not in found}
+        await self._ask({code: parts for code in further if (parts := entity(code))}, found, {})
+        answer: dict[str, tuple[Client, ...]] = {}
+        for code in wanted:
+            own = found.get(code)
+            if own is not None and (own.phones or not behind.get(code)):
+                answer[code] = (own,)
+            elif code in behind:
+                through = tuple(found[other] for other in behind[code] if other in found)
+                answer[code] = through or ((own,) if own else ())
+        return answer
+
+    async def _ask(
+        self,
+        wanted: Mapping[str, tuple[str, int]],
+        found: dict[str, Client],
+        behind: dict[str, tuple[str, ...]],
+    ) -> None:
+        numbers: dict[str, list[int]] = {}
+        for kind, number in sorted(wanted.values()):
+            numbers.setdefault(kind, []).append(number)
+        commands = {
+            f"{kind}_{n}": _command(kind, some)
+            for kind, all_of_kind in numbers.items()
+            for n, some in enumerate(chunks(all_of_kind, PAGE))
+        }
+        for key, said in (await self.batch(commands) if commands else {}).items():
+            kind = key.partition("_")[0]
+            method = commands[key][0]
+            rows = _rows(method, said)
+            for row in rows:
+                if kind in _HAVE_PHONES:
+                    code = f"{kind}_{row.number('ID')}"
+                    found[code] = _client(_HAVE_PHONES[kind][1], row)
+                    if kind == "L" and (pointed := _pointed(row, "CONTACT_ID", "COMPANY_ID")):
+                        behind[code] = pointed
+                else:
+                    code = f"{kind}_{row.number('id')}"
+                    behind[code] = _pointed(row, "contactId", "companyId")
+
+
+def _command(kind: str, numbers: Sequence[int]) -> Command:
+    if kind in _HAVE_PHONES:
+        method, _, select = _HAVE_PHONES[kind]
+        return method, {
+            "filter": {"@ID": numbers},
+            "select": select,
+            "order": {"ID": "ASC"},
+            "start": -1,
+        }
+    return "crm.item.list", {
+        # A smart process is named by its type's number in hexadecimal: T80_6 is of type 128.
+        "entityTypeId": 2 if kind == "D" else int(kind[1:], 16),
+        "filter": {"@id": numbers},
+        "select": _ITEM,
+        "order": {"id": "ASC"},
+        "start": -1,
+    }
+
+
+def _rows(method: str, said: Any) -> list[Row]:
+    return Row(method, said).rows("items") if method == "crm.item.list" else rows_of(method, said)
+
+
+def _pointed(row: Row, contact: str, company: str) -> tuple[str, ...]:
+    """The contacts and the company that a lead, a deal or an item points to."""
+    contacts = row.get("contactIds") or [row.get(contact)]
+    codes = [f"C_{number}" for number in contacts if str(number or "0") != "0"]
+    number = row.get(company)
+    return (*codes, *([f"CO_{number}"] if str(number or "0") != "0" else []))
+
+
+def _client(entity_type: str, row: Row) -> Client:
+    person = " ".join(str(row.get(key)) for key in ("NAME", "LAST_NAME") if row.get(key))
+    phones = []
+    # An entity without phones has no PHONE at all.
+    for phone in rows_of(row.method, row.get("PHONE"), "PHONE"):
+        try:
+            phones.append(Phone(phone.text("VALUE"), phone.text("VALUE_TYPE")))
+        except AnswerStrange:
+            continue  # a number without a text cannot be dialled; the others can
+    return Client(
+        entity_type=entity_type,
+        entity_id=row.number("ID"),
+        name=person or str(row.get("TITLE") or ""),
+        phones=tuple(phones),
+    )

@@ -1,0 +1,123 @@
+"""Presence: activity, logins and logouts, the working day."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from bitrix24.simulator import php
+from bitrix24.simulator.errors import Refusal, old
+
+if TYPE_CHECKING:
+    from bitrix24.simulator.portal import SimulatedPortal
+
+Row = dict[str, Any]
+
+#: IS_ONLINE follows the last activity by this much, also after a logout.
+LAG = timedelta(seconds=1440)
+#: How long the event log is kept.
+KEPT = timedelta(days=7)
+
+
+def online(portal: "SimulatedPortal", row: Row) -> bool:
+    """What the portal believes: decays after 24 minutes, does not notice a logout."""
+    active = row["LAST_ACTIVITY"]
+    return active is not None and portal.now() - active < LAG
+
+
+def log_in(portal: "SimulatedPortal", user: int) -> None:
+    """A person opens the portal."""
+    with portal.lock:
+        row = portal.users[user]
+        row["LAST_LOGIN"] = row["LAST_ACTIVITY"] = portal.now()
+        if portal.log_logins:
+            _note(portal, user, "USER_AUTHORIZE")
+
+
+def log_out(portal: "SimulatedPortal", user: int) -> None:
+    """A person logs out. (A closed browser leaves no trace at all.)"""
+    with portal.lock:
+        if portal.log_logouts:
+            _note(portal, user, "USER_LOGOUT")
+
+
+def _note(portal: "SimulatedPortal", user: int, kind: str) -> None:
+    number = portal.next_id()
+    portal.event_log.append({"id": number, "at": portal.now(), "kind": kind, "user": user})
+
+
+def user_online(portal: "SimulatedPortal", params: Row) -> Any:
+    return [str(n) for n, row in sorted(portal.users.items()) if online(portal, row)]
+
+
+def im_user(portal: "SimulatedPortal", params: Row) -> Any:
+    row = portal.users.get(int(params.get("ID") or portal.user_id))
+    if row is None:
+        raise Refusal(400, "USER_NOT_EXISTS", "User not exists")
+    return _im(portal, row)
+
+
+def im_users(portal: "SimulatedPortal", params: Row) -> Any:
+    rows = [portal.users.get(int(number)) for number in php.as_list(params.get("ID"))]
+    said = [_im(portal, row) for row in rows if row is not None]
+    return said if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in said}
+
+
+def _im(portal: "SimulatedPortal", row: Row) -> Row:
+    return {
+        "id": row["ID"],
+        "name": f"{row['NAME']} {row['LAST_NAME']}",
+        "active": row["ACTIVE"],
+        "status": "online",  # whatever he does
+        "last_activity_date": portal.out(row["LAST_ACTIVITY"]) or False,
+        "desktop_last_date": False,
+        "idle": False,
+        "mobile_last_date": False,
+        "absent": False,
+        "departments": list(row["UF_DEPARTMENT"]),
+        "phones": {"inner_phone": row["UF_PHONE_INNER"]},
+    }
+
+
+def timeman_status(portal: "SimulatedPortal", params: Row) -> Any:
+    if not portal.timeman:
+        raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+    user = int(params.get("USER_ID") or portal.user_id)
+    if user != portal.user_id and not portal.administrator:
+        raise old("Access denied")
+    row = portal.users.get(user)
+    if row is None:
+        raise old("User not found")
+    day = row.get("DAY")
+    if day is None:
+        return {"STATUS": "CLOSED"}  # nobody ever opened one
+    return {"STATUS": day, "TIME_START": portal.out(row["LAST_LOGIN"]), "TIME_FINISH": None}
+
+
+def event_log(portal: "SimulatedPortal", params: Row) -> Any:
+    """main.eventlog.tail and .list, REST 3.0."""
+    if not portal.administrator:
+        raise Refusal(403, "ACCESSDENIED", "Access denied")
+    cursor = params.get("cursor") or {}
+    after, limit = int(cursor.get("value") or 0), int(cursor.get("limit") or 50)
+    kinds = next((rule[2] for rule in params.get("filter") or () if rule[0] == "auditTypeId"), None)
+    oldest = portal.now() - KEPT
+    rows = [
+        {
+            "id": row["id"],
+            "timestampX": portal.out(row["at"]),
+            "auditTypeId": row["kind"],
+            "itemId": str(row["user"]),
+            "userId": row["user"],
+        }
+        for row in portal.event_log
+        if row["id"] > after and row["at"] > oldest and (kinds is None or row["kind"] in kinds)
+    ]
+    return {"items": rows[:limit]}
+
+
+METHODS = {
+    "user.online": user_online,
+    "im.user.get": im_user,
+    "im.user.list.get": im_users,
+    "timeman.status": timeman_status,
+}
+METHODS_3 = {"main.eventlog.tail": event_log, "main.eventlog.list": event_log}
