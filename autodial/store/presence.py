@@ -71,9 +71,12 @@ def save_staff(
     for person in staff:
         row = known.pop(person.id, None)
         there = seen.get(person.id, Presence())
-        logout = last.get((person.id, "logout"))
-        login = max(filter(None, (person.last_login, last.get((person.id, "login")))), default=None)
-        online = person.active and at_work(person, there, login, logout, now, rules)
+        logout, out = last.get((person.id, "logout"), (None, 0))
+        entered, into = last.get((person.id, "login"), (None, 0))
+        login = max(filter(None, (person.last_login, entered)), default=None)
+        # Both times are in seconds: within one of them the order of the log decides.
+        gone = logout is not None and out > into and (login is None or logout >= login)
+        online = person.active and at_work(person, there, logout if gone else None, now, rules)
         left = row.last_left if row is not None else None
         if online != (row is not None and bool(row.online)):
             kind = "came" if online else "left"
@@ -104,34 +107,31 @@ def save_staff(
 def at_work(
     person: Employee,
     there: Presence,
-    login: datetime | None,
-    logout: datetime | None,
+    gone: datetime | None,
     now: datetime,
     rules: PresenceRules,
 ) -> bool:
     """
     Logged in at the portal? Its IS_ONLINE lags a logout by up to 24 minutes, so a logout that the
-    event log knows, or a last activity, is the better word.
+    event log knows (``gone``: no login since), or a last activity, is the better word.
     """
     if rules.working_day and there.working_day not in ("opened", None):
         return False
-    if logout is not None and (login is None or logout >= login):
-        # Activity after it means a session that began without leaving a login in the log.
-        return (
-            there.last_activity is not None
-            and logout < there.last_activity <= now
-            and (now - there.last_activity < rules.active_within)
-        )
-    if there.last_activity is not None:
-        return now - there.last_activity < rules.active_within
+    seen = there.last_activity
+    if gone is not None and (seen is None or seen <= gone):
+        return False  # activity after it would mean a session that left no login in the log
+    if seen is not None:
+        return now - seen < rules.active_within
     return person.online
 
 
-def _last_of_each(db: sa.Connection) -> dict[tuple[int, str], datetime]:
-    query = sa.select(presence.c.operator, presence.c.kind, sa.func.max(presence.c.at)).group_by(
+def _last_of_each(db: sa.Connection) -> dict[tuple[int, str], tuple[datetime, int]]:
+    """The newest row of each kind, by person: when, and which row of the portal's log."""
+    at, mark = sa.func.max(presence.c.at), sa.func.max(presence.c.mark)
+    query = sa.select(presence.c.operator, presence.c.kind, at, mark).group_by(
         presence.c.operator, presence.c.kind
     )
-    return {(row[0], row[1]): row[2] for row in db.execute(query)}
+    return {(row[0], row[1]): (row[2], row[3] or 0) for row in db.execute(query)}
 
 
 def save_phones(db: sa.Connection, states: Mapping[str, str] | None) -> None:
