@@ -1,0 +1,154 @@
+"""
+Answers of the portal as its documentation and people show them, parsed by the client.
+
+A field we do not know never breaks anything; one we need and miss is an error that names the
+method and the field.
+"""
+
+import copy
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from bitrix24 import Answer, AnswerStrange, Portal, Request, StaffQuery, TaskQuery
+
+SAMPLES = Path(__file__).parents[1] / "samples/bitrix24"
+CALL = "externalCall.716f1cb73def9700a23842adf9c4c568.1773130779"
+
+
+@frozen
+class Sample:
+    """A recorded answer, what is asked of the client, and the fields it cannot do without."""
+
+    name: str
+    ask: Callable[[Portal], Awaitable[Any]]
+    method: str = ""
+    needed: tuple[str, ...] = ()
+
+
+async def first_page(portal: Portal) -> Any:
+    return await anext(portal.open_tasks(TaskQuery(tag="autodial")))
+
+
+async def register(portal: Portal) -> Any:
+    return await portal.register_call(
+        external_id="t8017-1", user=547, phone="+79990000000", started=datetime.now(UTC),
+        line="autodial", incoming=True, show=True, client=None,
+    )  # fmt: skip
+
+
+SHAPES = (
+    Sample("tasks.task.list", first_page, "tasks.task.list", ("tasks",)),
+    Sample(
+        "tasks.task.get", lambda p: p.task(8017), "tasks.task.get",
+        ("id", "title", "status", "responsibleId", "ufCrmTask"),
+    ),
+    Sample("tasks.task.get-missing", lambda p: p.task(8017)),
+    Sample(
+        "batch-clients", lambda p: p.clients(["C_627", "CO_591", "D_102", "T80_6", "L_9"]),
+        "", ("result_error", "items", "ID", "id"),
+    ),
+    Sample("user.get", lambda p: p.staff(StaffQuery(departments=(5,))), "user.get",
+           ("ID", "ACTIVE")),
+    Sample("batch-presence", lambda p: p.presence([547], working_day=True), "",
+           ("id", "STATUS")),
+    Sample("batch-failed", lambda p: p.presence([547], working_day=True)),
+    Sample("main.eventlog.tail", lambda p: p.logins_since(0), "main.eventlog.tail",
+           ("items", "id", "auditTypeId", "itemId")),
+    Sample("telephony.externalCall.register", register, "telephony.externalCall.register",
+           ("CALL_ID",)),
+    Sample("telephony.externalCall.show", lambda p: p.show_call(CALL, [547])),
+    Sample("telephony.externalCall.finish",
+           lambda p: p.finish_call(CALL, user=547, seconds=95, code="200")),
+    Sample("voximplant.statistic.get", lambda p: p.call_record(CALL), "voximplant.statistic.get",
+           ("CALL_DURATION", "CALL_FAILED_CODE")),
+    Sample("batch-health", lambda p: p.health(), "", ("ID",)),
+)  # fmt: skip
+by_name = pytest.mark.parametrize("sample", SHAPES, ids=lambda sample: sample.name)
+
+
+def load(name: str) -> Any:
+    return json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def answered(sample: Sample, said: Any) -> Any:
+    """What the client makes of an answer; its exception is raised."""
+
+    async def send(_: Request) -> Answer:
+        return Answer(200, json.dumps(said).encode())
+
+    async def ask() -> Any:
+        return await sample.ask(Portal.direct("http://127.0.0.1/rest/1/s", send))
+
+    made: list[Any] = []
+    Deferred.fromCoroutine(ask()).addBoth(made.append)
+    (result,) = made
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object inside an answer."""
+    if isinstance(value, dict):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from objects(item)
+
+
+@by_name
+def test_it_is_parsed_and_unknown_fields_change_nothing(sample: Sample) -> None:
+    said = load(sample.name)
+    expected = answered(sample, said)
+    for row in list(objects(said)):
+        row["somethingNew"] = {"of": ["a", "later", "version"]}
+
+    assert expected == answered(sample, said)
+
+
+@pytest.mark.parametrize(
+    ("sample", "field"),
+    [(sample, field) for sample in SHAPES for field in sample.needed],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_a_missing_field_is_named(sample: Sample, field: str) -> None:
+    said = copy.deepcopy(load(sample.name))
+    for row in objects(said["result"]):
+        row.pop(field, None)
+    with pytest.raises(AnswerStrange) as caught:
+        answered(sample, said)
+
+    assert field == caught.value.field
+    assert f"{sample.method or caught.value.method}: {field}: missing" == str(caught.value)
+
+
+def test_the_values_are_what_the_sample_says() -> None:
+    tasks = answered(SHAPES[0], load("tasks.task.list")).tasks
+    clients = answered(SHAPES[3], load("batch-clients"))
+    (person,) = answered(SHAPES[4], load("user.get"))
+
+    assert [("Позвонить", ("C_627", "CO_591")), ("Позвонить", ())] == [
+        (task.title, task.clients) for task in tasks
+    ]
+    assert [datetime(2026, 5, 20, 7, tzinfo=UTC), None] == [task.deadline for task in tasks]
+    assert ["Иван Петров", "Без Телефона", "ООО"] == [c.name for c in clients["D_102"]]
+    assert ["ООО"] == [c.name for c in clients["T80_6"]]
+    assert ["Иван Петров"] == [c.name for c in clients["L_9"]], "a lead without phones"
+    assert ("101", True, True) == (person.extension, person.active, person.online)
+
+
+def test_one_damaged_task_does_not_hide_the_others() -> None:
+    said = load("tasks.task.list")
+    del said["result"]["tasks"][0]["responsibleId"]
+    page = answered(SHAPES[0], said)
+
+    assert [8018] == [task.id for task in page.tasks]
+    assert "tasks.task.list: responsibleId: missing" == str(page.unreadable[8017])
