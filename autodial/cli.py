@@ -90,7 +90,7 @@ def tasks_(path: Path, as_json: bool) -> None:
             str(line.id), line.client, _when(config, line.due), str(line.attempts),
             _said(config, line.last), _said(config, line.reason), line.responsible,
         )  # fmt: skip
-    Console().print(table)
+    _print(table)
 
 
 @main.command()
@@ -154,7 +154,7 @@ def operators(path: Path, as_json: bool) -> None:
             (line.phone or "?").replace("_", " ").lower(), line.reserved_for or "",
             str(line.talked),
         )  # fmt: skip
-    Console().print(table)
+    _print(table)
     for line in lines:
         for trouble in wrong.get(line.id, ()):
             click.echo(f"{line.name} ({line.extension or line.id}): {_said(config, trouble)}")
@@ -187,7 +187,7 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
     for line in lines:
         said = f"{line.name or '-'} ({line.operator})"
         table.add_row(_when(config, line.at), said, _said(config, f"presence.{line.kind}"))
-    Console().print(table)
+    _print(table)
 
 
 @main.command("outbox")
@@ -210,7 +210,7 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
     table = Table("number", "attempt", "what", "state", "why it was put aside")
     for line in lines:
         table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
-    Console().print(table)
+    _print(table)
 
 
 @main.command()
@@ -282,6 +282,11 @@ def _said(config: Config, key: str | None) -> str:
     if not key or key not in texts.CATALOGUE:
         return key or ""
     return texts.text(key, config.language)
+
+
+def _print(table: Table) -> None:
+    """As wide as the terminal; where there is none, wide enough for a line to stay a line."""
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _print_json(rows: Sequence[Any]) -> None:

@@ -295,7 +295,7 @@ def _only(task: CallTask, number: str) -> tuple[Phone, ...]:
 
 def dialled(number: str, form: str) -> str:
     """An E.164 number as the carriers want it: "digits", "plus" or "national"."""
-    if form == "plus":
+    if form == "plus" or not number.startswith("+"):  # a short number is dialled as it is
         return number
     if form == "national":
         return str(phonenumbers.national_significant_number(phonenumbers.parse(number)))

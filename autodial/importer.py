@@ -46,7 +46,7 @@ CHUNK = 200
 FRESH = timedelta(minutes=10)
 #: How long the tree of departments is believed, and an event log that cannot be read left alone.
 SELDOM = timedelta(hours=1)
-#: A poll for changes looks back a little further than the last change it saw.
+#: A poll for changes looks back to a little before the last one began, by the portal's clock.
 OVERLAP = timedelta(minutes=2)
 
 
@@ -67,7 +67,8 @@ class Importer:
     _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
     _no_logins_until: datetime | None = field(default=None, init=False)
     _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
-    _changed: datetime | None = field(default=None, init=False)  #: newest change, portal's clock
+    _read: datetime | None = field(default=None, init=False)  #: last poll, by the portal's clock
+    _read_next: datetime | None = field(default=None, init=False)
     _complaints: frozenset[str] = field(default=frozenset(), init=False)
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
@@ -144,12 +145,14 @@ class Importer:
         asked = self.now()
         whole = self._walked is None or asked - self._walked >= self.config.portal.walk
         query = self.config.tasks.query
-        if whole or self._changed is None:
+        if whole or self._read is None:
             whole = True
             pages = self.portal.open_tasks(query)
         else:
-            pages = self.portal.changed_tasks(query, self._changed - OVERLAP)
+            pages = self.portal.changed_tasks(query, self._read - OVERLAP)
+        self._read_next = None
         present, changed, responsible = await self._take_over(pages, asked)
+        self._read = self._read_next
         # What was read again since we asked is known better than by this answer.
         newer = {number for number, at in self._refreshed.items() if at > asked}
         if whole:
@@ -178,6 +181,7 @@ class Importer:
         changed = 0
         waiting: list[PortalTask] = []
         async for page in pages:
+            self._read_next = self._read_next or page.at
             # A damaged answer about one task: it is there, and what we knew of it stays.
             for number, error in page.unreadable.items():
                 self.log.error("task {task} is left as it was: {error}", task=number, error=error)
@@ -203,8 +207,6 @@ class Importer:
         if closed:
             changed += await self.store.run(close_these, closed, self.now())
         responsible |= {TaskId(task.id): OperatorId(task.responsible) for task in wanted}
-        times = [task.changed for task in tasks if task.changed is not None]
-        self._changed = max([*times, *([self._changed] if self._changed else [])], default=None)
         return changed
 
     async def refresh(self, task_id: TaskId) -> CallTask | None:

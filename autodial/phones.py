@@ -19,6 +19,8 @@ _EXTENSION = re.compile(
     r"\s*[.:№#]?\s*([0-9]{1,7})\s*$",
     re.IGNORECASE,
 )
+#: Remarks beside a number: "тел:", "(жена)", "Иван".
+_WORDS = re.compile(r"\([^()0-9]*\)|[^\W\d_]+[.:]?")
 #: The international prefix as old Russian offices write it.
 _EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
 
@@ -82,6 +84,7 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     if entry.kind in NOT_FOR_TALKING:
         return "phone.fax"
     text, extension = split_extension(entry.value)
+    text = _WORDS.sub(" ", text)
     if not re.search("[0-9]", text):
         return "phone.empty"
     parsed = _parsed(text, rules.region)
@@ -92,12 +95,12 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
         if rules.countries and region not in rules.countries:
             return "phone.abroad"
         number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    elif _short(parsed, rules.region):
+    elif _short(text, parsed, rules.region):
         if phonenumbers.is_emergency_number(text, rules.region):
             return "phone.emergency"  # never, whatever the rules say
         if rules.short == "refuse":
             return "phone.short"
-        number = str(parsed.national_number)
+        number = re.sub("[^0-9]", "", text)
     else:
         return "phone.impossible"
     return Phone(number, entry.client, entry.entity_type, entry.entity_id, extension)
@@ -127,7 +130,7 @@ def _parsed(text: str, region: str) -> Any:
     )
 
 
-def _short(parsed: Any, region: str) -> bool:
+def _short(text: str, parsed: Any, region: str) -> bool:
     """A number of a few digits, such as 0611 or 112: dialable only in its own country."""
     own = phonenumbers.country_code_for_region(region)
-    return len(str(parsed.national_number)) <= 6 and parsed.country_code == own
+    return len(re.findall("[0-9]", text)) <= 6 and parsed.country_code == own

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitrix24.asking import Asking, Command, chunks
-from bitrix24.errors import AnswerStrange
+from bitrix24.errors import AnswerStrange, PortalRefused
 from bitrix24.values import Client, Phone, entity
 from bitrix24.wire import PAGE, Row, rows_of
 
@@ -61,9 +61,13 @@ class ClientMethods(Asking):
             for kind, all_of_kind in numbers.items()
             for n, some in enumerate(chunks(all_of_kind, PAGE))
         }
-        for key, said in (await self.batch(commands) if commands else {}).items():
+        for key, said in (await self.batch_of_each(commands) if commands else {}).items():
             kind = key.partition("_")[0]
             method = commands[key][0]
+            if kind.startswith("T") and isinstance(said, PortalRefused):
+                continue  # a smart process that was deleted: nobody stands behind it
+            if isinstance(said, Exception):
+                raise said
             rows = _rows(method, said)
             for row in rows:
                 if kind in _HAVE_PHONES:

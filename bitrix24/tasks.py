@@ -15,7 +15,7 @@ from bitrix24.errors import AnswerLost, AnswerStrange, PortalRefused
 from bitrix24.values import PortalTask, TaskPage, TaskQuery, TaskStatus
 from bitrix24.wire import BATCH_LIMIT, PAGE, Params, Ref, Row, rows_of, written
 
-_TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "CHANGED_DATE", "UF_CRM_TASK"]
+_TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 #: Stored statuses of a task that still wants work. (The filter STATUS is a computed one: an
 #: overdue task does not match STATUS=2. REAL_STATUS is what is stored.)
 _OPEN = [1, 2, 3]
@@ -63,7 +63,7 @@ class TaskMethods(Asking):
         left, a batch asks for up to 50 of them, each referring to the answer before it.
         """
         reply = await self._line.call(_LIST, _page(criteria, 0, start=0))
-        page = _task_page(_LIST, reply.result)
+        page = _task_page(_LIST, reply.result, reply.at)
         seen = page.rows
         yield page
         while page.rows == PAGE and (reply.total is None or seen < reply.total):
@@ -204,7 +204,7 @@ def _page(criteria: Params, after: int | Ref, *, start: int = -1) -> Params:
     }
 
 
-def _task_page(method: str, said: Any) -> TaskPage:
+def _task_page(method: str, said: Any, at: datetime | None = None) -> TaskPage:
     rows = Row(method, said).rows("tasks")
     tasks, unreadable = [], {}
     for row in rows:
@@ -217,6 +217,7 @@ def _task_page(method: str, said: Any) -> TaskPage:
         unreadable=unreadable,
         rows=len(rows),
         last=rows[-1].number("id") if rows else 0,
+        at=at,
     )
 
 
@@ -230,5 +231,4 @@ def _task(row: Row) -> PortalTask:
         deadline=row.moment("deadline"),
         # A task without links says [], false or null.
         clients=tuple(str(code) for code in clients) if isinstance(clients, list) else (),
-        changed=row.moment("changedDate"),
     )

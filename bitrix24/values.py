@@ -34,7 +34,6 @@ class PortalTask:
     responsible: int
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
-    changed: datetime | None  #: by the portal's clock
 
     @property
     def open(self) -> bool:
@@ -57,6 +56,7 @@ class TaskPage:
     unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, and its answer is damaged
     rows: int  #: tasks and unreadable ones together
     last: int  #: the highest id among them; 0 if there are none
+    at: datetime | None = None  #: when the walk began, by the portal's clock; on its first page
 
 
 @frozen(kw_only=True)

@@ -89,6 +89,7 @@ class Reply:
     result: Any
     total: int | None = None  #: rows in all, where the method counts them
     resets_at: float | None = None  #: when the portal forgets our running time, epoch seconds
+    at: datetime | None = None  #: when the portal began to answer, by its own clock
 
 
 class Ref(str):
@@ -113,12 +114,15 @@ def decode(answer: Answer, method: str) -> Reply:
     if "error" in said:
         raise error_of(method, said, answer.status)
     envelope = said.get("time")
-    reset = envelope.get("operating_reset_at") if isinstance(envelope, dict) else None
+    if not isinstance(envelope, dict):
+        envelope = {}
+    reset, start = envelope.get("operating_reset_at"), envelope.get("start")
     total = said.get("total")
     return Reply(
         said["result"],
         total if isinstance(total, int) else None,
         float(reset) if isinstance(reset, int | float) else None,
+        datetime.fromtimestamp(start, UTC) if isinstance(start, int | float) else None,
     )
 
 

@@ -5,16 +5,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
-from autodial.cli import main
-from autodial.config import Config
+from autodial.cli import _logout, main
+from autodial.config import Config, load
+from autodial.model import Phone, PresenceRules
+from autodial.phones import Refused
 from autodial.retry import DEFAULTS
-from autodial.store import ledger
+from autodial.store import ledger, outbox, presence, tasks, views
+from bitrix24 import Employee, LoginEvent, Presence
+from bitrix24.simulator import SimulatedPortal, serve
+from bitrix24.simulator.portal import SCOPES
 from dialplan.demo.rig import toml
 from tests.integration.conftest import NOON
 from tests.integration.test_ledger import BUSY, bring, dial, portal_task
@@ -82,9 +89,103 @@ def test_show_tells_the_story(told: Callable[..., Result]) -> None:
     assert "nothing is known" in told("show", "4711").output
 
 
-def test_operators(told: Callable[..., Result]) -> None:
+def test_why_names_the_numbers_and_those_refused(told: Callable[..., Result], run: Run) -> None:
+    phones = (Phone("+442079460000", "Иван", "CONTACT", 55, "12"),)
+    unfit = (Refused("спросить у Ани", "phone.empty", "Иван"),)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8018), phones, unfit)], NOON, asked=NOON)
+    said = told("why", "8018").output
+
+    assert "+442079460000 ext. 12  Иван" in said
+    assert "спросить у Ани  Иван: not dialled, нет цифр" in said
+
+
+def staff(run: Run, *extensions: str) -> None:
+    people = [
+        Employee(id=501 + n, name=f"Имя{n}", extension=extension, active=True, online=True,
+                 last_login=NOON - timedelta(hours=4))
+        for n, extension in enumerate(extensions)
+    ]  # fmt: skip
+    rules = PresenceRules(active_within=timedelta(minutes=24))
+    run(presence.save_staff, people, {501: Presence(working_day="opened")}, NOON, rules)
+
+
+def test_operators(told: Callable[..., Result], run: Run) -> None:
+    """Who is there, who left when as far as anybody knows, and what is wrong with the phones."""
     assert json.loads(told("operators", "--json").output) == []
-    assert told("operators").exit_code == 0
+    staff(run, "101", "101", "", "104")
+    run(presence.save_phones, {"101": "NOT_INUSE"})
+    said = told("operators").output
+
+    assert "opened" in said and "not inuse" in said
+    assert "23.11. 08:00" in said
+    assert "unknown" in said and "since" in said
+    for trouble in (
+        "Имя0 (101): номер у двоих", "Имя1 (101): номер у двоих", "Имя2 (503): нет внутреннего",
+        "Имя3 (104): Asterisk не знает",
+    ):  # fmt: skip
+        assert trouble in said
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "unknown since 23.11. 12:00"),
+        ({"watched": NOON}, "none since 23.11. 12:00"),
+        ({"last_left": NOON}, "about 23.11. 12:00"),
+        ({"last_left": NOON, "last_logout": NOON - timedelta(hours=1)}, "23.11. 11:00"),
+    ],
+)
+def test_what_is_not_known_of_a_logout_is_said_to_be_unknown(
+    path: Path, run: Run, known: dict[str, Any], expected: str
+) -> None:
+    staff(run, "101")
+    (line,) = run(views.operator_lines)
+
+    assert expected == _logout(load(path), evolve(line, **known))
+
+
+def test_presence_tells_who_came_and_left(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101")
+    event = LoginEvent(id=7, user=501, login=False, at=datetime.now(UTC))
+    run(presence.save_logins, [event], datetime.now(UTC))
+    rows = json.loads(told("presence", "501", "--json").output)
+
+    assert (501, "Имя0", "logout") in [(r["operator"], r["name"], r["kind"]) for r in rows]
+    assert "вышел из портала" in told("presence").output
+
+
+def test_what_was_put_aside_is_sent_again_by_a_command(
+    told: Callable[..., Result], run: Run
+) -> None:
+    told("tasks")
+    debt = run(outbox.next_debt, NOON)
+    run(outbox.park, debt, "Access denied.", NOON)
+    assert "Access denied." in told("outbox").output
+    assert 1 == told("outbox", "--again", "4711").exit_code
+
+    assert "1 will be sent again" in told("outbox", "--again", str(debt.id)).output
+    assert debt.id == run(outbox.next_debt, NOON).id
+    assert run(outbox.next_debt, NOON).doubtful, "whether it arrived is not known"
+
+
+def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Path) -> None:
+    portal = SimulatedPortal(administrator=False)
+    portal.scopes = frozenset({"task", "user", "department", "crm"})
+    with serve(portal) as webhook:
+        path.write_text(path.read_text().replace("http://127.0.0.1/rest/1/s3cretpath/", webhook))
+        said = told("doctor")
+        assert 1 == said.exit_code
+        assert "вебхуку не хватает прав: telephony" in said.output
+        assert "не администратор" in said.output
+
+        portal.scopes, portal.administrator = SCOPES, True
+        said = told("doctor")
+        assert (0, "portal: всё в порядке, вебхук пользователя 1\n") == (
+            said.exit_code, said.output,
+        )  # fmt: skip
+    said = told("doctor")
+    assert 1 == said.exit_code
+    assert "portal" in said.output and portal.secret not in said.output
 
 
 def test_a_mistake_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:

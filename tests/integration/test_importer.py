@@ -14,7 +14,7 @@ from autodial.roster import Roster
 from autodial.store import tasks, views
 from bitrix24 import Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
-from bitrix24.simulator.seed import add_contact, add_operator, add_task
+from bitrix24.simulator.seed import add_contact, add_operator, add_task, populate
 from bitrix24.wire import Answer
 from tests.integration.conftest import NOON, FakeStore, Now
 
@@ -127,3 +127,88 @@ async def test_a_refresh_that_fails_changes_nothing(
 
     assert await made(down).refresh(TaskId(number)) is None
     assert run(tasks.load_task, TaskId(number)).open
+
+
+@pytest_twisted.ensureDeferred
+async def test_between_whole_walks_only_what_changed_is_asked_for(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    old = [add_task(portal, f"old {n}", responsible=501, deadline=NOON) for n in range(120)]
+    now.advance(minutes=30)
+    importer = made(portal.send)
+    await importer.poll()
+    assert 120 == len(run(views.task_lines))
+
+    now.advance(minutes=1)
+    new = add_task(portal, "new", responsible=501, deadline=NOON)
+    portal.tasks[old[0]] |= {"STATUS": 5, "CHANGED_DATE": now()}
+    portal.tasks[old[1]] |= {"DEADLINE": NOON + timedelta(days=1), "CHANGED_DATE": now()}
+    before = len(portal.executed)
+    await importer.poll()
+
+    assert 1 == portal.executed[before:].count("tasks.task.list")
+    assert not run(tasks.load_task, TaskId(old[0])).open
+    assert NOON + timedelta(days=1) == run(tasks.load_task, TaskId(old[1])).due
+    assert run(tasks.load_task, TaskId(new)).open
+    assert run(tasks.load_task, TaskId(old[2])).open, "not asked about, and so not closed"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deleted_task_is_closed_by_the_next_whole_walk(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    number = add_task(portal, "x", responsible=501, deadline=NOON)
+    importer = made(portal.send)
+    await importer.poll()
+    del portal.tasks[number]
+    now.advance(minutes=14)
+    await importer.poll()
+    assert run(tasks.load_task, TaskId(number)).open
+
+    now.advance(minutes=2)
+    await importer.poll()
+    assert not run(tasks.load_task, TaskId(number)).open
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_task_stays_as_it_was_and_hides_no_other(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    first = add_task(portal, "first", responsible=501, deadline=NOON)
+    importer = made(portal.send)
+    await importer.poll()
+    second = add_task(portal, "second", responsible=501, deadline=NOON)
+    portal.tasks[first]["RESPONSIBLE_ID"] = "nobody"
+    now.advance(hours=1)
+    await importer.poll()
+
+    assert [True, True] == [run(tasks.load_task, TaskId(n)).open for n in (first, second)]
+    assert 501 == run(tasks.load_task, TaskId(first)).responsible
+    assert now() == importer.seen
+
+
+@pytest_twisted.ensureDeferred
+async def test_refused_numbers_are_kept_with_their_reasons(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+) -> None:
+    code = add_contact(portal, "Иван", ("WORK", "спросить"), ("WORK", "+442079460001 доб. 9"))
+    number = add_task(portal, "x", code, responsible=501, deadline=NOON)
+    await made(portal.send).poll()
+
+    assert [("+442079460001", "9", ""), ("спросить", "", "phone.empty")] == [
+        (line.number, line.extension, line.refused) for line in run(views.number_lines, number)
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_whole_portal_comes_over(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    """All kinds of clients, messy phones, staff with gaps: every task arrives, none stops it."""
+    populate(portal, 7, tasks=300, operators=12, now=now())
+    portal.items.pop(128, None)  # a smart process that was deleted
+    await made(portal.send).poll()
+    lines = run(views.task_lines)
+
+    assert set(portal.tasks) == {line.id for line in lines}
+    assert sum(bool(line.client) for line in lines) > 200

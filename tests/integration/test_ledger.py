@@ -44,7 +44,7 @@ def portal_task(
 ) -> PortalTask:
     return PortalTask(
         id=number, title="Позвонить", status=2, responsible=responsible,
-        deadline=deadline, clients=("C_55",), changed=None,
+        deadline=deadline, clients=("C_55",),
     )  # fmt: skip
 
 

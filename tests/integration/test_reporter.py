@@ -1,9 +1,12 @@
 """The reporter against a portal that misbehaves: everything owed arrives, once, and in order."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,13 +14,13 @@ from twisted.internet.defer import Deferred
 
 from autodial.config import Config
 from autodial.decide import Dial
-from autodial.model import AttemptId, TaskId
+from autodial.model import AttemptId, TaskId, Telling
 from autodial.outcomes import parse_report
 from autodial.reporter import Reporter
 from autodial.retry import DEFAULTS
 from autodial.roster import Roster
-from autodial.store import ledger, tasks, views
-from bitrix24 import Portal, PortalTask, PortalUnavailable, Request
+from autodial.store import ledger, outbox, tasks, views
+from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_operator, add_task
 from bitrix24.wire import Answer
@@ -34,13 +37,20 @@ def reporter(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
     return Reporter(config, Portal.direct(WEBHOOK, portal.send), store, Roster(), now)  # type: ignore[arg-type]
 
 
-def attempt(run: Run, portal: SimulatedPortal, report: str) -> AttemptId:
+def attempt(
+    run: Run, portal: SimulatedPortal, report: str, telling: Telling | None = None
+) -> AttemptId:
     """One attempt from the import to its end."""
     if not portal.users:
         add_operator(portal, 501, "101")
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
     task = PortalTask(
-        id=number, title="x", status=2, responsible=501, deadline=NOON, clients=(), changed=None
+        id=number,
+        title="x",
+        status=2,
+        responsible=501,
+        deadline=NOON,
+        clients=(),
     )
     imported = [tasks.Imported(task, (PHONE,))]
     run(tasks.save_tasks, imported, NOON, asked=NOON)
@@ -49,8 +59,8 @@ def attempt(run: Run, portal: SimulatedPortal, report: str) -> AttemptId:
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
     if "ANSWER" in report:
-        run(ledger.ringing, made.id, "101", NOON)
-    run(ledger.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS)
+        run(ledger.ringing, made.id, "101", NOON, telling)
+    run(ledger.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, telling)
     return AttemptId(made.id)
 
 
@@ -264,4 +274,206 @@ async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
         now.advance(minutes=2)
 
     told_once(portal, [number])
+    assert {"done"} == {debt.state for debt in run(views.debts)}
+
+
+def task_of(number: str) -> int:
+    return int(number[1:].partition("-")[0])
+
+
+@pytest.mark.parametrize(
+    ("status", "wish", "expected", "steps"),
+    [
+        (2, "DONE", 5, ["complete"]),
+        (3, "DONE", 5, ["complete"]),
+        (2, "IN_PROGRESS", 3, ["start"]),
+        (3, "IN_PROGRESS", 3, []),
+        (2, "DEFERRED", 6, ["defer"]),
+        (3, "DEFERRED", 6, ["pause", "defer"]),  # the portal defers only what was not begun
+        (5, "IN_PROGRESS", 5, []),  # a person has closed it: it stays closed
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_task_is_brought_to_a_status_by_the_portal_s_rules(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal,
+    status: int, wish: str, expected: int, steps: list[str],
+) -> None:  # fmt: skip
+    number = attempt(run, portal, TALKED, Telling(talked=wish))
+    portal.tasks[task_of(number)]["STATUS"] = status
+    await reporter(config, portal, store, now).turn()
+    made = [name for name in portal.executed if name.startswith("tasks.task.")]
+
+    assert expected == portal.tasks[task_of(number)]["STATUS"]
+    assert [f"tasks.task.{step}" for step in steps] == [
+        name for name in made if name != "tasks.task.get"
+    ]
+    assert {"done"} == {debt.state for debt in run(views.debts)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    number = attempt(run, portal, BUSY, Telling(given_up="DONE"))
+    run(tasks_given_up, number)
+    paying = reporter(config, portal, store, now)
+    send = portal.send
+
+    async def lossy(request: Request) -> Answer:
+        answer = await send(request)
+        if request.method == "tasks.task.complete":
+            raise AnswerLost(request.method)
+        return answer
+
+    paying.portal = Portal.direct(WEBHOOK, lossy)
+    await paying.turn()
+    now.advance(minutes=2)
+    await paying.turn()
+
+    assert 5 == portal.tasks[task_of(number)]["STATUS"]
+    assert 1 == portal.executed.count("tasks.task.complete")
+    assert {"done"} == {debt.state for debt in run(views.debts)}
+
+
+def tasks_given_up(db: Any, number: str) -> None:
+    """As after the last attempt that its rule allows."""
+    found = ledger.load_attempt(db, AttemptId(number))
+    assert found is not None
+    outbox.owe(db, found, "status", 0, {"status": "DONE"}, NOON)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_responsible_may_be_changed_by_delegation(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """Only if it is configured: it resets the status. Said twice, it must not be done twice."""
+    add_operator(portal, 501, "101")
+    add_operator(portal, 502, "102")
+    number = attempt(run, portal, TALKED)
+    found = run(ledger.load_attempt, number)
+    run(outbox.owe, found, "task", 0, {"responsible": 502}, NOON)
+    row = portal.tasks[task_of(number)]
+    row["STATUS"] = 3
+    delegating = config.tasks.model_copy(update={"delegate": True})
+    paying = reporter(config.model_copy(update={"tasks": delegating}), portal, store, now)
+    await paying.turn()
+
+    assert (502, 2, [501]) == (row["RESPONSIBLE_ID"], row["STATUS"], row["AUDITORS"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    attempt(run, portal, TALKED, Telling(notify=True))
+    await reporter(config, portal, store, now).turn()
+    assert [] == portal.notices, "the talk was over before the portal could be told"
+
+    number = add_task(portal, "[b]Срочно", responsible=501, deadline=NOON)
+    task = PortalTask(
+        id=number, title="[b]Срочно", status=2, responsible=501, deadline=NOON, clients=(),
+    )  # fmt: skip
+    run(tasks.save_tasks, [tasks.Imported(task, (PHONE,))], NOON, asked=NOON)
+    decision = Dial(PHONE, ANNA, ("c",))
+    found = run(tasks.load_task, TaskId(number))
+    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, made.id, NOON)
+    run(ledger.ringing, made.id, "101", NOON, Telling(notify=True))
+    await reporter(config, portal, store, now).turn()
+    (notice,) = portal.notices
+
+    assert 501 == notice["USER_ID"]
+    link = f"[URL=/company/personal/user/501/tasks/task/view/{number}/](b)Срочно[/URL]"
+    assert link in notice["MESSAGE"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_recording_is_waited_for_attached_and_deleted(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal, tmp_path: Path
+) -> None:
+    """While it is being written, the other debts are paid."""
+    number = attempt(run, portal, TALKED, Telling(recording=True))
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    recording = config.recording.model_copy(update={"folder": folder})
+    paying = reporter(config.model_copy(update={"recording": recording}), portal, store, now)
+    await paying.turn()
+    assert ["record"] == [debt.kind for debt in run(views.debts) if debt.state != "done"]
+    told_once(portal, [number])
+
+    file = folder / f"{number}.wav"
+    file.write_bytes(b"RIFF sound")
+    os.utime(file, (NOON.timestamp(), NOON.timestamp()))
+    now.advance(seconds=1)
+    await paying.turn()
+    assert {} == portal.recordings, "still growing, perhaps"
+
+    now.advance(seconds=30)
+    await paying.turn()
+    assert [(file.name, b"RIFF sound")] == list(portal.recordings.values())
+    assert not file.exists()
+    assert ["reported"] == [line.state for line in run(views.attempt_lines)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_recording_that_never_appears_is_put_aside_with_a_word_on_what_to_do(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal, tmp_path: Path
+) -> None:
+    attempt(run, portal, TALKED, Telling(recording=True))
+    recording = config.recording.model_copy(update={"folder": tmp_path})
+    paying = reporter(config.model_copy(update={"recording": recording}), portal, store, now)
+    for _ in range(3):
+        now.advance(minutes=6)
+        await paying.turn()
+
+    assert ["is AD_RECORD set in the dialplan?"] == [
+        debt.error.partition(": ")[2] for debt in run(views.debts) if debt.state == "parked"
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_scope_stops_only_what_needs_it_and_is_mended_by_a_command(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    """The call's registration was refused; sent again, its finish follows it."""
+    number = attempt(run, portal, TALKED)
+    scopes, portal.scopes = portal.scopes, portal.scopes - {"telephony"}
+    paying = reporter(config, portal, store, now)
+    await paying.turn()
+    told_once(portal, [number])
+    (parked,) = [debt for debt in run(views.debts) if debt.state == "parked"]
+    assert "register" == parked.kind and "insufficient_scope" in parked.error
+
+    portal.scopes = scopes
+    assert 1 == run(outbox.again, None, now())
+    await paying.turn()
+    assert [number] == [row["EXTERNAL_CALL_ID"] for row in portal.statistics]
+    assert {} == portal.calls
+    told_once(portal, [number])
+    assert ["reported"] == [line.state for line in run(views.attempt_lines)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_finish_without_a_right_to_the_statistics_is_done(
+    config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
+) -> None:
+    attempt(run, portal, TALKED)
+    portal.statistics_readable = False
+    paying = reporter(config, portal, store, now)
+    send = portal.send
+    lost: list[bool] = []
+
+    async def lossy(request: Request) -> Answer:
+        answer = await send(request)
+        if request.method.endswith("finish") and not lost:
+            lost.append(True)
+            raise AnswerLost(request.method)
+        return answer
+
+    paying.portal = Portal.direct(WEBHOOK, lossy)
+    await paying.turn()
+    now.advance(minutes=2)
+    await paying.turn()
+
+    assert 1 == len(portal.statistics)
     assert {"done"} == {debt.state for debt in run(views.debts)}

@@ -1,0 +1,130 @@
+"""An application's tokens: refreshed once, kept before they are used, told to nobody."""
+
+import json
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
+
+from bitrix24 import Answer, Application, Link, Portal, PortalDenied, Request
+from bitrix24.simulator import SimulatedPortal
+from tests.integration.conftest import Now
+
+ensure = pytest_twisted.ensureDeferred
+
+
+@pytest.fixture
+def application(portal: SimulatedPortal, tmp_path: Path) -> Application:
+    """Authorised: the tokens' file holds the refresh token."""
+    path = tmp_path / "tokens.json"
+    path.write_text(json.dumps({"access_token": "old", "refresh_token": portal.refresh_token}))
+    portal.tokens["old"] = portal.now()  # expired
+    return Application("https://portal.example.com/", portal.client_id, portal.client_secret, path)
+
+
+def client(application: Application, portal: SimulatedPortal) -> Portal:
+    return Portal(Link(application, portal.send, Clock()))
+
+
+@ensure
+async def test_an_expired_token_is_refreshed_and_the_call_goes_through(
+    application: Application, portal: SimulatedPortal
+) -> None:
+    health = await client(application, portal).health()
+    kept = json.loads(application.tokens.read_text())
+
+    assert portal.user_id == health.user
+    assert portal.refresh_token == kept["refresh_token"], "the rotated one is on disk"
+    assert 0o600 == stat.S_IMODE(application.tokens.stat().st_mode)
+
+
+@ensure
+async def test_many_requests_at_once_refresh_once(
+    application: Application, portal: SimulatedPortal
+) -> None:
+    """Each refresh spoils the token of the other, so there must be one."""
+    asked: list[Request] = []
+    held: list[Deferred[None]] = []
+
+    async def send(request: Request) -> Answer:
+        asked.append(request)
+        if request.method == "oauth.token":
+            held.append(Deferred())
+            await held[-1]
+        return await portal.send(request)
+
+    line = Link(application, send, Clock())
+    calls = [Deferred.fromCoroutine(line.call("profile", {})) for _ in range(3)]
+    held[0].callback(None)
+    await gatherResults(calls)
+
+    assert 1 == sum(request.method == "oauth.token" for request in asked)
+
+
+@ensure
+async def test_another_process_was_faster(
+    application: Application, portal: SimulatedPortal
+) -> None:
+    portal.tokens["fresh"] = portal.now() + timedelta(hours=1)
+    said = {"access_token": "fresh", "refresh_token": "rotated"}
+    await client(application, portal).health()  # takes the first one into memory
+    application.tokens.write_text(json.dumps(said))
+    for token in set(portal.tokens) - {"fresh"}:
+        portal.tokens[token] = portal.now()
+
+    assert portal.user_id == (await client(application, portal).health()).user
+    assert said == json.loads(application.tokens.read_text())
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+@ensure
+async def test_a_crash_after_the_refresh_loses_nothing(
+    application: Application, portal: SimulatedPortal, now: Now
+) -> None:
+    """The rotated token was on disk before the new access token was used."""
+
+    async def send(request: Request) -> Answer:
+        if request.token not in ("", "old"):
+            raise Crash
+        return await portal.send(request)
+
+    with pytest.raises(Crash):
+        await Portal(Link(application, send, Clock())).health()
+    now.advance(hours=2)
+    again = Application(
+        application.address, application.client_id, application.client_secret, application.tokens
+    )
+    assert portal.user_id == (await client(again, portal).health()).user
+
+
+@ensure
+async def test_the_first_tokens_come_for_a_code(
+    application: Application, portal: SimulatedPortal
+) -> None:
+    application.tokens.unlink()
+    with pytest.raises(PortalDenied, match="autodial authorize"):
+        await client(application, portal).health()
+    await application.exchange(portal.send, "c0de")
+
+    assert portal.user_id == (await client(application, portal).health()).user
+
+
+@ensure
+async def test_a_spoiled_refresh_token_is_said_and_no_secret_with_it(
+    application: Application, portal: SimulatedPortal
+) -> None:
+    portal.refresh_token = "another"
+    with pytest.raises(PortalDenied) as caught:
+        await client(application, portal).health()
+
+    assert "invalid_grant" in str(caught.value)
+    for text in (str(caught.value), repr(caught.value), repr(application)):
+        assert application.client_secret not in text
+        assert "another" not in text and "old" not in text.replace(str(application.tokens), "")

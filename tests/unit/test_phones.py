@@ -1,0 +1,123 @@
+"""Numbers as people type them: dialled rightly, or refused with a reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodial.phones import Entry, PhoneRules, dialable, split_extension
+from autodial.texts import CATALOGUE
+
+RULES = PhoneRules(region="RU", order=("MOBILE", "WORK"))
+
+
+def entry(value: str, kind: str = "WORK", client: str = "Иван") -> Entry:
+    return Entry(value, kind, client, "CONTACT", 55)
+
+
+def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str, str]:
+    """The number and its extension; or the reason, and the value as it was typed."""
+    phones, refused = dialable([entry(value, kind)], rules)
+    if phones:
+        return phones[0].number, phones[0].extension
+    return refused[0].reason, refused[0].value
+
+
+@pytest.mark.parametrize(
+    ("typed", "number", "extension"),
+    [
+        ("8 (999) 000-11-22", "+79990001122", ""),
+        ("9990001122", "+79990001122", ""),
+        ("+7-999-000-11-22", "+79990001122", ""),
+        ("тел: 8 999 000 11 22", "+79990001122", ""),
+        ("8 999 000 11 22 (жена)", "+79990001122", ""),
+        ("+7\u00a0999\u00a0000\u00a011\u00a022", "+79990001122", ""),
+        ("+79990001122 доб. 12", "+79990001122", "12"),
+        ("+79990001122 доб.12", "+79990001122", "12"),
+        ("+79990001122, доб 4455", "+79990001122", "4455"),
+        ("+79990001122 добавочный: 7", "+79990001122", "7"),
+        ("+79990001122 вн. 305", "+79990001122", "305"),
+        ("+79990001122#12", "+79990001122", "12"),
+        ("+79990001122,,12", "+79990001122", "12"),
+        ("+79990001122;12", "+79990001122", "12"),
+        ("+79990001122 ext 12", "+79990001122", "12"),
+        ("+79990001122x12", "+79990001122", "12"),
+        ("+44 20 7946 0123", "+442079460123", ""),
+        ("0044 20 7946 0123", "+442079460123", ""),
+        ("8~10 44 20 7946 0123", "+442079460123", ""),
+        ("810442079460123", "+442079460123", ""),
+        ("8-10-44-20-7946-0123 доб. 9", "+442079460123", "9"),
+    ],
+)
+def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
+    assert (number, extension) == read(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("спросить у Ани", "phone.empty"),
+        ("", "phone.empty"),
+        ("доб. 12", "phone.short"),
+        ("+", "phone.empty"),
+        ("-0-", "phone.unreadable"),
+        ("+7 000 000 00 00", "phone.impossible"),
+        ("+44 20 79", "phone.impossible"),
+        ("1234567", "phone.impossible"),
+        ("0611", "phone.short"),
+        ("112", "phone.emergency"),
+        ("01", "phone.emergency"),
+    ],
+)
+def test_it_is_refused_with_a_reason(typed: str, reason: str) -> None:
+    assert (reason, typed) == read(typed)
+    assert set(CATALOGUE[reason]) == {"ru", "en"}
+
+
+@pytest.mark.parametrize("kind", ["FAX", "PAGER"])
+def test_a_fax_is_not_for_talking(kind: str) -> None:
+    assert "phone.fax" == read("+79990001122", kind=kind)[0]
+
+
+def test_countries_and_short_numbers_by_rule() -> None:
+    """An emergency number is never dialled, whatever the rule says."""
+    own = PhoneRules(region="RU", countries=("RU", "KZ"), short="allow")
+
+    assert "phone.abroad" == read("+442079460123", own)[0]
+    assert "+79990001122" == read("89990001122", own)[0]
+    assert ("0611", "") == read("0611", own)
+    assert "phone.emergency" == read("112", own)[0]
+
+
+def test_one_number_of_two_clients_is_one_phone_and_mobiles_come_first() -> None:
+    phones, refused = dialable(
+        [
+            entry("+44 20 7946 0001", "WORK", "Анна"),
+            entry("8 999 000 11 22", "WORK", "Анна"),
+            entry("+79990001122", "MOBILE", "Борис"),
+            entry("нет", "HOME", "Вера"),
+        ],
+        RULES,
+    )
+
+    assert [("+79990001122", "Борис"), ("+442079460001", "Анна")] == [
+        (phone.number, phone.client) for phone in phones
+    ]
+    assert [("нет", "Вера", "phone.empty")] == [(r.value, r.client, r.reason) for r in refused]
+
+
+@given(st.text(max_size=40), st.sampled_from(["MOBILE", "FAX", "X"]))
+def test_whatever_is_typed_is_either_digits_or_refused(text: str, kind: str) -> None:
+    phones, refused = dialable([entry(text, kind)], PhoneRules(region="RU", short="allow"))
+
+    assert 1 == len(phones) + len(refused)
+    for phone in phones:
+        assert phone.number.removeprefix("+").isdigit() and phone.number.isascii()
+        assert phone.extension == "" or (phone.extension.isdigit() and phone.extension.isascii())
+
+
+@given(
+    st.from_regex(r"\+7999[0-9]{7}", fullmatch=True), st.from_regex("[0-9]{1,6}", fullmatch=True)
+)
+def test_an_extension_never_changes_the_number(number: str, extension: str) -> None:
+    for way in ("{} доб. {}", "{}#{}", "{},,{}", "{} ext.{}", "{} x{}"):
+        assert (number, extension) == split_extension(way.format(number, extension))
