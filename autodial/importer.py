@@ -39,8 +39,11 @@ from bitrix24 import (
     StaffQuery,
     TaskPage,
 )
+from bitrix24.wire import BATCH_LIMIT, PAGE
 
-#: Tasks taken over at a time: one transaction, and clients asked for in one batch.
+#: Tasks whose clients are asked for together: as many contacts as fit in one request.
+TOGETHER = PAGE * BATCH_LIMIT
+#: Tasks saved in one transaction.
 CHUNK = 200
 #: How long a client's phones are believed without asking again.
 FRESH = timedelta(minutes=10)
@@ -187,7 +190,7 @@ class Importer:
                 self.log.error("task {task} is left as it was: {error}", task=number, error=error)
             present |= {task.id for task in page.tasks} | set(page.unreadable)
             waiting += page.tasks
-            if len(waiting) >= CHUNK or page.rows == 0:
+            if len(waiting) + PAGE > TOGETHER:
                 changed += await self._save(waiting, asked, responsible)
                 waiting = []
         changed += await self._save(waiting, asked, responsible)
@@ -199,10 +202,11 @@ class Importer:
         fresh = [task for task in tasks if self._refreshed.get(task.id, asked) <= asked]
         wanted = [task for task in fresh if task.open]
         await self._ask_for_clients({code for task in wanted for code in task.clients})
+        changed = 0
         # In small transactions: claims and results wait for no more than one of them.
-        changed = await self.store.run(
-            save_tasks, [self._imported(task) for task in wanted], self.now(), asked=asked
-        )
+        for start in range(0, len(wanted), CHUNK):
+            found = [self._imported(task) for task in wanted[start : start + CHUNK]]
+            changed += await self.store.run(save_tasks, found, self.now(), asked=asked)
         closed = [task.id for task in fresh if not task.open]
         if closed:
             changed += await self.store.run(close_these, closed, self.now())
