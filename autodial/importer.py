@@ -25,6 +25,7 @@ from autodial.store.tasks import (
     load_task,
     look_again,
     note_portal_seen,
+    open_count,
     portal_seen,
     save_one,
     save_tasks,
@@ -72,6 +73,7 @@ class Importer:
     _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
     _read: datetime | None = field(default=None, init=False)  #: last poll, by the portal's clock
     _read_next: datetime | None = field(default=None, init=False)
+    _expected: int | None = field(default=None, init=False)  #: open tasks at the last whole walk
     _complaints: frozenset[str] = field(default=frozenset(), init=False)
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
@@ -79,6 +81,8 @@ class Importer:
         """After a start: what the portal said before is better than nothing."""
         self.roster.set_staff(await self.store.run(presence.load_staff))
         self.seen = await self.store.run(portal_seen)
+        if self.seen is not None:
+            self._expected = await self.store.run(open_count)
         await self.store.run(look_again, self.now())
 
     async def poll(self) -> None:
@@ -150,7 +154,7 @@ class Importer:
         query = self.config.tasks.query
         if whole or self._read is None:
             whole = True
-            pages = self.portal.open_tasks(query)
+            pages = self.portal.open_tasks(query, self._expected)
         else:
             pages = self.portal.changed_tasks(query, self._read - OVERLAP)
         self._read_next = None
@@ -160,6 +164,7 @@ class Importer:
         newer = {number for number, at in self._refreshed.items() if at > asked}
         if whole:
             changed += await self.store.run(close_others, present | newer, self.now())
+            self._expected = len(present)
             self._walked = asked
             self._forget_clients()
         self._refreshed = {number: self._refreshed[number] for number in newer}

@@ -5,7 +5,7 @@ from typing import Any
 
 from bitrix24.errors import AnswerStrange
 from bitrix24.link import Line
-from bitrix24.wire import BATCH_LIMIT, Params, Row, error_of, query
+from bitrix24.wire import BATCH_LIMIT, Params, Reply, Row, error_of, query
 
 Command = tuple[str, Params]
 
@@ -35,24 +35,32 @@ class Asking:
 
     async def batch_of_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
         """As ``batch``, with the exception in place of the result of a command that failed."""
-        said: dict[str, Any] = {}
+        said = await self.replies(commands)
+        return {key: one.result if isinstance(one, Reply) else one for key, one in said.items()}
+
+    async def replies(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
+        """As ``batch_of_each``, with the counts where a method counts."""
+        said: dict[str, Reply | Exception] = {}
         keys = list(commands)
         for start in range(0, len(keys), BATCH_LIMIT):
             said |= await self._chunk({key: commands[key] for key in keys[start:][:BATCH_LIMIT]})
         return said
 
-    async def _chunk(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+    async def _chunk(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
         methods = [method for method, _ in commands.values()]
         texts = {key: query(*command) for key, command in commands.items()}
         reply = await self._line.call("batch", {"halt": 0, "cmd": texts}, within=methods)
         row = Row("batch", reply.result)
         results, errors = row.need("result"), row.need("result_error")
-        said: dict[str, Any] = {}
+        totals = row.get("result_total")
+        said: dict[str, Reply | Exception] = {}
         for key, (method, _) in commands.items():
             if isinstance(errors, Mapping) and key in errors:  # PHP writes an empty map as []
                 said[key] = error_of(method, errors[key])
             elif isinstance(results, Mapping) and key in results:
-                said[key] = results[key]
+                total = totals.get(key) if isinstance(totals, Mapping) else None
+                total = total if isinstance(total, int) else None
+                said[key] = Reply(results[key], total, at=reply.at)
             else:
                 said[key] = AnswerStrange("batch", key, f"no answer to {method}")
         return said

@@ -5,15 +5,17 @@ Filters are built from constants only: the portal ignores unknown names silently
 error would mean "all tasks".
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 from math import ceil
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from bitrix24.asking import Asking, Command
 from bitrix24.errors import AnswerLost, AnswerStrange, PortalRefused
 from bitrix24.values import PortalTask, TaskPage, TaskQuery, TaskStatus
-from bitrix24.wire import BATCH_LIMIT, PAGE, Params, Ref, Row, rows_of, written
+from bitrix24.wire import BATCH_LIMIT, PAGE, Params, Ref, Reply, Row, rows_of, written
 
 _TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 #: Stored statuses of a task that still wants work. (The filter STATUS is a computed one: an
@@ -39,64 +41,89 @@ _REACHED = {
 class TaskMethods(Asking):
     """Tasks of the portal, as the dialler needs them."""
 
-    _pages_at_once = BATCH_LIMIT
+    _pages_at_once = BATCH_LIMIT  #: less after a batch was too much for the portal
 
-    async def open_tasks(self, which: TaskQuery) -> AsyncIterator[TaskPage]:
-        """All open call tasks by id, in pages: one request for 50, two for 2,550."""
+    async def open_tasks(
+        self, which: TaskQuery, expected: int | None = None
+    ) -> AsyncGenerator[TaskPage, None]:
+        """
+        All open call tasks, the newest first, in pages of fifty: one request for 2,500 of them.
+
+        ``expected``: how many there were the last time, so that no more is asked of the portal
+        than needed. Tasks made during the walk are not in it.
+        """
         criteria = {**_criteria(which), "REAL_STATUS": _OPEN}
-        async for page in self._walk(criteria):
+        async for page in self._walk(criteria, expected):
             yield page
 
-    async def changed_tasks(self, which: TaskQuery, since: datetime) -> AsyncIterator[TaskPage]:
+    async def changed_tasks(
+        self, which: TaskQuery, since: datetime
+    ) -> AsyncGenerator[TaskPage, None]:
         """
         Call tasks changed since a moment of the portal's own clock, closed ones among them.
 
         Tasks that were deleted, or lost their tag or group, are not: only a whole walk shows that.
         """
         criteria = {**_criteria(which), ">=CHANGED_DATE": written(since)}
-        async for page in self._walk(criteria):
+        async for page in self._walk(criteria, expected=0):
             yield page
 
-    async def _walk(self, criteria: Params) -> AsyncIterator[TaskPage]:
+    async def _walk(self, criteria: Params, expected: int | None) -> AsyncGenerator[TaskPage, None]:
         """
-        Every page asks for ids above the last one's. Where the count says that many pages are
-        left, a batch asks for up to 50 of them, each referring to the answer before it.
+        Every page asks for ids below the last one's, and up to 50 pages travel in one batch, each
+        referring to the answer before it. The next batch is under way while this one is read.
         """
-        reply = await self._line.call(_LIST, _page(criteria, 0, start=0))
-        page = _task_page(_LIST, reply.result, reply.at)
-        seen = page.rows
-        yield page
-        while page.rows == PAGE and (reply.total is None or seen < reply.total):
-            left = ceil(((reply.total or 0) - seen) / PAGE)
-            wanted = max(1, min(left, self._pages_at_once))
+        most = BATCH_LIMIT * PAGE
+        pages = await self._pages(criteria, None, most if expected is None else expected)
+        total, seen = pages[0].total, 0
+        while pages:
+            rows = len(_rows(pages[-1]))
+            seen += (len(pages) - 1) * PAGE + rows
+            left = most if total is None else total - seen
+            ahead = None
+            if rows == PAGE and left > 0:
+                last = _rows(pages[-1])[-1].number("id")
+                ahead = Deferred.fromCoroutine(self._pages(criteria, last, left))
             try:
-                pages = await self._pages(criteria, page.last, wanted)
+                for page in pages:
+                    yield _task_page(page)
+                pages = await ahead if ahead else []
+            finally:
+                if ahead:
+                    ahead.addErrback(lambda _: None)
+                    ahead.cancel()
+
+    async def _pages(self, criteria: Params, below: int | None, rows: int) -> list[Reply]:
+        """The next pages, at least one, at most as many as ``rows`` rows and a batch have."""
+        while True:
+            wanted = max(1, min(ceil(rows / PAGE), self._pages_at_once))
+            try:
+                if wanted == 1:
+                    return [await self._line.call(_LIST, _page(criteria, below))]
+                return await self._batch_of_pages(criteria, below, wanted)
             except AnswerLost:
                 if wanted == 1:
                     raise
                 # A slow box: its time for one request ran out. Ask for less at once from now on.
                 self._pages_at_once = max(1, wanted // 4)
-                continue
-            for page in pages:
-                seen += page.rows
-                yield page
 
-    async def _pages(self, criteria: Params, last: int, wanted: int) -> list[TaskPage]:
-        if wanted == 1:
-            return [_task_page(_LIST, await self.call(_LIST, _page(criteria, last)))]
+    async def _batch_of_pages(
+        self, criteria: Params, below: int | Ref | None, wanted: int
+    ) -> list[Reply]:
         commands: dict[str, Command] = {}
-        after: int | Ref = last
         for n in range(wanted):
-            commands[f"p{n}"] = (_LIST, _page(criteria, after))
-            after = Ref(f"$result[p{n}][tasks][{PAGE - 1}][id]")
-        pages: list[TaskPage] = []
-        for said in (await self.batch_of_each(commands)).values():
+            commands[f"p{n}"] = (_LIST, _page(criteria, below))
+            # Behind the last page this refers to nothing, and stays a text that begins with 0:
+            # ids below 0 are quickly found.
+            below = Ref(f"0$result[p{n}][tasks][{PAGE - 1}][id]")
+        pages: list[Reply] = []
+        for said in (await self.replies(commands)).values():
             if isinstance(said, Exception):
                 if not pages:
                     raise said
                 break
-            pages.append(_task_page(_LIST, said))
-            if pages[-1].rows < PAGE:
+            pages.append(said)
+            if len(_rows(said)) < PAGE:
                 break  # what the later ones referred to does not exist
         return pages
 
@@ -194,18 +221,22 @@ def _criteria(which: TaskQuery) -> dict[str, Any]:
     return criteria
 
 
-def _page(criteria: Params, after: int | Ref, *, start: int = -1) -> Params:
-    """``start`` -1: fifty rows and no counting."""
+def _page(criteria: Params, below: int | Ref | None) -> Params:
+    """The first page is counted; ``start`` -1 means fifty rows and no counting."""
     return {
-        "filter": {**criteria, ">ID": after},
+        "filter": criteria if below is None else {**criteria, "<ID": below},
         "select": _TASK,
-        "order": {"ID": "asc"},
-        "start": start,
+        "order": {"ID": "desc"},
+        "start": 0 if below is None else -1,
     }
 
 
-def _task_page(method: str, said: Any, at: datetime | None = None) -> TaskPage:
-    rows = Row(method, said).rows("tasks")
+def _rows(reply: Reply) -> list[Row]:
+    return Row(_LIST, reply.result).rows("tasks")
+
+
+def _task_page(reply: Reply) -> TaskPage:
+    rows = _rows(reply)
     tasks, unreadable = [], {}
     for row in rows:
         try:
@@ -215,9 +246,7 @@ def _task_page(method: str, said: Any, at: datetime | None = None) -> TaskPage:
     return TaskPage(
         tasks=tuple(tasks),
         unreadable=unreadable,
-        rows=len(rows),
-        last=rows[-1].number("id") if rows else 0,
-        at=at,
+        at=reply.at,
     )
 
 

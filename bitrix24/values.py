@@ -54,9 +54,7 @@ class TaskPage:
 
     tasks: tuple[PortalTask, ...]
     unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, and its answer is damaged
-    rows: int  #: tasks and unreadable ones together
-    last: int  #: the highest id among them; 0 if there are none
-    at: datetime | None = None  #: when the walk began, by the portal's clock; on its first page
+    at: datetime | None = None  #: when the portal began to answer, by its own clock
 
 
 @frozen(kw_only=True)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -176,8 +177,13 @@ _REFERS = re.compile(r"\$(result|error|total|next|time)\[")
 
 
 def _brackets(path: tuple[str, ...]) -> str:
-    head, *tail = (quote(part, safe="") for part in path)
+    head, *tail = (_quoted(part) for part in path)
     return head + "".join(f"[{part}]" for part in tail)
+
+
+@lru_cache(maxsize=1000)  # a batch of lists names the same few fields thousands of times
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
 
 
 def _flat(path: tuple[str, ...], value: Any) -> list[tuple[tuple[str, ...], str]]:
@@ -223,10 +229,10 @@ class Row:
     """
 
     method: str
-    said: Any
+    said: dict[str, Any]
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.said, Mapping):
+        if not isinstance(self.said, dict):
             raise AnswerStrange(self.method, "result", f"expected an object, not {self._kind()}")
 
     def _kind(self) -> str:
@@ -245,7 +251,7 @@ class Row:
         """A whole number, often written as a string."""
         value = self.need(name)
         try:
-            return int(value) if isinstance(value, int | str) else int(str(value))
+            return int(value if isinstance(value, str) else str(value))
         except ValueError:
             raise AnswerStrange(self.method, name, f"not a number: {value!r:.40}") from None
 
@@ -271,7 +277,7 @@ class Row:
 
     def object(self, name: str) -> "Row":
         value = self.need(name)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise AnswerStrange(self.method, name, f"expected an object: {value!r:.40}")
         return Row(self.method, value)
 

@@ -182,6 +182,11 @@ def portal_seen(db: sa.Connection) -> datetime | None:
     return moment
 
 
+def open_count(db: sa.Connection) -> int:
+    """Open tasks known."""
+    return db.scalar(sa.select(sa.func.count()).where(tasks.c.open == 1)) or 0
+
+
 def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
     """The tasks the planner must look at now, those due first in front; at most ``limit``."""
     query = (

@@ -74,30 +74,26 @@ def _lists(value: Any) -> Any:
 def dump(value: Any) -> bytes:
     """JSON as the portal writes it: empty maps are ``[]``, ``<>&'"`` and ``/`` are escaped."""
     text = json.dumps(_empty(value), ensure_ascii=False, separators=(",", ":"))
-    inside = re.compile(r'"(?:[^"\\]|\\.)*"')
-    return inside.sub(_escaped, text).encode()
-
-
-def _escaped(match: re.Match[str]) -> str:
-    body = match.group()[1:-1]
+    # JSON itself has none of these outside its strings.
     for plain, escaped in (
-        ("/", "\\/"), ("<", "\\u003C"), (">", "\\u003E"), ("&", "\\u0026"),
-        ("'", "\\u0027"), ('\\"', "\\u0022"),
+        ("/", "\\/"), ("<", "\\u003C"), (">", "\\u003E"), ("&", "\\u0026"), ("'", "\\u0027"),
     ):  # fmt: skip
-        body = body.replace(plain, escaped)
-    return f'"{body}"'
+        text = text.replace(plain, escaped)
+    return re.sub(r'\\(["\\])', _quote, text).encode()
+
+
+def _quote(match: re.Match[str]) -> str:
+    return "\\u0022" if match.group(1) == '"' else match.group()
 
 
 def _empty(value: Any) -> Any:
-    match value:
-        case UnconvertedDate():
-            return {}
-        case dict():
-            return {str(k): _empty(v) for k, v in value.items()} if value else []
-        case list() | tuple():
-            return [_empty(item) for item in value]
-        case _:
-            return value
+    if isinstance(value, str):  # most of all
+        return value
+    if isinstance(value, dict):
+        return {str(k): _empty(v) for k, v in value.items()} if value else []
+    if isinstance(value, list | tuple):
+        return [_empty(item) for item in value]
+    return {} if isinstance(value, UnconvertedDate) else value
 
 
 class UnconvertedDate:

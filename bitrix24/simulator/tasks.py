@@ -1,9 +1,10 @@
 """Tasks and their comments, as the portal's controllers answer."""
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
@@ -39,9 +40,10 @@ def task_list(portal: "SimulatedPortal", params: Row) -> Page:
             raise controller(f"{portal.text('order')} {name}")
     criteria, start = params.get("filter") or {}, params.get("start")
     select = php.as_list(params.get("select"))
-    by_id = [(name, str(way).lower()) for name, way in order.items()] == [("ID", "asc")]
+    ways = [(name, str(way).lower()) for name, way in order.items()]
+    by_id = ways in ([("ID", "asc")], [("ID", "desc")])
     rows = []
-    for row in _after(portal, criteria):
+    for row in _between(portal, criteria, newest_first=ways == [("ID", "desc")]):
         if _matches(portal, row, criteria):
             rows.append(row)
             if by_id and int(start or 0) < 0 and len(rows) == 50:
@@ -57,11 +59,15 @@ def task_list(portal: "SimulatedPortal", params: Row) -> Page:
     )
 
 
-def _after(portal: "SimulatedPortal", criteria: Row) -> Iterator[Row]:
-    """All tasks by id, those above ``>ID`` only: a portal has an index for that."""
+def _between(
+    portal: "SimulatedPortal", criteria: Row, *, newest_first: bool = False
+) -> Iterator[Row]:
+    """All tasks by id, those between ``>ID`` and ``<ID`` only: a portal has an index for that."""
     ids = sorted(portal.tasks)
     first = bisect_right(ids, _number(criteria[">ID"])) if ">ID" in criteria else 0
-    return (portal.tasks[number] for number in ids[first:])
+    end = bisect_left(ids, _number(criteria["<ID"])) if "<ID" in criteria else len(ids)
+    some = ids[first:end]
+    return (portal.tasks[number] for number in (reversed(some) if newest_first else some))
 
 
 def _number(value: Any) -> int:
@@ -74,13 +80,17 @@ def _number(value: Any) -> int:
 
 def _matches(portal: "SimulatedPortal", row: Row, criteria: Any) -> bool:
     for prefixed, wanted in (criteria or {}).items():
-        match = re.fullmatch(r"(>=|<=|!=|!|>|<|=)?(\w+)", str(prefixed))
-        if match is None or match.group(2) not in _KNOWN:
-            continue  # unknown names are ignored: a typing error returns all tasks
-        sign, name = match.groups()
-        if not _compares(portal, row, name, sign or "=", wanted):
+        sign, name = _criterion(str(prefixed))
+        # Unknown names are ignored: a typing error returns all tasks.
+        if name in _KNOWN and not _compares(portal, row, name, sign, wanted):
             return False
     return True
+
+
+@lru_cache
+def _criterion(prefixed: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(>=|<=|!=|!|>|<|=)?(\w+)", prefixed)
+    return (match.group(1) or "=", match.group(2)) if match else ("", "")
 
 
 def _compares(portal: "SimulatedPortal", row: Row, name: str, sign: str, wanted: Any) -> bool:
@@ -159,6 +169,7 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
     return said
 
 
+@lru_cache
 def _camel(name: str) -> str:
     head, *tail = name.lower().split("_")
     return head + "".join(part.capitalize() for part in tail)

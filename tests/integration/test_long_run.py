@@ -26,6 +26,7 @@ from autodial.retry import DEFAULTS
 from autodial.roster import Roster
 from autodial.store import ledger, tasks, views
 from autodial.store.database import Store
+from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
 from bitrix24 import Answer, Link, Portal, PortalUnavailable, Request, Webhook
 from bitrix24.simulator import Fault, SimulatedPortal
@@ -237,5 +238,7 @@ def test_each_write_exactly_once_after_a_thousand_steps(
         ours = Counter(h["task"] for h in portal.history if h["field"] == "DEADLINE")[line.id]
         tries = [attempt for attempt in made if attempt.task == line.id]
         assert ours <= len(tries), "at most one deadline of ours for each attempt"
+        by_hand = sum(told.kind == "moved by hand" for told in run(story, line.id))
+        assert by_hand <= it.moved[line.id], "our own deadline was taken for a person's"
         if line.open and line.reason == "not due":
             assert row["DEADLINE"] == to_the_minute(line.due)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from bitrix24 import (
     AnswerLost,
@@ -41,15 +42,58 @@ async def opened(client: Portal) -> list[PortalTask]:
 
 
 @ensure
-async def test_130_tasks_are_two_requests(client: Portal, portal: SimulatedPortal) -> None:
-    for n in range(130):
+@pytest.mark.parametrize(
+    ("count", "expected", "requests"),
+    [
+        (130, None, ["batch"]),
+        (130, 130, ["batch"]),
+        (130, 90, ["batch", "tasks.task.list"]),
+        (130, 0, ["tasks.task.list", "batch"]),
+        (50, 50, ["tasks.task.list"]),
+        (100, 50, ["tasks.task.list", "tasks.task.list"]),
+        (0, None, ["batch"]),
+        (2550, None, ["batch", "tasks.task.list"]),
+    ],
+)
+async def test_a_walk_is_few_requests_and_reads_nothing_twice(
+    portal: SimulatedPortal, count: int, expected: int | None, requests: list[str]
+) -> None:
+    rows_sent = []
+
+    async def send(request: Request) -> Answer:
+        answer = await portal.send(request)
+        rows_sent.append(answer.body.count(b'"ufCrmTask"'))
+        return answer
+
+    for n in range(count):
         add_task(portal, f"Позвонить {n}", "C_1", responsible=501, deadline=NOON)
     add_task(portal, "без метки", responsible=501, deadline=NOON)
     portal.tasks[max(portal.tasks)]["TAGS"] = []
-    found = await opened(client)
+    pages = Portal.direct(WEBHOOK, send).open_tasks(CALLS, expected)
+    found = [task.id async for page in pages for task in page.tasks]
 
-    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == [task.id for task in found]
-    assert portal.requests == ["tasks.task.list", "batch"]
+    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == sorted(found)
+    assert requests == portal.requests
+    assert count == sum(rows_sent), "pages behind the last one hold nothing"
+
+
+@ensure
+async def test_a_walk_given_up_half_way_leaves_nothing_under_way(portal: SimulatedPortal) -> None:
+    answers: list[Deferred[Answer]] = []
+
+    async def send(request: Request) -> Answer:
+        if not answers:
+            answers.append(Deferred())
+            return await portal.send(request)
+        return await answers[0]
+
+    for n in range(60):
+        add_task(portal, f"Позвонить {n}", "C_1", responsible=501, deadline=NOON)
+    pages = Portal.direct(WEBHOOK, send).open_tasks(CALLS, expected=0)
+    await anext(pages)
+    assert not answers[0].called, "the second page is being asked for"
+    await pages.aclose()
+    assert answers[0].called, "and was called off"
 
 
 @ensure

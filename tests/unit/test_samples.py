@@ -34,7 +34,7 @@ class Sample:
 
 
 async def first_page(portal: Portal) -> Any:
-    return await anext(portal.open_tasks(TaskQuery(tag="autodial")))
+    return await anext(portal.open_tasks(TaskQuery(tag="autodial"), expected=50))
 
 
 async def register(portal: Portal) -> Any:
