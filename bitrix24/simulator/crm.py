@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
-from bitrix24.simulator.errors import Refusal, missing, old
-from bitrix24.simulator.php import Page, page
+from bitrix24.simulator.errors import Refusal, ill_typed, missing, old
+from bitrix24.simulator.filters import criterion, holds, ordered
+from bitrix24.simulator.php import Page, intval, page
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
@@ -16,43 +17,41 @@ Rows = dict[int, Row]
 
 #: Type numbers of crm.item.* that are not smart processes.
 _LEAD, _DEAL, _CONTACT, _COMPANY = 1, 2, 3, 4
+#: Columns that every entity of the kind has, also where nobody filled them in.
+_PLAIN = {"SECOND_NAME": None, "ASSIGNED_BY_ID": 1, "COMPANY_ID": None}
 
 
-def _list(rows: Rows, params: Row) -> Page:
-    criteria = params.get("filter") or {}
-    order = params.get("order") or {"ID": "ASC"}
-    descending = str(next(iter(order.values()))).upper() == "DESC"
-    found = [row for row in _candidates(rows, criteria) if _matches(row, criteria)]
-    if descending:
-        found.reverse()
-    select = php.as_list(params.get("select"))
+def _list(portal: "SimulatedPortal", rows: Rows, params: Row) -> Page:
+    criteria = php.as_map(params.get("filter"))
+    order = php.as_map(params.get("order")) or {"ID": "ASC"}
+    some, further = _candidates(rows, criteria)
+    found = [row for row in some if _matches(portal, row, further)]
+    found = ordered(found, order)
+    select = [str(name) for name in php.as_list(params.get("select"))]
     return page(found, params.get("start"), lambda some: [_shown(row, select) for row in some])
 
 
-def _candidates(rows: Rows, criteria: Row) -> Iterable[Row]:
-    """By id where the filter names ids: a portal has an index for that."""
-    wanted = criteria.get("@ID", criteria.get("ID"))
-    if wanted is None:
-        return [row for _, row in sorted(rows.items())]
-    numbers = sorted({int(n) for n in php.as_list(wanted) if str(n).isdigit()})
-    return [rows[number] for number in numbers if number in rows]
+def _candidates(rows: Rows, criteria: Row) -> tuple[Iterable[Row], Row]:
+    """By id where the filter names ids: a portal has an index for that. And what is left of it."""
+    name = next((name for name in ("@ID", "ID") if name in criteria), None)
+    if name is None:
+        return rows.values(), criteria
+    numbers = {intval(number) for number in php.as_list(criteria[name])}
+    further = {other: wanted for other, wanted in criteria.items() if other != name}
+    return [rows[number] for number in numbers if number in rows], further
 
 
-def _matches(row: Row, criteria: Row) -> bool:
+def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
     for prefixed, wanted in criteria.items():
-        match = re.fullmatch(r"(>=|<=|!=|!@|@|!|>|<|=|%)?(\w+)", str(prefixed))
-        if match is None or match.group(2) not in row:
+        sign, name = criterion(prefixed)
+        have = row.get(name)
+        if name == "HAS_PHONE":
+            have = "Y" if row.get("PHONE") else "N"
+        elif name == "PHONE":
+            have = [value for _, value in row.get("PHONE") or ()]
+        elif name not in row and name not in _PLAIN:
             continue  # unknown names are ignored
-        sign, have = match.group(1) or "=", row[match.group(2)]
-        if sign in (">", ">=", "<", "<="):
-            number = int(wanted) if str(wanted).isdigit() else 0
-            holds = {">": have > number, ">=": have >= number, "<": have < number}
-            if not holds.get(sign, have <= number):
-                return False
-        elif sign == "%":
-            if str(wanted).lower() not in str(have).lower():
-                return False
-        elif (str(have) in [str(n) for n in php.as_list(wanted)]) == sign.startswith("!"):
+        if not holds(sign, have, wanted, portal.into):
             return False
     return True
 
@@ -61,7 +60,7 @@ def _shown(row: Row, select: list[str]) -> Row:
     """Multifields come only if named, and an entity without phones has no PHONE at all."""
     said: Row = {
         name: None if value is None else str(value)
-        for name, value in row.items()
+        for name, value in ({**_PLAIN, **row} if "NAME" in row else row).items()
         if name not in ("PHONE", "CONTACT_IDS")
         and (not select or "*" in select or name in select or name == "ID")
     }
@@ -76,20 +75,20 @@ def _shown(row: Row, select: list[str]) -> Row:
 
 
 def contact_list(portal: "SimulatedPortal", params: Row) -> Page:
-    return _list(portal.contacts, params)
+    return _list(portal, portal.contacts, params)
 
 
 def company_list(portal: "SimulatedPortal", params: Row) -> Page:
-    return _list(portal.companies, params)
+    return _list(portal, portal.companies, params)
 
 
 def lead_list(portal: "SimulatedPortal", params: Row) -> Page:
-    return _list(portal.leads, params)
+    return _list(portal, portal.leads, params)
 
 
 def deal_list(portal: "SimulatedPortal", params: Row) -> Page:
     """A deal has no PHONE, and shows its primary contact only."""
-    return _list({number: _deal(row) for number, row in portal.deals.items()}, params)
+    return _list(portal, {number: _deal(row) for number, row in portal.deals.items()}, params)
 
 
 def _deal(row: Row) -> Row:
@@ -106,7 +105,7 @@ def _deal(row: Row) -> Row:
 def _get(name: str) -> Any:
     def get(portal: "SimulatedPortal", params: Row) -> Any:
         rows: Rows = getattr(portal, name)
-        row = rows.get(int(params.get("id") or params.get("ID") or 0))
+        row = rows.get(intval(params.get("id") or params.get("ID")))
         if row is None:
             raise old("Not found")
         if name == "deals":
@@ -117,7 +116,7 @@ def _get(name: str) -> Any:
 
 
 def deal_contacts(portal: "SimulatedPortal", params: Row) -> Any:
-    row = portal.deals.get(int(params.get("id") or 0))
+    row = portal.deals.get(intval(params.get("id")))
     if row is None:
         raise old("Not found")
     return [
@@ -130,19 +129,21 @@ def item_list(portal: "SimulatedPortal", params: Row) -> Page:
     kind = params.get("entityTypeId")
     if kind is None:
         raise missing("entityTypeId")
-    rows = _items(portal, int(kind))
-    criteria = params.get("filter") or {}
-    wanted = criteria.get("@id", criteria.get("id"))
-    above = int(criteria.get(">id") or 0)
-    numbers = None if wanted is None else {str(n) for n in php.as_list(wanted)}
-    select = php.as_list(params.get("select")) or ["*"]
-    found = [
-        row
-        for number, row in sorted(rows.items())
-        if number > above and (numbers is None or str(number) in numbers)
-    ]
+    if not intval(kind):
+        raise ill_typed("entityTypeId", kind, "int")
+    found = [_item(row) for row in _items(portal, intval(kind)).values()]
+    for prefixed, wanted in php.as_map(params.get("filter")).items():
+        sign, name = criterion(prefixed)
+        if name in _ITEM:
+            found = [row for row in found if holds(sign, row[name], wanted, portal.into)]
+        elif found:
+            raise Refusal(400, "ERROR_CORE", f"Unknown field definition `{name}`")
+    found = ordered(found, php.as_map(params.get("order")) or {"id": "ASC"})
+    select = [str(name) for name in php.as_list(params.get("select"))] or ["*"]
     return page(
-        found, params.get("start"), lambda some: {"items": [_item(row, select) for row in some]}
+        found,
+        params.get("start"),
+        lambda some: {"items": [_selected(row, select) for row in some]},
     )
 
 
@@ -158,24 +159,34 @@ def _items(portal: "SimulatedPortal", kind: int) -> Rows:
     return portal.items[kind]
 
 
-def _item(row: Row, select: list[str]) -> Row:
+_ITEM = ("id", "title", "contactId", "contactIds", "companyId", "assignedById")
+
+
+def _item(row: Row) -> Row:
     contacts = list(
         row.get("CONTACT_IDS") or ([row["CONTACT_ID"]] if row.get("CONTACT_ID") else [])
     )
-    said = {
+    phones = [
+        {"id": n, "valueType": kind, "value": value, "typeId": "PHONE"}
+        for n, (kind, value) in enumerate(row.get("PHONE") or (), int(row["ID"]) * 10)
+    ]
+    return {
         "id": row["ID"],
         "title": row.get("TITLE", ""),
         "contactId": (contacts or [0])[0],
         "contactIds": contacts,
         "companyId": row.get("COMPANY_ID") or 0,
+        "assignedById": row.get("ASSIGNED_BY_ID") or 1,
+        "phone": phones[0]["value"] if phones else "",
+        "fm": phones,
     }
-    said = {k: v for k, v in said.items() if "*" in select or k in select}
-    if "*" in select:  # it cannot be named
-        said["fm"] = [
-            {"id": n, "valueType": kind, "value": value, "typeId": "PHONE"}
-            for n, (kind, value) in enumerate(row.get("PHONE") or (), int(row["ID"]) * 10)
-        ]
-    return said
+
+
+def _selected(row: Row, select: list[str]) -> Row:
+    """``fm`` cannot be named: it comes with everything, or not at all."""
+    if "*" in select:
+        return row
+    return {name: value for name, value in row.items() if name in select and name != "fm"}
 
 
 def find_by_phone(portal: "SimulatedPortal", params: Row) -> Any:

@@ -18,6 +18,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     "not allowed": {"ru": "Действие над задачей не разрешено", "en": "Action on task not allowed"},
     "order": {"ru": "Неизвестное поле сортировки", "en": "Unknown order field"},
     "responsible": {"ru": "Исполнитель задачи не найден.<br>", "en": "Assignee not found.<br>"},
+    "status": {"ru": "Неверный статус задачи.<br>", "en": "Wrong task status.<br>"},
+    "parent": {"ru": "Базовая задача не найдена.<br>", "en": "Parent task not found.<br>"},
     "title": {"ru": "Не указано название задачи.<br>", "en": "Task title is missing.<br>"},
 }
 
@@ -45,3 +47,9 @@ def old(description: str) -> Refusal:
 def missing(parameter: str) -> Refusal:
     """A controller's missing parameter."""
     return Refusal(400, "100", f"Could not find value for parameter {{{parameter}}}")
+
+
+def ill_typed(parameter: str, value: object, wanted: str) -> Refusal:
+    """A controller's parameter of a wrong type."""
+    text = f"Invalid value {{{value}}} to match with parameter {{{parameter}}}."
+    return Refusal(400, "100", f"{text} Should be value of type {wanted}")

@@ -9,10 +9,16 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from bitrix24.simulator.errors import Refusal
+
+if TYPE_CHECKING:
+    from bitrix24.simulator.portal import SimulatedPortal
+
 UNDEFINED = "undefined"
+MEMBER = "a223c6b3710f85df22e9377d6c4f7553"
 #: Seconds the queue waits for a handler.
 PATIENCE = 5.0
 
@@ -28,7 +34,7 @@ def event_body(event: str, data: dict[str, Any], token: str, now: datetime) -> b
             "domain": "portal.example.com",
             "client_endpoint": "https://portal.example.com/rest/",
             "server_endpoint": "https://oauth.example.com/rest/",
-            "member_id": "a223c6b3710f85df22e9377d6c4f7553",
+            "member_id": MEMBER,
             "application_token": token,
         },
     }
@@ -91,3 +97,34 @@ def sender(url: str) -> Callable[[bytes], None]:
         threading.Thread(target=post, args=(body,), name="event", daemon=True).start()
 
     return send
+
+
+def bind(portal: "SimulatedPortal", params: dict[str, Any]) -> Any:
+    handler = _handler(params)
+    if handler in portal.handlers:
+        raise Refusal(400, "ERROR_CORE", "Handler already binded")
+    portal.handlers.append(handler)
+    return True
+
+
+def unbind(portal: "SimulatedPortal", params: dict[str, Any]) -> Any:
+    count = portal.handlers.count(_handler(params))
+    portal.handlers[:] = [one for one in portal.handlers if one != _handler(params)]
+    return {"count": count}
+
+
+def bound(portal: "SimulatedPortal", params: dict[str, Any]) -> Any:
+    return [
+        {"event": event, "handler": url, "auth_type": "0", "offline": 0}
+        for event, url in portal.handlers
+    ]
+
+
+def _handler(params: dict[str, Any]) -> tuple[str, str]:
+    event, url = str(params.get("event") or "").upper(), str(params.get("handler") or "")
+    if not event or not url:
+        raise Refusal(400, "ERROR_ARGUMENT", "Argument 'EVENT' or 'HANDLER' is null or empty")
+    return event, url
+
+
+METHODS = {"event.bind": bind, "event.unbind": unbind, "event.get": bound}

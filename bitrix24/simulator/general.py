@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bitrix24.simulator.errors import Refusal
+from bitrix24.simulator.php import intval
+
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
 
@@ -27,13 +30,16 @@ def scope(portal: "SimulatedPortal", params: Row) -> Any:
 def methods(portal: "SimulatedPortal", params: Row) -> Any:
     from bitrix24.simulator.portal import METHODS
 
-    return sorted(METHODS)
+    return sorted([*METHODS, "batch"])
 
 
 def method_get(portal: "SimulatedPortal", params: Row) -> Any:
+    from bitrix24.simulator.portal import scope_of
+
     name = str(params.get("name", "")).lower()
-    known = name in methods(portal, {})
-    return {"isExisting": known, "isAvailable": known}
+    known = name in methods(portal, {}) and (portal.timeman or not name.startswith("timeman."))
+    available = known and scope_of(name) in (None, *portal.scopes)
+    return {"isExisting": known, "isAvailable": available}
 
 
 def server_time(portal: "SimulatedPortal", params: Row) -> Any:
@@ -51,11 +57,16 @@ def app_info(portal: "SimulatedPortal", params: Row) -> Any:
 
 def notify(portal: "SimulatedPortal", params: Row) -> Any:
     """Of notices with one tag the portal keeps the last."""
+    user = intval(params.get("USER_ID"))
+    if not user:
+        raise Refusal(400, "USER_ID_EMPTY", "User ID can't be empty")
+    if not params.get("MESSAGE"):
+        raise Refusal(400, "MESSAGE_EMPTY", "Message can't be empty")
     tag = str(params.get("TAG") or "")
     kept = [row for row in portal.notices if not tag or row["TAG"] != tag]
     number = portal.next_id()
-    text = str(params.get("MESSAGE") or "")
-    kept.append({"ID": number, "USER_ID": int(params["USER_ID"]), "MESSAGE": text, "TAG": tag})
+    text = str(params["MESSAGE"])
+    kept.append({"ID": number, "USER_ID": user, "MESSAGE": text, "TAG": tag})
     portal.notices[:] = kept
     return number
 

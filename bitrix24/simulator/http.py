@@ -39,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         parts = urlsplit(self.path)
         portal = self.server.portal
         if parts.path in ("/", "/state"):  # for people and tests, no part of the interface
@@ -48,7 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, text.encode(), "text/html" if html else "application/json")
             return
         kind = self.headers.get("Content-Type", "")
-        token = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
         time.sleep(self.server.latency)
         try:
             answer = portal.handle(parts.path, parts.query, kind, body, token, self.server.https)
@@ -59,6 +60,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer.status, answer.body, "text/html" if html else "application/json")
 
     do_GET = do_POST
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return body
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

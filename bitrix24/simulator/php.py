@@ -7,6 +7,7 @@ Real clients stumble over exactly these, so the simulator has them too.
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 from email import message_from_bytes
 from typing import Any
 from urllib.parse import quote, unquote_plus
@@ -51,7 +52,7 @@ def parse_multipart(kind: str, body: bytes) -> dict[str, Any]:
 
 def _put(target: dict[str, Any], path: list[str], value: str) -> None:
     for part, following in zip(path, [*path[1:], None], strict=True):
-        key = part if part else str(len(target))
+        key = part or str(max((int(known) for known in target if known.isdigit()), default=-1) + 1)
         if following is None:
             target[key] = value
             return
@@ -102,7 +103,7 @@ class UnconvertedDate:
 
 def as_php(part: dict[Any, Any]) -> Any:
     """A PHP array: a list as long as its keys are 0, 1, 2 …; otherwise a map."""
-    if part and list(part) == list(range(len(part))):
+    if part and [str(key) for key in part] == [str(n) for n in range(len(part))]:
         return list(part.values())
     return part
 
@@ -116,12 +117,18 @@ class Page:
     next: int | None = None
 
 
-def page(rows: list[Row], start: Any, wrap: Callable[[list[Row]], Any] = lambda rows: rows) -> Page:
-    """Fifty rows from ``start``, floored to a page; -1 means "no counting"."""
-    first = int(start or 0)
+def page(
+    rows: list[Row],
+    start: Any,
+    wrap: Callable[[list[Row]], Any] = lambda rows: rows,
+    *,
+    exact: bool = False,
+) -> Page:
+    """Fifty rows from ``start``, floored to a page unless ``exact``; -1 means "no counting"."""
+    first = intval(start)
     if first < 0:
         return Page(wrap(rows[:50]))
-    first -= first % 50
+    first -= 0 if exact else first % 50
     following = first + 50 if len(rows) > first + 50 else None
     return Page(wrap(rows[first : first + 50]), len(rows), following)
 
@@ -142,3 +149,73 @@ def as_list(value: Any) -> list[Any]:
             return []
         case _:
             return [value]
+
+
+def as_map(value: Any) -> dict[str, Any]:
+    """A parameter that should be a map; a list has numbers for keys, a single value none."""
+    match value:
+        case dict():
+            return {str(key): item for key, item in value.items()}
+        case list() | tuple():
+            return {str(key): item for key, item in enumerate(value)}
+        case _:
+            return {}
+
+
+def intval(value: Any) -> int:
+    """PHP's intval: the digits in front, 0 without any; an array is 1 unless it is empty."""
+    if isinstance(value, dict | list):
+        return int(bool(value))
+    if isinstance(value, bool | int | float):
+        return int(value)
+    match = re.match(r"\s*[+-]?\d+", str(value))
+    return int(match.group()) if match else 0
+
+
+def strval(value: Any) -> str:
+    """PHP's strval: true is 1, false and null are nothing."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "1"
+    return "Array" if isinstance(value, dict | list) else str(value)
+
+
+_UNITS = {
+    "second": 1,
+    "sec": 1,
+    "minute": 60,
+    "min": 60,
+    "hour": 3600,
+    "day": 86400,
+    "week": 604800,
+}
+_CLOCK = r"(?:[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?)?"
+
+
+def strtotime(text: str, now: datetime, zone: tzinfo) -> datetime | None:
+    """The common half of what PHP's strtotime reads; a text without an offset is in ``zone``."""
+    text = text.strip()
+    here = now.astimezone(zone)
+    if re.fullmatch(r"@-?\d+", text):
+        return datetime.fromtimestamp(int(text[1:]), UTC)
+    midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
+    words = {"now": here, "today": midnight, "tomorrow": midnight + timedelta(days=1)}
+    if text.lower() in words:
+        return words[text.lower()].astimezone(UTC)
+    if match := re.fullmatch(r"([+-]\s*\d+)\s*([a-z]+?)s?", text.lower()):
+        seconds = _UNITS.get(match.group(2))
+        count = int(match.group(1).replace(" ", ""))
+        return None if seconds is None else (here + timedelta(seconds=count * seconds))
+    try:
+        if match := re.fullmatch(r"(\d{1,2})([./])(\d{1,2})\2(\d{4})" + _CLOCK, text):
+            one, sign, two, year, hour, minute, second, half = match.groups()
+            day, month = (one, two) if sign == "." else (two, one)
+            twelve = int(hour or 0) % 12 + 12 * (half.lower() == "pm") if half else int(hour or 0)
+            clock = twelve, int(minute or 0), int(second or 0)
+            value = datetime(int(year), int(month), int(day), *clock)
+        else:
+            value = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return value.replace(tzinfo=value.tzinfo or zone).astimezone(UTC)

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from attrs import define, field
 
 from bitrix24.errors import AnswerLost
-from bitrix24.simulator import crm, general, php, presence, staff, tasks, telephony
+from bitrix24.simulator import crm, events, general, php, presence, staff, tasks, telephony
 from bitrix24.simulator.errors import DOCUMENTED, TEXTS, Refusal
-from bitrix24.simulator.events import event_body
+from bitrix24.simulator.events import MEMBER, event_body, sender
 from bitrix24.wire import Answer, Request
 
 Row = dict[str, Any]
@@ -33,7 +33,9 @@ _SCOPES = {
     "sonet_group": "sonet_group", "telephony": "telephony", "voximplant": "telephony", "im": "im",
     "timeman": "timeman", "main": "main",
 }  # fmt: skip
-SCOPES = frozenset(_SCOPES.values())
+#: The same for REST 3.0.
+_SCOPES_3 = {"tasks": "tasks", "main": "main"}
+SCOPES = frozenset({*_SCOPES.values(), *_SCOPES_3.values()})
 
 METHODS: Mapping[str, Method] = {
     **general.METHODS,
@@ -42,11 +44,12 @@ METHODS: Mapping[str, Method] = {
     **staff.METHODS,
     **presence.METHODS,
     **telephony.METHODS,
+    **events.METHODS,
 }
 #: REST 3.0, where the portal has it: other routes, other errors.
 METHODS_3: Mapping[str, Method] = {**tasks.METHODS_3, **presence.METHODS_3}
 #: Only for applications; a webhook is turned away.
-_APPLICATIONS_ONLY = ("event.", "placement.", "app.option.")
+_APPLICATIONS_ONLY = ("event.", "placement.", "app.option.", "voximplant.user.")
 #: The cloud's leaky bucket: requests at once, and drained a second.
 BUCKET, DRAIN = 50, 2.0
 #: How long an application's access token lives.
@@ -84,7 +87,9 @@ class SimulatedPortal:
 
     secret: str = "simulated0secret"
     user_id: int = 1
-    zone: tzinfo = timezone(timedelta(hours=3))
+    login: str = "autodial"  #: of the webhook's user; serves in its address, too
+    zone: tzinfo = timezone(timedelta(hours=3))  #: of the webhook's user
+    server_zone: tzinfo | None = None  #: of the server's PHP; None: the same
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     scopes: frozenset[str] = SCOPES
     language: str = "ru"
@@ -106,6 +111,7 @@ class SimulatedPortal:
     statistics_readable: bool = True
     client_id: str = "local.simulated"  #: of the one application
     client_secret: str = "simulated1secret"
+    code: str = "simulated3code"  #: what the portal's page of consent hands to the application
 
     tasks: dict[int, Row] = field(factory=dict, init=False)
     comments: dict[int, list[Row]] = field(factory=dict, init=False)
@@ -116,10 +122,13 @@ class SimulatedPortal:
     deals: dict[int, Row] = field(factory=dict, init=False)
     items: dict[int, dict[int, Row]] = field(factory=dict, init=False)  #: smart processes, by type
     users: dict[int, Row] = field(factory=dict, init=False)
+    tags: dict[str, int] = field(factory=dict, init=False)  #: their numbers
     departments: dict[int, Row] = field(factory=dict, init=False)
     groups: dict[int, list[int]] = field(factory=dict, init=False)
     event_log: list[Row] = field(factory=list, init=False)
     lines: dict[str, str] = field(factory=dict, init=False)
+    made_lines: int = field(default=0, init=False)
+    handlers: list[tuple[str, str]] = field(factory=list, init=False)  #: event.bind: event, URL
     calls: dict[str, Row] = field(factory=dict, init=False)
     statistics: list[Row] = field(factory=list, init=False)
     recordings: dict[str, tuple[str, bytes]] = field(factory=dict, init=False)  #: by CALL_ID
@@ -139,6 +148,12 @@ class SimulatedPortal:
     _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
     _events: list[bytes] = field(factory=list, init=False)
     lock: threading.RLock = field(factory=threading.RLock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.users[self.user_id] = {
+            "ID": self.user_id, "ACTIVE": True, "NAME": "Автодозвон", "LAST_NAME": "",
+            "UF_PHONE_INNER": "", "UF_DEPARTMENT": [1], "LAST_LOGIN": None, "LAST_ACTIVITY": None,
+        }  # fmt: skip
 
     async def send(self, request: Request) -> Answer:
         """Take a request of our own client without HTTP between."""
@@ -172,6 +187,9 @@ class SimulatedPortal:
         for event in events:
             for handler in tuple(self.on_event):
                 handler(event)
+            for name, url in tuple(self.handlers):
+                if event.startswith(f"event={name}&".encode()):
+                    sender(url)(event)
         if fault is Fault.LOST:
             raise ConnectionDropped
         if fault is Fault.GARBAGE:
@@ -204,7 +222,7 @@ class SimulatedPortal:
             case Fault.HTML:
                 return Answer(502, b"<html><h1>502 Bad Gateway</h1></html>")
             case Fault.DIED:
-                return Answer(500, b"<br>\n<b>Fatal error</b>: Allowed memory size exhausted")
+                return Answer(500, _FATAL)
             case _:
                 return None
         return self._refused(refusal, path)
@@ -217,6 +235,9 @@ class SimulatedPortal:
             name, result = self._execute(path, params, token, https)
         except Refusal as refusal:
             return self._refused(refusal, path)
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError):
+            # What PHP cannot make sense of ends in a page, with whatever was done until then.
+            return Answer(500, _FATAL)
         self.requests.append(name)
         envelope: Row = {"result": result["result"]}
         envelope |= {key: result[key] for key in ("next", "total") if key in result}
@@ -235,7 +256,7 @@ class SimulatedPortal:
         return Answer(status, php.dump(said))
 
     def _execute(self, path: str, params: Row, token: str, https: bool) -> tuple[str, Row]:
-        match = re.fullmatch(r"/rest/(api/)?(?:(\w+)/(\w+)/)?([\w.]+?)(?:\.json|\.xml)?/?", path)
+        match = _ROUTE.fullmatch(path)
         # The method is looked up before the secret is checked.
         unknown = Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
         if match is None:
@@ -248,18 +269,24 @@ class SimulatedPortal:
         application = method.startswith(_APPLICATIONS_ONLY)
         if method not in known and not application and (method != "batch" or third):
             raise unknown
-        self._admit(user, secret, token or str(params.pop("auth", "")), https)
-        if application and user is not None:
-            text = "Current authorization type is denied for this method"
-            raise Refusal(403, "WRONG_AUTH_TYPE", text)
-        if application:
-            raise Refusal(400, "ERROR_CORE", "Not simulated")
+        given = [str(params.pop(key)) for key in ("auth", "access_token") if key in params]
+        self._admit(user, secret, token or "".join(given[:1]), https)
         if method == "batch":
-            return method, {"result": self._batch(params)}
-        return method, self._run(known, method, params)
+            return method, {"result": self._batch(params, webhook=user is not None)}
+        return method, self._run(known, method, params, webhook=user is not None)
 
-    def _run(self, known: Mapping[str, Method], method: str, params: Row) -> Row:
-        self._check_scope(method)
+    def _run(self, known: Mapping[str, Method], method: str, params: Row, *, webhook: bool) -> Row:
+        if method.startswith(_APPLICATIONS_ONLY):
+            if webhook and method.startswith("voximplant."):
+                raise Refusal(403, "ACCESS_DENIED", "Application context required")
+            if webhook:
+                text = "Current authorization type is denied for this method"
+                raise Refusal(403, "WRONG_AUTH_TYPE", text)
+            if method not in known:
+                raise Refusal(400, "ERROR_CORE", f"The simulated portal has no {method}")
+        self._check_scope(method, third=known is METHODS_3)
+        if method.startswith("task."):  # positional: what steers the answer is taken out first
+            params = {key: value for key, value in params.items() if key != "start"}
         result = _listed(known[method](self, params))
         self.executed.append(method)
         return result
@@ -276,22 +303,26 @@ class SimulatedPortal:
             return
         if self.https_required and not https:
             raise Refusal(401, "INVALID_REQUEST", "Https required.")
-        if (user, secret) != (str(self.user_id), self.secret):
+        if user not in (str(self.user_id), self.login) or secret != self.secret:
             raise Refusal(401, "INVALID_CREDENTIALS", "Invalid request credentials")
 
-    def _check_scope(self, method: str) -> None:
-        scope = _SCOPES.get(method.partition(".")[0])
+    def _check_scope(self, method: str, *, third: bool) -> None:
+        scope = _SCOPES_3.get(method.partition(".")[0]) if third else scope_of(method)
         if scope is not None and scope not in self.scopes:
             text = "The request requires higher privileges than provided by the webhook token"
-            raise Refusal(401, "insufficient_scope", text)
+            raise Refusal(403 if third else 401, "insufficient_scope", text)
 
     def _oauth(self, params: Row) -> Answer:
         """The authorisation server, which for a real portal stands elsewhere."""
         ours = (params.get("client_id"), params.get("client_secret"))
         if ours != (self.client_id, self.client_secret):
             return Answer(401, b'{"error":"invalid_client"}')
-        granted = params.get("grant_type") == "authorization_code" and params.get("code")
-        if not granted and params.get("refresh_token") != self.refresh_token:
+        kind = params.get("grant_type")
+        if kind not in ("authorization_code", "refresh_token"):
+            return Answer(400, b'{"error":"invalid_request"}')
+        by_code = kind == "authorization_code" and params.get("code") == self.code
+        by_token = kind == "refresh_token" and params.get("refresh_token") == self.refresh_token
+        if not by_code and not by_token:
             return Answer(400, b'{"error":"invalid_grant","error_description":"Invalid grant"}')
         access = secrets.token_hex(16)
         self.tokens[access] = self.now() + TOKEN
@@ -299,22 +330,24 @@ class SimulatedPortal:
         said = {
             "access_token": access, "refresh_token": self.refresh_token, "expires_in": 3600,
             "scope": ",".join(sorted(self.scopes)), "user_id": self.user_id, "status": "L",
+            "expires": int((self.now() + TOKEN).timestamp()), "domain": "oauth.example.com",
+            "server_endpoint": "https://oauth.example.com/rest/",
+            "client_endpoint": "https://portal.example.com/rest/",
+            "member_id": MEMBER,
         }  # fmt: skip
         return Answer(200, json.dumps(said).encode())
 
-    def _batch(self, params: Row) -> Row:
+    def _batch(self, params: Row, *, webhook: bool) -> Row:
         said: dict[str, Row] = {
             key: {}
             for key in ("result", "result_error", "result_total", "result_next", "result_time")
         }
-        commands = params.get("cmd") or {}
-        rows = commands.items() if isinstance(commands, dict) else enumerate(commands)
-        for position, (key, text) in enumerate(rows):
+        for position, (key, text) in enumerate(php.as_map(params.get("cmd")).items()):
             if not isinstance(text, str):
                 continue
             started = self.now()
             try:
-                result = self._command(position, text, said)
+                result = self._command(position, text, said, webhook=webhook)
             except Refusal as refusal:
                 # A missing scope has no text here.
                 text = "" if refusal.code == "insufficient_scope" else refusal.description
@@ -329,7 +362,7 @@ class SimulatedPortal:
             said["result_time"][key] = self._time(started)
         return {name: php.as_php(part) for name, part in said.items()}
 
-    def _command(self, position: int, text: str, said: dict[str, Row]) -> Row:
+    def _command(self, position: int, text: str, said: dict[str, Row], *, webhook: bool) -> Row:
         name, _, query = text.partition("?")
         method = name.lower()
         if position >= 50:
@@ -338,12 +371,16 @@ class SimulatedPortal:
             raise Refusal(
                 405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage"
             )
-        if method not in METHODS:
+        if method not in METHODS and not method.startswith(_APPLICATIONS_ONLY):
             raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        return self._run(METHODS, method, _resolved(php.parse_query(query), said))
+        params = _resolved(php.parse_query(query), said)
+        return self._run(METHODS, method, params, webhook=webhook)
 
     def next_id(self) -> int:
         return next(self._ids)
+
+    def tag_number(self, tag: str) -> int:
+        return self.tags.setdefault(tag, 35 + len(self.tags))
 
     def text(self, key: str) -> str:
         return TEXTS[key][self.language]
@@ -354,18 +391,18 @@ class SimulatedPortal:
             self._events.append(event_body(event, data, self.application_token, self.now()))
 
     def out(self, value: datetime | None) -> str | None:
-        """A moment as the portal writes it: in the zone of the webhook's user."""
-        return value.astimezone(self.zone).isoformat(timespec="seconds") if value else None
+        """A moment as the portal writes it: with the offset that its user has today."""
+        offset = self.now().astimezone(self.zone).utcoffset() or timedelta(0)
+        there = timezone(offset)
+        return value.astimezone(there).isoformat(timespec="seconds") if value else None
+
+    def typed(self, text: str) -> datetime | None:
+        """A moment in a field; without an offset it is the server's zone."""
+        return php.strtotime(text, self.now(), self.server_zone or self.zone)
 
     def into(self, text: str) -> datetime:
-        """A moment as the portal reads it; without an offset it is the server's zone."""
-        try:
-            value = datetime.fromisoformat(str(text))
-        except ValueError:
-            value = datetime(1970, 1, 1, tzinfo=UTC)  # strtotime failed: silently wrong
-        if value.utcoffset() is None:
-            value = value.replace(tzinfo=self.zone)
-        return value.astimezone(UTC)
+        """A moment in a filter; what cannot be read is 1970, silently."""
+        return self.typed(text) or datetime(1970, 1, 1, tzinfo=UTC)
 
     def _time(self, started: datetime) -> Row:
         finished = self.now()
@@ -383,14 +420,21 @@ class SimulatedPortal:
         return said
 
 
+def scope_of(method: str) -> str | None:
+    """The scope that a method of the classic interface needs."""
+    return _SCOPES.get(method.partition(".")[0])
+
+
 def _parameters(query: str, kind: str, body: bytes) -> Row:
     params = php.parse_query(query)
+    kind = kind[:25].lower() + kind[25:]  # the boundary behind it has its own case
     if kind.startswith("application/json"):
         try:
             said = json.loads(body)
+            json.dumps(said, ensure_ascii=False).encode()  # half a surrogate pair is not JSON
         except ValueError:
             said = {}  # swallowed silently, as by the portal
-        return params | said if isinstance(said, dict) else params
+        return params | php.as_map(said)
     if kind.startswith("multipart/form-data"):
         return params | php.parse_multipart(kind, body)
     return params | php.parse_query(body.decode("utf-8", "replace"))
@@ -404,6 +448,8 @@ def _listed(result: Any) -> Row:
     return {"result": result}
 
 
+_ROUTE = re.compile(r"/rest/(api/)?(?:([^/]+)/([^/]+)/)?([\w.]+?)(?:\.json|\.xml)?/?")
+_FATAL = b"<br>\n<b>Fatal error</b>: Allowed memory size exhausted"
 _REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]\s]*\])+)")
 
 

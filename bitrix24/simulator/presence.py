@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, old
+from bitrix24.simulator.filters import holds, ordered
+from bitrix24.simulator.php import intval
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
@@ -49,14 +51,14 @@ def user_online(portal: "SimulatedPortal", params: Row) -> Any:
 
 
 def im_user(portal: "SimulatedPortal", params: Row) -> Any:
-    row = portal.users.get(int(params.get("ID") or portal.user_id))
+    row = portal.users.get(intval(params.get("ID") or portal.user_id))
     if row is None:
         raise Refusal(400, "USER_NOT_EXISTS", "User not exists")
     return _im(portal, row)
 
 
 def im_users(portal: "SimulatedPortal", params: Row) -> Any:
-    rows = [portal.users.get(int(number)) for number in php.as_list(params.get("ID"))]
+    rows = [portal.users.get(intval(number)) for number in php.as_list(params.get("ID"))]
     said = [_im(portal, row) for row in rows if row is not None]
     return said if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in said}
 
@@ -80,7 +82,7 @@ def _im(portal: "SimulatedPortal", row: Row) -> Row:
 def timeman_status(portal: "SimulatedPortal", params: Row) -> Any:
     if not portal.timeman:
         raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-    user = int(params.get("USER_ID") or portal.user_id)
+    user = intval(params.get("USER_ID") or portal.user_id)
     if user != portal.user_id and not portal.administrator:
         raise old("Access denied")
     row = portal.users.get(user)
@@ -96,22 +98,38 @@ def event_log(portal: "SimulatedPortal", params: Row) -> Any:
     """main.eventlog.tail and .list, REST 3.0."""
     if not portal.administrator:
         raise Refusal(403, "ACCESSDENIED", "Access denied")
-    cursor = params.get("cursor") or {}
-    after, limit = int(cursor.get("value") or 0), int(cursor.get("limit") or 50)
-    kinds = next((rule[2] for rule in params.get("filter") or () if rule[0] == "auditTypeId"), None)
     oldest = portal.now() - KEPT
     rows = [
         {
-            "id": row["id"],
-            "timestampX": portal.out(row["at"]),
-            "auditTypeId": row["kind"],
-            "itemId": str(row["user"]),
-            "userId": row["user"],
+            "id": row["id"], "timestampX": row["at"], "auditTypeId": row["kind"],
+            "itemId": str(row["user"]), "userId": row["user"], "guestId": 0,
         }
         for row in portal.event_log
-        if row["id"] > after and row["at"] > oldest and (kinds is None or row["kind"] in kinds)
-    ]
-    return {"items": rows[:limit]}
+        if row["at"] > oldest
+    ]  # fmt: skip
+    for rule in params.get("filter") or ():
+        name, sign, wanted = rule if len(rule) == 3 else (rule[0], "=", rule[1])
+        if name not in ("id", "timestampX", "auditTypeId", "userId", "guestId"):
+            raise Refusal(400, "UNKNOWNFILTERPROPERTY", f"Cannot filter by {name}")
+        sign = {"in": "@"}.get(sign, sign)
+        rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
+    cursor = params.get("cursor") or {}
+    back = str(cursor.get("order", "ASC")).upper() == "DESC"
+    if cursor.get("value") is not None:
+        value = intval(cursor["value"])
+        rows = [row for row in rows if (row["id"] < value if back else row["id"] > value)]
+    rows = ordered(rows, {"id": "desc" if back else "asc"})
+    select = [str(name) for name in php.as_list(params.get("select"))]
+    return {
+        "items": [
+            {
+                name: portal.out(value) if name == "timestampX" else value
+                for name, value in row.items()
+                if not select or name in select
+            }
+            for row in rows[: intval(cursor.get("limit") or 50)]
+        ]
+    }
 
 
 METHODS = {

@@ -1,11 +1,11 @@
 """Users, departments and work groups."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import old
-from bitrix24.simulator.php import Page, UnconvertedDate
+from bitrix24.simulator.filters import criterion, holds, ordered
+from bitrix24.simulator.php import Page, UnconvertedDate, intval, page
 from bitrix24.simulator.presence import online
 
 if TYPE_CHECKING:
@@ -13,48 +13,77 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+#: Names a filter knows; custom fields (UF_USR_…) are known if any user has them.
+_FILTER = {
+    "ID", "ACTIVE", "NAME", "LAST_NAME", "SECOND_NAME", "EMAIL", "LAST_LOGIN", "DATE_REGISTER",
+    "LAST_ACTIVITY_DATE", "IS_ONLINE", "WORK_POSITION", "WORK_PHONE", "PERSONAL_MOBILE",
+    "UF_DEPARTMENT", "UF_PHONE_INNER", "XML_ID",
+}  # fmt: skip
+
 
 def user_get(portal: "SimulatedPortal", params: Row) -> Page:
     upper = {str(key).upper(): value for key, value in params.items()}
-    given = upper.get("FILTER") or {}
     # Filters may also stand beside the others, as in user.get?ID=501.
-    criteria = {k: v for k, v in upper.items() if k in ("ID", "ACTIVE")} | dict(given)
-    rows = [row for _, row in sorted(portal.users.items()) if _matches(portal, row, criteria)]
+    steering = ("FILTER", "SORT", "ORDER", "SELECT", "START", "ADMIN_MODE")
+    criteria = {key: value for key, value in upper.items() if key not in steering}
+    criteria |= {key.upper(): value for key, value in php.as_map(upper.get("FILTER")).items()}
+    rows = [row for row in portal.users.values() if _matches(portal, row, criteria)]
+    return _people(portal, rows, upper)
+
+
+def user_search(portal: "SimulatedPortal", params: Row) -> Page:
+    """As user.get; ``FIND`` and the parts of a name match their beginnings."""
+    upper = {str(key).upper(): value for key, value in params.items()}
+    criteria = upper | {k.upper(): v for k, v in php.as_map(upper.get("FILTER")).items()}
+    names = {key: php.strval(criteria.pop(key, "")) for key in ("NAME", "LAST_NAME")}
+    words = php.strval(criteria.pop("FIND", "")).lower().split()
+    rows = [
+        row
+        for row in portal.users.values()
+        if _matches(portal, row, criteria)
+        and all(row[key].lower().startswith(part.lower()) for key, part in names.items())
+        and all(
+            any(row[key].lower().startswith(word) for key in ("NAME", "LAST_NAME"))
+            for word in words
+        )
+    ]
+    return _people(portal, rows, upper)
+
+
+def _people(portal: "SimulatedPortal", rows: list[Row], upper: Row) -> Page:
     # Older boxes know no select here.
     select = php.as_list(upper.get("SELECT")) if portal.user_select else []
-    start = int(upper.get("START") or 0)
-    first = max(start, 0)
-    said = [_shown(portal, row, select) for row in rows[first : first + 50]]
-    if start < 0:
-        return Page(said, total=0)
-    return Page(said, len(rows), first + 50 if len(rows) > first + 50 else None)
+    by = php.strval(upper.get("SORT") or "ID").upper()
+    rows = ordered(
+        rows, {by if by != "LAST_ACTIVITY_DATE" else "LAST_ACTIVITY": upper.get("ORDER")}
+    )
+    start = intval(upper.get("START"))
+    shown = lambda some: [_shown(portal, row, select) for row in some]  # noqa: E731
+    said = page(rows, start, shown, exact=True)
+    return Page(said.rows, total=0) if start < 0 else said
 
 
-def _matches(portal: "SimulatedPortal", row: Row, criteria: Any) -> bool:
-    for prefixed, wanted in dict(criteria).items():
-        match = re.fullmatch(r"(>=|<=|!|>|<|=|@)?(\w+)", str(prefixed).upper())
-        sign, name = match.groups() if match else ("", "")
-        values = [str(value) for value in php.as_list(wanted)]
+def user_current(portal: "SimulatedPortal", params: Row) -> Any:
+    """One's own row, where even the last activity is a text."""
+    row = portal.users[portal.user_id]
+    active = portal.out(row["LAST_ACTIVITY"]) or ""
+    return {**_shown(portal, row, []), "LAST_ACTIVITY_DATE": active}
+
+
+def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
+    """Unknown names are ignored."""
+    for prefixed, wanted in criteria.items():
+        sign, name = criterion(prefixed)
         if name == "ACTIVE":
             if row["ACTIVE"] != (php.truthy(wanted) and wanted != "N"):
                 return False
-        elif name == "ID" and sign == ">":
-            if row["ID"] <= int(wanted):
+        elif name in _FILTER or (name.startswith("UF_USR_") and name in row):
+            have = {
+                "IS_ONLINE": "Y" if online(portal, row) else "N",
+                "LAST_ACTIVITY_DATE": row["LAST_ACTIVITY"],
+            }.get(name, row.get(name))
+            if not holds(sign, have, wanted, portal.into):
                 return False
-        elif name == "ID":
-            if str(row["ID"]) not in values:
-                return False
-        elif name == "UF_PHONE_INNER":
-            if row["UF_PHONE_INNER"] not in values:
-                return False
-        elif name == "UF_DEPARTMENT":
-            if not {str(d) for d in row["UF_DEPARTMENT"]} & set(values):
-                return False
-        elif name == "IS_ONLINE":
-            if online(portal, row) != (wanted == "Y"):
-                return False
-        elif name.startswith("UF_USR_") and name in row and str(row[name]) not in values:
-            return False  # a field that no user has is unknown, and ignored
     return True
 
 
@@ -76,23 +105,31 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
 
 
 def department_get(portal: "SimulatedPortal", params: Row) -> Page:
+    upper = {str(key).upper(): value for key, value in params.items()}
     rows = [
-        {"ID": str(row["ID"]), "NAME": row["NAME"], "SORT": 500, "PARENT": str(row["PARENT"])}
+        {
+            "ID": str(row["ID"]), "NAME": row["NAME"], "SORT": row.get("SORT", 500),
+            **({"PARENT": str(row["PARENT"])} if row["PARENT"] else {}),
+            "UF_HEAD": php.strval(row.get("UF_HEAD", "0")),
+        }
         for row in portal.departments.values()
-        if ("ID" not in params or str(row["ID"]) in [str(v) for v in php.as_list(params["ID"])])
-        and ("PARENT" not in params or str(row["PARENT"]) == str(params["PARENT"]))
-    ]
-    return Page(rows[:50], len(rows))
+        if all(
+            holds("=", row.get(name), upper[name], portal.into)
+            for name in ("ID", "NAME", "SORT", "PARENT", "UF_HEAD")
+            if name in upper and name in row
+        )
+    ]  # fmt: skip
+    return page(rows, upper.get("START"))
 
 
 def group_users(portal: "SimulatedPortal", params: Row) -> Any:
-    members = portal.groups.get(int(params.get("ID") or 0))
+    members = portal.groups.get(intval(params.get("ID")))
     if members is None:
         raise old("Socialnetwork group not found")
     return [
         {"USER_ID": str(number), "ROLE": "K" if position else "A"}
         for position, number in enumerate(members)
-        if portal.users[number]["ACTIVE"]
+        if portal.users.get(number, {}).get("ACTIVE")
     ]
 
 
@@ -101,12 +138,17 @@ def group_get(portal: "SimulatedPortal", params: Row) -> Page:
         {"ID": str(number), "NAME": f"Группа {number}", "NUMBER_OF_MEMBERS": str(len(members))}
         for number, members in sorted(portal.groups.items())
     ]
-    return Page(rows[:50], len(rows))
+    for prefixed, wanted in php.as_map(params.get("FILTER")).items():
+        sign, name = criterion(prefixed)
+        if name in ("ID", "NAME"):
+            rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
+    return page(rows, params.get("start"))
 
 
 METHODS = {
     "user.get": user_get,
-    "user.search": user_get,
+    "user.search": user_search,
+    "user.current": user_current,
     "sonet_group.get": group_get,
     "department.get": department_get,
     "sonet_group.user.get": group_users,

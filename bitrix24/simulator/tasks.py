@@ -3,14 +3,15 @@
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
-from bitrix24.simulator.errors import Refusal, controller, missing
+from bitrix24.simulator.errors import Refusal, controller, ill_typed, missing
 from bitrix24.simulator.events import comment_added, task_added, task_deleted, task_updated
-from bitrix24.simulator.php import Page, page
+from bitrix24.simulator.filters import criterion, holds, ordered
+from bitrix24.simulator.php import Page, intval, page
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
@@ -18,40 +19,53 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _PLAIN = [
-    "ID", "TITLE", "DESCRIPTION", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "CREATED_BY", "GROUP_ID",
-    "CHANGED_DATE", "CREATED_DATE", "CLOSED_DATE", "ALLOW_CHANGE_DEADLINE", "PRIORITY",
-    "TASK_CONTROL",
+    "ID", "PARENT_ID", "TITLE", "DESCRIPTION", "MARK", "PRIORITY", "STATUS", "TASK_CONTROL",
+    "RESPONSIBLE_ID", "CREATED_BY", "CREATED_DATE", "CHANGED_BY", "CHANGED_DATE",
+    "STATUS_CHANGED_BY", "CLOSED_DATE", "ACTIVITY_DATE", "DATE_START", "DEADLINE", "GUID",
+    "XML_ID", "GROUP_ID", "ALLOW_CHANGE_DEADLINE", "ALLOW_TIME_TRACKING", "TIME_ESTIMATE",
+    "START_DATE_PLAN", "END_DATE_PLAN", "STAGE_ID", "SITE_ID", "ADD_IN_REPORT",
 ]  # fmt: skip
-_KNOWN = {*_PLAIN, "REAL_STATUS", "TAG", "UF_CRM_TASK"}
-_ORDER = {
-    "ID", "TITLE", "CREATED_DATE", "CHANGED_DATE", "DEADLINE", "REAL_STATUS", "PRIORITY",
-    "GROUP_ID",
+#: Names a filter knows besides those that are read from the row as they are.
+_COMPUTED = {
+    "STATUS", "TAG", "MEMBER", "DOER", "AUDITOR", "ACCOMPLICE", "ROLE", "OVERDUED", "WO_DEADLINE",
+    "NOT_VIEWED", "DEPARTMENT_ID", "ONLY_ROOT_TASKS",
 }  # fmt: skip
-_DATES = {"DEADLINE", "CHANGED_DATE", "CREATED_DATE", "CLOSED_DATE"}
+_STORED = {*_PLAIN, "REAL_STATUS", "UF_CRM_TASK"} - _COMPUTED
+_ORDER = {
+    "ID", "TITLE", "TIME_SPENT_IN_LOGS", "DATE_START", "CREATED_DATE", "CHANGED_DATE",
+    "CLOSED_DATE", "ACTIVITY_DATE", "START_DATE_PLAN", "END_DATE_PLAN", "DEADLINE", "REAL_STATUS",
+    "STATUS_COMPLETE", "PRIORITY", "MARK", "CREATED_BY_LAST_NAME", "RESPONSIBLE_LAST_NAME",
+    "GROUP_ID", "TIME_ESTIMATE", "ALLOW_CHANGE_DEADLINE", "ALLOW_TIME_TRACKING", "MATCH_WORK_TIME",
+    "FAVORITE", "SORTING", "IS_PINNED", "IS_PINNED_IN_GROUP",
+}  # fmt: skip
+_DATES = {
+    "DEADLINE", "CHANGED_DATE", "CREATED_DATE", "CLOSED_DATE", "ACTIVITY_DATE", "DATE_START",
+    "START_DATE_PLAN", "END_DATE_PLAN",
+}  # fmt: skip
 #: Fields that need only the right to change the deadline.
 _DEADLINE_FIELDS = {"DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN", "DURATION"}
 _CHAT = 100_000  #: a task's chat has its number plus this
 
 
 def task_list(portal: "SimulatedPortal", params: Row) -> Page:
-    order = params.get("order") or {"ID": "asc"}
+    order = php.as_map(_typed(params, "order")) or {"ID": "asc"}
     for name in order:
         if name not in _ORDER:
             raise controller(f"{portal.text('order')} {name}")
-    criteria, start = params.get("filter") or {}, params.get("start")
-    select = php.as_list(params.get("select"))
-    ways = [(name, str(way).lower()) for name, way in order.items()]
+    criteria = php.as_map(_typed(params, "filter"))
+    select = [str(name) for name in php.as_list(params.get("select"))]
+    start = intval(params.get("start"))
+    ways = [(name, php.strval(way).lower()) for name, way in order.items()]
     by_id = ways in ([("ID", "asc")], [("ID", "desc")])
     rows = []
     for row in _between(portal, criteria, newest_first=ways == [("ID", "desc")]):
-        if _matches(portal, row, criteria):
+        if _may_read(portal, row) and _matches(portal, row, criteria):
             rows.append(row)
-            if by_id and int(start or 0) < 0 and len(rows) == 50:
+            if by_id and start < 0 and len(rows) == 50:
                 break
     if not by_id:
-        for name, direction in reversed(list(order.items())):
-            key = "STATUS" if name == "REAL_STATUS" else name
-            rows.sort(key=lambda row: _comparable(row[key]), reverse=direction.lower() == "desc")
+        stored = {"REAL_STATUS": "STATUS"}
+        rows = ordered(rows, {stored.get(name, name): way for name, way in order.items()})
     return page(
         rows,
         start,
@@ -59,72 +73,99 @@ def task_list(portal: "SimulatedPortal", params: Row) -> Page:
     )
 
 
+def _typed(params: Row, name: str) -> Any:
+    """A controller's parameter that must be an array."""
+    value = params.get(name)
+    if value is not None and value != "" and not isinstance(value, dict | list):
+        raise ill_typed(name, value, "array")
+    return value
+
+
 def _between(
     portal: "SimulatedPortal", criteria: Row, *, newest_first: bool = False
 ) -> Iterator[Row]:
     """All tasks by id, those between ``>ID`` and ``<ID`` only: a portal has an index for that."""
     ids = sorted(portal.tasks)
-    first = bisect_right(ids, _number(criteria[">ID"])) if ">ID" in criteria else 0
-    end = bisect_left(ids, _number(criteria["<ID"])) if "<ID" in criteria else len(ids)
+    first = bisect_right(ids, intval(criteria[">ID"])) if ">ID" in criteria else 0
+    end = bisect_left(ids, intval(criteria["<ID"])) if "<ID" in criteria else len(ids)
     some = ids[first:end]
     return (portal.tasks[number] for number in (reversed(some) if newest_first else some))
 
 
-def _number(value: Any) -> int:
-    """PHP's intval: an array is 1, a text without digits 0."""
-    if isinstance(value, dict | list):
-        return int(bool(value))
-    match = re.match(r"\s*[+-]?\d+", str(value))
-    return int(match.group()) if match else 0
-
-
-def _matches(portal: "SimulatedPortal", row: Row, criteria: Any) -> bool:
-    for prefixed, wanted in (criteria or {}).items():
-        sign, name = _criterion(str(prefixed))
-        # Unknown names are ignored: a typing error returns all tasks.
-        if name in _KNOWN and not _compares(portal, row, name, sign, wanted):
-            return False
-    return True
-
-
-@lru_cache
-def _criterion(prefixed: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(>=|<=|!=|!|>|<|=)?(\w+)", prefixed)
-    return (match.group(1) or "=", match.group(2)) if match else ("", "")
+def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
+    """All criteria, or any of them where ``::LOGIC`` says OR. Unknown names are ignored."""
+    either = php.strval(criteria.get("::LOGIC")).upper() == "OR"
+    said = []
+    for prefixed, wanted in criteria.items():
+        if prefixed.startswith("::SUBFILTER"):
+            said.append(_matches(portal, row, php.as_map(wanted)))
+            continue
+        sign, name = criterion(prefixed)
+        # A typing error returns all tasks.
+        if name in _STORED or name in _COMPUTED:
+            said.append(_compares(portal, row, name, sign, wanted))
+            if not said[-1] and not either:
+                return False
+    return any(said) or not said if either else all(said)
 
 
 def _compares(portal: "SimulatedPortal", row: Row, name: str, sign: str, wanted: Any) -> bool:
+    if name in ("OVERDUED", "WO_DEADLINE", "NOT_VIEWED", "ONLY_ROOT_TASKS"):
+        return not php.truthy(wanted) or wanted == "N" or _is(portal, row, name)
     if name == "TAG":
-        return all(tag in row["TAGS"] for tag in php.as_list(wanted))
-    have: Any = row["STATUS"] if name == "REAL_STATUS" else row.get(name)
-    if name == "STATUS":
-        have = _sub_status(portal, row)
-    if name == "UF_CRM_TASK":
-        return any(code in have for code in php.as_list(wanted))
-    if name == "CHANGED_DATE" and have is None:
-        have = row["CREATED_DATE"]
-    if name in _DATES:
-        if wanted in ("", None):
-            return (have is not None) if sign.startswith("!") else (have is None)
-        if have is None:
-            return False
-        return _signed(sign, have, portal.into(wanted))
-    if sign in ("=", "!", "!="):
-        found = str(have) in [str(value) for value in php.as_list(wanted)]
-        return found if sign == "=" else not found
-    return _signed(sign, _number(have), _number(wanted))
+        every = all(tag in row["TAGS"] for tag in php.as_list(wanted))
+        return every != sign.startswith("!")
+    return holds(sign, _value(portal, row, name), wanted, portal.into)
 
 
-def _signed(sign: str, have: Any, wanted: Any) -> bool:
-    return bool(
-        {">": have > wanted, ">=": have >= wanted, "<": have < wanted, "<=": have <= wanted}.get(
-            sign, (have == wanted) == (sign == "=")
-        )
-    )
+def _is(portal: "SimulatedPortal", row: Row, name: str) -> bool:
+    if name == "OVERDUED":
+        return _sub_status(portal, row) == -1
+    if name == "WO_DEADLINE":
+        return row["DEADLINE"] is None
+    return not row["VIEWED"] if name == "NOT_VIEWED" else not row["PARENT_ID"]
 
 
-def _comparable(value: Any) -> Any:
-    return value if value is not None else datetime.min.replace(tzinfo=UTC)
+def _value(portal: "SimulatedPortal", row: Row, name: str) -> Any:
+    """What a filter's name compares."""
+    match name:
+        case "REAL_STATUS":
+            return row["STATUS"]
+        case "STATUS":
+            return _sub_status(portal, row)
+        case "CHANGED_DATE":
+            return row["CHANGED_DATE"] or row["CREATED_DATE"]
+        case "AUDITOR":
+            return row["AUDITORS"]
+        case "ACCOMPLICE":
+            return row["ACCOMPLICES"]
+        case "DOER":
+            return [row["RESPONSIBLE_ID"], *row["ACCOMPLICES"]]
+        case "MEMBER":
+            return _members(row)
+        case "ROLE":
+            roles = (
+                ("R", [row["RESPONSIBLE_ID"]]), ("A", row["ACCOMPLICES"]), ("U", row["AUDITORS"]),
+                ("O", [row["CREATED_BY"]]),
+            )  # fmt: skip
+            return [role for role, users in roles if portal.user_id in users]
+        case "DEPARTMENT_ID":
+            return portal.users.get(row["RESPONSIBLE_ID"], {}).get("UF_DEPARTMENT", [])
+        case _:
+            return row[name]
+
+
+def _members(row: Row) -> list[int]:
+    return [row["RESPONSIBLE_ID"], row["CREATED_BY"], *row["ACCOMPLICES"], *row["AUDITORS"]]
+
+
+def _may_read(portal: "SimulatedPortal", row: Row) -> bool:
+    """An administrator reads all; others what they, or a group of theirs, take part in."""
+    if "read" in row["DENY"]:
+        return False
+    if portal.administrator or portal.user_id in _members(row):
+        return True
+    return portal.user_id in portal.groups.get(row["GROUP_ID"], ())
 
 
 def _sub_status(portal: "SimulatedPortal", row: Row) -> int:
@@ -141,32 +182,54 @@ def _sub_status(portal: "SimulatedPortal", row: Row) -> int:
 
 
 def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
-    names = _PLAIN if not select or "*" in select else [n for n in _PLAIN if n in select]
+    """Unknown names are ignored; nothing known, or ``*``, is all but the portal's own fields."""
+    names = [name for name in _PLAIN if name in select]
+    special = {"TAGS", "CHAT_ID", "AUDITORS", "ACCOMPLICES"}.intersection(select)
+    own = [name for name in select if name.startswith("UF_")]
+    if "*" in select or not (names or special or own):
+        names = _PLAIN
     said: Row = {}
     for name in names:
         value = portal.out(row[name]) if name in _DATES else row[name]
         said[_camel(name)] = None if value is None else str(value)
     if "STATUS" in names:
         said["subStatus"] = str(_sub_status(portal, row))
-    if "UF_CRM_TASK" in select:
+    if "UF_CRM_TASK" in own or "UF_*" in own:
         said["ufCrmTask"] = list(row["UF_CRM_TASK"]) or portal.no_links
-    if "TAGS" in select and row["TAGS"]:
-        said["tags"] = {str(n): {"id": n, "title": tag} for n, tag in enumerate(row["TAGS"], 35)}
-    if "CHAT_ID" in select and portal.comments_in_chat:
+    if "TAGS" in special and row["TAGS"]:
+        numbers = {tag: portal.tag_number(tag) for tag in row["TAGS"]}
+        said["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
+    if "CHAT_ID" in special and portal.comments_in_chat:
         said["chatId"] = row["ID"] + _CHAT
-    if "AUDITORS" in select:
-        said["auditors"] = [str(number) for number in row["AUDITORS"]]
-    said["group"] = {"id": str(row["GROUP_ID"])} if row["GROUP_ID"] else []
-    if "RESPONSIBLE_ID" in names:
-        user = portal.users.get(row["RESPONSIBLE_ID"], {"NAME": "", "LAST_NAME": ""})
-        number = str(row["RESPONSIBLE_ID"])
-        said["responsible"] = {
-            "id": number,
-            "name": f"{user['NAME']} {user['LAST_NAME']}".strip(),
-            "link": f"/company/personal/user/{number}/",
-            "icon": "/bitrix/images/tasks/default_avatar.png",
-        }
+    for name in ("AUDITORS", "ACCOMPLICES"):
+        if name in special:
+            said[name.lower()] = [str(number) for number in row[name]]
+            said[f"{name.lower()}Data"] = {str(n): _person(portal, n) for n in row[name]}
+    said["group"] = _group(portal, row["GROUP_ID"])
+    for name, key in (("CREATED_BY", "creator"), ("RESPONSIBLE_ID", "responsible")):
+        if name in names:
+            said[key] = _person(portal, row[name])
     return said
+
+
+def _group(portal: "SimulatedPortal", number: int) -> Any:
+    if not number:
+        return []
+    return {
+        "id": str(number), "name": f"Группа {number}", "opened": False,
+        "membersCount": len(portal.groups.get(number, ())), "image": "", "additionalData": [],
+    }  # fmt: skip
+
+
+def _person(portal: "SimulatedPortal", number: int) -> Row:
+    user = portal.users.get(number, {"NAME": "", "LAST_NAME": ""})
+    return {
+        "id": str(number),
+        "name": f"{user['NAME']} {user['LAST_NAME']}".strip(),
+        "link": f"/company/personal/user/{number}/",
+        "icon": "/bitrix/images/tasks/default_avatar.png",
+        "workPosition": user.get("WORK_POSITION", ""),
+    }
 
 
 @lru_cache
@@ -177,20 +240,21 @@ def _camel(name: str) -> str:
 
 def task_get(portal: "SimulatedPortal", params: Row) -> Any:
     row = portal.tasks.get(_task_id(params))
-    if row is None or "read" in row["DENY"]:
+    if row is None or not _may_read(portal, row):
         return []  # missing and forbidden look alike
-    return {"task": _full(portal, row, php.as_list(params.get("select")))}
+    return {"task": _full(portal, row, [str(n) for n in php.as_list(params.get("select"))])}
 
 
 def _full(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
     open_ = row["STATUS"] in (1, 2, 3)
     action = {
         "changeDeadline": _may_move(portal, row),
-        "delegate": open_,
+        "delegate": open_ and _may_delegate(portal, row),
         "edit": _may_edit(portal, row),
-        "complete": open_ or row["STATUS"] == 6,
-        "start": row["STATUS"] in (1, 2),
-        "defer": row["STATUS"] in (1, 2),
+        **{
+            name: row["STATUS"] in _STEPS[name][0] and _may_step(portal, row)
+            for name in ("complete", "start", "defer")
+        },
     }
     return {**_shown(portal, row, select), "action": action}
 
@@ -213,6 +277,20 @@ def _may_move(portal: "SimulatedPortal", row: Row) -> bool:
     return (responsible and within) or _may_edit(portal, row)
 
 
+def _may_delegate(portal: "SimulatedPortal", row: Row) -> bool:
+    if "responsible" in row["DENY"]:
+        return False
+    return portal.administrator or portal.user_id in (row["CREATED_BY"], row["RESPONSIBLE_ID"])
+
+
+def _may_step(portal: "SimulatedPortal", row: Row) -> bool:
+    """Who works on a task, or wrote it, moves it on."""
+    if "status" in row["DENY"]:
+        return False
+    mine = (row["CREATED_BY"], row["RESPONSIBLE_ID"], *row["ACCOMPLICES"])
+    return portal.administrator or portal.user_id in mine
+
+
 def _task_id(params: Row) -> int:
     given = params.get("taskId")
     if given is None:
@@ -225,75 +303,124 @@ def _task_id(params: Row) -> int:
 
 def _existing(portal: "SimulatedPortal", params: Row) -> Row:
     row = portal.tasks.get(_task_id(params))
-    if row is None or "read" in row["DENY"]:
+    if row is None or not _may_read(portal, row):
         raise controller(portal.text("no task"))
     return row
 
 
-def task_add(portal: "SimulatedPortal", params: Row) -> Any:
-    fields = params.get("fields")
+def _fields(params: Row) -> Row:
+    fields = _typed(params, "fields")
     if not fields:
         raise missing("fields")
+    return php.as_map(fields)
+
+
+def add_by_rest(portal: "SimulatedPortal", params: Row) -> Any:
+    fields = _fields(params)
+    if fields.get("RESPONSIBLE_ID"):
+        _user(portal, fields["RESPONSIBLE_ID"])
+    return task_add(portal, params)
+
+
+def task_add(portal: "SimulatedPortal", params: Row) -> Any:
+    """Without a look at whether the responsible exists."""
+    fields = _fields(params)
     if not fields.get("TITLE"):
         raise Refusal(400, "ERROR_CORE", portal.text("title"))
     if not fields.get("RESPONSIBLE_ID"):
         raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
     number = portal.next_id()
     now = portal.now()
-    portal.tasks[number] = {
+    row: Row = {
+        **dict.fromkeys(_PLAIN),
+        **_read(portal, {"STATUS": 2, "PRIORITY": 1, **fields}),
         "ID": number,
-        "TITLE": str(fields["TITLE"]),
-        "DESCRIPTION": fields.get("DESCRIPTION", ""),
-        "STATUS": int(fields.get("STATUS", 2)),
-        "DEADLINE": _deadline(portal, fields.get("DEADLINE")),
-        "RESPONSIBLE_ID": int(fields["RESPONSIBLE_ID"]),
-        "CREATED_BY": int(fields.get("CREATED_BY", portal.user_id)),
-        "GROUP_ID": int(fields.get("GROUP_ID", 0)),
-        "CHANGED_DATE": now,
         "CREATED_DATE": now,
-        "CLOSED_DATE": None,
-        "ALLOW_CHANGE_DEADLINE": fields.get("ALLOW_CHANGE_DEADLINE", "N"),
-        "PRIORITY": int(fields.get("PRIORITY", 1)),
-        "TASK_CONTROL": fields.get("TASK_CONTROL", "N"),
-        "UF_CRM_TASK": [str(code) for code in php.as_list(fields.get("UF_CRM_TASK"))],
-        "TAGS": [str(tag) for tag in php.as_list(fields.get("TAGS"))],
-        "AUDITORS": [],
+        "CHANGED_DATE": now,
+        "ACTIVITY_DATE": now,
         "VIEWED": True,
         "DENY": set(),
         "DEADLINE_CHANGES": 0,
     }
+    for name, value in _DEFAULTS.items():
+        if row.get(name) is None:
+            row[name] = list(value) if isinstance(value, list) else value
+    row["CREATED_BY"] = row["CREATED_BY"] or portal.user_id
+    row["CHANGED_BY"] = row["STATUS_CHANGED_BY"] = portal.user_id
+    portal.tasks[number] = row
+    _remember(portal, row, "NEW", None, None)
     portal.emit("OnTaskAdd", **task_added(number))
-    return {"task": _full(portal, portal.tasks[number], [])}
+    return {"task": _full(portal, row, [])}
+
+
+_DEFAULTS: Row = {
+    "PARENT_ID": 0, "DESCRIPTION": "", "GROUP_ID": 0, "ALLOW_CHANGE_DEADLINE": "N",
+    "TASK_CONTROL": "N", "ALLOW_TIME_TRACKING": "N", "TIME_ESTIMATE": 0, "GUID": "", "XML_ID": "",
+    "STAGE_ID": 0, "SITE_ID": "s1", "ADD_IN_REPORT": "N", "UF_CRM_TASK": [], "TAGS": [],
+    "AUDITORS": [], "ACCOMPLICES": [],
+}  # fmt: skip
+_NUMBERS = {"STATUS", "GROUP_ID", "PRIORITY", "PARENT_ID", "CREATED_BY", "RESPONSIBLE_ID",
+            "TIME_ESTIMATE", "STAGE_ID"}  # fmt: skip
+_TEXTS = {"TITLE", "DESCRIPTION", "ALLOW_CHANGE_DEADLINE", "TASK_CONTROL", "MARK", "XML_ID",
+          "ALLOW_TIME_TRACKING"}  # fmt: skip
+
+
+def _read(portal: "SimulatedPortal", fields: Row) -> Row:
+    """Fields as they are stored; unknown ones are dropped."""
+    said: Row = {}
+    for name, value in fields.items():
+        if name in ("DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN"):
+            said[name] = _deadline(portal, value)
+        elif name in _NUMBERS:
+            said[name] = intval(value)
+        elif name in _TEXTS:
+            said[name] = php.strval(value)
+        elif name in ("UF_CRM_TASK", "TAGS"):
+            said[name] = [str(one) for one in php.as_list(value) if one not in ("", None)]
+        elif name in ("AUDITORS", "ACCOMPLICES"):
+            said[name] = [intval(one) for one in php.as_list(value) if intval(one)]
+    if not 1 <= said.get("STATUS", 2) <= 7:
+        raise Refusal(400, "ERROR_CORE", portal.text("status"))
+    if said.get("PARENT_ID") and said["PARENT_ID"] not in portal.tasks:
+        raise Refusal(400, "ERROR_CORE", portal.text("parent"))
+    return said
+
+
+def _user(portal: "SimulatedPortal", given: Any) -> int:
+    if intval(given) not in portal.users:
+        raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
+    return intval(given)
 
 
 def _deadline(portal: "SimulatedPortal", given: Any) -> datetime | None:
     """What is stored: the instant, its seconds cut."""
-    return portal.into(given).replace(second=0, microsecond=0) if given else None
+    if not given:
+        return None
+    moment = portal.typed(php.strval(given))
+    return moment.replace(second=0, microsecond=0) if moment else None
 
 
 def task_update(portal: "SimulatedPortal", params: Row) -> Any:
-    fields = params.get("fields")
-    if not fields:
-        raise missing("fields")
+    fields = _fields(params)
     row = _existing(portal, params)
-    _check_update(portal, row, set(fields))
-    changed: Row = {}
-    for name, value in fields.items():
-        if name == "DEADLINE":
-            changed[name] = _deadline(portal, value)
-        elif name == "RESPONSIBLE_ID":
-            if int(value) not in portal.users:
-                raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
-            changed[name] = int(value)
-        elif name in ("STATUS", "GROUP_ID", "PRIORITY"):
-            changed[name] = int(value)
-        elif name in ("TITLE", "DESCRIPTION", "ALLOW_CHANGE_DEADLINE", "TASK_CONTROL"):
-            changed[name] = str(value)
-        elif name in ("UF_CRM_TASK", "TAGS"):
-            changed[name] = [str(one) for one in php.as_list(value)]
-    if list(fields) == ["RESPONSIBLE_ID"]:
-        _delegate(row, changed)
-    _change(portal, row, changed)
+    if "RESPONSIBLE_ID" in fields:
+        _user(portal, fields["RESPONSIBLE_ID"])
+    changed = _read(portal, fields)
+    if "TITLE" in changed and not changed["TITLE"]:
+        raise Refusal(400, "ERROR_CORE", portal.text("title"))
+    delegates = list(fields) == ["RESPONSIBLE_ID"]
+    if delegates and changed["RESPONSIBLE_ID"] not in row["AUDITORS"]:
+        unchanged = False  # again the same person is a change, unless he observes already
+    else:
+        unchanged = all(row[name] == value for name, value in changed.items())
+    alone = set(fields) <= _DEADLINE_FIELDS or len(fields) == 1
+    if not (alone and unchanged):  # no right is asked for where nothing would change
+        _check_update(portal, row, set(fields))
+        if delegates:
+            _delegate(row, changed)
+        if changed.get("STATUS") in (4, 5) and row["STATUS"] < 4:
+            changed["CLOSED_DATE"] = portal.now()
+        _change(portal, row, changed)
     return {"task": _full(portal, row, [])}
 
 
@@ -302,10 +429,9 @@ def _check_update(portal: "SimulatedPortal", row: Row, names: set[str]) -> None:
     if names <= _DEADLINE_FIELDS:
         allowed = _may_move(portal, row)
     elif names == {"RESPONSIBLE_ID"}:
-        mine = portal.user_id in (row["CREATED_BY"], row["RESPONSIBLE_ID"])
-        allowed = "responsible" not in row["DENY"] and (portal.administrator or mine)
+        allowed = _may_delegate(portal, row)
     elif names == {"STATUS"}:
-        allowed = "status" not in row["DENY"]
+        allowed = _may_step(portal, row)
     else:
         allowed = _may_edit(portal, row)
     if not allowed:
@@ -315,28 +441,38 @@ def _check_update(portal: "SimulatedPortal", row: Row, names: set[str]) -> None:
 def _delegate(row: Row, changed: Row) -> None:
     """The responsible alone is a delegation: the status is reset, and the old one observes."""
     if row["RESPONSIBLE_ID"] not in row["AUDITORS"]:
-        row["AUDITORS"].append(row["RESPONSIBLE_ID"])
+        changed["AUDITORS"] = [*row["AUDITORS"], row["RESPONSIBLE_ID"]]
     changed["STATUS"] = 2
 
 
 def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
     for name, value in changed.items():
         if row[name] != value:
-            portal.history.append(
-                {
-                    "ID": portal.next_id(), "task": row["ID"], "field": name,
-                    "from": row[name], "to": value, "at": portal.now(),
-                }
-            )  # fmt: skip
+            _remember(portal, row, name, row[name], value)
             row[name] = value
             if name == "DEADLINE":
                 row["DEADLINE_CHANGES"] += 1
-    row["CHANGED_DATE"] = portal.now()
+            if name == "STATUS":
+                row["STATUS_CHANGED_BY"] = portal.user_id
+                row["DATE_START"] = portal.now() if value == 3 else row["DATE_START"]
+    row["CHANGED_DATE"] = row["ACTIVITY_DATE"] = portal.now()
+    row["CHANGED_BY"] = portal.user_id
     portal.emit("OnTaskUpdate", **task_updated(row["ID"]))
+
+
+def _remember(portal: "SimulatedPortal", row: Row, name: str, old: Any, new: Any) -> None:
+    portal.history.append(
+        {
+            "ID": len(portal.history) + 1, "task": row["ID"], "field": name, "from": old, "to": new,
+            "at": portal.now(), "user": portal.user_id,
+        }
+    )  # fmt: skip
 
 
 def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
     row = _existing(portal, params)
+    if not (portal.administrator or row["CREATED_BY"] == portal.user_id):
+        raise controller(portal.text("no right"))
     del portal.tasks[row["ID"]]
     portal.emit("OnTaskDelete", **task_deleted(row["ID"]))
     return {"task": True}
@@ -344,9 +480,9 @@ def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
 
 def task_delegate(portal: "SimulatedPortal", params: Row) -> Any:
     row = _existing(portal, params)
-    user = int(params.get("userId") or 0)
-    if user not in portal.users:
-        raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
+    user = _user(portal, params.get("userId"))
+    if not _may_delegate(portal, row):
+        raise controller(portal.text("no right"))
     changed: Row = {"RESPONSIBLE_ID": user}
     _delegate(row, changed)
     _change(portal, row, changed)
@@ -370,7 +506,7 @@ def _step(name: str) -> Any:
 
     def step(portal: "SimulatedPortal", params: Row) -> Any:
         row = _existing(portal, params)
-        if row["STATUS"] not in sources or "status" in row["DENY"]:
+        if row["STATUS"] not in sources or not _may_step(portal, row):
             raise Refusal(400, code, portal.text("not allowed"))
         reached = target
         author = portal.administrator or row["CREATED_BY"] == portal.user_id
@@ -385,24 +521,40 @@ def _step(name: str) -> Any:
 
 def task_history(portal: "SimulatedPortal", params: Row) -> Any:
     number = _existing(portal, params)["ID"]
-    wanted = (params.get("filter") or {}).get("FIELD")
+    rows = [
+        {
+            "ID": row["ID"], "CREATED_DATE": row["at"], "FIELD": row["field"],
+            "USER_ID": row["user"], "from": row["from"], "to": row["to"],
+        }
+        for row in portal.history
+        if row["task"] == number
+    ]  # fmt: skip
+    for prefixed, wanted in php.as_map(_typed(params, "filter")).items():
+        sign, name = criterion(prefixed)
+        if name in ("FIELD", "USER_ID", "CREATED_DATE"):
+            rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
+    rows = ordered(rows, php.as_map(_typed(params, "order")) or {"ID": "asc"})
+    return {"list": [_told(portal, row) for row in rows]}
+
+
+def _told(portal: "SimulatedPortal", row: Row) -> Row:
+    user = portal.users.get(row["USER_ID"], {"NAME": "", "LAST_NAME": ""})
     return {
-        "list": [
-            {
-                "id": row["ID"],
-                "createdDate": portal.out(row["at"]),
-                "field": row["field"],
-                "value": {"from": _stored(row["from"]), "to": _stored(row["to"])},
-                "user": {"id": portal.user_id, "name": "", "lastName": "", "login": "autodial"},
-            }
-            for row in portal.history
-            if row["task"] == number and wanted in (None, row["field"])
-        ]
-    }
+        "id": row["ID"],
+        "createdDate": portal.out(row["CREATED_DATE"]),
+        "field": row["FIELD"],
+        "value": {"from": _stored(row["from"]), "to": _stored(row["to"])},
+        "user": {
+            "id": row["USER_ID"], "name": user["NAME"], "lastName": user["LAST_NAME"],
+            "secondName": "", "login": f"user{row['USER_ID']}",
+        },
+    }  # fmt: skip
 
 
 def _stored(value: Any) -> str:
-    return str(int(value.timestamp())) if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return str(int(value.timestamp()))
+    return ",".join(map(str, value)) if isinstance(value, list) else php.strval(value)
 
 
 def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
@@ -410,15 +562,18 @@ def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
     # that hold the method's own name.
     values = [value for value in params.values() if not _names_itself(value)]
     task_id, fields = [*values, None, None][:2]
-    row = portal.tasks.get(_number(task_id or 0))
-    if row is None or "read" in row["DENY"]:
+    row = portal.tasks.get(intval(task_id or 0))
+    if row is None or not _may_read(portal, row):
         raise Refusal(
             400, "ERROR_CORE", "TASKS_ERROR_EXCEPTION_#8; Task not found or not accessible<br>"
         )
-    text = str((fields or {}).get("POST_MESSAGE", "")) if isinstance(fields, dict) else ""
+    fields = php.as_map(fields)
+    text = php.strval(fields.get("POST_MESSAGE"))
     if not text or _names_itself(text):
         raise Refusal(400, "ERROR_CORE", "Message is empty<br>")
-    author = int((fields or {}).get("AUTHOR_ID", portal.user_id))
+    author = intval(fields.get("AUTHOR_ID", portal.user_id))
+    if author not in portal.users:
+        raise Refusal(400, "ERROR_CORE", "Author not found<br>")
     return _comment(portal, row, text, author)
 
 
@@ -431,6 +586,8 @@ def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int
     portal.comments.setdefault(row["ID"], []).append(
         {"ID": number, "POST_MESSAGE": text, "AUTHOR_ID": author, "POST_DATE": portal.now()}
     )
+    _remember(portal, row, "COMMENT", None, number)
+    row["ACTIVITY_DATE"] = portal.now()
     event = comment_added(row["ID"], number, in_chat=portal.comments_in_chat)
     portal.emit("OnTaskCommentAdd", **event)
     return number
@@ -439,7 +596,9 @@ def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int
 def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
     if portal.comments_in_chat:
         raise Refusal(400, "ERROR_CORE", "Not available for tasks with a chat<br>")
-    task_id = next(iter(params.values()), 0)
+    found = portal.tasks.get(intval(next(iter(params.values()), 0)))
+    if found is None or not _may_read(portal, found):
+        return []
     return [
         {
             "ID": str(row["ID"]),
@@ -447,7 +606,7 @@ def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
             "POST_MESSAGE": row["POST_MESSAGE"],
             "POST_DATE": portal.out(row["POST_DATE"]),
         }
-        for row in portal.comments.get(_number(task_id), [])
+        for row in portal.comments.get(found["ID"], [])
     ]
 
 
@@ -460,22 +619,24 @@ def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
         {"id": row["ID"], "author_id": row["AUTHOR_ID"], "text": row["POST_MESSAGE"]}
         for row in reversed(rows)
     ]
-    return {"messages": newest[: int(params.get("LIMIT", 20))], "users": [], "files": []}
+    return {"messages": newest[: intval(params.get("LIMIT", 20))], "users": [], "files": []}
 
 
 def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
-    fields = params.get("fields") or {}
-    row = portal.tasks.get(_number(fields.get("taskId")))
-    if row is None:
+    fields = php.as_map(params.get("fields"))
+    row = portal.tasks.get(intval(fields.get("taskId")))
+    if row is None or not _may_read(portal, row):
         raise Refusal(400, "ENTITYNOTFOUND", "Task not found")
-    _comment(portal, row, str(fields.get("text", "")), portal.user_id)
+    if not fields.get("text"):
+        raise Refusal(400, "VALIDATION_REQUESTVALIDATIONEXCEPTION", "text")
+    _comment(portal, row, php.strval(fields["text"]), portal.user_id)
     return {"result": True}
 
 
 METHODS = {
     "tasks.task.list": task_list,
     "tasks.task.get": task_get,
-    "tasks.task.add": task_add,
+    "tasks.task.add": add_by_rest,
     "tasks.task.update": task_update,
     "tasks.task.delete": task_delete,
     "tasks.task.delegate": task_delegate,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, old
-from bitrix24.simulator.php import Page, UnconvertedDate
+from bitrix24.simulator.filters import criterion, holds, ordered
+from bitrix24.simulator.php import Page, UnconvertedDate, intval, page
 
 if TYPE_CHECKING:
     from bitrix24.simulator.portal import SimulatedPortal
@@ -36,18 +37,22 @@ def line_add(portal: "SimulatedPortal", params: Row) -> Any:
     if number in portal.lines:
         raise old("Line already exists")
     portal.lines[number] = str(params.get("NAME") or "")
-    return {"ID": len(portal.lines)}
+    portal.made_lines += 1
+    return {"ID": portal.made_lines}
 
 
 def line_update(portal: "SimulatedPortal", params: Row) -> Any:
+    _by_webhook(portal)
     number = str(params.get("NUMBER") or "")
     if number not in portal.lines:
         raise old(f"Could not find line with number {number}")
-    portal.lines[number] = str(params.get("NAME") or "")
+    if "NAME" in params:
+        portal.lines[number] = php.strval(params["NAME"])
     return True
 
 
 def line_delete(portal: "SimulatedPortal", params: Row) -> Any:
+    _by_webhook(portal)
     number = str(params.get("NUMBER") or "")
     if number not in portal.lines:
         raise old(f"Could not find line with number {number}")
@@ -65,7 +70,7 @@ def line_get(portal: "SimulatedPortal", params: Row) -> Any:
 
 def _user(portal: "SimulatedPortal", params: Row) -> int:
     if params.get("USER_ID"):
-        row = portal.users.get(int(params["USER_ID"]))
+        row = portal.users.get(intval(params["USER_ID"]))
         if row is None or not row["ACTIVE"]:
             raise old("User is not found or is not active")
         return int(row["ID"])
@@ -89,13 +94,18 @@ def call_register(portal: "SimulatedPortal", params: Row) -> Any:
         portal.lines.setdefault(line, "")  # an unknown line is made, without a name
     key = (user, phone, str(params["TYPE"]), line, str(params.get("EXTERNAL_CALL_ID") or ""))
     now = portal.now()
+    given = params.get("CALL_START_DATE")
+    start = portal.typed(php.strval(given)) if given else now
+    if start is None:
+        raise old("CALL_START_DATE should be in the ISO-8601 format")
     for call_id, call in portal.calls.items():
-        if call["key"] == key and now - call["START"] < SAME_CALL:
+        # Of a line and an own id only what was given now is compared.
+        same = all(new in ("", known) for new, known in zip(key, call["key"], strict=True))
+        if same and now - call["START"] < SAME_CALL:
             _show(portal, call_id, params, user)
             return _registered(call_id, call)
     digest = hashlib.md5(repr((key, len(portal.calls), now)).encode()).hexdigest()
     call_id = f"externalCall.{digest}.{int(now.timestamp())}"
-    given = params.get("CALL_START_DATE")
     portal.calls[call_id] = {
         "key": key,
         "USER": user,
@@ -103,11 +113,17 @@ def call_register(portal: "SimulatedPortal", params: Row) -> Any:
         "TYPE": int(params["TYPE"]),
         "LINE": line,
         "EXTERNAL_CALL_ID": key[-1],
-        "START": portal.into(given) if given else now,
+        "START": start,
         "REGISTERED": now,
         "CRM": _crm(portal, params, phone),
+        "LEAD": None,
     }
+    _make_lead(portal, portal.calls[call_id], params)
     _show(portal, call_id, params, user)
+    portal.emit(
+        "OnVoximplantCallInit",
+        CALL_ID=call_id, CALL_TYPE=params["TYPE"], CALLER_ID=phone, REST_APP_ID="",
+    )  # fmt: skip
     portal.emit("OnVoximplantCallStart", CALL_ID=call_id, USER_ID=user)
     return _registered(call_id, portal.calls[call_id])
 
@@ -119,21 +135,38 @@ def _show(portal: "SimulatedPortal", call_id: str, params: Row, user: int) -> No
 
 def _crm(portal: "SimulatedPortal", params: Row, phone: str) -> tuple[str, int] | None:
     if params.get("CRM_ENTITY_TYPE") and params.get("CRM_ENTITY_ID"):
-        return str(params["CRM_ENTITY_TYPE"]), int(params["CRM_ENTITY_ID"])
+        return str(params["CRM_ENTITY_TYPE"]), intval(params["CRM_ENTITY_ID"])
+    if any(row["UF_PHONE_INNER"] == phone for row in portal.users.values()):
+        return None  # a colleague: an internal call
     digits = re.sub(r"\D", "", phone)
-    for kind, rows in (("CONTACT", portal.contacts), ("COMPANY", portal.companies)):
+    families = (("CONTACT", portal.contacts), ("COMPANY", portal.companies), ("LEAD", portal.leads))
+    for kind, rows in families:
         for number, row in rows.items():
             if any(re.sub(r"\D", "", value) == digits for _, value in row.get("PHONE", ())):
                 return kind, number
     return None
 
 
+def _make_lead(portal: "SimulatedPortal", call: Row, params: Row) -> None:
+    """An unknown caller becomes a lead, if that is wanted."""
+    wanted = php.truthy(params.get("CRM_CREATE")) and call["CRM"] is None
+    if not wanted or any(row["UF_PHONE_INNER"] == call["PHONE"] for row in portal.users.values()):
+        return
+    number = portal.next_id()
+    portal.leads[number] = {
+        "ID": number, "TITLE": call["PHONE"], "NAME": "", "LAST_NAME": "", "CONTACT_ID": None,
+        "COMPANY_ID": None, "PHONE": [("WORK", call["PHONE"])],
+    }  # fmt: skip
+    call["LEAD"], call["CRM"] = number, ("LEAD", number)
+
+
 def _registered(call_id: str, call: Row) -> Row:
     kind, number = call["CRM"] or ("", None)
+    lead = call["LEAD"]
     return {
         "CALL_ID": call_id,
-        "CRM_CREATED_LEAD": None,
-        "CRM_CREATED_ENTITIES": [],
+        "CRM_CREATED_LEAD": lead,
+        "CRM_CREATED_ENTITIES": [{"ENTITY_TYPE": "LEAD", "ENTITY_ID": lead}] if lead else [],
         "CRM_ENTITY_TYPE": kind,
         "CRM_ENTITY_ID": number,
     }
@@ -152,7 +185,7 @@ def _card(portal: "SimulatedPortal", params: Row, what: str) -> bool:
     if call is None:
         return False  # never an error
     for user in php.as_list(params.get("USER_ID")) or [call["USER"]]:
-        portal.cards.append((what, str(params["CALL_ID"]), int(user)))
+        portal.cards.append((what, str(params["CALL_ID"]), intval(user)))
     return True
 
 
@@ -163,7 +196,9 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
     call = portal.calls.pop(call_id, None)
     if call is None:
         raise old("Call is not found (call should be registered prior to finishing")
-    seconds = int(params.get("DURATION") or 0)
+    seconds = intval(params.get("DURATION"))
+    reason = php.strval(params.get("FAILED_REASON"))
+    cost, currency = params.get("COST") or 0, php.strval(params.get("COST_CURRENCY"))
     code = str(params.get("STATUS_CODE") or ("200" if seconds else "304"))
     kind, number = call["CRM"] or ("", None)
     row = {
@@ -177,6 +212,11 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
         "CALL_DURATION": seconds,
         "CALL_START_DATE": call["START"],
         "CALL_FAILED_CODE": code,
+        "CALL_FAILED_REASON": reason,
+        "CALL_CATEGORY": "external",
+        "CALL_VOTE": intval(params.get("VOTE")),
+        "COST": cost,
+        "COST_CURRENCY": currency,
         "CRM_ENTITY_TYPE": kind,
         "CRM_ENTITY_ID": number,
         "CRM_ACTIVITY_ID": portal.next_id() if number else False,
@@ -185,7 +225,19 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
     }
     portal.statistics.append(row)
     portal.cards.append(("hide", call_id, call["USER"]))
-    portal.emit("OnVoximplantCallEnd", CALL_ID=call_id, CALL_FAILED_CODE=code)
+    if call["TYPE"] == 1 and code == "200":  # he was called back: no longer missed
+        for earlier in portal.statistics:
+            if earlier["PHONE_NUMBER"] == call["PHONE"]:
+                earlier["MISSED"] = False
+    told = (
+        "CALL_ID", "CALL_TYPE", "PHONE_NUMBER", "PORTAL_NUMBER", "PORTAL_USER_ID", "CALL_DURATION",
+        "COST", "COST_CURRENCY", "CALL_FAILED_CODE", "CALL_FAILED_REASON", "CRM_ACTIVITY_ID",
+    )  # fmt: skip
+    portal.emit(
+        "OnVoximplantCallEnd",
+        **{name: php.strval(row[name]) for name in told},
+        CALL_START_DATE=portal.out(call["START"]),
+    )
     said = {
         "CALL_ID": call_id,
         "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"],
@@ -196,11 +248,11 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
         "CALL_DURATION": seconds,
         "CALL_START_DATE": UnconvertedDate(),
         "CALL_STATUS": int(code == "200"),
-        "CALL_VOTE": 0,
-        "COST": 0,
-        "COST_CURRENCY": "",
+        "CALL_VOTE": row["CALL_VOTE"],
+        "COST": cost,
+        "COST_CURRENCY": currency,
         "CALL_FAILED_CODE": code,
-        "CALL_FAILED_REASON": "",
+        "CALL_FAILED_REASON": reason,
         "CRM_ACTIVITY_ID": row["CRM_ACTIVITY_ID"],
         "CRM_ENTITY_TYPE": kind,
         "CRM_ENTITY_ID": number,
@@ -222,33 +274,39 @@ def attach_record(portal: "SimulatedPortal", params: Row) -> Any:
         text = "Call is not found in the statistic table. Looks like it is not finished yet."
         raise old(text)
     name = str(params.get("FILENAME") or "")
-    if not name.endswith((".mp3", ".wav")):
+    if not name.lower().endswith((".mp3", ".wav")):
         raise old("Only wav and mp3 files are supported")
+    if not params.get("FILE_CONTENT"):
+        # The two other ways are not simulated: an upload of its own, a download by the portal.
+        raise old("FILE_CONTENT is what the simulated portal takes")
     try:
-        content = base64.b64decode(str(params.get("FILE_CONTENT") or ""), validate=True)
+        content = base64.b64decode("".join(str(params["FILE_CONTENT"]).split()), validate=True)
     except binascii.Error:
         raise old("FILE_CONTENT should be base64 encoded") from None
     portal.recordings[call_id] = (name, content)
     return {"FILE_ID": portal.next_id()}
 
 
-def application_only(portal: "SimulatedPortal", params: Row) -> Any:
-    raise Refusal(403, "ACCESS_DENIED", "Application context required")
-
-
 def statistic_get(portal: "SimulatedPortal", params: Row) -> Page:
     if not portal.statistics_readable:
         raise Refusal(403, "ACCESS_DENIED", "Access denied!")
-    wanted = (params.get("FILTER") or {}).get("CALL_ID")
-    rows = [
+    rows = portal.statistics
+    for prefixed, wanted in php.as_map(params.get("FILTER")).items():
+        sign, name = criterion(prefixed)
+        rows = [
+            row
+            for row in rows
+            if name in _OURS or name not in row or holds(sign, row[name], wanted, portal.into)
+        ]
+    rows = ordered(rows, {str(params.get("SORT") or "ID").upper(): params.get("ORDER")})
+    said = [
         {
-            **{k: "" if v is None else str(v) for k, v in row.items() if k not in _OURS},
+            **{name: php.strval(value) for name, value in row.items() if name not in _OURS},
             "CALL_START_DATE": portal.out(row["CALL_START_DATE"]),
         }
-        for row in portal.statistics
-        if wanted is None or row["CALL_ID"] == wanted
+        for row in rows
     ]
-    return Page(rows[:50], len(rows))
+    return page(said, params.get("start"))
 
 
 METHODS = {
@@ -262,5 +320,4 @@ METHODS = {
     "telephony.externalcall.finish": call_finish,
     "telephony.externalcall.attachrecord": attach_record,
     "voximplant.statistic.get": statistic_get,
-    "voximplant.user.get": application_only,
 }

@@ -111,7 +111,7 @@ async def test_the_first_tokens_come_for_a_code(
     application.tokens.unlink()
     with pytest.raises(PortalDenied, match="autodial authorize"):
         await client(application, portal).health()
-    await application.exchange(portal.send, "c0de")
+    await application.exchange(portal.send, portal.code)
 
     assert portal.user_id == (await client(application, portal).health()).user
 

@@ -41,7 +41,7 @@ def attempt(
     run: Run, portal: SimulatedPortal, report: str, telling: Telling | None = None
 ) -> AttemptId:
     """One attempt from the import to its end."""
-    if not portal.users:
+    if 501 not in portal.users:
         add_operator(portal, 501, "101")
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
     task = PortalTask(

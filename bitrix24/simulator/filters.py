@@ -1,0 +1,97 @@
+"""
+Filters as the portal's lists read them: a sign before the name, a value or several behind it.
+
+Which names a list knows is its own business; what it does not know it ignores, silently.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from bitrix24.simulator import php
+
+#: The longest first.
+_SIGNS = ("!><", "!=%", "!%=", "><", "!=", "!%", "!@", "=%", "%=", ">=", "<=", "!", "=", "%", "?",
+          "@", ">", "<")  # fmt: skip
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    ">": lambda have, wanted: have > wanted,
+    ">=": lambda have, wanted: have >= wanted,
+    "<": lambda have, wanted: have < wanted,
+    "<=": lambda have, wanted: have <= wanted,
+}
+Reader = Callable[[str], datetime]
+
+
+@lru_cache
+def criterion(prefixed: str) -> tuple[str, str]:
+    """``>=ID`` in its two parts; a name without a sign is "="."""
+    sign = next((sign for sign in _SIGNS if prefixed.startswith(sign)), "")
+    return sign or "=", prefixed[len(sign) :]
+
+
+def holds(sign: str, have: Any, wanted: Any, read: Reader) -> bool:
+    """
+    Does a field's value fulfil a criterion? Several wanted values are alternatives, and so are
+    several that a field has. ``read`` understands dates.
+    """
+    if sign.startswith("!"):
+        return not holds(sign[1:] or "=", have, wanted, read)
+    if sign in ("=", "@"):
+        values = php.as_list(wanted) or [None]
+        return any(_same(one, value, read) for one in _each(have) for value in values)
+    if sign in ("%", "?", "=%", "%="):
+        return any(_like(php.strval(one), php.strval(wanted), sign) for one in _each(have))
+    if sign == "><":
+        ends = [*php.as_list(wanted), None, None][:2]
+        return holds(">=", have, ends[0], read) and holds("<=", have, ends[1], read)
+    if have is None:
+        return False
+    return _COMPARE[sign](*_pair(have, wanted, read))
+
+
+def _each(have: Any) -> list[Any]:
+    return list(have) if isinstance(have, list | tuple | set) else [have]
+
+
+def _same(have: Any, wanted: Any, read: Reader) -> bool:
+    if isinstance(have, datetime) and wanted not in ("", None, False):
+        return have == read(php.strval(wanted))
+    return php.strval(have) == php.strval(wanted)
+
+
+def _like(have: str, wanted: str, sign: str) -> bool:
+    have, wanted = have.lower(), wanted.lower()
+    if sign in ("=%", "%="):  # % is the wildcard
+        pattern = ".*".join(re.escape(part) for part in wanted.split("%"))
+        return re.fullmatch(pattern, have, re.DOTALL) is not None
+    return wanted in have
+
+
+def _pair(have: Any, wanted: Any, read: Reader) -> tuple[Any, Any]:
+    if isinstance(have, datetime):
+        return have, read(php.strval(wanted))
+    if isinstance(have, int) or str(have).isdigit():
+        return int(have), php.intval(wanted)
+    return str(have), php.strval(wanted)
+
+
+def ordered(rows: list[dict[str, Any]], order: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows in an order such as ``{"ID": "desc"}``; a name that rows do not have sorts nothing."""
+    for name, way in reversed(list(order.items())):
+        reverse = php.strval(way).lower() == "desc"
+        rows = sorted(rows, key=lambda row: _key(row.get(name)), reverse=reverse)
+    return rows
+
+
+def _key(value: Any) -> tuple[int, Any]:
+    match value:
+        case None:
+            return (0, 0)
+        case datetime():
+            return (1, value.astimezone(UTC).timestamp())
+        case int() | float():
+            return (1, value)
+        case _:
+            return (2, php.strval(value))
