@@ -32,33 +32,47 @@ def criterion(prefixed: str) -> tuple[str, str]:
 
 
 def holds(sign: str, have: Any, wanted: Any, read: Reader) -> bool:
+    """Does a field's value fulfil a criterion? As ``rule``, for one value."""
+    return rule(sign, wanted, read)(have)
+
+
+def rule(sign: str, wanted: Any, read: Reader) -> Callable[[Any], bool]:
     """
-    Does a field's value fulfil a criterion? Several wanted values are alternatives, and so are
-    several that a field has. ``read`` understands dates.
+    A criterion, ready for many rows. Several wanted values are alternatives, and so are several
+    that a field has. ``read`` understands dates.
     """
     if sign.startswith("!"):
-        return not holds(sign[1:] or "=", have, wanted, read)
+        other = rule(sign[1:] or "=", wanted, read)
+        return lambda have: not other(have)
     if sign in ("=", "@"):
-        values = php.as_list(wanted) or [None]
-        return any(_same(one, value, read) for one in _each(have) for value in values)
+        return _among(php.as_list(wanted) or [None], read)
     if sign in ("%", "?", "=%", "%="):
-        return any(_like(php.strval(one), php.strval(wanted), sign) for one in _each(have))
+        return lambda have: any(
+            _like(php.strval(one), php.strval(wanted), sign) for one in _each(have)
+        )
     if sign == "><":
-        ends = [*php.as_list(wanted), None, None][:2]
-        return holds(">=", have, ends[0], read) and holds("<=", have, ends[1], read)
-    if have is None:
-        return False
-    return _COMPARE[sign](*_pair(have, wanted, read))
+        low, high = [*php.as_list(wanted), None, None][:2]
+        above, below = rule(">=", low, read), rule("<=", high, read)
+        return lambda have: above(have) and below(have)
+    compare = _COMPARE[sign]
+    return lambda have: have is not None and compare(*_pair(have, wanted, read))
+
+
+def _among(values: list[Any], read: Reader) -> Callable[[Any], bool]:
+    texts = {php.strval(value) for value in values}
+
+    def among(have: Any) -> bool:
+        if isinstance(have, datetime):
+            return any(have == read(text) for text in texts if text)
+        if isinstance(have, list | tuple | set):
+            return any(php.strval(one) in texts for one in have)
+        return php.strval(have) in texts
+
+    return among
 
 
 def _each(have: Any) -> list[Any]:
     return list(have) if isinstance(have, list | tuple | set) else [have]
-
-
-def _same(have: Any, wanted: Any, read: Reader) -> bool:
-    if isinstance(have, datetime) and wanted not in ("", None, False):
-        return have == read(php.strval(wanted))
-    return php.strval(have) == php.strval(wanted)
 
 
 def _like(have: str, wanted: str, sign: str) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, controller, ill_typed, missing
 from bitrix24.simulator.events import comment_added, task_added, task_deleted, task_updated
-from bitrix24.simulator.filters import criterion, holds, ordered
+from bitrix24.simulator.filters import criterion, holds, ordered, rule
 from bitrix24.simulator.php import Page, intval, page
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ def task_list(portal: "SimulatedPortal", params: Row) -> Page:
     start = intval(params.get("start"))
     ways = [(name, php.strval(way).lower()) for name, way in order.items()]
     by_id = ways in ([("ID", "asc")], [("ID", "desc")])
+    fits = _test(portal, criteria)
     rows = []
     for row in _between(portal, criteria, newest_first=ways == [("ID", "desc")]):
-        if _may_read(portal, row) and _matches(portal, row, criteria):
+        if _may_read(portal, row) and fits(row):
             rows.append(row)
             if by_id and start < 0 and len(rows) == 50:
                 break
@@ -92,30 +93,32 @@ def _between(
     return (portal.tasks[number] for number in (reversed(some) if newest_first else some))
 
 
-def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
+def _test(portal: "SimulatedPortal", criteria: Row) -> Callable[[Row], bool]:
     """All criteria, or any of them where ``::LOGIC`` says OR. Unknown names are ignored."""
-    either = php.strval(criteria.get("::LOGIC")).upper() == "OR"
-    said = []
+    tests: list[Callable[[Row], bool]] = []
     for prefixed, wanted in criteria.items():
-        if prefixed.startswith("::SUBFILTER"):
-            said.append(_matches(portal, row, php.as_map(wanted)))
-            continue
         sign, name = criterion(prefixed)
-        # A typing error returns all tasks.
-        if name in _STORED or name in _COMPUTED:
-            said.append(_compares(portal, row, name, sign, wanted))
-            if not said[-1] and not either:
-                return False
-    return any(said) or not said if either else all(said)
+        if prefixed.startswith("::SUBFILTER"):
+            tests.append(_test(portal, php.as_map(wanted)))
+        elif name in _STORED or name in _COMPUTED:  # else a typing error: it returns all tasks
+            tests.append(_compares(portal, name, sign, wanted))
+    either = php.strval(criteria.get("::LOGIC")).upper() == "OR" and tests
+    return lambda row: (any if either else all)(test(row) for test in tests)
 
 
-def _compares(portal: "SimulatedPortal", row: Row, name: str, sign: str, wanted: Any) -> bool:
+def _compares(
+    portal: "SimulatedPortal", name: str, sign: str, wanted: Any
+) -> Callable[[Row], bool]:
     if name in ("OVERDUED", "WO_DEADLINE", "NOT_VIEWED", "ONLY_ROOT_TASKS"):
-        return not php.truthy(wanted) or wanted == "N" or _is(portal, row, name)
+        wished = php.truthy(wanted) and wanted != "N"
+        return lambda row: not wished or _is(portal, row, name)
     if name == "TAG":
-        every = all(tag in row["TAGS"] for tag in php.as_list(wanted))
-        return every != sign.startswith("!")
-    return holds(sign, _value(portal, row, name), wanted, portal.into)
+        tags = php.as_list(wanted)
+        return lambda row: all(tag in row["TAGS"] for tag in tags) != sign.startswith("!")
+    fulfils = rule(sign, wanted, portal.into)
+    if name in _STORED and name not in ("REAL_STATUS", "CHANGED_DATE"):
+        return lambda row: fulfils(row[name])
+    return lambda row: fulfils(_value(portal, row, name))
 
 
 def _is(portal: "SimulatedPortal", row: Row, name: str) -> bool:
@@ -149,10 +152,8 @@ def _value(portal: "SimulatedPortal", row: Row, name: str) -> Any:
                 ("O", [row["CREATED_BY"]]),
             )  # fmt: skip
             return [role for role, users in roles if portal.user_id in users]
-        case "DEPARTMENT_ID":
+        case _:  # DEPARTMENT_ID
             return portal.users.get(row["RESPONSIBLE_ID"], {}).get("UF_DEPARTMENT", [])
-        case _:
-            return row[name]
 
 
 def _members(row: Row) -> list[int]:
