@@ -5,8 +5,8 @@ SQLite keeps one writer: one thread, whose order of work is the order of asking.
 transaction is durable when it returns (WAL with synchronous=FULL).
 """
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -49,7 +49,7 @@ def open_engine(path: Path, *, writing: bool = True) -> sa.Engine:
     return engine
 
 
-def migrate(path: Path) -> None:
+def migrate(path: Path, release: str = "head") -> None:
     """
     Bring the store to the present schema, making it if need be; its file is the owner's alone.
 
@@ -67,7 +67,7 @@ def migrate(path: Path) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["engine"] = engine = open_engine(path)
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, release)
     except sa.exc.DatabaseError as error:
         raise StoreError(f"{path}: {error.orig}") from error
     finally:
@@ -76,24 +76,22 @@ def migrate(path: Path) -> None:
 
 def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
     """Ask the store from another process or thread, beside the dialler."""
-    engine = open_engine(path, writing=False)
-    try:
-        with engine.connect() as connection:
-            return question(connection)
-    except sa.exc.DatabaseError as error:
-        raise StoreError(
-            f"{path}: {error.orig}; run this as the dialler's user, or as root"
-        ) from error
-    finally:
-        engine.dispose()
+    with _beside(path, writing=False) as connection:
+        return question(connection)
 
 
 def write(path: Path, change: Callable[[sa.Connection], T]) -> T:
     """Change the store from another process, in one transaction, beside the dialler."""
-    engine = open_engine(path)
+    with _beside(path, writing=True) as connection:
+        return change(connection)
+
+
+@contextmanager
+def _beside(path: Path, *, writing: bool) -> Iterator[sa.Connection]:
+    engine = open_engine(path, writing=writing)
     try:
         with engine.begin() as connection:
-            return change(connection)
+            yield connection
     except sa.exc.DatabaseError as error:
         raise StoreError(
             f"{path}: {error.orig}; run this as the dialler's user, or as root"

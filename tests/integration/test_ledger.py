@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from autodial.outcomes import parse_report
 from autodial.retry import DEFAULTS
 from autodial.states import State
 from autodial.store import ledger, outbox, presence, tasks, views
+from autodial.store.database import migrate, open_engine, read
 from autodial.store.events import story
 from autodial.store.schema import attempts, metadata, reservations
 from bitrix24 import PortalTask
@@ -329,13 +331,45 @@ def test_the_migrations_make_the_schema(database: sa.Engine) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
+    """A store of the first release, with a call under way and something owed to the portal."""
+    path = tmp_path / "old.sqlite"
+    migrate(path, "0001")
+    old = sa.MetaData()
+    at = NOON.replace(tzinfo=None)
+    with open_engine(path).begin() as db:
+        old.reflect(db)
+
+        def put(table: str, **row: Any) -> None:
+            """What is not named is filled with anything that fits."""
+            for column in old.tables[table].columns:
+                if not column.nullable and column.name not in row and not column.primary_key:
+                    kind = column.type.python_type
+                    row[column.name] = at if kind is datetime else kind()
+            db.execute(old.tables[table].insert(), row)
+
+        put("tasks", id=8017, title="Позвонить", open=1)
+        put("phones", task=8017, position=0, number="+442079460000")
+        put("operators", id=501, name="Анна", extension="101")
+        put("attempts", id="t8017-1", task=8017, n=1, state="ended", outcome="busy", ended_at=at)
+        owed = {"kind": "comment", "state": "owed", "payload": {}}
+        put("outbox", id=1, attempt="t8017-1", task=8017, **owed)
+    migrate(path)
+
+    assert [8017] == [line.id for line in read(path, views.task_lines)]
+    found = read(path, lambda db: tasks.load_task(db, TaskId(8017)))
+    assert found
+    assert [("+442079460000", "")] == [(phone.number, phone.extension) for phone in found.phones]
+    assert ["101"] == [line.extension for line in read(path, views.operator_lines)]
+    assert [("t8017-1", "comment")] == [(d.attempt, d.kind) for d in read(path, views.debts)]
+
+
 def test_the_store_is_its_owner_s_alone(database: sa.Engine, config: Any) -> None:
     assert config.store.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_store_that_is_not_one_is_a_sentence(config: Any) -> None:
     from autodial.errors import StoreError
-    from autodial.store.database import migrate
 
     config.store.path.write_text("this is not a database, and long enough to look like one" * 99)
     with pytest.raises(StoreError, match="not a database"):

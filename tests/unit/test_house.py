@@ -114,6 +114,13 @@ def said() -> dict[str, Any]:
         ("portal", "webhook", "portal.example.com/rest/1/s3cret/", "an incoming webhook reads"),
         ("portal", "verify", "/nope/ca.pem", "portal.verify"),
         ("portal", "poll", "0s", "portal.poll"),
+        ("portal", "application", {"address": "x"}, "portal.application.address"),
+        ("staff", "group", 7, "set one of departments, group, or field"),
+        ("staff", "field", "UF_X", "set one of departments, group, or field"),
+        ("events", "port", 8025, "port needs token"),
+        ("recording", "format", "ogg", "recording.format"),
+        ("tasks", "when_talked", "defer", "tasks.when_talked"),
+        ("phones", "countries", ["Russia"], "phones.countries"),
         ("asterisk", "ami_secret", "", "ami_port needs ami_secret"),
         ("asterisk", "trunks", [{"name": "x", "lines": 1}] * 2, "two trunks have one name"),
         ("portal", "poll", "often", "a time is written"),
@@ -140,6 +147,19 @@ def test_what_must_be_set_is_asked_for(section: str) -> None:
     del wrong[section]
 
     with pytest.raises(ConfigError, match=f"{section}: must be set"):
+        parse(wrong, "autodial.toml")
+
+
+def test_a_portal_needs_a_webhook_or_an_application_and_not_both() -> None:
+    wrong = said()
+    ours = {"address": "https://p.example.com", "client_id": "x", "client_secret": "y"}
+    wrong["portal"]["application"] = ours
+    with pytest.raises(ConfigError, match="set webhook, or"):
+        parse(wrong, "autodial.toml")
+    del wrong["portal"]["webhook"]
+    assert parse(wrong, "autodial.toml").portal.application
+    del wrong["portal"]["application"]
+    with pytest.raises(ConfigError, match="set webhook, or"):
         parse(wrong, "autodial.toml")
 
 
