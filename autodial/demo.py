@@ -97,6 +97,7 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
         console.print(
             f"PBX {running.exchange.pbx.cli('core show version').split(' built')[0]}, "
             f"{tasks} call tasks in the portal, {len(OPERATORS)} operators at their phones.\n"
+            f"The portal's side, in a browser on this machine: {running.portal_page}\n"
         )
         running.start_dialler()
         started = time.monotonic()

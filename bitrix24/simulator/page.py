@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _STATUS = {
     1: "новая", 2: "ждёт", 3: "выполняется", 4: "на контроле", 5: "завершена", 6: "отложена",
 }  # fmt: skip
-#: Rows of each table; the newest, where there are more.
-_ROWS = 60
+#: Rows of the tables; those touched last, where there are more.
+_ROWS, _CALLS = 60, 15
 
 _STYLE = """
 body{font:14px/1.4 system-ui,sans-serif;margin:1.5rem;color:#222;background:#f6f7f8}
@@ -34,21 +34,23 @@ def page(portal: "SimulatedPortal") -> str:
                 _when(portal, row["DEADLINE"]), _name(portal, row["RESPONSIBLE_ID"]),
                 _last(portal, row["ID"]),
             )
-            for row in list(portal.tasks.values())[:_ROWS]
+            for row in sorted(portal.tasks.values(), key=_touched, reverse=True)[:_ROWS]
         ]  # fmt: skip
-        calls = [
+        cards = [
             (
-                call["PHONE"], call["LINE"], _name(portal, user), "карточка на экране",
+                _name(portal, user), call["PHONE"],
+                portal.lines.get(call["LINE"]) or call["LINE"], _who(portal, call["CRM"]),
             )
             for call_id, call in portal.calls.items()
             for user in _shown_to(portal, call_id)
-        ] + [
+        ]  # fmt: skip
+        calls = [
             (
                 row["PHONE_NUMBER"], row["PORTAL_NUMBER"], _name(portal, row["PORTAL_USER_ID"]),
                 f"{row['CALL_DURATION']} с, код {row['CALL_FAILED_CODE']}"
                 + (", запись" if row["CALL_ID"] in portal.recordings else ""),
             )
-            for row in reversed(portal.statistics[-_ROWS:])
+            for row in reversed(portal.statistics[-_CALLS:])
         ]  # fmt: skip
         staff = [
             (
@@ -61,10 +63,12 @@ def page(portal: "SimulatedPortal") -> str:
         done = len(portal.executed)
     body = "".join(
         [
+            _table("Карточки на экранах", ("Сотрудник", "Телефон", "Линия", "Клиент"), cards,
+                   "card"),
+            _table("Сотрудники", ("№", "Имя", "Внутренний", "Онлайн", "Вход", "Активность"), staff),
+            _table("Законченные звонки", ("Телефон", "Линия", "Сотрудник", "Чем кончился"), calls),
             _table("Задачи", ("№", "Задача", "Статус", "Крайний срок", "Ответственный",
                               "Последний комментарий"), tasks),
-            _table("Звонки", ("Телефон", "Линия", "Сотрудник", "Состояние"), calls),
-            _table("Сотрудники", ("№", "Имя", "Внутренний", "Онлайн", "Вход", "Активность"), staff),
         ]
     )  # fmt: skip
     return (
@@ -123,6 +127,18 @@ def _name(portal: "SimulatedPortal", number: int) -> str:
     return f"{row['NAME']} {row['LAST_NAME']}".strip() if row else str(number)
 
 
+def _who(portal: "SimulatedPortal", crm: tuple[str, int] | None) -> str:
+    if crm is None:
+        return ""
+    rows = {"CONTACT": portal.contacts, "COMPANY": portal.companies, "LEAD": portal.leads}
+    row = rows.get(crm[0], {}).get(crm[1], {})
+    return f"{row.get('NAME', '')} {row.get('LAST_NAME', '')}".strip() or row.get("TITLE", "")
+
+
+def _touched(task: dict[str, Any]) -> tuple[datetime, int]:
+    return task["CHANGED_DATE"], -task["ID"]
+
+
 def _last(portal: "SimulatedPortal", task: int) -> str:
     rows = portal.comments.get(task)
     return rows[-1]["POST_MESSAGE"] if rows else ""
@@ -132,9 +148,10 @@ def _when(portal: "SimulatedPortal", value: datetime | None) -> str:
     return f"{value.astimezone(portal.zone):%d.%m. %H:%M}" if value else ""
 
 
-def _table(title: str, heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+def _table(title: str, heads: Iterable[str], rows: Iterable[Iterable[Any]], kind: str = "") -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        f'<tr class="{kind}">' + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
     )
     return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{lines}</table>"

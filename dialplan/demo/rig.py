@@ -62,6 +62,11 @@ class Rig:
         self._portal_port = int(webhook.split(":")[2].partition("/")[0])
         self.settings["portal"]["webhook"] = webhook
 
+    @property
+    def portal_page(self) -> str:
+        """What a person opens to watch from the portal's side."""
+        return f"http://127.0.0.1:{self._portal_port}/"
+
     def portal_down(self) -> None:
         self._serving.close()
 
