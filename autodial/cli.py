@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import click
 import sqlalchemy as sa
 from attrs import asdict
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from autodial import texts
 from autodial.checkup import findings
@@ -144,20 +145,30 @@ def operators(path: Path, as_json: bool) -> None:
         return _print_json(lines)
     wrong = conflicts(lines)
     table = Table(
-        "name", "ext.", "portal", "last login", "last logout", "day", "phone", "reserved", "talks"
-    )
+        Column("name", overflow="fold"), "ext.", "portal", "last login", "last logout", "phone",
+        "reserved for", "talks",
+        box=SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
     for line in lines:
+        portal = "online" if line.online else "offline"
         table.add_row(
             f"{line.name} ({line.id})", line.extension or "-",
-            "online" if line.online else "offline",
-            _when(config, line.last_login), _logout(config, line), line.working_day or "-",
-            (line.phone or "?").replace("_", " ").lower(), line.reserved_for or "",
-            str(line.talked),
+            f"{portal}, {line.working_day}" if line.working_day else portal,
+            _when(config, line.last_login), _logout(config, line),
+            _DEVICE.get(line.phone or "", "?"), line.reserved_for or "", str(line.talked),
         )  # fmt: skip
     _print(table)
     for line in lines:
         for trouble in wrong.get(line.id, ()):
             click.echo(f"{line.name} ({line.extension or line.id}): {_said(config, trouble)}")
+
+
+#: Asterisk's device states, in words.
+_DEVICE = {
+    "NOT_INUSE": "free", "INUSE": "in use", "BUSY": "busy", "RINGING": "rings",
+    "RINGINUSE": "in use, rings", "ONHOLD": "on hold", "UNAVAILABLE": "off",
+    "INVALID": "unknown to Asterisk", "UNKNOWN": "unknown to Asterisk",
+}  # fmt: skip
 
 
 def _logout(config: Config, line: views.OperatorLine) -> str:
