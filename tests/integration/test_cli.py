@@ -116,7 +116,7 @@ def test_operators(told: Callable[..., Result], run: Run) -> None:
     run(presence.save_phones, {"101": "NOT_INUSE"})
     said = told("operators").output
 
-    assert "opened" in said and "not inuse" in said
+    assert "online, opened" in said and "free" in said
     assert "23.11. 08:00" in said
     assert "unknown" in said and "since" in said
     for trouble in (
