@@ -89,7 +89,8 @@ def assert_house_in_order(rig: Rig) -> None:
 def staff(rig: Rig, **fates: str) -> None:
     """From now on exactly these are at work: ``e101="busy"`` is extension 101, user 501."""
     with rig.portal.lock:
-        rig.portal.users.clear()
+        for number in set(rig.portal.users) - {rig.portal.user_id}:
+            del rig.portal.users[number]
     for name, fate in fates.items():
         rig.operator(400 + int(name[1:]), name[1:], fate)
     wanted = sorted(name[1:] for name in fates)
