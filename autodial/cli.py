@@ -1,33 +1,30 @@
 """The command ``autodial``: tables for people, ``--json`` for programs."""
 
-import json
 import re
 import sys
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import click
-import sqlalchemy as sa
-from attrs import asdict
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Column, Table
 
-from autodial import texts
+from autodial import outlook, texts
 from autodial.checkup import findings
 from autodial.config import Config, load
 from autodial.conflicts import conflicts
-from autodial.errors import AutodialError, StoreError
+from autodial.decide import Dial, Wait
+from autodial.errors import AutodialError
+from autodial.model import OperatorId, TaskId
+from autodial.printing import print_json, read, show_table, tell, when, words
 from autodial.run import run_dialler
 from autodial.service import access, portal_of, run_now, send_now
-from autodial.store import outbox, views
-from autodial.store.database import read, write
-from autodial.store.events import Told, story
+from autodial.store import outbox, pauses, views
+from autodial.store.database import write
+from autodial.store.events import story
 from autodial.store.presence import presence_lines
+from autodial.store.tasks import confirm
 from bitrix24 import Application, PortalError
 from call_files import SpoolError
 
@@ -82,36 +79,156 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 def tasks_(path: Path, as_json: bool) -> None:
     """List the call tasks: when each is due, and what became of it."""
     config = load(path)
-    lines = _read(config, views.task_lines)
+    lines = read(config, views.task_lines)
     if as_json:
-        return _print_json(lines)
+        return print_json(lines)
     table = Table("task", "client", "due", "attempts", "last", "now", "responsible")
     for line in lines:
         table.add_row(
-            str(line.id), line.client, _when(config, line.due), str(line.attempts),
-            _said(config, line.last), _said(config, line.reason), line.responsible,
+            str(line.id), line.client, when(config, line.due), str(line.attempts),
+            words(config, line.last), words(config, line.reason), line.responsible,
         )  # fmt: skip
-    _print(table)
+    show_table(table)
 
 
 @main.command()
-@click.argument("task", type=int)
+@click.argument("task", type=int, required=False)
+@click.option("--operator", help="Instead of a task: an operator's extension.")
 @_as_json
 @click.pass_obj
-def why(path: Path, task: int, as_json: bool) -> None:
-    """Say why a task is, or is not, being dialled."""
-    config = load(path)
-    line = next((line for line in _read(config, views.task_lines) if line.id == task), None)
-    if line is None:
+def why(path: Path, task: int | None, operator: str | None, as_json: bool) -> None:
+    """Say why a task is, or is not, being dialled; or why an operator gets no calls."""
+    config, now = load(path), datetime.now(UTC)
+    if (task is None) == (operator is None):
+        raise click.UsageError("name a task, or --operator EXTENSION")
+    if operator is not None:
+        return _why_operator(config, operator, now, as_json)
+    assert task is not None
+    found = read(config, lambda db: outlook.why(db, config, TaskId(task), now))
+    if found is None:
         raise click.ClickException(f"{task} is not a call task we know")
     if as_json:
-        return _print_json([line])
-    click.echo(f"{line.id} {line.title}: {_said(config, line.reason)}")
-    click.echo(f"  due {_when(config, line.due)}, {line.attempts} attempts so far")
-    for number in _read(config, lambda db: views.number_lines(db, task)):
+        return print_json([found])
+    tell_why(config, found, now)
+    for number in read(config, lambda db: views.number_lines(db, task)):
         extension = f" ext. {number.extension}" if number.extension else ""
-        refused = f": not dialled, {_said(config, number.refused)}" if number.refused else ""
+        refused = f": not dialled, {words(config, number.refused)}" if number.refused else ""
         click.echo(f"  {number.number}{extension}  {number.client}{refused}")
+
+
+def tell_why(config: Config, found: outlook.Why, now: datetime) -> None:
+    """The rules passed, the one that holds, when it is looked at again, what would change it."""
+    task, held = found.task, found.decision if not isinstance(found.decision, Dial) else None
+    said = words(config, held.reason.value if held else "dial")
+    click.echo(f"{task.id} {task.title}: {said}")
+    if task.halted:
+        click.echo(f"  {words(config, task.halted)}")
+    click.echo(f"  due {when(config, task.due)}, {task.attempts} attempts so far")
+    if isinstance(held, Wait):
+        click.echo(f"  looked at again {when(config, held.until)}")
+    if held is not None:
+        click.echo(f"  {texts.text(f'change.{held.reason.value}', config.language)}")
+    if not found.running:
+        click.echo(f"  the dialler does not run; last seen {when(config, found.seen)}")
+    table = Table("", "rule", "number", "until", box=SIMPLE_HEAD, pad_edge=False)
+    for look in found.looks:
+        mark = "+" if look.refusal is None else "-"
+        until = look.refusal.until if isinstance(look.refusal, Wait) else None
+        table.add_row(mark, look.reason.value, look.detail, when(config, until) if until else "")
+    show_table(table)
+
+
+def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) -> None:
+    staff = read(config, lambda db: outlook.operators(db, config, now))
+    him = next((one for one in staff if one.extension == extension), None)
+    if him is None:
+        raise click.ClickException(f"nobody of the staff has the extension {extension}")
+    if as_json:
+        return print_json([him])
+    click.echo(f"{him.name} ({him.extension}): {words(config, f'operator.{him.state(now)}')}")
+    if him.reserved_for:
+        click.echo(f"  for {him.reserved_for}")
+    if him.wraps_until and him.wraps_until > now:
+        click.echo(f"  until {when(config, him.wraps_until)}")
+    waiting = read(config, lambda db: outlook.due_tasks_of(db, config, him.id, now))
+    table = Table("task", "client", "due", "why it waits", box=SIMPLE_HEAD, pad_edge=False)
+    for line in waiting:
+        said = words(config, line.reason)
+        table.add_row(str(line.id), line.client, when(config, line.due), said)
+    show_table(table)
+
+
+@main.command()
+@_as_json
+@click.pass_obj
+def status(path: Path, as_json: bool) -> None:
+    """Tell how it goes: does it run, who is there, and where the tasks are held up."""
+    config, now = load(path), datetime.now(UTC)
+    found = read(config, lambda db: outlook.status(db, config, now))
+    if as_json:
+        return print_json([found])
+    if found.running:
+        click.echo("the dialler runs" + ("" if found.pbx else ", without Asterisk's manager"))
+    else:
+        click.echo(f"the dialler does not run; last seen {when(config, found.seen)}")
+    if found.stalled is not None:
+        click.echo(
+            f"STALLED: tasks due, operators free, nothing dialled ({when(config, found.stalled)})"
+        )
+    click.echo(
+        f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
+        f"{found.paused} paused"
+    )
+    table = Table("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
+    for reason, count in found.funnel:
+        table.add_row(str(count), reason, words(config, reason))
+    show_table(table)
+
+
+@main.command()
+@click.argument("extension", required=False)
+@click.option("--why", "reason", default="", help="For those who ask later.")
+@click.pass_obj
+def pause(path: Path, extension: str | None, reason: str) -> None:
+    """Place no further calls: for one operator, or for nobody at all."""
+    config = load(path)
+    who = _operator(config, extension)
+    write(config.store.path, lambda db: pauses.pause(db, who, datetime.now(UTC), reason))
+    click.echo(f"{extension or 'everybody'}: paused; talks go on, 'autodial resume' ends it")
+
+
+@main.command()
+@click.argument("extension", required=False)
+@click.pass_obj
+def resume(path: Path, extension: str | None) -> None:
+    """End a pause."""
+    config = load(path)
+    who = _operator(config, extension)
+    if not write(config.store.path, lambda db: pauses.resume(db, who)):
+        raise click.ClickException(f"{extension or 'everybody'}: was not paused")
+    click.echo(f"{extension or 'everybody'}: calls again")
+
+
+def _operator(config: Config, extension: str | None) -> OperatorId:
+    if extension is None:
+        return pauses.EVERYBODY
+    staff = read(config, views.operator_lines)
+    found = next((line for line in staff if line.extension == extension), None)
+    if found is None:
+        raise click.ClickException(f"nobody of the staff has the extension {extension}")
+    return OperatorId(found.id)
+
+
+@main.command("call-now")
+@click.argument("task", type=int)
+@click.pass_obj
+def call_now(path: Path, task: int) -> None:
+    """Give a person's word for a task that waits for one, and make it due now."""
+    config = load(path)
+    read(config, lambda db: None)
+    if not write(config.store.path, lambda db: confirm(db, TaskId(task), datetime.now(UTC))):
+        raise click.ClickException(f"{task} is not an open call task; see 'autodial why {task}'")
+    click.echo(f"{task}: due now; the other rules still hold ('autodial why {task}')")
 
 
 @main.command()
@@ -124,13 +241,13 @@ def show(path: Path, what: str, as_json: bool) -> None:
     number = what.removeprefix("t").partition("-")[0]
     if not re.fullmatch("[0-9]{1,12}", number):
         raise click.ClickException(f"{what} is neither a task (8017) nor an attempt (t8017-3)")
-    told = _read(config, lambda db: story(db, int(number)))
+    told = read(config, lambda db: story(db, int(number)))
     if "-" in what:
         told = [t for t in told if t.attempt == what]
     if not told:
         raise click.ClickException(f"nothing is known of {what}")
     if as_json:
-        return _print_json(told)
+        return print_json(told)
     click.echo(tell(config, told))
 
 
@@ -140,9 +257,9 @@ def show(path: Path, what: str, as_json: bool) -> None:
 def operators(path: Path, as_json: bool) -> None:
     """List the call centre's staff: who is at work, who is reserved for what."""
     config = load(path)
-    lines = _read(config, views.operator_lines)
+    lines = read(config, views.operator_lines)
     if as_json:
-        return _print_json(lines)
+        return print_json(lines)
     wrong = conflicts(lines)
     table = Table(
         Column("name", overflow="fold"), "ext.", "portal", "last login", "last logout", "phone",
@@ -154,13 +271,13 @@ def operators(path: Path, as_json: bool) -> None:
         table.add_row(
             f"{line.name} ({line.id})", line.extension or "-",
             f"{portal}, {line.working_day}" if line.working_day else portal,
-            _when(config, line.last_login), _logout(config, line),
+            when(config, line.last_login), _logout(config, line),
             _DEVICE.get(line.phone or "", "?"), line.reserved_for or "", str(line.talked),
         )  # fmt: skip
-    _print(table)
+    show_table(table)
     for line in lines:
         for trouble in wrong.get(line.id, ()):
-            click.echo(f"{line.name} ({line.extension or line.id}): {_said(config, trouble)}")
+            click.echo(f"{line.name} ({line.extension or line.id}): {words(config, trouble)}")
 
 
 #: Asterisk's device states, in words.
@@ -174,12 +291,12 @@ _DEVICE = {
 def _logout(config: Config, line: views.OperatorLine) -> str:
     """When he last logged out; what is not known is said to be unknown."""
     if line.last_logout is not None:
-        return _when(config, line.last_logout)
+        return when(config, line.last_logout)
     if line.last_left is not None:  # a closed browser leaves no logout anywhere
-        return f"about {_when(config, line.last_left)}"
+        return f"about {when(config, line.last_left)}"
     if line.watched is not None:
-        return f"none since {_when(config, line.watched)}"
-    return f"unknown since {_when(config, line.since)}"
+        return f"none since {when(config, line.watched)}"
+    return f"unknown since {when(config, line.since)}"
 
 
 @main.command("presence")
@@ -191,14 +308,14 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
     """Tell who came and left when: logins and logouts of the portal, and what polls saw."""
     config = load(path)
     since = datetime.now(UTC) - timedelta(days=days)
-    lines = _read(config, lambda db: presence_lines(db, since, operator))
+    lines = read(config, lambda db: presence_lines(db, since, operator))
     if as_json:
-        return _print_json(lines)
+        return print_json(lines)
     table = Table("when", "operator", "what")
     for line in lines:
         said = f"{line.name or '-'} ({line.operator})"
-        table.add_row(_when(config, line.at), said, _said(config, f"presence.{line.kind}"))
-    _print(table)
+        table.add_row(when(config, line.at), said, words(config, f"presence.{line.kind}"))
+    show_table(table)
 
 
 @main.command("outbox")
@@ -215,13 +332,13 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
             raise click.ClickException("nothing that was put aside has this number")
         click.echo(f"{count} will be sent again")
         return
-    lines = [debt for debt in _read(config, views.debts) if debt.state not in ("done", "void")]
+    lines = [debt for debt in read(config, views.debts) if debt.state not in ("done", "void")]
     if as_json:
-        return _print_json(lines)
+        return print_json(lines)
     table = Table("number", "attempt", "what", "state", "why it was put aside")
     for line in lines:
         table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
-    _print(table)
+    show_table(table)
 
 
 @main.command()
@@ -260,59 +377,6 @@ def authorize(path: Path, code: str) -> None:
     except OSError as error:
         raise click.ClickException(f"{ours.tokens}: {error.strerror}") from error
     click.echo(f"tokens are in {ours.tokens}")
-
-
-def tell(config: Config, told: Sequence[Told]) -> str:
-    """A story in lines, one for each thing that happened."""
-    zone = ZoneInfo(config.hours.zone)
-    rows = [
-        f"{t.at.astimezone(zone):%d.%m. %H:%M:%S}  {t.attempt or '-':<12} {t.kind:<15} {t.detail}"
-        for t in told
-    ]
-    return "\n".join(row.rstrip() for row in rows)
-
-
-def _read(config: Config, question: Callable[[sa.Connection], T]) -> T:
-    try:
-        there = config.store.path.exists()
-    except OSError as error:
-        raise StoreError(f"{config.store.path}: {error.strerror}; run this as its user") from error
-    if not there:
-        raise StoreError(f"{config.store.path}: no store yet; 'autodial run' makes it")
-    return read(config.store.path, question)
-
-
-def _when(config: Config, moment: datetime | None) -> str:
-    if moment is None:
-        return "-"
-    return f"{moment.astimezone(ZoneInfo(config.hours.zone)):%d.%m. %H:%M}"
-
-
-def _said(config: Config, key: str | None) -> str:
-    """A reason or an outcome in the configured language; a state as it is."""
-    if not key or key not in texts.CATALOGUE:
-        return key or ""
-    return texts.text(key, config.language)
-
-
-def _print(table: Table) -> None:
-    """As wide as the terminal; where there is none, wide enough for a line to stay a line."""
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _print_json(rows: Sequence[Any]) -> None:
-    def plain(value: object) -> object:
-        match value:
-            case datetime():
-                return value.astimezone(UTC).isoformat()
-            case Enum():
-                return value.value
-            case _:
-                return str(value)
-
-    click.echo(
-        json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
-    )
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+import holidays
 from attrs import evolve
 from pydantic import (
     AfterValidator,
@@ -26,11 +27,14 @@ from pydantic import (
     FilePath,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
+from autodial.decide import Who
 from autodial.errors import ConfigError
-from autodial.hours import Hours
+from autodial.hours import Calendar, Hours, Usual
+from autodial.limits import DAY, HOUR, MONTH, WEEK, Limits
 from autodial.model import OperatorId, Outcome, PresenceRules, Telling
 from autodial.phones import PhoneRules
 from autodial.retry import DEFAULTS, Rule
@@ -88,6 +92,8 @@ def _webhook(secret: SecretStr) -> SecretStr:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Span = Annotated[tuple[time, time] | None, BeforeValidator(_span)]
+#: What laws and manners ask for, as data.
+PRESETS = Path(__file__).parent / "presets"
 _NAME = r"^[A-Za-z0-9_.-]+$"
 
 
@@ -168,6 +174,11 @@ class StaffConfig(_Section):
     working_day: Literal["ignore", "show", "require"] = "show"
     logins: bool = True
     exclude: tuple[int, ...] = ()
+    order: tuple[Literal["responsible", "deputies", "anybody"], ...] = (
+        "responsible", "deputies", "anybody",
+    )  # fmt: skip
+    patience: Duration = timedelta(0)
+    wrap_up: Duration = timedelta(0)
     deputies: Mapping[Annotated[str, Field(pattern=r"^[0-9]+$")], tuple[int, ...]] = Field(
         default_factory=dict
     )
@@ -188,6 +199,10 @@ class StaffConfig(_Section):
         return StaffQuery(
             departments=self.departments, group=self.group, field=self.field, value=self.value
         )
+
+    @property
+    def who(self) -> tuple[Who, ...]:
+        return tuple(Who(name) for name in self.order)
 
     @property
     def presence(self) -> PresenceRules:
@@ -250,6 +265,8 @@ class PaceConfig(_Section):
     """[pace]"""
 
     automatic: bool = True
+    shadow: bool = False
+    stall_after: Duration = timedelta(minutes=5)
     calls_per_second: float = Field(1.0, gt=0, le=50)
     max_calls: int = Field(30, ge=1)
 
@@ -265,16 +282,104 @@ class HoursConfig(_Section):
     friday: Span = (time(9), time(20))
     saturday: Span = None
     sunday: Span = None
+    holiday: Span | Literal["usual"] = "usual"
+    quiet: tuple[Span, ...] = ()
+
+    def hours(self, calendar: Calendar) -> Hours:
+        return Hours(
+            ZoneInfo(self.zone),
+            tuple(getattr(self, day) for day in _DAYS),
+            calendar=calendar,
+            holiday=Usual.USUAL if self.holiday == "usual" else self.holiday,
+            quiet=tuple(span for span in self.quiet if span is not None),
+        )
+
+
+def _country(code: str) -> str:
+    if code and code not in holidays.list_supported_countries():
+        raise ValueError(f"no public holidays are known for {code!r}; write RU, or nothing")
+    return code
+
+
+class CalendarConfig(_Section):
+    """[calendar]"""
+
+    country: Annotated[str, AfterValidator(_country)] = "RU"
+    days_off: tuple[date, ...] = ()
+    working_days: tuple[date, ...] = ()
 
     @property
-    def hours(self) -> Hours:
-        return Hours(ZoneInfo(self.zone), tuple(getattr(self, day) for day in _DAYS))
+    def calendar(self) -> Calendar:
+        return Calendar(
+            country=self.country, days_off=self.days_off, working_days=self.working_days
+        )
+
+
+class ClientConfig(_Section):
+    """[client]; what is not set comes from the preset."""
+
+    preset: Literal["courtesy", "ru-230fz", "us-ftc", "uk-ofcom", "none"] = "courtesy"
+    zone_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+    spanning: str = "strictest"
+    workdays: Span = None
+    days_off: Span = None
+    quiet: tuple[Span, ...] = ()
+    per_hour: int | None = Field(None, ge=1)
+    per_day: int | None = Field(None, ge=1)
+    per_week: int | None = Field(None, ge=1)
+    per_month: int | None = Field(None, ge=1)
+    apart: Duration = timedelta(0)
+    attempts: int | None = Field(None, ge=1)
+    after_abandoned: Duration = timedelta(0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_preset(cls, said: Any) -> Any:
+        if not isinstance(said, Mapping):
+            return said
+        name = said.get("preset", "courtesy")
+        file = PRESETS / f"{name}.toml"
+        return {**(tomllib.loads(file.read_text()) if file.is_file() else {}), **said}
+
+    @field_validator("spanning")
+    @classmethod
+    def _zone_or_strictest(cls, text: str) -> str:
+        return text if text == "strictest" else _zone(text)
+
+    def limits(self, calendar: Calendar, elsewhere: str) -> Limits:
+        """With a calendar's holidays; ``elsewhere`` is where a client is whom nobody can place."""
+        spans = (
+            (HOUR, self.per_hour), (DAY, self.per_day), (WEEK, self.per_week),
+            (MONTH, self.per_month),
+        )  # fmt: skip
+        return Limits(
+            workdays=self.workdays,
+            days_off=self.days_off,
+            quiet=tuple(span for span in self.quiet if span is not None),
+            calendar=calendar,
+            elsewhere=ZoneInfo(elsewhere),
+            spanning=None if self.spanning == "strictest" else ZoneInfo(self.spanning),
+            per=tuple((span, most) for span, most in spans if most is not None),
+            apart=self.apart,
+            attempts=self.attempts,
+            after_abandoned=self.after_abandoned,
+        )
 
 
 class RulesConfig(_Section):
     """[rules]"""
 
     do_not_call: Path | None = None
+    do_not_call_tag: str = ""
+    do_not_call_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+
+
+class PurposeConfig(_Section):
+    """[[purposes]]"""
+
+    name: str = Field(max_length=30)
+    tag: str = Field(min_length=1)
+    confirm: bool = False
 
 
 class PhonesConfig(_Section):
@@ -331,7 +436,10 @@ class Config(_Section):
     fastagi: FastAgiConfig = FastAgiConfig.model_validate({})
     pace: PaceConfig = PaceConfig.model_validate({})
     hours: HoursConfig = HoursConfig()
-    rules: RulesConfig = RulesConfig()
+    calendar: CalendarConfig = CalendarConfig()
+    client: ClientConfig = ClientConfig.model_validate({})
+    rules: RulesConfig = RulesConfig.model_validate({})
+    purposes: tuple[PurposeConfig, ...] = ()
     phones: PhonesConfig = PhonesConfig.model_validate({})
     retry: Mapping[str, tuple[Duration, ...]] = Field(default_factory=dict)
     recording: RecordingConfig = RecordingConfig.model_validate({})
@@ -347,6 +455,27 @@ class Config(_Section):
         if self.retry.get(Outcome.WITHDRAWN.value) == ():
             raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
         return self
+
+    @property
+    def when(self) -> Hours:
+        """When the call centre works."""
+        return self.hours.hours(self.calendar.calendar)
+
+    @property
+    def limits(self) -> Limits:
+        """What a client may be asked to bear."""
+        return self.client.limits(self.calendar.calendar, self.hours.zone)
+
+    @property
+    def client_fields(self) -> tuple[str, ...]:
+        """Fields of the CRM that say something of a client."""
+        return tuple(f for f in (self.client.zone_field, self.rules.do_not_call_field) if f)
+
+    @property
+    def query(self) -> TaskQuery:
+        """Which tasks are call tasks, with their tags if these say something."""
+        tags = bool(self.purposes or self.rules.do_not_call_tag)
+        return evolve(self.tasks.query, tags=tags)
 
     @property
     def telling(self) -> Telling:

@@ -2,43 +2,55 @@
 The dial decision: for a task at a moment, dial, wait or drop, and why.
 
 Pure: facts come in, a decision goes out, ``now`` is an argument. The order of the rules is the
-order in which people want to hear the reason: what is wrong with the task first, then the clock,
-then who is at work, then our own limits.
+order in which people want to hear the reason: what is wrong with the task first, then the clock
+and the client, then who is at work, then our own limits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
 from attrs import frozen
 
 from autodial.hours import Hours
+from autodial.limits import Limits
 from autodial.model import CallTask, Operator, OperatorId, Phone
 
 #: Look again after this long when nothing says when it will change.
 SOON = timedelta(seconds=5)
 LATER = timedelta(minutes=1)
+#: What a person must change first; the change itself brings an earlier look.
+SELDOM = timedelta(hours=6)
 
 
 class Reason(Enum):
-    """Why a task is not dialled now. Values are keys of the catalogue."""
+    """Why a task is not dialled now. Values are keys of the catalogue, and stable."""
 
     CLOSED = "closed"
-    NO_PHONE = "no phone"
-    DO_NOT_CALL = "do not call"
-    NO_DEADLINE = "no deadline"
     FINISHED = "finished"
+    NO_PHONE = "no phone"
+    NO_DEADLINE = "no deadline"
+    ENOUGH = "enough"
     IN_PROGRESS = "in progress"
     NOT_DUE = "not due"
+    CONFIRM = "confirm"
     PAUSED = "paused"
-    HOURS = "hours"
     RULES_UNREADABLE = "rules unreadable"
+    DO_NOT_CALL = "do not call"
+    WRONG_NUMBER = "wrong number"
+    SAME_CLIENT = "same client"
+    CLIENT_HOURS = "client hours"
+    BUDGET = "budget"
+    HOURS = "hours"
     PORTAL_SILENT = "portal silent"
     PBX_SILENT = "pbx silent"
     NOBODY_AT_WORK = "nobody at work"
     OPERATORS_BUSY = "operators busy"
+    RESPONSIBLE_BUSY = "responsible busy"
+    NOT_FOR_OTHERS = "not for others"
     TRUNKS_FULL = "trunks full"
     PACE = "pace"
+    SHADOW = "shadow"  #: no rule's: everything allows the call, and shadow mode makes none
 
 
 @frozen
@@ -66,6 +78,15 @@ class Drop:
 
 
 Decision = Dial | Wait | Drop
+Refusal = Wait | Drop
+
+
+class Who(Enum):
+    """Whom to hold for a call, in the order that a site wants."""
+
+    RESPONSIBLE = "responsible"
+    DEPUTIES = "deputies"
+    ANYBODY = "anybody"
 
 
 @frozen(kw_only=True)
@@ -74,8 +95,11 @@ class Facts:
 
     operators: tuple[Operator, ...]
     deputies: Mapping[OperatorId, Sequence[OperatorId]]
+    order: tuple[Who, ...] = tuple(Who)
+    patience: timedelta = timedelta(0)  #: how long a task waits for its busy responsible
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     hours: Hours
+    limits: Limits
     portal_ok: bool
     pbx_ok: bool
     paused: bool
@@ -85,76 +109,275 @@ class Facts:
     next_start: datetime | None  #: when the pace allows the next call; None: now
 
 
+@frozen
+class Look:
+    """One rule's word on a task, for people."""
+
+    reason: Reason
+    refusal: Refusal | None  #: None: the rule has nothing against the call
+    detail: str = ""  #: what it is about: a number
+
+
 def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     """Dial, wait or drop."""
-    return about_task(task) or about_time(task, facts, now) or about_means(task, facts, now)
+    refusal = against(task, facts, now) or without_means(task, facts, now)
+    if refusal is not None:
+        return refusal
+    operator = first_free(task, facts, now)
+    assert operator is not None  # a rule saw to it
+    phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
+    return Dial(_in_turn(task, phones), operator, facts.trunks)
 
 
-def about_task(task: CallTask) -> Drop | None:
-    """What is wrong with the task itself; None: nothing."""
-    if not task.open:
-        return Drop(Reason.CLOSED)
-    if task.halted:
-        return Drop(Reason.FINISHED)
-    if not task.phones:
-        return Drop(Reason.NO_PHONE)
-    if task.due is None:
-        return Drop(Reason.NO_DEADLINE)
-    return None
-
-
-def about_time(task: CallTask, facts: Facts, now: datetime) -> Wait | None:
+def against(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """What speaks against calling now, whoever is at work; None: nothing."""
-    assert task.due is not None
-    if task.in_progress:
-        return Wait(Reason.IN_PROGRESS, now + LATER)
-    if task.due > now:
-        return Wait(Reason.NOT_DUE, task.due)
-    if facts.paused:
-        return Wait(Reason.PAUSED, now + LATER)
-    if facts.do_not_call is None:
-        return Wait(Reason.RULES_UNREADABLE, now + LATER)
-    if not _allowed(task, facts.do_not_call):
-        return Wait(Reason.DO_NOT_CALL, now + LATER)  # until he is taken off the list
-    opens = facts.hours.opens(now)
-    if opens is not None:
-        return Wait(Reason.HOURS, opens)
+    for _, rule in RULES:
+        if (refusal := rule(task, facts, now)) is not None:
+            return refusal
     return None
 
 
-def about_means(task: CallTask, facts: Facts, now: datetime) -> Decision:
-    """Who and what is there to make the call with."""
-    if not facts.portal_ok:
-        return Wait(Reason.PORTAL_SILENT, now + LATER)
-    if not facts.pbx_ok:
-        return Wait(Reason.PBX_SILENT, now + SOON)
-    if not any(operator.at_work for operator in facts.operators):
-        return Wait(Reason.NOBODY_AT_WORK, now + SOON)
-    operator = next(
-        (o for o in in_order(task.responsible, facts.operators, facts.deputies) if o.free), None
-    )
-    if operator is None:
-        return Wait(Reason.OPERATORS_BUSY, now + SOON)
-    if facts.calls >= facts.max_calls or not facts.trunks:
-        return Wait(Reason.TRUNKS_FULL, now + SOON)
-    if facts.next_start is not None and facts.next_start > now:
-        return Wait(Reason.PACE, facts.next_start)
-    phones = _allowed(task, facts.do_not_call or frozenset())
-    return Dial(phones[task.attempts % len(phones)], operator, facts.trunks)
+def without_means(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """What is missing to make the call with; None: nothing."""
+    for _, rule in MEANS:
+        if (refusal := rule(task, facts, now)) is not None:
+            return refusal
+    return None
+
+
+def explain(task: CallTask, facts: Facts, now: datetime) -> list[Look]:
+    """
+    The rules in order, up to the one that holds; of the rules about a client, what each says of
+    each number.
+    """
+    looks: list[Look] = []
+    for reason, rule in (*RULES, *MEANS):
+        refusal = rule(task, facts, now)
+        if reason is None:
+            looks += [
+                Look(about, word(task, phone, facts, now), phone.number)
+                for phone in task.phones
+                for about, word in _OF_PHONES.items()
+            ]
+        else:
+            looks.append(Look(reason, refusal))
+        if refusal is not None:
+            break
+    return looks
+
+
+# What is wrong with the task itself. Each rule: the refusal, or None.
+
+
+def _closed(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if task.open else Drop(Reason.CLOSED)
+
+
+def _finished(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Drop(Reason.FINISHED) if task.halted else None
+
+
+def _no_phone(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if task.phones else Drop(Reason.NO_PHONE)
+
+
+def _no_deadline(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Drop(Reason.NO_DEADLINE) if task.due is None else None
+
+
+def _enough(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    most = facts.limits.attempts
+    return Drop(Reason.ENOUGH) if most is not None and task.attempts >= most else None
+
+
+def _in_progress(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Wait(Reason.IN_PROGRESS, now + LATER) if task.in_progress else None
+
+
+def _not_due(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    assert task.due is not None
+    return Wait(Reason.NOT_DUE, task.due) if task.due > now else None
+
+
+def _confirm(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    waits = task.needs_word and not task.confirmed
+    return Wait(Reason.CONFIRM, now + SELDOM) if waits else None
+
+
+# The rules of the house, and the client.
+
+
+def _paused(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Wait(Reason.PAUSED, now + LATER) if facts.paused else None
+
+
+def _rules_unreadable(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Wait(Reason.RULES_UNREADABLE, now + LATER) if facts.do_not_call is None else None
+
+
+def _do_not_call(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    listed = task.do_not_call or phone.do_not_call or phone.number in (facts.do_not_call or ())
+    return Wait(Reason.DO_NOT_CALL, now + SELDOM) if listed else None
+
+
+def _wrong_number(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    return Wait(Reason.WRONG_NUMBER, now + SELDOM) if phone.number in task.wrong else None
+
+
+def _same_client(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    return Wait(Reason.SAME_CLIENT, now + LATER) if phone.number in task.called_now else None
+
+
+def _client_hours(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    opens = facts.limits.opens(phone.number, phone.zone, now)
+    return None if opens is None else Wait(Reason.CLIENT_HOURS, opens)
+
+
+def _budget(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    rested = facts.limits.rested(task.history.get(phone.number, ()), now)
+    return None if rested is None else Wait(Reason.BUDGET, rested)
+
+
+PhoneRule = Callable[[CallTask, Phone, Facts, datetime], Wait | None]
+_OF_PHONES: Mapping[Reason, PhoneRule] = {
+    Reason.DO_NOT_CALL: _do_not_call,
+    Reason.WRONG_NUMBER: _wrong_number,
+    Reason.SAME_CLIENT: _same_client,
+    Reason.CLIENT_HOURS: _client_hours,
+    Reason.BUDGET: _budget,
+}
+
+
+def about_phone(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    """The first rule about the client that holds for this number; None: it may be dialled."""
+    for rule in _OF_PHONES.values():
+        if (refusal := rule(task, phone, facts, now)) is not None:
+            return refusal
+    return None
+
+
+def _client(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """No number may be dialled: what holds the one that may be dialled first."""
+    words = [about_phone(task, phone, facts, now) for phone in task.phones]
+    refusals = [word for word in words if word is not None]
+    if len(refusals) < len(words):
+        return None
+    return min(refusals, key=lambda one: one.until)
+
+
+def _hours(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    opens = facts.hours.opens(now)
+    return None if opens is None else Wait(Reason.HOURS, opens)
+
+
+# The means.
+
+
+def _portal_silent(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.portal_ok else Wait(Reason.PORTAL_SILENT, now + LATER)
+
+
+def _pbx_silent(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.pbx_ok else Wait(Reason.PBX_SILENT, now + SOON)
+
+
+def _nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    there = any(operator.at_work for operator in facts.operators)
+    return None if there else Wait(Reason.NOBODY_AT_WORK, now + SOON)
+
+
+def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    free = any(operator.free(now) for operator in facts.operators)
+    return None if free else Wait(Reason.OPERATORS_BUSY, now + SOON)
+
+
+def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """For a while a task waits for its own operator, if he is there."""
+    assert task.due is not None
+    until = task.due + facts.patience
+    own = next((o for o in facts.operators if o.id == task.responsible), None)
+    waits = own is not None and own.at_work and not own.free(now) and now < until
+    return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None
+
+
+def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """Somebody is free, but not one of those who may take this task."""
+    mine = first_free(task, facts, now)
+    return None if mine is not None else Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
+
+
+def _trunks_full(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    full = facts.calls >= facts.max_calls or not facts.trunks
+    return Wait(Reason.TRUNKS_FULL, now + SOON) if full else None
+
+
+def _pace(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    start = facts.next_start
+    return Wait(Reason.PACE, start) if start is not None and start > now else None
+
+
+Rule = Callable[[CallTask, Facts, datetime], Refusal | None]
+#: What speaks against a call; asked when planning, and once more before the client's phone rings.
+#: (None: the rules about each number, ``_OF_PHONES``.)
+RULES: Sequence[tuple[Reason | None, Rule]] = (
+    (Reason.CLOSED, _closed),
+    (Reason.FINISHED, _finished),
+    (Reason.NO_PHONE, _no_phone),
+    (Reason.NO_DEADLINE, _no_deadline),
+    (Reason.ENOUGH, _enough),
+    (Reason.IN_PROGRESS, _in_progress),
+    (Reason.NOT_DUE, _not_due),
+    (Reason.CONFIRM, _confirm),
+    (Reason.PAUSED, _paused),
+    (Reason.RULES_UNREADABLE, _rules_unreadable),
+    (None, _client),
+    (Reason.HOURS, _hours),
+)
+#: What a call needs; asked when planning.
+MEANS: Sequence[tuple[Reason, Rule]] = (
+    (Reason.PORTAL_SILENT, _portal_silent),
+    (Reason.PBX_SILENT, _pbx_silent),
+    (Reason.NOBODY_AT_WORK, _nobody_at_work),
+    (Reason.OPERATORS_BUSY, _operators_busy),
+    (Reason.RESPONSIBLE_BUSY, _responsible_busy),
+    (Reason.NOT_FOR_OTHERS, _not_for_others),
+    (Reason.TRUNKS_FULL, _trunks_full),
+    (Reason.PACE, _pace),
+)
+#: What stands in the way of every task alike: once met, the others need not be looked at.
+GENERAL = frozenset(
+    {
+        Reason.PAUSED, Reason.RULES_UNREADABLE, Reason.PORTAL_SILENT, Reason.PBX_SILENT,
+        Reason.NOBODY_AT_WORK, Reason.OPERATORS_BUSY, Reason.TRUNKS_FULL, Reason.PACE,
+    }
+)  # fmt: skip
+
+
+def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
+    """Whom to hold for this task; None: nobody of those who may take it is free."""
+    order = in_order(task.responsible, facts.operators, facts.deputies, facts.order)
+    return next((operator for operator in order if operator.free(now)), None)
 
 
 def in_order(
     responsible: OperatorId,
     operators: Sequence[Operator],
     deputies: Mapping[OperatorId, Sequence[OperatorId]],
+    order: Sequence[Who] = tuple(Who),
 ) -> tuple[Operator, ...]:
-    """Whom to ring, first to last: the responsible, his deputies, anybody at work."""
+    """Whom to ring, first to last, of those at work: by default the responsible, deputies, all."""
     known = {operator.id: operator for operator in operators}
     first = [responsible, *deputies.get(responsible, ())]
-    others = [operator.id for operator in operators if operator.id not in first]
-    found = [known[number] for number in [*first, *others] if number in known]
+    groups: Mapping[Who, Sequence[OperatorId]] = {
+        Who.RESPONSIBLE: [responsible],
+        Who.DEPUTIES: deputies.get(responsible, ()),
+        Who.ANYBODY: [operator.id for operator in operators if operator.id not in first],
+    }
+    wanted = dict.fromkeys(number for who in order for number in groups[who])
+    found = [known[number] for number in wanted if number in known]
     return tuple(operator for operator in found if operator.at_work)
 
 
-def _allowed(task: CallTask, do_not_call: frozenset[str]) -> tuple[Phone, ...]:
-    return tuple(phone for phone in task.phones if phone.number not in do_not_call)
+def _in_turn(task: CallTask, phones: Sequence[Phone]) -> Phone:
+    """The next attempt tries the next phone."""
+    return phones[task.attempts % len(phones)]

@@ -20,9 +20,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from autodial.cli import tell
 from autodial.config import load
 from autodial.model import ANSWERED, Outcome
+from autodial.printing import tell
 from autodial.store import views
 from autodial.store.database import read
 from autodial.store.events import ended_counts, story

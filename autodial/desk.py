@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from autodial import texts
 from autodial.config import Config
-from autodial.decide import Dial, Facts, about_task, about_time, decide, in_order
+from autodial.decide import Dial, Facts, against, decide, in_order
 from autodial.model import (
     Attempt,
     AttemptId,
@@ -136,8 +136,8 @@ class Desk:
             return "the task is gone"
         facts = self.facts()
         task = evolve(task, in_progress=False, phones=_only(task, attempt.number))
-        against = about_task(task) or about_time(task, facts, self.now())
-        return against.reason.value if against is not None else None
+        refusal = against(task, facts, self.now())
+        return refusal.reason.value if refusal is not None else None
 
     async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
         """
@@ -197,7 +197,13 @@ class Desk:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended)
+            self._wrap_up(ended)
         return True
+
+    def _wrap_up(self, ended: ledger.Ended) -> None:
+        span = self.config.staff.wrap_up
+        if span and ended.taken_by is not None:
+            self.roster.wraps_up(ended.taken_by, self.now() + span)
 
     async def give_up(self, attempt: AttemptId, why: str, *, lost: bool = False) -> None:
         """End an attempt ourselves: never dialled (withdrawn), or gone quiet (lost)."""
@@ -245,7 +251,14 @@ class Desk:
     def _ring(self, attempt: Attempt) -> Ring:
         """The responsible first, then the one held for this call, deputies, anybody free."""
         deputies = self.config.staff.deputies_by_id
-        order = [o.id for o in in_order(attempt.responsible, self.roster.operators(), deputies)]
+        everybody = self.roster.operators()
+        order = [
+            operator.id
+            for operator in in_order(
+                attempt.responsible, everybody, deputies, self.config.staff.who
+            )
+            if not operator.paused or operator.reserved_for == attempt.id
+        ]
         if attempt.operator in order and order[0] != attempt.operator:
             order.remove(attempt.operator)
             order.insert(1 if order[0] == attempt.responsible else 0, attempt.operator)

@@ -5,36 +5,38 @@ The attempt is on disk before its call file is; a crash in between loses a call,
 one.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from attrs import define, field
 from twisted.logger import Logger
 
-from autodial.config import Config
-from autodial.decide import Decision, Dial, Drop, Facts, Reason, Wait, decide
+from autodial.config import AsteriskConfig, Config, PortalConfig
+from autodial.decide import GENERAL, Decision, Dial, Drop, Facts, Reason, Wait, decide
 from autodial.desk import Desk, dialled
 from autodial.do_not_call import DoNotCall
+from autodial.hours import Hours
+from autodial.limits import Limits
 from autodial.model import Attempt, CallTask
 from autodial.roster import Roster
-from autodial.store import ledger
+from autodial.store import flags, ledger, pauses
 from autodial.store.database import Store
-from autodial.store.tasks import due_tasks, save_reasons, save_waiting
+from autodial.store.events import note
+from autodial.store.tasks import due_tasks, look_again, save_reasons, save_waiting
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
 #: Tasks looked at in one turn.
 PAGE = 200
-#: What stands in the way of every task alike: once met, the others need not be looked at.
-GENERAL = frozenset(
+#: In shadow mode a task that would have been dialled is looked at again after this long.
+SHADOW = timedelta(minutes=30)
+#: What keeps a task that is due, though it is neither the client's nor the task's doing.
+STALLING = frozenset(
     {
-        Reason.PORTAL_SILENT,
-        Reason.PBX_SILENT,
-        Reason.NOBODY_AT_WORK,
-        Reason.OPERATORS_BUSY,
-        Reason.TRUNKS_FULL,
-        Reason.PACE,
+        Reason.PBX_SILENT, Reason.PORTAL_SILENT, Reason.TRUNKS_FULL, Reason.RULES_UNREADABLE,
+        Reason.NOT_FOR_OTHERS,
     }
-)
+)  # fmt: skip
 
 
 @define(eq=False)
@@ -54,8 +56,14 @@ class Dispatcher:
     desk: Desk = field(init=False)
     do_not_call: DoNotCall = field(init=False)
     stopping: bool = field(default=False, init=False)
+    _stalling_since: datetime | None = field(default=None, init=False)
+    _listed: frozenset[str] | None = field(default=frozenset(), init=False)
+    _all_paused: bool = field(default=False, init=False)
+    _hours: Hours = field(init=False)
+    _limits: Limits = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._hours, self._limits = self.config.when, self.config.limits
         self.do_not_call = DoNotCall(self.config.rules.do_not_call, self.config.phones.region)
 
     def facts(self) -> Facts:
@@ -65,29 +73,18 @@ class Dispatcher:
             operators=self.roster.operators(),
             deputies=self.config.staff.deputies_by_id,
             do_not_call=self.do_not_call.numbers(),
-            hours=self.config.hours.hours,
-            portal_ok=self._portal_ok(now),
+            order=self.config.staff.who,
+            patience=self.config.staff.patience,
+            hours=self._hours,
+            limits=self._limits,
+            portal_ok=portal_ok(self.config.portal, self.portal_seen(), now),
             pbx_ok=self.pbx_ok(),
-            paused=self.stopping,
+            paused=self.stopping or self._all_paused,
             calls=self.desk.calls,
             max_calls=pace.max_calls,
-            trunks=self._trunks(),
+            trunks=free_trunks(self.config.asterisk, self.desk.trunk_use()),
             next_start=self.desk.next_start,
         )
-
-    def _portal_ok(self, now: datetime) -> bool:
-        portal, seen = self.config.portal, self.portal_seen()
-        if seen is None:
-            return False
-        # Three polls without an answer are silence; "continue" bears with it for a while.
-        patience = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
-        return now - seen < patience
-
-    def _trunks(self) -> tuple[str, ...]:
-        """Carriers with a free line, each call's first choice in turn, the rest for fail-over."""
-        use = self.desk.trunk_use()
-        free = [t for t in self.config.asterisk.trunks if use.get(t.name, 0) < t.lines]
-        return tuple(trunk.name for trunk in free)
 
     async def turn(self) -> None:
         """Look at what is due and dial what may be dialled."""
@@ -95,9 +92,19 @@ class Dispatcher:
             return
         now = self.now()
         looks: list[tuple[CallTask, Decision]] = []
+        words: list[Decision] = []
+        paused = await self.store.run(pauses.paused)
+        self._all_paused = pauses.EVERYBODY in paused
+        self.roster.set_paused(paused)
         facts = self.facts()
+        if facts.do_not_call != self._listed:
+            self._listed = facts.do_not_call
+            await self.store.run(look_again, now)  # who was taken off the list waits no longer
         for task in await self.store.run(due_tasks, now, PAGE):
             decision = decide(task, facts, self.now())
+            if isinstance(decision, Dial) and self.config.pace.shadow:
+                decision = await self._only_say(task, decision)
+            words.append(decision)
             if isinstance(decision, Wait) and decision.reason in GENERAL:
                 await self.store.run(save_waiting, decision.reason.value, now)
                 if decision.reason is Reason.PACE:
@@ -110,6 +117,40 @@ class Dispatcher:
         others = [(t.id, *_reason(d)) for t, d in looks if not isinstance(d, Dial)]
         if others:
             await self.store.run(save_reasons, others, now)
+        await self._watch_for_a_stall(facts, words)
+
+    async def beat(self) -> None:
+        """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
+        pbx = (flags.PBX_UP,) if self.pbx_ok() else ()
+        await self.store.run(flags.mark, self.now(), flags.ALIVE, *pbx)
+
+    async def _only_say(self, task: CallTask, decision: Dial) -> Wait:
+        """Shadow mode: say what would be dialled, and leave Asterisk and the portal alone."""
+        said = f"{decision.phone.number} for {decision.operator.name}"
+        self.log.info("shadow: task {task} would be dialled, {said}", task=task.id, said=said)
+        await self.store.run(note, self.now(), task.id, "would be dialled", said)
+        return Wait(Reason.SHADOW, self.now() + SHADOW)
+
+    async def _watch_for_a_stall(self, facts: Facts, words: Sequence[Decision]) -> None:
+        """Tasks are due, operators are free, and nothing is dialled: somebody should know."""
+        now = self.now()
+        free = any(operator.free(now) for operator in facts.operators)
+        waits = [d.reason.value for d in words if isinstance(d, Wait) and d.reason in STALLING]
+        if not (free and waits) or any(isinstance(decision, Dial) for decision in words):
+            if self._stalling_since is not None:
+                await self.store.run(flags.clear, flags.STALLED)
+            self._stalling_since = None
+            return
+        self._stalling_since = self._stalling_since or now
+        if now - self._stalling_since >= self.config.pace.stall_after:
+            self._stalling_since = now
+            self.log.error(
+                "stalled: tasks are due and operators free, and nothing was dialled for"
+                " {minutes:.0f} minutes: {reasons}",
+                minutes=self.config.pace.stall_after.total_seconds() / 60,
+                reasons=", ".join(f"{reason} {n}" for reason, n in Counter(waits).most_common()),
+            )
+            await self.store.run(flags.mark, now, flags.STALLED)
 
     async def _dial(self, task: CallTask, decision: Dial) -> None:
         now = self.now()
@@ -145,6 +186,21 @@ class Dispatcher:
             caller_id=asterisk.caller_id,
             variables={"__AD_ID": attempt.id},
         )
+
+
+def portal_ok(portal: PortalConfig, seen: datetime | None, now: datetime) -> bool:
+    """Is what the portal last said still good enough to dial by?"""
+    if seen is None:
+        return False
+    # Three polls without an answer are silence; "continue" bears with it for a while.
+    patience = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
+    return now - seen < patience
+
+
+def free_trunks(asterisk: AsteriskConfig, use: Mapping[str, int]) -> tuple[str, ...]:
+    """Carriers with a free line, each call's first choice in turn, the rest for fail-over."""
+    free = [trunk for trunk in asterisk.trunks if use.get(trunk.name, 0) < trunk.lines]
+    return tuple(trunk.name for trunk in free)
 
 
 def _reason(decision: Decision) -> tuple[str, datetime | None]:

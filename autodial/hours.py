@@ -1,31 +1,135 @@
-"""When calls may be placed: opening hours per weekday, in one time zone."""
+"""
+When calls may be placed: hours per weekday, with holidays and quiet periods, in a time zone or in
+all the zones in which a client may be.
+"""
 
-from datetime import datetime, time, timedelta
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from attrs import frozen
+import holidays
+from attrs import field, frozen
+
+Span = tuple[time, time]
+
+#: How far ahead an opening is looked for. Hours that never open are looked at again then.
+HORIZON = timedelta(days=14)
+
+
+class Usual(Enum):
+    """A holiday has the hours of its weekday."""
+
+    USUAL = "usual"
+
+
+@lru_cache(maxsize=16)
+def _public(country: str) -> holidays.HolidayBase:
+    return holidays.country_holidays(country)
+
+
+@frozen(kw_only=True)
+class Calendar:
+    """Which days are days off: a country's public holidays, moved days, and a site's own."""
+
+    country: str = ""  #: as the holidays library knows it; empty: no public holidays
+    days_off: Collection[date] = ()
+    working_days: Collection[date] = ()  #: stronger than everything else
+
+    def off(self, day: date) -> bool:
+        """A holiday, or a weekend, that nobody made a working day."""
+        if day in self.working_days:
+            return False
+        if day in self.days_off:
+            return True
+        if self.country:
+            return not _public(self.country).is_working_day(day)
+        return day.weekday() >= 5
+
+    def holiday(self, day: date) -> bool:
+        """A day off that is not simply a weekend."""
+        if day in self.working_days:
+            return False
+        return day in self.days_off or bool(self.country and day in _public(self.country))
+
+    def moved(self, day: date) -> bool:
+        """A day of the weekend that is worked, in place of another."""
+        if day in self.days_off or day.weekday() < 5:
+            return False
+        if day in self.working_days:
+            return True
+        return bool(self.country) and _public(self.country).is_working_day(day)
 
 
 @frozen
 class Hours:
-    """``week[0]`` is Monday; None is a day without calls; an end of midnight is the day's end."""
+    """
+    ``week[0]`` is Monday; None is a day without calls; an end of midnight is the day's end.
+
+    A boundary belongs to what begins: at 09:00 calls may be placed, at 20:00 no longer.
+    """
 
     zone: ZoneInfo
-    week: tuple[tuple[time, time] | None, ...]
+    week: tuple[Span | None, ...]
+    calendar: Calendar = field(default=Calendar(), kw_only=True)
+    holiday: Span | Usual | None = field(default=Usual.USUAL, kw_only=True)
+    quiet: tuple[Span, ...] = field(default=(), kw_only=True)  #: of every day
+
+    def span(self, day: date) -> Span | None:
+        """The hours of a day; a moved working day has those of a Friday."""
+        if self.calendar.moved(day):
+            return self.week[4]
+        if self.holiday is not Usual.USUAL and self.calendar.holiday(day):
+            return self.holiday
+        return self.week[day.weekday()]
 
     def opens(self, now: datetime) -> datetime | None:
         """None if calls may be placed at ``now``; otherwise when they may, at the earliest."""
         local = now.astimezone(self.zone)
-        for days in range(8):
+        for days in range(HORIZON.days):
             day = local.date() + timedelta(days=days)
-            span = self.week[day.weekday()]
-            if span is None:
-                continue
-            start = datetime.combine(day, span[0], self.zone)
-            last = day if span[1] != time(0) else day + timedelta(days=1)
-            end = datetime.combine(last, span[1], self.zone)
-            if start <= local < end:
-                return None
-            if local < start:
-                return start.astimezone(now.tzinfo)
-        return now + timedelta(days=7)  # no day has hours: look again in a week
+            for start, end in self._parts(day):
+                if local < start:
+                    return start.astimezone(now.tzinfo)
+                if start <= local < end:
+                    return None
+        return now + HORIZON
+
+    def _parts(self, day: date) -> list[tuple[datetime, datetime]]:
+        """The day's hours less its quiet periods, in order."""
+        span = self.span(day)
+        if span is None:
+            return []
+        parts = []
+        begin, end = self._moments(day, span)
+        for start, stop in sorted(self._moments(day, quiet) for quiet in self.quiet):
+            if begin < start < end:
+                parts.append((begin, start))
+            if start < end and stop > begin:
+                begin = stop
+        return [*parts, (begin, end)] if begin < end else parts
+
+    def _moments(self, day: date, span: Span) -> tuple[datetime, datetime]:
+        last = day if span[1] != time(0) else day + timedelta(days=1)
+        return (
+            datetime.combine(day, span[0], self.zone),
+            datetime.combine(last, span[1], self.zone),
+        )
+
+
+def opens_everywhere(
+    hours: Callable[[ZoneInfo], Hours], zones: Iterable[ZoneInfo], now: datetime
+) -> datetime | None:
+    """
+    The strictest reading, for a client who may be in any of ``zones``: None if calls may be
+    placed in all of them at ``now``; otherwise when they may in all of them.
+    """
+    everywhere: Sequence[Hours] = [hours(zone) for zone in zones]
+    at = now
+    while at < now + HORIZON:
+        later = [opening for one in everywhere if (opening := one.opens(at)) is not None]
+        if not later:
+            return None if at == now else at
+        at = max(later)
+    return now + HORIZON

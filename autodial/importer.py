@@ -8,7 +8,7 @@ after a while: a contact's number changes seldom, a task's deadline often.
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from autodial.config import Config
@@ -16,7 +16,7 @@ from autodial.conflicts import conflicts
 from autodial.model import CallTask, OperatorId, TaskId
 from autodial.phones import Entry, dialable
 from autodial.roster import Roster
-from autodial.store import presence, views
+from autodial.store import flags, presence, views
 from autodial.store.database import Store
 from autodial.store.tasks import (
     Imported,
@@ -24,9 +24,7 @@ from autodial.store.tasks import (
     close_these,
     load_task,
     look_again,
-    note_portal_seen,
     open_count,
-    portal_seen,
     save_one,
     save_tasks,
 )
@@ -40,12 +38,15 @@ from bitrix24 import (
     StaffQuery,
     TaskPage,
 )
+from bitrix24.values import Phone as PortalPhone
 from bitrix24.wire import BATCH_LIMIT, PAGE
 
 #: Tasks whose clients are asked for together: as many contacts as fit in one request.
 TOGETHER = PAGE * BATCH_LIMIT
 #: Tasks saved in one transaction.
 CHUNK = 200
+#: How the portal writes no.
+NO = frozenset({"", "0", "N", "n", "false"})
 #: How long a client's phones are believed without asking again.
 FRESH = timedelta(minutes=10)
 #: How long the tree of departments is believed, and an event log that cannot be read left alone.
@@ -80,7 +81,7 @@ class Importer:
     async def restore(self) -> None:
         """After a start: what the portal said before is better than nothing."""
         self.roster.set_staff(await self.store.run(presence.load_staff))
-        self.seen = await self.store.run(portal_seen)
+        self.seen = await self.store.run(flags.last, flags.PORTAL_SEEN)
         if self.seen is not None:
             self._expected = await self.store.run(open_count)
         await self.store.run(look_again, self.now())
@@ -151,7 +152,7 @@ class Importer:
     async def _tasks(self) -> None:
         asked = self.now()
         whole = self._walked is None or asked - self._walked >= self.config.portal.walk
-        query = self.config.tasks.query
+        query = self.config.query
         if whole or self._read is None:
             whole = True
             pages = self.portal.open_tasks(query, self._expected)
@@ -168,7 +169,7 @@ class Importer:
             self._walked = asked
             self._forget_clients()
         self._refreshed = {number: self._refreshed[number] for number in newer}
-        await self.store.run(note_portal_seen, self.now())
+        await self.store.run(flags.mark, self.now(), flags.PORTAL_SEEN)
         self.seen = self.now()
         tell = self.log.info if changed else self.log.debug
         tell(
@@ -227,7 +228,7 @@ class Importer:
         except PortalError as error:
             self.log.info("task {task} not refreshed: {error}", task=task_id, error=error)
             return None
-        found = Imported(task, None) if task is not None and task.open else None
+        found = self._bare(task) if task is not None and task.open else None
         await self.store.run(save_one, found, task_id, self.now(), asked=asked)
         return await self.store.run(load_task, task_id)
 
@@ -239,7 +240,7 @@ class Importer:
             if code not in self._clients or now - self._clients[code][0] > FRESH
         }
         if stale:
-            found = await self.portal.clients(stale)
+            found = await self.portal.clients(stale, self.config.client_fields)
             self._clients |= {code: (now, found.get(code, ())) for code in stale}
 
     def _forget_clients(self) -> None:
@@ -250,10 +251,30 @@ class Importer:
 
     def _imported(self, task: PortalTask) -> Imported:
         entries = [
-            Entry(phone.value, phone.kind, client.name, client.entity_type, client.entity_id)
+            self._entry(client, phone)
             for code in task.clients
             for client in self._clients.get(code, (None, ()))[1]
             for phone in client.phones
         ]
         phones, refused = dialable(entries, self.config.phones.rules)
-        return Imported(task, phones, refused)
+        return evolve(self._bare(task), phones=phones, refused=refused)
+
+    def _entry(self, client: Client, phone: PortalPhone) -> Entry:
+        zone = client.fields.get(self.config.client.zone_field, "")
+        forbidden = client.fields.get(self.config.rules.do_not_call_field, "")
+        return Entry(
+            phone.value, phone.kind, client.name, client.entity_type, client.entity_id, zone,
+            forbidden not in NO,
+        )  # fmt: skip
+
+    def _bare(self, task: PortalTask) -> Imported:
+        """A task with what its tags say, and without its phones."""
+        forbidden = self.config.rules.do_not_call_tag.lower()
+        purpose = next((p for p in self.config.purposes if p.tag.lower() in task.tags), None)
+        return Imported(
+            task,
+            None,
+            purpose=purpose.name if purpose else "",
+            needs_word=bool(purpose and purpose.confirm),
+            do_not_call=bool(forbidden) and forbidden in task.tags,
+        )

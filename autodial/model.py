@@ -1,5 +1,6 @@
 """What the dialler talks about. No I/O, no clocks: values only."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NewType
@@ -45,6 +46,16 @@ class Phone:
     entity_type: str  #: CONTACT, COMPANY or LEAD
     entity_id: int
     extension: str = ""  #: to be sent as tones once the number has answered
+    zone: str = ""  #: the client's time zone, where the CRM says it
+    do_not_call: bool = False  #: the CRM says so
+
+
+@frozen
+class Called:
+    """One call that a person has had from us, or with us."""
+
+    at: datetime
+    abandoned: bool = False  #: he answered, and nobody of ours did
 
 
 @frozen(kw_only=True)
@@ -60,6 +71,14 @@ class CallTask:
     halted: str = ""  #: why the dialler is through with it: an Outcome's value, or "exhausted"
     attempts: int = 0  #: made since a person last moved the deadline
     in_progress: bool = False  #: an attempt is under way
+    needs_word: bool = False  #: a person must say "dial it now"
+    confirmed: bool = False  #: and has
+    do_not_call: bool = False  #: the portal's task says so
+    #: When the person behind each number was called, over all numbers and tasks of his.
+    history: Mapping[str, tuple[Called, ...]] = field(factory=dict)
+    #: Numbers whose owner is being called for another task.
+    called_now: frozenset[str] = frozenset()
+    wrong: frozenset[str] = frozenset()  #: numbers that proved not to exist
 
 
 @frozen(kw_only=True)
@@ -72,16 +91,33 @@ class Operator:
     online: bool  #: at work by the portal's word and the configured rule
     phone: str = "UNKNOWN"  #: Asterisk's device state
     reserved_for: AttemptId | None = None
+    paused: bool = False  #: by himself or his manager
+    wraps_until: datetime | None = None  #: writing up what the client said
 
     @property
     def at_work(self) -> bool:
         """Logged in, and with a phone that Asterisk can reach (or knows nothing about)."""
         return bool(self.online and self.extension and self.phone not in ("UNAVAILABLE", "INVALID"))
 
-    @property
-    def free(self) -> bool:
+    def free(self, now: datetime) -> bool:
         """May be reserved now."""
-        return self.at_work and self.reserved_for is None and self.phone in ("NOT_INUSE", "UNKNOWN")
+        return self.state(now) == "free"
+
+    def state(self, now: datetime) -> str:
+        """What he does, in one word; keys of the catalogue after ``operator.``."""
+        if not self.extension:
+            return "no extension"
+        if not self.online:
+            return "offline"
+        if self.phone in ("UNAVAILABLE", "INVALID"):
+            return "phone off"
+        if self.paused:
+            return "paused"
+        if self.reserved_for is not None:
+            return "reserved"
+        if self.phone not in ("NOT_INUSE", "UNKNOWN"):
+            return "talks"
+        return "writes" if self.wraps_until is not None and self.wraps_until > now else "free"
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import phonenumbers
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from autodial.model import Phone
 
@@ -43,6 +43,8 @@ class Entry:
     client: str
     entity_type: str
     entity_id: int
+    zone: str = ""  #: the client's, where the CRM says it
+    do_not_call: bool = False  #: the CRM says so
 
 
 @frozen(kw_only=True)
@@ -75,7 +77,9 @@ def dialable(
         if isinstance(found, str):
             refused.append(Refused(entry.value, found, entry.client))
         else:
-            phones.setdefault(found.number, found)
+            # One number of several clients is not called if one of them does not want it.
+            first = phones.setdefault(found.number, found)
+            phones[found.number] = evolve(first, do_not_call=first.do_not_call or found.do_not_call)
     return tuple(phones.values()), tuple(refused)
 
 
@@ -103,7 +107,10 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
         number = re.sub("[^0-9]", "", text)
     else:
         return "phone.impossible"
-    return Phone(number, entry.client, entry.entity_type, entry.entity_id, extension)
+    return Phone(
+        number, entry.client, entry.entity_type, entry.entity_id, extension, entry.zone,
+        entry.do_not_call,
+    )  # fmt: skip
 
 
 def split_extension(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ The store holds the truth about reservations; this mirrors it, so that a call ne
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from attrs import define, evolve, field
 
@@ -21,6 +22,8 @@ class Roster:
     _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
     _phones: dict[str, str] = field(factory=dict, init=False)
     _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)
+    _paused: frozenset[OperatorId] = field(default=frozenset(), init=False)
+    _wraps: dict[OperatorId, datetime] = field(factory=dict, init=False)
 
     def set_staff(self, rows: Iterable[StaffRow]) -> None:
         """Replace the staff by what the portal says."""
@@ -53,6 +56,14 @@ class Roster:
         """The attempt has ended; its operator may be reserved again."""
         self._reserved = {who: held for who, held in self._reserved.items() if held != attempt}
 
+    def set_paused(self, paused: frozenset[OperatorId]) -> None:
+        """Take over who gets no calls for now."""
+        self._paused = paused
+
+    def wraps_up(self, operator: OperatorId, until: datetime) -> None:
+        """He has had a talk, and writes it up."""
+        self._wraps[operator] = until
+
     def operators(self) -> tuple[Operator, ...]:
         """Everybody, with what is known now."""
         return tuple(self._now(operator) for operator in self._staff.values())
@@ -66,4 +77,6 @@ class Roster:
             operator,
             phone=self._phones.get(operator.extension, "UNKNOWN"),
             reserved_for=self._reserved.get(operator.id),
+            paused=operator.id in self._paused,
+            wraps_until=self._wraps.get(operator.id),
         )

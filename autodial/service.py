@@ -48,7 +48,7 @@ T = TypeVar("T")
 #: Seconds between two looks, when nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
 #: Between two looks at what only people read, and two tries to look at the portal.
-PHONES, CHECKUP = 5.0, 60.0
+PHONES, CHECKUP, BEAT = 5.0, 60.0, 15.0
 
 
 @define(eq=False)
@@ -128,6 +128,7 @@ class Dialler:
         for service in (
             sweep, self._poll, dispatch, report,
             Periodic(self.reactor, PHONES, self._importer.save_phones, "phones"),
+            Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
             Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
         ):  # fmt: skip
             service.setServiceParent(self.services)

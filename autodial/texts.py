@@ -96,6 +96,32 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "no deadline": {"ru": "нет крайнего срока", "en": "no deadline says when to call"},
     "finished": {"ru": "закончена", "en": "finished"},
     "exhausted": {"ru": "попытки исчерпаны", "en": "attempts used up"},
+    "enough": {"ru": "достигнут предел попыток", "en": "as many attempts as a task may have"},
+    "confirm": {
+        "ru": "ждёт слова человека: autodial call-now",
+        "en": "waits for a person's word: autodial call-now",
+    },
+    "wrong number": {"ru": "номер неверный", "en": "the number has proved wrong"},
+    "same client": {
+        "ru": "этому клиенту сейчас звонят по другой задаче",
+        "en": "this client is being called for another task",
+    },
+    "client hours": {
+        "ru": "у клиента сейчас не время для звонков",
+        "en": "not a time for calls where the client is",
+    },
+    "budget": {
+        "ru": "клиенту уже звонили столько, сколько можно",
+        "en": "the client has been called as often as he may be",
+    },
+    "responsible busy": {
+        "ru": "ждём, пока освободится ответственный",
+        "en": "waiting for the responsible operator to be free",
+    },
+    "not for others": {
+        "ru": "нет свободных среди тех, кому можно эту задачу",
+        "en": "nobody is free of those who may take this task",
+    },
     "in progress": {"ru": "попытка идёт", "en": "an attempt is under way"},
     "not due": {"ru": "срок ещё не наступил", "en": "not due yet"},
     "paused": {"ru": "автодозвон приостановлен", "en": "the dialler is paused"},
@@ -112,7 +138,94 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "nobody at work": {"ru": "никто из операторов не на месте", "en": "no operator is at work"},
     "operators busy": {"ru": "нет свободного оператора", "en": "no operator is free"},
     "trunks full": {"ru": "все линии заняты", "en": "all lines are in use"},
+    "shadow": {
+        "ru": "позвонили бы: теневой режим",
+        "en": "would be dialled: shadow mode",
+    },
     "pace": {"ru": "ограничение темпа звонков", "en": "the pace limit"},
+    # what would change a reason
+    "change.closed": {
+        "ru": "откроется, когда задача снова станет открытой",
+        "en": "the task is opened again in the portal",
+    },
+    "change.finished": {
+        "ru": "крайний срок, перенесённый вручную, начнёт сначала",
+        "en": "a deadline moved by hand starts it again",
+    },
+    "change.no phone": {
+        "ru": "добавьте клиенту пригодный номер или привяжите клиента",
+        "en": "give the client a number that can be dialled, or bind a client",
+    },
+    "change.no deadline": {"ru": "поставьте задаче крайний срок", "en": "give the task a deadline"},
+    "change.enough": {
+        "ru": "крайний срок, перенесённый вручную, или [client] attempts",
+        "en": "a deadline moved by hand, or [client] attempts",
+    },
+    "change.in progress": {"ru": "конец идущей попытки", "en": "the end of the attempt under way"},
+    "change.not due": {
+        "ru": "наступит срок, или перенесите его раньше",
+        "en": "its time comes, or move the deadline forward",
+    },
+    "change.confirm": {"ru": "autodial call-now", "en": "autodial call-now"},
+    "change.paused": {"ru": "autodial resume", "en": "autodial resume"},
+    "change.rules unreadable": {
+        "ru": "исправьте файл [rules] do_not_call",
+        "en": "mend the file [rules] do_not_call",
+    },
+    "change.do not call": {
+        "ru": "уберите номер из списка, поле клиента или тег задачи",
+        "en": "take the number off the list, the client's field or the task's tag",
+    },
+    "change.wrong number": {"ru": "исправьте номер в CRM", "en": "correct the number in the CRM"},
+    "change.same client": {
+        "ru": "конец звонка по другой задаче",
+        "en": "the end of the call for the other task",
+    },
+    "change.client hours": {
+        "ru": "наступит время по часам клиента, см. [client]",
+        "en": "the hour comes by the client's clock, see [client]",
+    },
+    "change.budget": {
+        "ru": "пройдёт время, см. [client] per_day и другие",
+        "en": "time passes, see [client] per_day and the others",
+    },
+    "change.hours": {
+        "ru": "начнутся часы звонков, см. [hours]",
+        "en": "calling hours begin, see [hours]",
+    },
+    "change.portal silent": {"ru": "портал снова ответит", "en": "the portal answers again"},
+    "change.pbx silent": {
+        "ru": "связь с manager Asterisk",
+        "en": "Asterisk's manager answers again",
+    },
+    "change.nobody at work": {
+        "ru": "кто-нибудь из операторов войдёт в портал с включённым телефоном",
+        "en": "an operator logs in, with a phone that is on",
+    },
+    "change.operators busy": {"ru": "оператор освободится", "en": "an operator gets free"},
+    "change.responsible busy": {
+        "ru": "ответственный освободится или выйдет [staff] patience",
+        "en": "the responsible gets free, or [staff] patience runs out",
+    },
+    "change.not for others": {
+        "ru": "освободится кто-то из них, или [staff] order, deputies",
+        "en": "one of them gets free; or [staff] order, deputies",
+    },
+    "change.trunks full": {
+        "ru": "освободится линия, см. trunks и [pace] max_calls",
+        "en": "a line gets free; see trunks and [pace] max_calls",
+    },
+    "change.pace": {"ru": "мгновение", "en": "a moment"},
+    "change.shadow": {"ru": "[pace] shadow = false", "en": "[pace] shadow = false"},
+    # what an operator does
+    "operator.no extension": {"ru": "нет внутреннего номера", "en": "no internal number"},
+    "operator.offline": {"ru": "не на месте", "en": "not at work"},
+    "operator.phone off": {"ru": "телефон выключен", "en": "the phone is off"},
+    "operator.paused": {"ru": "на паузе", "en": "paused"},
+    "operator.reserved": {"ru": "занят под звонок", "en": "held for a call"},
+    "operator.talks": {"ru": "говорит", "en": "in a call"},
+    "operator.writes": {"ru": "записывает разговор", "en": "writing up a talk"},
+    "operator.free": {"ru": "свободен", "en": "free"},
 }
 
 

@@ -23,20 +23,24 @@ _ITEM = ["id", "contactId", "contactIds", "companyId"]
 class ClientMethods(Asking):
     """The CRM, as the dialler needs it."""
 
-    async def clients(self, codes: Iterable[str]) -> dict[str, tuple[Client, ...]]:
+    async def clients(
+        self, codes: Iterable[str], fields: Sequence[str] = ()
+    ) -> dict[str, tuple[Client, ...]]:
         """
         Who stands behind CRM codes. A deal or an item of a smart process stands for its contacts
         and its company; so does a lead that has no phone of its own.
 
         One request for any 50 tasks, two if something pointed elsewhere. Codes the portal does not
         know, or that we do not call (quotes, orders, the recycle bin), are absent from the answer.
+        ``fields``: a site's own, to be told with each client.
         """
         wanted = {code: parts for code in codes if (parts := entity(code))}
         found: dict[str, Client] = {}
         behind: dict[str, tuple[str, ...]] = {}
-        await self._ask(wanted, found, behind)
+        await self._ask(wanted, found, behind, fields)
         further = {code for pointed in behind.values() for code in pointed if code not in found}
-        await self._ask({code: parts for code in further if (parts := entity(code))}, found, {})
+        others = {code: parts for code in further if (parts := entity(code))}
+        await self._ask(others, found, {}, fields)
         answer: dict[str, tuple[Client, ...]] = {}
         for code in wanted:
             own = found.get(code)
@@ -52,12 +56,13 @@ class ClientMethods(Asking):
         wanted: Mapping[str, tuple[str, int]],
         found: dict[str, Client],
         behind: dict[str, tuple[str, ...]],
+        fields: Sequence[str],
     ) -> None:
         numbers: dict[str, list[int]] = {}
         for kind, number in sorted(wanted.values()):
             numbers.setdefault(kind, []).append(number)
         commands = {
-            f"{kind}_{n}": _command(kind, some)
+            f"{kind}_{n}": _command(kind, some, fields)
             for kind, all_of_kind in numbers.items()
             for n, some in enumerate(chunks(all_of_kind, PAGE))
         }
@@ -72,7 +77,7 @@ class ClientMethods(Asking):
             for row in rows:
                 if kind in _HAVE_PHONES:
                     code = f"{kind}_{row.number('ID')}"
-                    found[code] = _client(_HAVE_PHONES[kind][1], row)
+                    found[code] = _client(_HAVE_PHONES[kind][1], row, fields)
                     if kind == "L" and (pointed := _pointed(row, "CONTACT_ID", "COMPANY_ID")):
                         behind[code] = pointed
                 else:
@@ -80,12 +85,12 @@ class ClientMethods(Asking):
                     behind[code] = _pointed(row, "contactId", "companyId")
 
 
-def _command(kind: str, numbers: Sequence[int]) -> Command:
+def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Command:
     if kind in _HAVE_PHONES:
         method, _, select = _HAVE_PHONES[kind]
         return method, {
             "filter": {"@ID": numbers},
-            "select": select,
+            "select": [*select, *fields],
             "order": {"ID": "ASC"},
             "start": -1,
         }
@@ -111,7 +116,7 @@ def _pointed(row: Row, contact: str, company: str) -> tuple[str, ...]:
     return (*codes, *([f"CO_{number}"] if str(number or "0") != "0" else []))
 
 
-def _client(entity_type: str, row: Row) -> Client:
+def _client(entity_type: str, row: Row, fields: Sequence[str]) -> Client:
     person = " ".join(str(row.get(key)) for key in ("NAME", "LAST_NAME") if row.get(key))
     phones = []
     # An entity without phones has no PHONE at all.
@@ -125,4 +130,12 @@ def _client(entity_type: str, row: Row) -> Client:
         entity_id=row.number("ID"),
         name=person or str(row.get("TITLE") or ""),
         phones=tuple(phones),
+        fields={name: _plain(row.get(name)) for name in fields},
     )
+
+
+def _plain(value: Any) -> str:
+    """A field of a site's own as text; the portal says yes and no in several ways."""
+    if isinstance(value, bool):
+        return "1" if value else ""
+    return "" if value is None or isinstance(value, list | dict) else str(value)

@@ -52,8 +52,8 @@ class TaskMethods(Asking):
         ``expected``: how many there were the last time, so that no more is asked of the portal
         than needed. Tasks made during the walk are not in it.
         """
-        criteria = {**_criteria(which), "REAL_STATUS": _OPEN}
-        async for page in self._walk(criteria, expected):
+        asked = _asked(which, {"REAL_STATUS": _OPEN})
+        async for page in self._walk(asked, expected):
             yield page
 
     async def changed_tasks(
@@ -64,17 +64,17 @@ class TaskMethods(Asking):
 
         Tasks that were deleted, or lost their tag or group, are not: only a whole walk shows that.
         """
-        criteria = {**_criteria(which), ">=CHANGED_DATE": written(since)}
-        async for page in self._walk(criteria, expected=0):
+        asked = _asked(which, {">=CHANGED_DATE": written(since)})
+        async for page in self._walk(asked, expected=0):
             yield page
 
-    async def _walk(self, criteria: Params, expected: int | None) -> AsyncGenerator[TaskPage, None]:
+    async def _walk(self, asked: Params, expected: int | None) -> AsyncGenerator[TaskPage, None]:
         """
         Every page asks for ids below the last one's, and up to 50 pages travel in one batch, each
         referring to the answer before it. The next batch is under way while this one is read.
         """
         most = BATCH_LIMIT * PAGE
-        pages = await self._pages(criteria, None, most if expected is None else expected)
+        pages = await self._pages(asked, None, most if expected is None else expected)
         total, seen = pages[0].total, 0
         while pages:
             rows = len(_rows(pages[-1]))
@@ -83,7 +83,7 @@ class TaskMethods(Asking):
             ahead = None
             if rows == PAGE and left > 0:
                 last = _rows(pages[-1])[-1].number("id")
-                ahead = Deferred.fromCoroutine(self._pages(criteria, last, left))
+                ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
             try:
                 for page in pages:
                     yield _task_page(page)
@@ -93,14 +93,14 @@ class TaskMethods(Asking):
                     ahead.addErrback(lambda _: None)
                     ahead.cancel()
 
-    async def _pages(self, criteria: Params, below: int | None, rows: int) -> list[Reply]:
+    async def _pages(self, asked: Params, below: int | None, rows: int) -> list[Reply]:
         """The next pages, at least one, at most as many as ``rows`` rows and a batch have."""
         while True:
             wanted = max(1, min(ceil(rows / PAGE), self._pages_at_once))
             try:
                 if wanted == 1:
-                    return [await self._line.call(_LIST, _page(criteria, below))]
-                return await self._batch_of_pages(criteria, below, wanted)
+                    return [await self._line.call(_LIST, _page(asked, below))]
+                return await self._batch_of_pages(asked, below, wanted)
             except AnswerLost:
                 if wanted == 1:
                     raise
@@ -108,11 +108,11 @@ class TaskMethods(Asking):
                 self._pages_at_once = max(1, wanted // 4)
 
     async def _batch_of_pages(
-        self, criteria: Params, below: int | Ref | None, wanted: int
+        self, asked: Params, below: int | Ref | None, wanted: int
     ) -> list[Reply]:
         commands: dict[str, Command] = {}
         for n in range(wanted):
-            commands[f"p{n}"] = (_LIST, _page(criteria, below))
+            commands[f"p{n}"] = (_LIST, _page(asked, below))
             # Behind the last page this refers to nothing, and stays a text that begins with 0:
             # ids below 0 are quickly found.
             below = Ref(f"0$result[p{n}][tasks][{PAGE - 1}][id]")
@@ -129,7 +129,7 @@ class TaskMethods(Asking):
 
     async def task(self, task_id: int) -> PortalTask | None:
         """One task as it is now; None if it is gone or out of our sight."""
-        said = await self.call("tasks.task.get", {"taskId": task_id, "select": _TASK})
+        said = await self.call("tasks.task.get", {"taskId": task_id, "select": [*_TASK, "TAGS"]})
         if not said:
             return None
         return _task(Row("tasks.task.get", said).object("task"))
@@ -212,23 +212,25 @@ class TaskMethods(Asking):
         )
 
 
-def _criteria(which: TaskQuery) -> dict[str, Any]:
-    criteria: dict[str, Any] = {}
+def _asked(which: TaskQuery, criteria: Params) -> Params:
+    """What a walk asks for on each page."""
+    chosen: dict[str, Any] = {}
     if which.group is not None:
-        criteria["GROUP_ID"] = which.group
+        chosen["GROUP_ID"] = which.group
     if which.tag:
-        criteria["TAG"] = which.tag
-    return criteria
-
-
-def _page(criteria: Params, below: int | Ref | None) -> Params:
-    """The first page is counted; ``start`` -1 means fifty rows and no counting."""
+        chosen["TAG"] = which.tag
     return {
-        "filter": criteria if below is None else {**criteria, "<ID": below},
-        "select": _TASK,
+        "filter": {**chosen, **criteria},
+        "select": [*_TASK, "TAGS"] if which.tags else _TASK,
         "order": {"ID": "desc"},
-        "start": 0 if below is None else -1,
     }
+
+
+def _page(asked: Params, below: int | Ref | None) -> Params:
+    """The first page is counted; ``start`` -1 means fifty rows and no counting."""
+    if below is None:
+        return {**asked, "start": 0}
+    return {**asked, "filter": {**asked["filter"], "<ID": below}, "start": -1}
 
 
 def _rows(reply: Reply) -> list[Row]:
@@ -260,4 +262,12 @@ def _task(row: Row) -> PortalTask:
         deadline=row.moment("deadline"),
         # A task without links says [], false or null.
         clients=tuple(str(code) for code in clients) if isinstance(clients, list) else (),
+        tags=_tags(row.get("tags")),
     )
+
+
+def _tags(said: Any) -> frozenset[str]:
+    """Tags by number, ``{"35": {"id": 35, "title": "autodial"}}``; without any, no such field."""
+    entries = said.values() if isinstance(said, Mapping) else ()
+    titles = [entry.get("title") for entry in entries if isinstance(entry, Mapping)]
+    return frozenset(title.lower() for title in titles if isinstance(title, str))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from bitrix24.errors import AnswerStrange
 
@@ -18,6 +18,7 @@ class TaskQuery:
 
     group: int | None = None  #: tasks of this work group
     tag: str | None = None  #: tasks with this tag
+    tags: bool = False  #: tell each task's tags, too
 
     def __attrs_post_init__(self) -> None:
         if self.group is None and not self.tag:
@@ -34,6 +35,7 @@ class PortalTask:
     responsible: int
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
+    tags: frozenset[str] = frozenset()  #: in small letters; only if they were asked for
 
     @property
     def open(self) -> bool:
@@ -87,6 +89,7 @@ class Client:
     entity_id: int
     name: str
     phones: tuple[Phone, ...]
+    fields: Mapping[str, str] = field(factory=dict)  #: a site's own fields, as asked for
 
 
 @frozen(kw_only=True)

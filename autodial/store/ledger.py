@@ -19,6 +19,7 @@ from autodial.model import (
     CallTask,
     OperatorId,
     Outcome,
+    Phone,
     Report,
     TaskId,
     Telling,
@@ -28,7 +29,11 @@ from autodial.retry import Rule
 from autodial.states import IN_FLIGHT, Event, State, advance
 from autodial.store.events import note
 from autodial.store.outbox import owe, registered
-from autodial.store.schema import attempts, operators, reservations, tasks
+from autodial.store.schema import IN_FLIGHT as FLYING
+from autodial.store.schema import attempts, operators, phones, reservations, tasks
+
+#: After a number that does not exist the next one of the task is tried this soon.
+NEXT_NUMBER = timedelta(minutes=1)
 
 
 class Taken(Exception):
@@ -50,6 +55,7 @@ class Ended:
     recorded: Recorded
     outcome: Outcome | None = None
     next_call: datetime | None = None
+    taken_by: OperatorId | None = None  #: the operator who talked
 
 
 def open_attempt(
@@ -65,12 +71,15 @@ def open_attempt(
     Reserve the operator and write the attempt; the call file may follow once this is committed.
 
     Raises:
-        Taken: the operator is reserved, or the task has an attempt under way.
+        Taken: the operator is reserved, or the task has an attempt under way, or its client is
+            being called for another task.
     """
     last = db.scalar(sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)) or 0
     series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == task.id))
     attempt = AttemptId(f"t{task.id}-{last + 1}")
     phone, operator = decision.phone, decision.operator
+    if (other := _being_called(db, phone, task.id)) is not None:
+        raise Taken(f"the client is being called for task {other}")
     db.execute(sa.delete(reservations).where(reservations.c.until < now))
     try:
         with db.begin_nested():
@@ -112,6 +121,23 @@ def open_attempt(
     found = load_attempt(db, attempt)
     assert found is not None
     return found
+
+
+def _being_called(db: sa.Connection, phone: Phone, task: TaskId) -> int | None:
+    """The other task for which this phone's owner is being called now."""
+    flying = sa.and_(attempts.c.task != task, sa.text(FLYING))
+    for same in (
+        attempts.c.number == phone.number,
+        sa.and_(
+            attempts.c.entity_id == phone.entity_id,
+            attempts.c.entity_type == phone.entity_type,
+            sa.literal(phone.entity_id) != 0,
+        ),
+    ):
+        found = db.scalar(sa.select(attempts.c.task).where(same, flying).limit(1))
+        if found is not None:
+            return int(found)
+    return None
 
 
 def claim(db: sa.Connection, attempt: AttemptId, now: datetime) -> Attempt | None:
@@ -248,7 +274,7 @@ def _end(
     next_call = _plan_next(db, attempt, outcome, now, rules)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
-    return Ended(Recorded.ENDED, outcome, next_call)
+    return Ended(Recorded.ENDED, outcome, next_call, taken_by)
 
 
 def _plan_next(
@@ -273,6 +299,8 @@ def _plan_next(
     )
     earlier = (db.scalar(same) or 1) - 1
     next_call = rules[outcome].next_call(earlier, now)
+    if outcome is Outcome.BAD_NUMBER and next_call is None and _other_numbers(db, attempt):
+        next_call = now + NEXT_NUMBER
     values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
     if next_call is None:
         # The reason stays readable; a person who moves the deadline starts it again.
@@ -281,6 +309,19 @@ def _plan_next(
         values["reason"] = "finished"
     db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
     return next_call
+
+
+def _other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
+    """Has the task a number that has not proved wrong in this series?"""
+    wrong = sa.select(attempts.c.number).where(
+        attempts.c.task == attempt.task,
+        attempts.c.series == attempt.series,
+        attempts.c.outcome == Outcome.BAD_NUMBER.value,
+    )
+    left = sa.select(phones.c.number).where(
+        phones.c.task == attempt.task, phones.c.number.not_in(wrong)
+    )
+    return db.scalar(left.limit(1)) is not None
 
 
 def _owe_portal(

@@ -68,6 +68,10 @@ tasks = Table(
     Column("due", Moment, comment="when to call next; the deadline, or later by our own rule"),
     Column("halted", String(20), nullable=False, comment="why we are through with it; empty: no"),
     Column("series", Integer, nullable=False, comment="grows when a person moves the deadline"),
+    Column("purpose", String(30), nullable=False, server_default="", comment="[[purposes]] name"),
+    Column("needs_word", Integer, nullable=False, server_default="0", comment="1: see confirmed"),
+    Column("confirmed", Integer, comment="the series in which a person said: dial it now"),
+    Column("do_not_call", Integer, nullable=False, server_default="0", comment="1: by its tag"),
     Column("next_check", Moment, comment="when the planner looks again; empty: on a change only"),
     Column("reason", String(30), nullable=False, comment="decide.Reason of the last look, or dial"),
     Column("reason_at", Moment, comment="when that was"),
@@ -85,6 +89,10 @@ phones = Table(
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
     Column("extension", String(10), nullable=False, server_default="", comment="tones to send"),
+    Column("zone", String(40), nullable=False, server_default="", comment="of the CRM, if said"),
+    Column(
+        "do_not_call", Integer, nullable=False, server_default="0", comment="1: the CRM says so"
+    ),
     comment="dialable numbers of a task's clients",
 )
 
@@ -153,6 +161,18 @@ Index(
     unique=True,
     sqlite_where=text(IN_FLIGHT),
     postgresql_where=text(IN_FLIGHT),
+)
+
+Index("attempts_number_idx", attempts.c.number)
+Index("attempts_entity_idx", attempts.c.entity_id, attempts.c.entity_type)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("operator", Integer, primary_key=True, autoincrement=False, comment="0: everybody"),
+    Column("at", Moment, nullable=False, comment="since when"),
+    Column("why", Text, nullable=False, comment="for people"),
+    comment="who is not to get calls for now",
 )
 
 reservations = Table(

@@ -6,12 +6,18 @@ from datetime import datetime
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model import CallTask, OperatorId, Phone, TaskId
+from autodial.model import Called, CallTask, OperatorId, Outcome, Phone, TaskId
 from autodial.phones import Refused
+from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
-from autodial.store.schema import IN_FLIGHT, attempts, flags, outbox, phones, refused, tasks
+from autodial.store.schema import IN_FLIGHT as FLYING
+from autodial.store.schema import attempts, outbox, phones, refused, tasks
 from bitrix24 import PortalTask
+
+#: Ends in which the client's phone cannot have rung: they do not count against him.
+_NEVER_REACHED = {Outcome.LINE_FAILED.value, Outcome.WITHDRAWN.value}
+_ABANDONED = {Outcome.CLIENT_LEFT.value, Outcome.OPERATOR_MISSED.value}
 
 
 @frozen
@@ -21,6 +27,9 @@ class Imported:
     task: PortalTask
     phones: tuple[Phone, ...] | None
     refused: tuple[Refused, ...] = ()
+    purpose: str = ""
+    needs_word: bool = False  #: a person must say "dial it now"
+    do_not_call: bool = False  #: a tag of the task says so
 
 
 def save_tasks(
@@ -64,12 +73,6 @@ def close_these(db: sa.Connection, closed: Collection[int], now: datetime) -> in
     return len(gone)
 
 
-def note_portal_seen(db: sa.Connection, now: datetime) -> None:
-    """The portal has answered a poll."""
-    db.execute(sa.delete(flags).where(flags.c.name == "portal_seen"))
-    db.execute(sa.insert(flags).values(name="portal_seen", at=now))
-
-
 def _save(
     db: sa.Connection,
     entry: Imported,
@@ -84,6 +87,9 @@ def _save(
         "responsible": task.responsible,
         "open": int(task.open),
         "portal_deadline": task.deadline,
+        "purpose": entry.purpose,
+        "needs_word": int(entry.needs_word),
+        "do_not_call": int(entry.do_not_call),
     }
     if row is None:
         fresh = {"due": task.deadline, "halted": "", "series": 1, "reason": "", "next_check": now}
@@ -134,6 +140,8 @@ def _save_phones(
                 entity_type=phone.entity_type,
                 entity_id=phone.entity_id,
                 extension=phone.extension,
+                zone=phone.zone,
+                do_not_call=int(phone.do_not_call),
             )
         )
     return True
@@ -176,12 +184,6 @@ def look_again(db: sa.Connection, now: datetime) -> None:
     db.execute(sa.update(tasks).where(waiting).values(next_check=now))
 
 
-def portal_seen(db: sa.Connection) -> datetime | None:
-    """When the portal last answered a whole import."""
-    moment: datetime | None = db.scalar(sa.select(flags.c.at).where(flags.c.name == "portal_seen"))
-    return moment
-
-
 def open_count(db: sa.Connection) -> int:
     """Open tasks known."""
     return db.scalar(sa.select(sa.func.count()).where(tasks.c.open == 1)) or 0
@@ -196,6 +198,18 @@ def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
         .limit(limit)
     )
     return _as_tasks(db, list(db.execute(query)))
+
+
+def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
+    """A person says: dial it now. Counts until the deadline is moved by hand; False: unknown."""
+    changed = db.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.halted == "")
+        .values(confirmed=tasks.c.series, due=now, next_check=now)
+    )
+    if changed.rowcount:
+        note(db, now, task, "confirmed", "a person says: dial it now")
+    return bool(changed.rowcount)
 
 
 def load_task(db: sa.Connection, task: TaskId) -> CallTask | None:
@@ -213,13 +227,15 @@ def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -
             sa.select(
                 attempts.c.task,
                 sa.func.sum(sa.case((attempts.c.series == tasks.c.series, 1), else_=0)).label("n"),
-                sa.func.max(sa.case((sa.text(f"attempts.{IN_FLIGHT}"), 1), else_=0)).label("open"),
+                sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
             )
             .join(tasks)
             .where(attempts.c.task.in_(ids))
             .group_by(attempts.c.task)
         )
     }
+    history, called_now = _persons(db, ids)
+    wrong = _wrong(db, ids)
     return [
         CallTask(
             id=TaskId(row.id),
@@ -231,16 +247,72 @@ def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -
             halted=row.halted,
             attempts=made[row.id].n if row.id in made else 0,
             in_progress=bool(made[row.id].open) if row.id in made else False,
+            needs_word=bool(row.needs_word),
+            confirmed=row.confirmed == row.series,
+            do_not_call=bool(row.do_not_call),
+            history=history.get(row.id, {}),
+            called_now=called_now.get(row.id, frozenset()),
+            wrong=wrong.get((row.id, row.series), frozenset()),
         )
         for row in rows
     ]
+
+
+def _persons(
+    db: sa.Connection, ids: Sequence[int]
+) -> tuple[dict[int, dict[str, tuple[Called, ...]]], dict[int, frozenset[str]]]:
+    """
+    By task and number: the calls that the person behind it had, over all numbers and tasks of
+    his; and the numbers whose owner is being called for another task.
+    """
+    same_number = attempts.c.number == phones.c.number
+    same_client = (
+        (attempts.c.entity_id == phones.c.entity_id)
+        & (attempts.c.entity_type == phones.c.entity_type)
+        & (phones.c.entity_id != 0)
+    )
+    columns = (
+        phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
+        attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
+    )  # fmt: skip
+    query = sa.union(  # each half by its own index; one attempt found by both counts once
+        *(
+            sa.select(*columns).join_from(phones, attempts, same).where(phones.c.task.in_(ids))
+            for same in (same_number, same_client)
+        )
+    )
+    calls: dict[int, dict[str, tuple[Called, ...]]] = {}
+    now: dict[int, frozenset[str]] = {}
+    for row in db.execute(query):
+        if State(row.state) in IN_FLIGHT and row.of != row.task:
+            now[row.task] = now.get(row.task, frozenset()) | {row.number}
+        if row.claimed_at is not None and row.outcome not in _NEVER_REACHED:
+            mine = calls.setdefault(row.task, {})
+            call = Called(row.claimed_at, row.outcome in _ABANDONED)
+            mine[row.number] = (*mine.get(row.number, ()), call)
+    return calls, now
+
+
+def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], frozenset[str]]:
+    """By task and series: numbers that proved not to exist."""
+    query = sa.select(attempts.c.task, attempts.c.series, attempts.c.number).where(
+        attempts.c.task.in_(ids), attempts.c.outcome == Outcome.BAD_NUMBER.value
+    )
+    found: dict[tuple[int, int], frozenset[str]] = {}
+    for row in db.execute(query):
+        key = (row.task, row.series)
+        found[key] = found.get(key, frozenset()) | {row.number}
+    return found
 
 
 def _phones(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...]]:
     found: dict[int, tuple[Phone, ...]] = {}
     query = sa.select(phones).where(phones.c.task.in_(ids))
     for row in db.execute(query.order_by(phones.c.task, phones.c.position)):
-        phone = Phone(row.number, row.client, row.entity_type, row.entity_id, row.extension)
+        phone = Phone(
+            row.number, row.client, row.entity_type, row.entity_id, row.extension, row.zone,
+            bool(row.do_not_call),
+        )  # fmt: skip
         found[row.task] = (*found.get(row.task, ()), phone)
     return found
 

@@ -83,8 +83,21 @@ class Debts:
     error: str
 
 
-def task_lines(db: sa.Connection) -> list[TaskLine]:
-    """All tasks, those due first in front."""
+def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:
+    """The tasks for which somebody is responsible, those due first in front."""
+    return task_lines(db, tasks.c.responsible == operator)
+
+
+def funnel(db: sa.Connection) -> list[tuple[str, int]]:
+    """Open tasks counted by what holds them, the most in front."""
+    reason = sa.case((tasks.c.halted != "", tasks.c.halted), else_=tasks.c.reason)
+    count = sa.func.count()
+    query = sa.select(reason, count).where(tasks.c.open == 1).group_by(reason)
+    return [(str(row[0]), int(row[1])) for row in db.execute(query.order_by(count.desc()))]
+
+
+def task_lines(db: sa.Connection, which: "sa.ColumnElement[bool] | None" = None) -> list[TaskLine]:
+    """All tasks, or some; those due first in front."""
     made = sa.select(
         attempts.c.task, sa.func.count().label("n"), sa.func.max(attempts.c.n).label("top")
     )
@@ -100,6 +113,8 @@ def task_lines(db: sa.Connection) -> list[TaskLine]:
         .outerjoin(operators, operators.c.id == tasks.c.responsible)
         .order_by(tasks.c.due, tasks.c.id)
     )
+    if which is not None:
+        query = query.where(which)
     return [
         TaskLine(
             id=row.id,

@@ -198,6 +198,7 @@ def rig(
             "fastagi": {"port": port, "deadline": "3s"},
             "pace": {"calls_per_second": 10, "max_calls": 30},
             "recording": {"folder": str(running.recordings)} if behaviour.get("record") else {},
+            "client": {"preset": "none"},
             "hours": dict.fromkeys(_DAYS, "00:00-24:00"),
             "store": {"path": str(directory / "autodial.sqlite")},
         }

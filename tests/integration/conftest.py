@@ -48,6 +48,7 @@ def config(tmp_path: Path) -> Config:
             "tasks": {"tag": "autodial"},
             "staff": {"departments": [5]},
             "asterisk": {"spool": str(tmp_path), "trunks": [{"name": "carrier1", "lines": 9}]},
+            "client": {"preset": "none"},
             "hours": dict.fromkeys(
                 ("monday", "tuesday", "wednesday", "thursday", "friday"), "00:00-24:00"
             ),

@@ -18,15 +18,19 @@ from autodial.config import Config, load
 from autodial.model import Phone, PresenceRules
 from autodial.phones import Refused
 from autodial.retry import DEFAULTS
-from autodial.store import ledger, outbox, presence, tasks, views
+from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views
 from bitrix24 import Employee, LoginEvent, Presence
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
 from dialplan.demo.rig import toml
 from tests.integration.conftest import NOON
-from tests.integration.test_ledger import BUSY, bring, dial, portal_task
+from tests.integration.test_ledger import BUSY, PHONE, bring, dial, portal_task
 
 Run = Callable[..., Any]
+
+
+#: These commands ask the real clock.
+LONG_AGO = datetime(2020, 1, 6, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -67,12 +71,74 @@ def test_tasks(told: Callable[..., Result]) -> None:
     assert "занято" in told("tasks").output
 
 
-def test_why(told: Callable[..., Result]) -> None:
-    said = told("why", "8017").output
+def test_why(told: Callable[..., Result], run: Run) -> None:
+    far = datetime(2099, 1, 5, 10, 0, tzinfo=UTC)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8019, far), (PHONE,))], NOON, asked=NOON)
+    said = told("why", "8019").output
 
-    assert "срок ещё не наступил" in said
-    assert "23.11. 12:20" in said
+    assert "8019 Позвонить: срок ещё не наступил" in said
+    assert "looked at again 05.01. 10:00" in said
+    assert "или перенесите его раньше" in said, "what would change it"
+    assert "the dialler does not run" in said
+    assert [("+", "closed"), ("-", "not due")] == [
+        (words[0], " ".join(words[1:3]) if words[1] == "not" else words[1])
+        for words in (line.split() for line in said.splitlines())
+        if words and words[0] in "+-" and words[1] in ("closed", "not")
+    ]
+    (row,) = json.loads(told("why", "8019", "--json").output)
+    assert "not due" == row["decision"]["reason"]
     assert told("why", "4711").exit_code == 1
+    assert told("why").exit_code == told("why", "8019", "--operator", "101").exit_code == 2
+
+
+def test_why_an_operator_gets_no_calls(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101", "102")
+    bring(run, portal_task(8021, LONG_AGO))
+    run(presence.save_phones, {"101": "INUSE", "102": "NOT_INUSE"})
+    said = told("why", "--operator", "101").output
+    assert "(101): говорит" in said and "8021" in said
+    assert "(102): свободен" in told("why", "--operator", "102").output
+    assert told("why", "--operator", "999").exit_code == 1
+
+
+def test_a_pause_and_its_end(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101")
+    bring(run, portal_task(8021, LONG_AGO))
+    assert told("resume", "101").exit_code == 1, "was not paused"
+    assert told("pause", "101", "--why", "обед").exit_code == 0
+    assert {501} == run(pauses.paused)
+    assert "(101): на паузе" in told("why", "--operator", "101").output
+    assert told("resume", "101").exit_code == 0
+    assert told("pause").exit_code == 0
+    assert {pauses.EVERYBODY} == run(pauses.paused)
+    run(flags.mark, datetime.now(UTC), flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
+    assert "8021 Позвонить: автодозвон приостановлен" in told("why", "8021").output
+    assert told("resume").exit_code == 0
+    assert told("pause", "999").exit_code == 1
+
+
+def test_a_person_s_word(told: Callable[..., Result], run: Run) -> None:
+    waits = tasks.Imported(portal_task(8020), (PHONE,), purpose="реклама", needs_word=True)
+    run(tasks.save_tasks, [waits], NOON, asked=NOON)
+    assert "8020 Позвонить: ждёт слова человека" in told("why", "8020").output
+    assert told("call-now", "8020").exit_code == 0
+    assert "ждёт слова" not in told("why", "8020").output
+    moved = evolve(waits, task=portal_task(8020, NOON + timedelta(hours=1)))
+    run(tasks.save_tasks, [moved], NOON, asked=NOON)
+    assert "ждёт слова" in told("why", "8020").output, "a new deadline wants a new word"
+    assert told("call-now", "4711").exit_code == 1
+
+
+def test_status(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101", "102")
+    said = told("status").output
+    assert "the dialler does not run" in said
+    assert "2 at work, 2 free, 0 paused" in said
+    run(flags.mark, datetime.now(UTC), flags.ALIVE, flags.STALLED)
+    assert "without Asterisk's manager" in told("status").output
+    assert "STALLED" in told("status").output
+    (row,) = json.loads(told("status", "--json").output)
+    assert 2 == sum(count for _, count in row["funnel"])
 
 
 def test_show_tells_the_story(told: Callable[..., Result]) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from attrs import evolve
 
 from autodial.decide import Dial
 from autodial.model import (
     AttemptId,
+    Called,
     CallTask,
     Operator,
     OperatorId,
@@ -50,8 +52,15 @@ def portal_task(
     )  # fmt: skip
 
 
+def phone_of(number: int) -> Phone:
+    """Every task has a client of its own."""
+    if number == 8017:
+        return PHONE
+    return evolve(PHONE, number=f"+44207946{number % 1000:04d}", entity_id=number)
+
+
 def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
-    imported = [tasks.Imported(task, (PHONE,)) for task in found]
+    imported = [tasks.Imported(task, (phone_of(task.id),)) for task in found]
     run(tasks.save_tasks, imported, at, asked=at)
     if complete:
         run(tasks.close_others, {task.id for task in found}, at)
@@ -60,8 +69,12 @@ def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = Fa
 def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime = NOON) -> AttemptId:
     task = run(tasks.load_task, TaskId(number))
     assert isinstance(task, CallTask)
-    made = run(ledger.open_attempt, task, Dial(PHONE, operator, ("carrier1",)), at, lease=LEASE)
+    made = run(ledger.open_attempt, task, _to(task, operator), at, lease=LEASE)
     return AttemptId(made.id)
+
+
+def _to(task: CallTask, operator: Operator) -> Dial:
+    return Dial(task.phones[0], operator, ("carrier1",))
 
 
 @pytest.fixture
@@ -277,6 +290,28 @@ def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: 
 
     assert [(attempt, State.SPOOLED)] == run(ledger.expired, late)
     assert dial(run, 8018, at=late)
+
+
+@pytest.mark.parametrize("same", ["number", "client"])
+def test_one_person_is_not_called_for_two_tasks_at_once(run: Run, task: int, same: str) -> None:
+    """Nor by two of his numbers; and what he bears counts over all of them."""
+    phone = (
+        evolve(PHONE, entity_id=99) if same == "number" else evolve(PHONE, number="+442079460009")
+    )
+    imported = tasks.Imported(portal_task(8018), (phone,))
+    run(tasks.save_tasks, [imported], NOON, asked=NOON)
+    attempt = dial(run)
+    other = run(tasks.load_task, TaskId(8018))
+    assert other and {phone.number} == other.called_now
+    with pytest.raises(ledger.Taken, match="for task 8017"):
+        dial(run, 8018, BORIS)
+
+    run(ledger.claim, attempt, NOON)
+    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    other = run(tasks.load_task, TaskId(8018))
+    assert other and not other.called_now
+    assert {phone.number: (Called(NOON),)} == other.history
+    assert dial(run, 8018, BORIS)
 
 
 def test_every_step_is_in_the_story(run: Run, task: int) -> None:

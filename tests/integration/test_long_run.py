@@ -160,6 +160,8 @@ class Day:
         free = [n for n in (501, 502, 503) if n not in self.run(ledger.reserved)]
         for task in self.run(tasks.due_tasks, self.now(), 50):
             usable = task.open and not task.halted and task.phones and not task.in_progress
+            # A person is called for one task at a time.
+            usable = usable and task.phones[0].number not in task.called_now
             if not (free and usable and task.due and task.due <= self.now()):
                 continue
             number = self.random.choice(free)

@@ -23,7 +23,10 @@ ALLOWED = {
     "autodial": {"fastagi_server", "call_files", "bitrix24"},
 }
 #: The rules: values, tables, decisions.
-PURE = ("model", "outcomes", "states", "retry", "hours", "decide", "phones", "texts", "errors")
+PURE = (
+    "model", "outcomes", "states", "retry", "hours", "zones", "limits", "decide", "phones",
+    "texts", "errors",
+)  # fmt: skip
 IO = {"twisted", "sqlalchemy", "requests", "socket", "os", "pathlib", "subprocess", "time"}
 
 
@@ -84,6 +87,14 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "folder =",
         "port = 8025",
         "token =",
+        "zone_field =",
+        "per_hour =",
+        "per_month =",
+        "do_not_call_tag =",
+        "do_not_call_field =",
+        "[[purposes",
+        "name =",
+        "confirm =",
     )
     switched_on = "\n".join(
         row[1:] if re.match(r"#[a-z_\[0-9]", row) and not row[1:].startswith(choices) else row

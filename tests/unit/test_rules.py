@@ -1,18 +1,15 @@
 """The pure rules: outcomes, states, retry, hours, phones, texts, and the dial decision."""
 
-from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial import texts
-from autodial.decide import Dial, Drop, Facts, Reason, Wait, decide, in_order
 from autodial.hours import Hours
-from autodial.model import AttemptId, CallTask, Operator, OperatorId, Outcome, Phone, Report, TaskId
+from autodial.model import Outcome, Report
 from autodial.outcomes import outcome_of, parse_report
 from autodial.phones import Entry, PhoneRules, dialable
 from autodial.retry import DEFAULTS
@@ -169,103 +166,3 @@ def test_the_catalogue_speaks_both_languages() -> None:
         assert {"ru", "en"} == set(words), key
     for outcome in Outcome:
         assert texts.text(outcome.value, "ru")
-    for reason in Reason:
-        assert reason.value in texts.CATALOGUE
-
-
-ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
-BORIS = Operator(id=OperatorId(2), name="Борис", extension="102", online=True, phone="NOT_INUSE")
-TASK = CallTask(
-    id=TaskId(8017),
-    title="Позвонить",
-    responsible=ANNA.id,
-    due=NOON,
-    phones=(
-        Phone("+442079460000", "Иван", "CONTACT", 5),
-        Phone("+442079460001", "Иван", "CONTACT", 5),
-    ),
-)
-FACTS = Facts(
-    operators=(ANNA, BORIS),
-    deputies={},
-    do_not_call=frozenset(),
-    hours=ALL_DAY,
-    portal_ok=True,
-    pbx_ok=True,
-    paused=False,
-    calls=0,
-    max_calls=10,
-    trunks=("carrier1",),
-    next_start=None,
-)
-
-
-def test_a_due_task_is_dialled_for_its_responsible() -> None:
-    assert Dial(TASK.phones[0], ANNA, ("carrier1",)) == decide(TASK, FACTS, NOON)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"open": False}, Reason.CLOSED),
-        ({"halted": "talked"}, Reason.FINISHED),
-        ({"phones": ()}, Reason.NO_PHONE),
-        ({"due": None}, Reason.NO_DEADLINE),
-    ],
-)
-def test_a_task_that_is_dropped(changes: dict[str, Any], reason: Reason) -> None:
-    assert Drop(reason) == decide(evolve(TASK, **changes), FACTS, NOON)
-
-
-@pytest.mark.parametrize(
-    ("task", "facts", "reason"),
-    [
-        ({"in_progress": True}, {}, Reason.IN_PROGRESS),
-        ({"due": NOON + timedelta(seconds=1)}, {}, Reason.NOT_DUE),
-        ({}, {"paused": True}, Reason.PAUSED),
-        ({}, {"do_not_call": None}, Reason.RULES_UNREADABLE),
-        ({}, {"hours": OFFICE, "now": NOON.replace(hour=2)}, Reason.HOURS),
-        ({}, {"portal_ok": False}, Reason.PORTAL_SILENT),
-        ({}, {"pbx_ok": False}, Reason.PBX_SILENT),
-        ({}, {"operators": ()}, Reason.NOBODY_AT_WORK),
-        ({}, {"operators": (evolve(ANNA, online=False),)}, Reason.NOBODY_AT_WORK),
-        ({}, {"operators": (evolve(ANNA, phone="UNAVAILABLE"),)}, Reason.NOBODY_AT_WORK),
-        ({}, {"operators": (evolve(ANNA, extension=""),)}, Reason.NOBODY_AT_WORK),
-        ({}, {"operators": (evolve(ANNA, phone="INUSE"),)}, Reason.OPERATORS_BUSY),
-        ({}, {"operators": (evolve(ANNA, reserved_for=AttemptId("t1-1")),)}, Reason.OPERATORS_BUSY),
-        ({}, {"calls": 10}, Reason.TRUNKS_FULL),
-        ({}, {"trunks": ()}, Reason.TRUNKS_FULL),
-        ({}, {"next_start": NOON + timedelta(milliseconds=1)}, Reason.PACE),
-    ],
-)
-def test_a_task_that_waits(task: dict[str, Any], facts: dict[str, Any], reason: Reason) -> None:
-    now = facts.pop("now", NOON) if "now" in facts else NOON
-    changed = evolve(TASK, **{"due": now, **task})
-    decision = decide(changed, evolve(FACTS, **facts), now)
-
-    assert isinstance(decision, Wait)
-    assert reason is decision.reason
-    assert decision.until > now
-
-
-def test_do_not_call_skips_a_number_and_holds_a_task_without_another() -> None:
-    one = evolve(FACTS, do_not_call=frozenset({"+442079460000"}))
-    both = evolve(FACTS, do_not_call=frozenset({"+442079460000", "+442079460001"}))
-    decision = decide(TASK, one, NOON)
-
-    assert isinstance(decision, Dial) and decision.phone.number == "+442079460001"
-    refused = decide(TASK, both, NOON)
-    assert isinstance(refused, Wait) and Reason.DO_NOT_CALL is refused.reason
-
-
-def test_the_next_attempt_tries_the_next_phone() -> None:
-    decision = decide(evolve(TASK, attempts=1), FACTS, NOON)
-
-    assert isinstance(decision, Dial) and TASK.phones[1] == decision.phone
-
-
-def test_deputies_come_before_anybody_free() -> None:
-    vera = evolve(ANNA, id=OperatorId(3), extension="103")
-    order = in_order(OperatorId(9), (ANNA, BORIS, vera), {OperatorId(9): (OperatorId(3),)})
-
-    assert [operator.extension for operator in order] == ["103", "101", "102"]

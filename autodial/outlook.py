@@ -1,0 +1,144 @@
+"""
+The facts of a decision as another process sees them: out of the store, for ``autodial why``.
+
+What only the dialler's memory holds (the pace of this second) is taken for good.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.config import Config
+from autodial.decide import Decision, Facts, Look, decide, explain
+from autodial.dispatcher import free_trunks, portal_ok
+from autodial.do_not_call import DoNotCall
+from autodial.model import AttemptId, CallTask, Operator, OperatorId, TaskId
+from autodial.store import flags, ledger, pauses, views
+from autodial.store.schema import attempts
+from autodial.store.tasks import load_task
+
+#: A dialler that has not said so for this long does not run.
+SILENT = timedelta(seconds=60)
+
+
+@frozen(kw_only=True)
+class Why:
+    """Why a task is, or is not, being dialled."""
+
+    task: CallTask
+    decision: Decision
+    looks: list[Look]
+    running: bool  #: the dialler is; otherwise nothing is dialled, whatever the rules say
+    seen: datetime | None  #: when it last was
+
+
+def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
+    """The rules one by one, as of now; None: not a call task we know."""
+    found = load_task(db, task)
+    if found is None:
+        return None
+    seen = flags.last(db, flags.ALIVE)
+    running = seen is not None and now - seen < SILENT
+    known = facts(db, config, now)
+    return Why(
+        task=found,
+        decision=decide(found, known, now),
+        looks=explain(found, known, now),
+        running=running,
+        seen=seen,
+    )
+
+
+def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operator, ...]:
+    """The staff with reservations, pauses and wrap-up."""
+    paused = pauses.paused(db)
+    talks = _last_talks(db, now - config.staff.wrap_up)
+    excluded = set(config.staff.exclude)
+    return tuple(
+        Operator(
+            id=OperatorId(line.id),
+            name=line.name,
+            extension=line.extension,
+            online=line.online,
+            phone=line.phone or "UNKNOWN",
+            reserved_for=AttemptId(line.reserved_for) if line.reserved_for else None,
+            paused=line.id in paused,
+            wraps_until=talks[line.id] + config.staff.wrap_up if line.id in talks else None,
+        )
+        for line in views.operator_lines(db)
+        if line.id not in excluded
+    )
+
+
+def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
+    """All that a decision may know, as of now."""
+    flying = ledger.in_flight(db)
+    use = Counter(attempt.trunks[0] for attempt in flying)
+    beat = flags.last(db, flags.PBX_UP)
+    rules = DoNotCall(config.rules.do_not_call, config.phones.region)
+    return Facts(
+        operators=operators(db, config, now),
+        deputies=config.staff.deputies_by_id,
+        order=config.staff.who,
+        patience=config.staff.patience,
+        do_not_call=rules.numbers(),
+        hours=config.when,
+        limits=config.limits,
+        portal_ok=portal_ok(config.portal, flags.last(db, flags.PORTAL_SEEN), now),
+        pbx_ok=beat is not None and now - beat < SILENT,
+        paused=pauses.EVERYBODY in pauses.paused(db),
+        calls=len(flying),
+        max_calls=config.pace.max_calls,
+        trunks=free_trunks(config.asterisk, use),
+        next_start=None,
+    )
+
+
+def due_tasks_of(
+    db: sa.Connection, config: Config, operator: OperatorId, now: datetime
+) -> list[views.TaskLine]:
+    """The open tasks due by now that are this operator's own."""
+    mine = views.tasks_of(db, operator)
+    return [line for line in mine if line.open and line.due is not None and line.due <= now]
+
+
+@frozen(kw_only=True)
+class Status:
+    """How it goes."""
+
+    running: bool
+    seen: datetime | None  #: when the dialler last ran
+    pbx: bool
+    stalled: datetime | None  #: when that was last said
+    calls: int
+    at_work: int
+    free: int
+    paused: int
+    funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last look
+
+
+def status(db: sa.Connection, config: Config, now: datetime) -> Status:
+    """How it goes, as of now."""
+    seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
+    return Status(
+        running=seen is not None and now - seen < SILENT,
+        seen=seen,
+        pbx=known.pbx_ok,
+        stalled=flags.last(db, flags.STALLED),
+        calls=known.calls,
+        at_work=sum(operator.at_work for operator in known.operators),
+        free=sum(operator.free(now) for operator in known.operators),
+        paused=sum(operator.paused for operator in known.operators),
+        funnel=tuple(views.funnel(db)),
+    )
+
+
+def _last_talks(db: sa.Connection, since: datetime) -> dict[int, datetime]:
+    query = (
+        sa.select(attempts.c.taken_by, sa.func.max(attempts.c.ended_at).label("at"))
+        .where(attempts.c.taken_by.is_not(None), attempts.c.ended_at > since)
+        .group_by(attempts.c.taken_by)
+    )
+    return {row.taken_by: row.at for row in db.execute(query)}

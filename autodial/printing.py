@@ -1,0 +1,76 @@
+"""What the commands print: times, reasons, tables for people and JSON for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+import sqlalchemy as sa
+from attrs import asdict
+from rich.console import Console
+from rich.table import Table
+
+from autodial import texts
+from autodial.config import Config
+from autodial.errors import StoreError
+from autodial.store import database
+from autodial.store.events import Told
+
+T = TypeVar("T")
+
+
+def tell(config: Config, told: Sequence[Told]) -> str:
+    """A story in lines, one for each thing that happened."""
+    zone = ZoneInfo(config.hours.zone)
+    rows = [
+        f"{t.at.astimezone(zone):%d.%m. %H:%M:%S}  {t.attempt or '-':<12} {t.kind:<15} {t.detail}"
+        for t in told
+    ]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def read(config: Config, question: Callable[[sa.Connection], T]) -> T:
+    try:
+        there = config.store.path.exists()
+    except OSError as error:
+        raise StoreError(f"{config.store.path}: {error.strerror}; run this as its user") from error
+    if not there:
+        raise StoreError(f"{config.store.path}: no store yet; 'autodial run' makes it")
+    return database.read(config.store.path, question)
+
+
+def when(config: Config, moment: datetime | None) -> str:
+    if moment is None:
+        return "-"
+    return f"{moment.astimezone(ZoneInfo(config.hours.zone)):%d.%m. %H:%M}"
+
+
+def words(config: Config, key: str | None) -> str:
+    """A reason or an outcome in the configured language; a state as it is."""
+    if not key or key not in texts.CATALOGUE:
+        return key or ""
+    return texts.text(key, config.language)
+
+
+def show_table(table: Table) -> None:
+    """As wide as the terminal; where there is none, wide enough for a line to stay a line."""
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_json(rows: Sequence[Any]) -> None:
+    def plain(value: object) -> object:
+        match value:
+            case datetime():
+                return value.astimezone(UTC).isoformat()
+            case Enum():
+                return value.value
+            case _:
+                return str(value)
+
+    click.echo(
+        json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
+    )

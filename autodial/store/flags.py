@@ -1,0 +1,30 @@
+"""What the whole dialler remembers: when something was last so."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from autodial.store.schema import flags
+
+PORTAL_SEEN = "portal_seen"  #: the portal answered a whole poll
+ALIVE = "alive"  #: the dialler was running
+PBX_UP = "pbx_up"  #: and Asterisk's manager was there, or is not asked
+STALLED = "stalled"  #: tasks due, operators free, nothing dialled
+
+
+def mark(db: sa.Connection, now: datetime, *names: str) -> None:
+    """It is so now."""
+    db.execute(sa.delete(flags).where(flags.c.name.in_(names)))
+    for name in names:
+        db.execute(sa.insert(flags).values(name=name, at=now))
+
+
+def clear(db: sa.Connection, name: str) -> None:
+    """It is no longer so."""
+    db.execute(sa.delete(flags).where(flags.c.name == name))
+
+
+def last(db: sa.Connection, name: str) -> datetime | None:
+    """When it was last so; None: never."""
+    moment: datetime | None = db.scalar(sa.select(flags.c.at).where(flags.c.name == name))
+    return moment

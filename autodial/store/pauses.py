@@ -1,0 +1,27 @@
+"""Who is not to get calls for now: one operator, or everybody."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from autodial.model import OperatorId
+from autodial.store.schema import pauses
+
+#: In the place of an operator: nobody is dialled at all.
+EVERYBODY = OperatorId(0)
+
+
+def pause(db: sa.Connection, operator: OperatorId, now: datetime, why: str = "") -> None:
+    """No calls for him from now on; again is no harm."""
+    resume(db, operator)
+    db.execute(sa.insert(pauses).values(operator=operator, at=now, why=why))
+
+
+def resume(db: sa.Connection, operator: OperatorId) -> bool:
+    """He gets calls again; False: he was not paused."""
+    return bool(db.execute(sa.delete(pauses).where(pauses.c.operator == operator)).rowcount)
+
+
+def paused(db: sa.Connection) -> frozenset[OperatorId]:
+    """All who are."""
+    return frozenset(OperatorId(row.operator) for row in db.execute(sa.select(pauses.c.operator)))

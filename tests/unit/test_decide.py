@@ -1,0 +1,249 @@
+"""The dial decision, rule by rule: one side no call and why, the other side a call."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodial import texts
+from autodial.decide import Dial, Drop, Facts, Reason, Wait, Who, decide, explain, in_order
+from autodial.hours import Hours
+from autodial.limits import DAY, Limits
+from autodial.model import AttemptId, Called, CallTask, Operator, OperatorId, Phone, TaskId
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
+MINUTE = timedelta(minutes=1)
+ONE = Phone("+442079460000", "Иван", "CONTACT", 5)
+TWO = Phone("+442079460001", "Мария", "CONTACT", 6)
+ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
+BORIS = Operator(id=OperatorId(2), name="Борис", extension="102", online=True, phone="NOT_INUSE")
+ALL_DAY = (time(0), time(0))
+FREE = Limits(workdays=ALL_DAY, days_off=ALL_DAY, elsewhere=ZoneInfo("UTC"))
+TASK = CallTask(
+    id=TaskId(8017), title="Позвонить", responsible=ANNA.id, due=NOON, phones=(ONE, TWO)
+)
+FACTS = Facts(
+    operators=(ANNA, BORIS),
+    deputies={},
+    do_not_call=frozenset(),
+    hours=Hours(ZoneInfo("UTC"), (ALL_DAY,) * 7),
+    limits=FREE,
+    portal_ok=True,
+    pbx_ok=True,
+    paused=False,
+    calls=0,
+    max_calls=10,
+    trunks=("carrier1",),
+    next_start=None,
+)
+BOTH = {ONE.number, TWO.number}
+
+
+def called(*moments: datetime) -> dict[str, tuple[Called, ...]]:
+    return dict.fromkeys(BOTH, tuple(Called(moment) for moment in moments))
+
+
+#: Reason, what is so of the task and the facts, and the least change that lets the call through.
+RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    (Reason.CLOSED, {"open": False}, {}, {"open": True}),
+    (Reason.FINISHED, {"halted": "talked"}, {}, {"halted": ""}),
+    (Reason.NO_PHONE, {"phones": ()}, {}, {"phones": (ONE,)}),
+    (Reason.NO_DEADLINE, {"due": None}, {}, {"due": NOON}),
+    (Reason.ENOUGH, {"attempts": 3}, {"limits": evolve(FREE, attempts=3)}, {"attempts": 2}),
+    (Reason.IN_PROGRESS, {"in_progress": True}, {}, {"in_progress": False}),
+    (Reason.NOT_DUE, {"due": NOON + MINUTE}, {}, {"due": NOON}),
+    (Reason.CONFIRM, {"needs_word": True}, {}, {"confirmed": True}),
+    (Reason.PAUSED, {}, {"paused": True}, {"paused": False}),
+    (Reason.RULES_UNREADABLE, {}, {"do_not_call": None}, {"do_not_call": frozenset()}),
+    (
+        Reason.DO_NOT_CALL, {}, {"do_not_call": frozenset(BOTH)},
+        {"do_not_call": frozenset({ONE.number})},
+    ),
+    (Reason.DO_NOT_CALL, {"do_not_call": True}, {}, {"do_not_call": False}),
+    (
+        Reason.DO_NOT_CALL, {"phones": (evolve(ONE, do_not_call=True),)}, {}, {"phones": (ONE,)},
+    ),
+    (Reason.WRONG_NUMBER, {"wrong": frozenset(BOTH)}, {}, {"wrong": frozenset({ONE.number})}),
+    (
+        Reason.SAME_CLIENT, {"called_now": frozenset(BOTH)}, {},
+        {"called_now": frozenset({TWO.number})},
+    ),
+    (
+        Reason.CLIENT_HOURS, {},
+        {"limits": evolve(FREE, workdays=(time(12, 1), time(20)))},
+        {"limits": evolve(FREE, workdays=(time(12), time(20)))},
+    ),
+    (
+        Reason.CLIENT_HOURS, {"phones": (evolve(ONE, zone="UTC+8"),)},
+        {"limits": evolve(FREE, workdays=(time(9), time(20)))},
+        {"phones": (evolve(ONE, zone="UTC+7"),)},
+    ),
+    (
+        Reason.BUDGET, {"history": called(NOON - DAY + MINUTE)},
+        {"limits": evolve(FREE, per=((DAY, 1),))},
+        {"history": called(NOON - DAY)},
+    ),
+    (
+        Reason.BUDGET, {"history": called(NOON - timedelta(minutes=59))},
+        {"limits": evolve(FREE, apart=timedelta(hours=1))},
+        {"history": called(NOON - timedelta(minutes=60))},
+    ),
+    (
+        Reason.HOURS, {}, {"hours": Hours(ZoneInfo("UTC"), ((time(12, 1), time(20)),) * 7)},
+        {"hours": Hours(ZoneInfo("UTC"), ((time(12), time(20)),) * 7)},
+    ),
+    (Reason.PORTAL_SILENT, {}, {"portal_ok": False}, {"portal_ok": True}),
+    (Reason.PBX_SILENT, {}, {"pbx_ok": False}, {"pbx_ok": True}),
+    (
+        Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, online=False),)},
+        {"operators": (ANNA,)},
+    ),
+    (
+        Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, phone="UNAVAILABLE"),)},
+        {"operators": (evolve(ANNA, phone="UNKNOWN"),)},
+    ),
+    (
+        Reason.OPERATORS_BUSY, {}, {"operators": (evolve(ANNA, phone="INUSE"),)},
+        {"operators": (ANNA,)},
+    ),
+    (
+        Reason.OPERATORS_BUSY, {}, {"operators": (evolve(ANNA, reserved_for=AttemptId("t1-1")),)},
+        {"operators": (ANNA,)},
+    ),
+    (
+        Reason.OPERATORS_BUSY, {}, {"operators": (evolve(ANNA, paused=True),)},
+        {"operators": (ANNA,)},
+    ),
+    (
+        Reason.OPERATORS_BUSY, {}, {"operators": (evolve(ANNA, wraps_until=NOON + MINUTE),)},
+        {"operators": (evolve(ANNA, wraps_until=NOON),)},
+    ),
+    (
+        Reason.RESPONSIBLE_BUSY, {},
+        {"operators": (evolve(ANNA, phone="INUSE"), BORIS), "patience": MINUTE},
+        {"patience": timedelta(0)},
+    ),
+    (
+        Reason.NOT_FOR_OTHERS, {},
+        {"operators": (evolve(ANNA, phone="INUSE"), BORIS), "order": (Who.RESPONSIBLE,)},
+        {"deputies": {ANNA.id: (BORIS.id,)}, "order": (Who.RESPONSIBLE, Who.DEPUTIES)},
+    ),
+    (Reason.TRUNKS_FULL, {}, {"calls": 10}, {"calls": 9}),
+    (Reason.TRUNKS_FULL, {}, {"trunks": ()}, {"trunks": ("c",)}),
+    (Reason.PACE, {}, {"next_start": NOON + MINUTE}, {"next_start": NOON}),
+]  # fmt: skip
+
+
+def _both(change: dict[str, Any], task: CallTask, facts: Facts) -> tuple[CallTask, Facts]:
+    """A change may be one of the task or of the facts."""
+    of_task = {k: v for k, v in change.items() if hasattr(task, k)}
+    of_facts = {k: v for k, v in change.items() if not hasattr(task, k)}
+    if "do_not_call" in of_task and not isinstance(of_task["do_not_call"], bool):
+        of_facts["do_not_call"] = of_task.pop("do_not_call")
+    return evolve(task, **of_task), evolve(facts, **of_facts)
+
+
+@pytest.mark.parametrize(("reason", "of_task", "of_facts", "least"), RULES)
+def test_a_rule_holds_on_one_side_and_not_on_the_other(
+    reason: Reason, of_task: dict[str, Any], of_facts: dict[str, Any], least: dict[str, Any]
+) -> None:
+    task, facts = evolve(TASK, **of_task), evolve(FACTS, **of_facts)
+    refused = decide(task, facts, NOON)
+    assert isinstance(refused, Wait | Drop)
+    assert reason is refused.reason
+    if isinstance(refused, Wait):
+        assert refused.until > NOON
+
+    assert isinstance(decide(*_both(least, task, facts), NOON), Dial)
+
+
+def test_every_reason_is_tried_above_and_has_its_sentences() -> None:
+    assert set(Reason) - {Reason.SHADOW} == {reason for reason, *_ in RULES}
+    for reason in Reason:
+        for language in ("ru", "en"):
+            assert texts.text(reason.value, language)
+            assert texts.text(f"change.{reason.value}", language)
+
+
+@pytest.mark.parametrize(("reason", "of_task", "of_facts", "least"), RULES)
+def test_the_trace_ends_at_the_rule_that_holds(
+    reason: Reason, of_task: dict[str, Any], of_facts: dict[str, Any], least: dict[str, Any]
+) -> None:
+    looks = explain(evolve(TASK, **of_task), evolve(FACTS, **of_facts), NOON)
+    held = [look for look in looks if look.refusal is not None]
+    assert reason in {look.reason for look in held}
+    assert all(look.detail in BOTH for look in held[:-1]), "only numbers are refused before"
+    assert len(looks) >= len(held)
+
+
+def test_nothing_against_it_is_a_call_of_the_next_number_in_turn() -> None:
+    for attempts, phone in ((0, ONE), (1, TWO), (2, ONE)):
+        task = evolve(TASK, attempts=attempts)
+        assert Dial(phone, ANNA, ("carrier1",)) == decide(task, FACTS, NOON)
+    held = evolve(TASK, wrong=frozenset({ONE.number}))
+    for attempts in range(3):
+        decision = decide(evolve(held, attempts=attempts), FACTS, NOON)
+        assert isinstance(decision, Dial) and TWO == decision.phone
+
+
+def test_of_several_numbers_the_one_that_frees_first_says_when() -> None:
+    limits = evolve(FREE, apart=timedelta(hours=2))
+    calls = {ONE.number: (Called(NOON - MINUTE),), TWO.number: (Called(NOON - 30 * MINUTE),)}
+    decision = decide(evolve(TASK, history=calls), evolve(FACTS, limits=limits), NOON)
+    assert Wait(Reason.BUDGET, NOON + 90 * MINUTE) == decision
+
+
+def test_a_task_waits_for_its_own_operator_no_longer_than_it_should() -> None:
+    facts = evolve(FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), patience=2 * MINUTE)
+    for minutes, expected in (
+        (0, Reason.RESPONSIBLE_BUSY),
+        (1, Reason.RESPONSIBLE_BUSY),
+        (2, None),
+    ):
+        decision = decide(TASK, facts, NOON + minutes * MINUTE)
+        if expected is None:
+            assert isinstance(decision, Dial) and BORIS == decision.operator
+        else:
+            assert isinstance(decision, Wait) and expected is decision.reason
+    away = evolve(facts, operators=(evolve(ANNA, online=False), BORIS))
+    assert isinstance(decide(TASK, away, NOON), Dial), "nobody waits for an absent person"
+
+
+def test_order_is_a_site_s_choice() -> None:
+    vera = evolve(ANNA, id=OperatorId(3), extension="103")
+    staff, deputies = (ANNA, BORIS, vera), {ANNA.id: (vera.id,)}
+    for order, expected in (
+        (tuple(Who), ["101", "103", "102"]),
+        ((Who.ANYBODY,), ["102"]),
+        ((Who.DEPUTIES, Who.RESPONSIBLE), ["103", "101"]),
+        ((), []),
+    ):
+        found = in_order(ANNA.id, staff, deputies, order)
+        assert expected == [operator.extension for operator in found]
+
+
+@given(
+    st.lists(st.integers(-3000, 0), max_size=6),
+    st.sampled_from(["", "UTC+8", "Asia/Kamchatka"]),
+    st.integers(0, 23),
+    st.booleans(),
+)
+def test_what_is_dialled_was_allowed(minutes: list[int], zone: str, hour: int, away: bool) -> None:
+    """Whatever the facts: never outside the client's hours, over his budget, for nobody."""
+    now = NOON.replace(hour=hour)
+    limits = evolve(FREE, workdays=(time(9), time(20)), per=((DAY, 2),), apart=timedelta(hours=1))
+    calls = called(*(now + minute * MINUTE for minute in minutes))
+    task = evolve(TASK, due=now, history=calls, phones=(evolve(ONE, zone=zone),))
+    facts = evolve(FACTS, limits=limits, operators=(evolve(ANNA, online=not away),))
+    decision = decide(task, facts, now)
+    if isinstance(decision, Dial):
+        assert limits.opens(ONE.number, zone, now) is None
+        recent = [one for one in calls[ONE.number] if one.at > now - DAY]
+        assert len(recent) < 2 and all(now - one.at >= limits.apart for one in recent)
+        assert decision.operator.at_work
+    elif isinstance(decision, Wait):
+        assert decision.until > now

@@ -1,0 +1,256 @@
+"""What a client may be asked to bear: hours by his own clock, holidays, budgets; to the minute."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodial.config import ClientConfig
+from autodial.hours import HORIZON, Calendar, Hours, Usual, opens_everywhere
+from autodial.limits import DAY, Limits
+from autodial.model import Called
+from autodial.zones import named, of_number
+
+RUSSIA = Calendar(country="RU")
+MOSCOW, VLADIVOSTOK = "+74950000000", "+74232000000"
+KALININGRAD, MOBILE = "+74012000000", "+79160000000"
+LONDON = "+442079460000"
+
+
+def preset(name: str, country: str = "RU") -> Limits:
+    config = ClientConfig.model_validate({"preset": name})
+    return config.limits(Calendar(country=country), "Europe/Moscow")
+
+
+def at(text: str, zone: str = "Europe/Moscow") -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "zone", "minutes"),
+    [
+        # 23.11.2026 is a Monday, 28.11. a Saturday, 4.11. a public holiday
+        ("ru-230fz", MOSCOW, "Europe/Moscow", {
+            "2026-11-23T07:59": False, "2026-11-23T08:00": True, "2026-11-23T21:59": True,
+            "2026-11-23T22:00": False, "2026-11-28T08:59": False, "2026-11-28T09:00": True,
+            "2026-11-28T19:59": True, "2026-11-28T20:00": False, "2026-11-04T08:59": False,
+            "2026-11-04T09:00": True, "2026-11-04T20:00": False,
+        }),
+        ("ru-230fz", VLADIVOSTOK, "Asia/Vladivostok", {
+            "2026-11-23T07:59": False, "2026-11-23T08:00": True, "2026-11-23T21:59": True,
+            "2026-11-23T22:00": False,
+        }),
+        # in summer Kaliningrad has no summer time, though its neighbours have
+        ("ru-230fz", KALININGRAD, "Europe/Kaliningrad", {
+            "2026-07-06T07:59": False, "2026-07-06T08:00": True, "2026-07-06T22:00": False,
+        }),
+        ("courtesy", LONDON, "Europe/London", {
+            "2026-11-23T08:59": False, "2026-11-23T09:00": True, "2026-11-23T19:59": True,
+            "2026-11-23T20:00": False, "2026-11-28T09:59": False, "2026-11-28T10:00": True,
+            "2026-11-28T18:00": False,
+        }),
+        ("us-ftc", "+12125550100", "America/New_York", {
+            "2026-11-23T07:59": False, "2026-11-23T08:00": True, "2026-11-23T20:59": True,
+            "2026-11-23T21:00": False, "2026-11-28T08:00": True,
+        }),
+        ("uk-ofcom", LONDON, "Europe/London", {
+            "2026-11-23T20:59": True, "2026-11-23T21:00": False, "2026-11-28T08:59": False,
+            "2026-11-28T09:00": True, "2026-11-28T17:00": False,
+        }),
+        ("none", LONDON, "Europe/London", {"2026-11-23T00:00": True, "2026-11-28T23:59": True}),
+    ],
+)  # fmt: skip
+def test_hours_of_a_preset_to_the_minute(
+    name: str, number: str, zone: str, minutes: dict[str, bool]
+) -> None:
+    limits = preset(name)
+    said = {text: limits.opens(number, "", at(text, zone)) is None for text in minutes}
+    assert minutes == said
+
+
+@pytest.mark.parametrize(
+    ("name", "calls", "rests"),
+    [
+        ("ru-230fz", ["2026-11-23T12:00"], {"2026-11-24T11:59": False, "2026-11-24T12:00": True}),
+        ("ru-230fz", ["2026-11-23T12:00", "2026-11-25T12:00"],
+         {"2026-11-26T13:00": False, "2026-11-30T11:59": False, "2026-11-30T12:00": True}),
+        ("ru-230fz", [f"2026-11-{day:02d}T12:00" for day in (1, 2, 8, 9, 15, 16, 22, 23)],
+         {"2026-11-30T13:00": False, "2026-12-01T11:59": False, "2026-12-01T12:00": True}),
+        ("courtesy", ["2026-11-23T12:00"], {"2026-11-23T12:59": False, "2026-11-23T13:00": True}),
+        ("courtesy", ["2026-11-23T09:00", "2026-11-23T11:00", "2026-11-23T13:00"],
+         {"2026-11-24T08:59": False, "2026-11-24T09:00": True}),
+        ("us-ftc", [f"2026-11-{day:02d}T12:00" for day in range(16, 23)],
+         {"2026-11-23T11:59": False, "2026-11-23T12:00": True}),
+        ("none", ["2026-11-23T12:00"] * 50, {"2026-11-23T12:00": True}),
+    ],
+)  # fmt: skip
+def test_budgets_of_a_preset_to_the_minute(
+    name: str, calls: list[str], rests: dict[str, bool]
+) -> None:
+    limits = preset(name)
+    had = [Called(at(text)) for text in calls]
+    assert rests == {text: limits.rested(had, at(text)) is None for text in rests}
+
+
+def test_a_number_rests_after_a_call_that_nobody_took() -> None:
+    limits = preset("uk-ofcom")
+    start = at("2026-11-23T12:00", "Europe/London")
+    assert limits.rested([Called(start)], start + timedelta(minutes=1)) is None
+    until = limits.rested([Called(start, abandoned=True)], start + timedelta(hours=71))
+    assert start + timedelta(hours=72) == until
+
+
+@given(
+    st.lists(st.integers(0, 20 * 24 * 60), max_size=40),
+    st.integers(0, 22 * 24 * 60),
+)
+def test_the_moment_that_a_budget_names_is_the_first_that_it_allows(
+    minutes: list[int], now: int
+) -> None:
+    limits, start = preset("courtesy"), at("2026-11-01T00:00")
+    calls = [Called(start + timedelta(minutes=minute)) for minute in minutes if minute <= now]
+    moment = start + timedelta(minutes=now)
+    until = limits.rested(calls, moment)
+    if until is not None:
+        assert until > moment
+        assert limits.rested(calls, until) is None
+        assert limits.rested(calls, until - timedelta(seconds=1)) is not None
+
+
+@given(st.data())
+def test_no_window_ever_holds_more_than_its_budget(data: st.DataObject) -> None:
+    """Whoever calls only when the budget allows never breaks it, whenever he asks."""
+    limits, now = preset("ru-230fz"), at("2026-11-01T00:00")
+    calls: list[Called] = []
+    for gap in data.draw(st.lists(st.integers(1, 60 * 60), min_size=5, max_size=60)):
+        now += timedelta(minutes=gap)
+        if limits.rested(calls, now) is None:
+            calls.append(Called(now))
+    moments = [call.at for call in calls]
+    for span, most in limits.per:
+        for first in moments:
+            assert sum(first <= one < first + span for one in moments) <= most
+    assert all(later - earlier >= DAY for earlier, later in pairwise(moments))
+
+
+def test_a_mobile_number_of_a_country_with_eleven_zones_is_called_when_all_of_them_may_be() -> None:
+    limits = preset("ru-230fz")
+    assert limits.opens(MOBILE, "", at("2026-11-23T12:59")) is None, "21:59 in Kamchatka"
+    assert limits.opens(MOBILE, "", at("2026-11-23T13:00")) is not None, "22:00 there"
+    assert limits.opens(MOBILE, "", at("2026-11-23T09:00")) is None, "8:00 in Kaliningrad"
+    assert limits.opens(MOBILE, "", at("2026-11-23T08:59")) is not None
+    opening = limits.opens(MOBILE, "", at("2026-11-23T15:00"))
+    assert at("2026-11-24T09:00") == opening
+    one = ClientConfig.model_validate({"preset": "ru-230fz", "spanning": "Europe/Moscow"})
+    assert one.limits(RUSSIA, "Europe/Moscow").opens(MOBILE, "", at("2026-11-23T15:00")) is None
+
+
+def test_the_crm_knows_better_than_the_numbering_plan() -> None:
+    limits = preset("ru-230fz")
+    late = at("2026-11-23T15:00")
+    assert limits.opens(MOBILE, "Europe/Moscow", late) is None
+    assert limits.opens(MOSCOW, "Asia/Vladivostok", late) is not None
+    assert limits.opens(MOSCOW, "nonsense", late) is None, "then the plan counts"
+
+
+def test_a_number_that_nobody_can_place_is_taken_for_ours() -> None:
+    limits = preset("ru-230fz")
+    assert limits.opens("0611", "", at("2026-11-23T21:59")) is None
+    assert limits.opens("0611", "", at("2026-11-23T22:00")) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("Europe/Moscow", "Europe/Moscow"), (" Asia/Tomsk ", "Asia/Tomsk"), ("UTC+3", "Etc/GMT-3"),
+        ("utc-5", "Etc/GMT+5"), ("МСК+4", "Etc/GMT-7"), ("мск", "Etc/GMT-3"), ("GMT", "UTC"),
+        ("GMT+05:00", "Etc/GMT-5"), ("", None), ("../etc/passwd", None), ("Moscow", None),
+        ("UTC+25", None), ("UTC+5:30", None), ("Europe", None),
+    ],
+)  # fmt: skip
+def test_zones_as_people_write_them(text: str, zone: str | None) -> None:
+    found = named(text)
+    assert zone == (found.key if found else None)
+
+
+def test_zones_of_numbers() -> None:
+    assert ["Europe/Kaliningrad"] == [zone.key for zone in of_number(KALININGRAD)]
+    assert {"Europe/Moscow", "Asia/Kamchatka"} < {zone.key for zone in of_number(MOBILE)}
+    assert "Asia/Almaty" not in {zone.key for zone in of_number(MOBILE)}
+    assert () == of_number("0611")
+
+
+OFFICE = ((time(9), time(18)),) * 5 + (None, None)
+
+
+def test_public_holidays_and_moved_days() -> None:
+    """In 2025 the third of November was free, and Saturday the first was worked for it."""
+    hours = Hours(ZoneInfo("Europe/Moscow"), OFFICE, calendar=RUSSIA, holiday=None)
+    assert hours.opens(at("2025-11-01T10:00")) is None
+    assert at("2025-11-05T09:00") == hours.opens(at("2025-11-03T10:00"))
+    assert at("2027-01-11T09:00") == hours.opens(at("2026-12-31T10:00"))
+
+
+def test_a_site_s_own_days_are_stronger() -> None:
+    own = Calendar(
+        country="RU",
+        days_off=frozenset({date(2026, 11, 23)}),
+        working_days=frozenset({date(2026, 11, 4), date(2026, 11, 28)}),
+    )
+    hours = Hours(ZoneInfo("Europe/Moscow"), OFFICE, calendar=own, holiday=None)
+    assert at("2026-11-24T09:00") == hours.opens(at("2026-11-23T10:00"))
+    assert hours.opens(at("2026-11-04T10:00")) is None
+    assert hours.opens(at("2026-11-28T10:00")) is None, "a Saturday that is worked"
+
+
+def test_a_holiday_can_have_hours_of_its_own_or_the_usual() -> None:
+    short = Hours(ZoneInfo("Europe/Moscow"), OFFICE, calendar=RUSSIA, holiday=(time(12), time(15)))
+    assert short.opens(at("2026-11-04T12:00")) is None
+    assert at("2026-11-04T12:00") == short.opens(at("2026-11-04T09:00"))
+    usual = Hours(ZoneInfo("Europe/Moscow"), OFFICE, calendar=RUSSIA, holiday=Usual.USUAL)
+    assert usual.opens(at("2026-11-04T09:00")) is None
+
+
+def test_quiet_periods_to_the_minute() -> None:
+    hours = Hours(
+        ZoneInfo("Europe/Moscow"), OFFICE,
+        quiet=((time(13), time(14)), (time(8), time(9, 30)), (time(17, 30), time(19))),
+    )  # fmt: skip
+    for text, opens in {
+        "09:29": "09:30", "09:30": None, "12:59": None, "13:00": "14:00", "13:59": "14:00",
+        "14:00": None, "17:29": None,
+    }.items():  # fmt: skip
+        expected = None if opens is None else at(f"2026-11-23T{opens}")
+        assert expected == hours.opens(at(f"2026-11-23T{text}")), text
+    assert at("2026-11-24T09:30") == hours.opens(at("2026-11-23T17:30"))
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_the_clock_s_changes_shift_nothing(day: str) -> None:
+    """Berlin, the days on which an hour is missing or comes twice."""
+    hours = Hours(ZoneInfo("Europe/Berlin"), ((time(9), time(20)),) * 7)
+    assert hours.opens(at(f"{day}T08:59", "Europe/Berlin")) is not None
+    assert hours.opens(at(f"{day}T09:00", "Europe/Berlin")) is None
+    assert hours.opens(at(f"{day}T20:00", "Europe/Berlin")) is not None
+    night = Hours(ZoneInfo("Europe/Berlin"), ((time(2, 30), time(3, 30)),) * 7)
+    opening = night.opens(at(f"{day}T00:00", "Europe/Berlin"))
+    assert opening is not None and night.opens(opening) is None
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)),
+    st.lists(st.sampled_from(("Europe/Berlin", "Asia/Kamchatka", "America/New_York")), min_size=1),
+)
+def test_an_opening_is_open_everywhere(moment: datetime, names: list[str]) -> None:
+    hours = preset("courtesy").hours
+    zones = [ZoneInfo(name) for name in names]
+    now = moment.replace(tzinfo=UTC)
+    opening = opens_everywhere(hours, zones, now)
+    if opening is None:
+        assert all(hours(zone).opens(now) is None for zone in zones)
+    elif opening < now + HORIZON:
+        assert opening > now
+        assert all(hours(zone).opens(opening) is None for zone in zones)
