@@ -46,7 +46,7 @@ TOGETHER = PAGE * BATCH_LIMIT
 #: Tasks saved in one transaction.
 CHUNK = 200
 #: How the portal writes no.
-NO = frozenset({"", "0", "N", "n", "false"})
+NO = frozenset({"", "0", "n", "false", "нет"})
 #: How long a client's phones are believed without asking again.
 FRESH = timedelta(minutes=10)
 #: How long the tree of departments is believed, and an event log that cannot be read left alone.
@@ -264,7 +264,7 @@ class Importer:
         forbidden = client.fields.get(self.config.rules.do_not_call_field, "")
         return Entry(
             phone.value, phone.kind, client.name, client.entity_type, client.entity_id, zone,
-            forbidden not in NO,
+            forbidden.lower() not in NO,
         )  # fmt: skip
 
     def _bare(self, task: PortalTask) -> Imported:

@@ -59,7 +59,7 @@ def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
 def _shown(row: Row, select: list[str]) -> Row:
     """Multifields come only if named, and an entity without phones has no PHONE at all."""
     said: Row = {
-        name: None if value is None else str(value)
+        name: None if value is None else php.strval(value)
         for name, value in ({**_PLAIN, **row} if "NAME" in row else row).items()
         if name not in ("PHONE", "CONTACT_IDS")
         and (not select or "*" in select or name in select or name == "ID")

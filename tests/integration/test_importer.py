@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from autodial.config import Config
+from autodial.config import Config, parse
 from autodial.importer import Importer
 from autodial.model import TaskId
 from autodial.roster import Roster
@@ -212,3 +212,39 @@ async def test_a_whole_portal_comes_over(
 
     assert set(portal.tasks) == {line.id for line in lines}
     assert sum(bool(line.client) for line in lines) > 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    said = {
+        "purposes": [{"name": "advertising", "tag": "Реклама", "confirm": True}],
+        "rules": {"do_not_call_tag": "не звонить", "do_not_call_field": "UF_CRM_DNC"},
+        "client": {"zone_field": "UF_CRM_ZONE"},
+    }
+    asked = {**config.model_dump(exclude_unset=True), **said}
+    asked["portal"] = {"webhook": f"{WEBHOOK}/"}
+    add_operator(portal, 501, "101", seen=NOON)
+    codes = [add_contact(portal, f"Клиент {n}", ("WORK", f"+44207946000{n}")) for n in range(3)]
+    contacts = [portal.contacts[int(code[2:])] for code in codes]
+    contacts[0] |= {"UF_CRM_DNC": "1", "UF_CRM_ZONE": "Asia/Tokyo"}
+    contacts[1] |= {"UF_CRM_DNC": "0", "UF_CRM_ZONE": None}
+    contacts[2] |= {"UF_CRM_DNC": False}
+    numbers = [add_task(portal, "x", code, responsible=501, deadline=NOON) for code in codes]
+    portal.tasks[numbers[1]]["TAGS"] += ["реклама"]
+    portal.tasks[numbers[2]]["TAGS"] += ["Не звонить"]
+    wishes = parse({**asked, "hours": {}, "store": {"path": "/nowhere/x"}}, "test")
+    client = Portal.direct(WEBHOOK, portal.send)
+    importer = Importer(wishes, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
+    await importer.poll()
+    found = [run(tasks.load_task, TaskId(number)) for number in numbers]
+
+    assert [(True, "Asia/Tokyo"), (False, ""), (False, "")] == [
+        (task.phones[0].do_not_call, task.phones[0].zone) for task in found
+    ]
+    assert [False, True, False] == [task.needs_word for task in found]
+    assert [False, False, True] == [task.do_not_call for task in found]
+    await importer.refresh(TaskId(numbers[1]))
+    again = run(tasks.load_task, TaskId(numbers[1]))
+    assert again.needs_word, "a look while the phone rings forgets nothing"

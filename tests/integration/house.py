@@ -1,0 +1,91 @@
+"""The middle of the dialler: desk, dispatcher, spool and server on a real store; no Asterisk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from autodial.config import Config
+from autodial.decide import Dial
+from autodial.desk import Desk
+from autodial.dispatcher import Dispatcher
+from autodial.model import AttemptId, OperatorId, TaskId
+from autodial.roster import Roster
+from autodial.scripts import AstDb, scripts
+from autodial.store import ledger, tasks, views
+from autodial.store.presence import StaffRow
+from call_files import Spool
+from fastagi_server import FastAgiServer
+from fastagi_server.testing import FakeAsterisk
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.test_ledger import ANNA, PHONE, bring, portal_task
+
+Run = Callable[..., Any]
+
+
+@define
+class House:
+    """A desk with its dispatcher, its spool, and the server that answers for it."""
+
+    desk: Desk
+    dispatcher: Dispatcher
+    roster: Roster
+    spool: Spool
+    server: FastAgiServer
+    astdb: AstDb
+    run: Run
+    refreshed: list[int] = field(factory=list)
+
+    def ask(self, script: str, *arguments: str) -> FakeAsterisk:
+        asterisk = FakeAsterisk(self.server)
+        asterisk.connect(script, *arguments)
+        return asterisk
+
+    def dial(self, number: int = 8017) -> AttemptId:
+        """An attempt as the dispatcher makes it."""
+        task = self.run(tasks.load_task, TaskId(number))
+        decision = Dial(PHONE, ANNA, ("carrier1", "carrier2"))
+        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.desk.lease())
+        self.desk.opened(made)
+        return AttemptId(made.id)
+
+    def line(self) -> views.AttemptLine:
+        lines: list[views.AttemptLine] = self.run(views.attempt_lines)
+        return lines[-1]
+
+
+def staff_row(number: int, extension: str) -> StaffRow:
+    return StaffRow(
+        id=OperatorId(number), name=f"Оператор {extension}", extension=extension, online=True
+    )
+
+
+def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> House:
+    """With three operators at work, and task 8017 due."""
+    roster = Roster()
+    roster.set_staff([staff_row(501, "101"), staff_row(502, "102"), staff_row(503, "103")])
+    spool = Spool(tmp_path / "outgoing")
+    spool.outgoing.mkdir()
+    spool.prepare()
+    refreshed: list[int] = []
+    made: list[House] = []
+
+    async def refresh(task: TaskId) -> None:
+        refreshed.append(task)
+
+    dispatcher = Dispatcher(
+        config, store, roster, spool, now,  # type: ignore[arg-type]
+        pbx_ok=lambda: True, portal_seen=lambda: now(), wake_at=lambda moment: None,
+    )  # fmt: skip
+    desk = Desk(
+        config, store, roster, now, facts=lambda: made[0].dispatcher.facts(), refresh=refresh,  # type: ignore[arg-type]
+        on_ended=lambda: None, on_owed=lambda: None, withdraw=spool.withdraw,
+    )  # fmt: skip
+    dispatcher.desk = desk
+    astdb = AstDb()
+    server = FastAgiServer(scripts(desk, astdb, "ru"), Clock())
+    made.append(House(desk, dispatcher, roster, spool, server, astdb, run, refreshed))
+    bring(run, portal_task(8017))
+    return made[0]

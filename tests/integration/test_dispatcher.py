@@ -1,0 +1,233 @@
+"""The dispatcher on a real store: what it hands to the spool, and what it leaves alone."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import evolve
+from twisted.logger import LogLevel, capturedLogs
+
+from autodial.config import ClientConfig, Config
+from autodial.model import AttemptId, OperatorId
+from autodial.outcomes import parse_report
+from autodial.store import flags, ledger, pauses, tasks, views
+from autodial.store.events import story
+from autodial.store.schema import operators
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.house import House, build
+from tests.integration.test_ledger import PHONE, bring, portal_task
+
+Run = Callable[..., Any]
+Make = Callable[..., House]
+SILENT = parse_report(["dial", "NOANSWER", "19", "SIP%20480%20x"])
+
+
+@pytest.fixture
+def make(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> Make:
+    def one(**sections: dict[str, Any]) -> House:
+        changed = {
+            name: getattr(config, name).model_copy(update=values)
+            for name, values in sections.items()
+        }
+        return build(config.model_copy(update=changed), store, now, run, tmp_path)
+
+    return one
+
+
+def reasons(run: Run) -> dict[int, str]:
+    return {line.id: line.reason for line in run(views.task_lines)}
+
+
+def spooled(house: House) -> list[str]:
+    return sorted(file.stem for file in house.spool.outgoing.glob("*.call"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_due_is_spooled_once(make: Make, run: Run) -> None:
+    house = make()
+    await house.dispatcher.turn()
+    await house.dispatcher.turn()
+    assert ["t8017-1"] == spooled(house)
+    assert {8017: "dial"} == reasons(run)
+
+
+@pytest_twisted.ensureDeferred
+async def test_shadow_mode_says_and_does_nothing(make: Make, run: Run, now: Now) -> None:
+    house = make(pace={"shadow": True})
+    await house.dispatcher.turn()
+    await house.dispatcher.turn()
+    assert [] == spooled(house)
+    assert [] == run(views.attempt_lines) == run(views.debts)
+    assert {8017: "shadow"} == reasons(run)
+    said = [told.kind for told in run(story, 8017)]
+    assert ["imported", "would be dialled"] == said, "once, until it is looked at again"
+    now.advance(minutes=31)
+    await house.dispatcher.turn()
+    assert 2 == [told.kind for told in run(story, 8017)].count("would be dialled")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pause_of_all_stops_everything_and_its_end_goes_on(make: Make, run: Run) -> None:
+    house = make()
+    run(pauses.pause, pauses.EVERYBODY, NOON)
+    await house.dispatcher.turn()
+    assert [] == spooled(house)
+    assert {8017: "paused"} == reasons(run)
+    run(pauses.resume, pauses.EVERYBODY)
+    await house.dispatcher.turn()
+    assert ["t8017-1"] == spooled(house)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_paused_operator_gets_no_calls_and_is_not_rung_for_others(
+    make: Make, run: Run
+) -> None:
+    house = make()
+    run(pauses.pause, OperatorId(501), NOON)
+    await house.dispatcher.turn()
+    made = run(ledger.load_attempt, AttemptId("t8017-1"))
+    assert made and "102" == made.extension
+    ring = house.desk.whom_to_ring(AttemptId("t8017-1"))
+    assert ring is not None and ("102", "103") == ring.extensions
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_tasks_of_one_client_are_one_call(make: Make, run: Run, now: Now) -> None:
+    house = make(pace={"calls_per_second": 50.0})
+    same = tasks.Imported(portal_task(8018), (PHONE,))
+    run(tasks.save_tasks, [same], NOON, asked=NOON)
+    now.advance(seconds=1)
+    for _ in range(3):
+        await house.dispatcher.turn()
+        now.advance(seconds=1)
+    assert ["t8017-1"] == spooled(house)
+    assert "same client" == reasons(run)[8018]
+    await house.desk.give_up(AttemptId("t8017-1"), "test")
+    now.advance(minutes=2)
+    await house.dispatcher.turn()
+    assert "t8018-1" in spooled(house), "nobody was called for the first"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_budget_counts_over_tasks_and_the_task_waits_exactly_so_long(
+    make: Make, run: Run, now: Now
+) -> None:
+    day = ClientConfig.model_validate({"preset": "none", "per_day": 1})
+    house = make(client=day.model_dump())
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8018), (PHONE,))], NOON, asked=NOON)
+    await house.dispatcher.turn()
+    run(ledger.claim, AttemptId("t8017-1"), NOON)
+    await house.desk.result(AttemptId("t8017-1"), SILENT)
+    now.advance(minutes=2)
+    await house.dispatcher.turn()
+    assert "budget" == reasons(run)[8018]
+    now.moment = NOON + timedelta(hours=23, minutes=59)
+    await house.dispatcher.turn()
+    assert 1 == len(run(views.attempt_lines))
+    now.moment = NOON + timedelta(hours=24)
+    await house.dispatcher.turn()
+    assert 2 == len(run(views.attempt_lines))
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_taken_off_the_list_waits_no_longer(
+    make: Make, run: Run, now: Now, tmp_path: Path
+) -> None:
+    listed = tmp_path / "do-not-call.txt"
+    listed.write_text(f"{PHONE.number}\n")
+    house = make(rules={"do_not_call": listed})
+    await house.dispatcher.turn()
+    assert {8017: "do not call"} == reasons(run)
+    listed.write_text("")
+    await house.dispatcher.turn()
+    assert ["t8017-1"] == spooled(house)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stall_is_said_once_in_a_while_and_remembered(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make(pace={"max_calls": 1, "stall_after": timedelta(minutes=5)})
+    await house.dispatcher.turn()  # the one line is in use from here on
+    bring(run, portal_task(8018))
+    with capturedLogs() as logs:
+        for _ in range(9):
+            await house.dispatcher.turn()
+            now.advance(minutes=1)
+    alarms = [event for event in logs if event["log_level"] is LogLevel.error]
+    assert 1 == len(alarms)
+    assert "trunks full 1" in alarms[0]["reasons"]
+    assert run(flags.last, flags.STALLED) is not None
+    await house.desk.give_up(AttemptId("t8017-1"), "test")
+    await house.dispatcher.turn()
+    await house.dispatcher.turn()
+    assert run(flags.last, flags.STALLED) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_alarm_while_it_is_the_clients_who_rest(make: Make, run: Run, now: Now) -> None:
+    night = ClientConfig.model_validate({"preset": "courtesy"})
+    house = make(client=night.model_dump())
+    now.moment = NOON.replace(hour=22)
+    with capturedLogs() as logs:
+        for _ in range(9):
+            await house.dispatcher.turn()
+            now.advance(minutes=1)
+    assert [] == [event for event in logs if event["log_level"] is LogLevel.error]
+    assert {8017: "client hours"} == reasons(run)
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now: Now) -> None:
+    house = make(staff={"wrap_up": timedelta(minutes=2)})
+    await house.dispatcher.turn()
+    run(ledger.claim, AttemptId("t8017-1"), NOON)
+    told = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
+    run(
+        lambda db: db.execute(
+            operators.insert(),
+            {"id": 501, "name": "x", "extension": "101", "online": 1, "seen": NOON},
+        )
+    )
+    await house.desk.result(AttemptId("t8017-1"), parse_report(told))
+    him = house.roster.by_id(OperatorId(501))
+    assert him is not None and "writes" == him.state(now())
+    now.advance(minutes=2)
+    assert "free" == him.state(now())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_number_leads_to_the_client_s_next_one(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make()
+    two = (PHONE, evolve(PHONE, number="+442079460999"))
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8017), two)], NOON, asked=NOON)
+    await house.dispatcher.turn()
+    wrong = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
+    run(ledger.claim, AttemptId("t8017-1"), NOON)
+    await house.desk.result(AttemptId("t8017-1"), wrong)
+    now.advance(minutes=2)
+    await house.dispatcher.turn()
+    assert "+442079460999" == house.line().number
+    run(ledger.claim, AttemptId("t8017-2"), now())
+    await house.desk.result(AttemptId("t8017-2"), wrong)
+    assert "bad number" == run(views.task_lines)[0].reason, "both are wrong: through with it"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
+    make: Make, run: Run, now: Now
+) -> None:
+    """The file lay in the spool until the client's evening began."""
+    night = ClientConfig.model_validate({"preset": "courtesy"})
+    house = make(client=night.model_dump())
+    now.moment = NOON.replace(hour=19, minute=59, second=50)
+    await house.dispatcher.turn()
+    assert ["t8017-1"] == spooled(house)
+    now.advance(seconds=10)
+    assert await house.desk.claim(AttemptId("t8017-1")) is None
+    assert "withdrawn" == house.line().outcome
