@@ -14,7 +14,7 @@ from attrs import frozen
 
 from autodial.hours import Hours
 from autodial.limits import Limits
-from autodial.model import CallTask, Operator, OperatorId, Phone
+from autodial.model import CallTask, Operator, OperatorId, Phone, TaskId
 
 #: Look again after this long when nothing says when it will change.
 SOON = timedelta(seconds=5)
@@ -351,6 +351,17 @@ GENERAL = frozenset(
         Reason.NOBODY_AT_WORK, Reason.OPERATORS_BUSY, Reason.TRUNKS_FULL, Reason.PACE,
     }
 )  # fmt: skip
+
+
+def general(facts: Facts, now: datetime) -> Wait | None:
+    """What stands in the way of every task alike; None: nothing. No task need be looked at."""
+    rules = [rule for reason, rule in (*RULES, *MEANS) if reason in GENERAL]
+    refusals = (rule(_ANY, facts, now) for rule in rules)
+    return next((refusal for refusal in refusals if isinstance(refusal, Wait)), None)
+
+
+#: The rules of ``GENERAL`` do not look at their task.
+_ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, phones=())
 
 
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:

@@ -13,21 +13,23 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.config import AsteriskConfig, Config, PortalConfig
-from autodial.decide import GENERAL, Decision, Dial, Drop, Facts, Reason, Wait, decide
+from autodial.decide import LATER, Decision, Dial, Drop, Facts, Reason, Wait, decide, general
 from autodial.desk import Desk, dialled
 from autodial.do_not_call import DoNotCall
 from autodial.hours import Hours
 from autodial.limits import Limits
-from autodial.model import Attempt, CallTask
+from autodial.model import Attempt, CallTask, TaskId
 from autodial.roster import Roster
 from autodial.store import flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
-from autodial.store.tasks import due_tasks, look_again, save_reasons, save_waiting
+from autodial.store.tasks import any_due, due_tasks, look_again, save_reasons, save_waiting
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
-#: Tasks looked at in one turn.
-PAGE = 200
+#: Tasks read at once, and how often in one turn: few of many that are due can be dialled now.
+PAGE, PAGES = 25, 40
+#: While all that is due waits for one thing, tasks that have fallen due are told it this often.
+TOLD_AGAIN = timedelta(seconds=5)
 #: In shadow mode a task that would have been dialled is looked at again after this long.
 SHADOW = timedelta(minutes=30)
 #: What keeps a task that is due, though it is neither the client's nor the task's doing.
@@ -56,6 +58,7 @@ class Dispatcher:
     desk: Desk = field(init=False)
     do_not_call: DoNotCall = field(init=False)
     stopping: bool = field(default=False, init=False)
+    _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
     _stalling_since: datetime | None = field(default=None, init=False)
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
     _all_paused: bool = field(default=False, init=False)
@@ -91,8 +94,6 @@ class Dispatcher:
         if not self.config.pace.automatic:
             return
         now = self.now()
-        looks: list[tuple[CallTask, Decision]] = []
-        words: list[Decision] = []
         paused = await self.store.run(pauses.paused)
         self._all_paused = pauses.EVERYBODY in paused
         self.roster.set_paused(paused)
@@ -100,23 +101,55 @@ class Dispatcher:
         if facts.do_not_call != self._listed:
             self._listed = facts.do_not_call
             await self.store.run(look_again, now)  # who was taken off the list waits no longer
-        for task in await self.store.run(due_tasks, now, PAGE):
+        words: list[Decision] = []
+        for _ in range(PAGES):
+            if general(self.facts(), self.now()) is not None:
+                break
+            found = await self.store.run(due_tasks, now, PAGE)
+            words += await self._look(found, now)
+            if len(found) < PAGE:
+                break
+        await self._wait_together(self.facts(), words)
+
+    async def _look(self, found: Sequence[CallTask], now: datetime) -> list[Decision]:
+        """Decide on each of these tasks, until something stands in the way of all."""
+        words: list[Decision] = []
+        looks: list[tuple[TaskId, str, datetime | None]] = []
+        facts = self.facts()
+        for task in found:
+            if general(facts, self.now()) is not None:
+                break
             decision = decide(task, facts, self.now())
             if isinstance(decision, Dial) and self.config.pace.shadow:
                 decision = await self._only_say(task, decision)
             words.append(decision)
-            if isinstance(decision, Wait) and decision.reason in GENERAL:
-                await self.store.run(save_waiting, decision.reason.value, now)
-                if decision.reason is Reason.PACE:
-                    self.wake_at(decision.until)
-                break
-            looks.append((task, decision))
             if isinstance(decision, Dial):
                 await self._dial(task, decision)
                 facts = self.facts()
-        others = [(t.id, *_reason(d)) for t, d in looks if not isinstance(d, Dial)]
-        if others:
-            await self.store.run(save_reasons, others, now)
+            else:
+                looks.append((task.id, *_reason(decision)))
+        if looks:
+            await self.store.run(save_reasons, looks, now)
+        return words
+
+    async def _wait_together(self, facts: Facts, words: list[Decision]) -> None:
+        """What is still due waits for the same thing, if for anything."""
+        now = self.now()
+        wait = general(facts, now)
+        if wait is not None:
+            words.append(wait)
+            if wait.reason is Reason.PACE:
+                self.wake_at(wait.until)
+            # Tasks fall due meanwhile: they are to say why they wait, if not at once.
+            if (
+                self._waiting is None
+                or self._waiting[0] is not wait.reason
+                or (now - self._waiting[1] >= TOLD_AGAIN)
+            ):
+                self._waiting = wait.reason, now
+                await self.store.run(save_waiting, wait.reason.value, now)
+        else:
+            self._waiting = None
         await self._watch_for_a_stall(facts, words)
 
     async def beat(self) -> None:
@@ -136,6 +169,8 @@ class Dispatcher:
         now = self.now()
         free = any(operator.free(now) for operator in facts.operators)
         waits = [d.reason.value for d in words if isinstance(d, Wait) and d.reason in STALLING]
+        if waits and not await self.store.run(any_due, now):
+            waits = []
         if not (free and waits) or any(isinstance(decision, Dial) for decision in words):
             if self._stalling_since is not None:
                 await self.store.run(flags.clear, flags.STALLED)
@@ -160,6 +195,8 @@ class Dispatcher:
             )
         except ledger.Taken as taken:
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
+            later = now + LATER
+            await self.store.run(save_reasons, [(task.id, Reason.SAME_CLIENT.value, later)], now)
             return
         self.desk.opened(attempt)
         try:

@@ -37,6 +37,10 @@ class Roster:
         """Asterisk tells a device state: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
         self._phones[extension] = state
 
+    def phones_state(self, extension: str) -> str:
+        """What Asterisk last said of a phone."""
+        return self._phones.get(extension, "UNKNOWN")
+
     def forget_phones(self) -> None:
         """Asterisk is out of sight; what it said is old."""
         self._phones.clear()

@@ -1,6 +1,6 @@
 """The wiring: one function builds the whole dialler; nothing runs until it is started."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -250,16 +250,6 @@ def send_now(config: Config) -> Send:
 def portal_of(config: Config) -> Portal:
     """The portal for one command: each request is tried once."""
     return Portal(Direct(access(config.portal), send_now(config)))
-
-
-def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing but ``send_now``."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise RuntimeError("it waits for something")
 
 
 def verify(config: Config) -> bool | str:

@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from autodial.errors import StoreError
+from autodial.store.schema import metadata
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +47,22 @@ def open_engine(path: Path, *, writing: bool = True) -> sa.Engine:
         # Take the write lock at once: a reader that becomes a writer can fail half-way.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
+    return engine
+
+
+def open_memory() -> sa.Engine:
+    """A store in memory, with the present schema; for what need not outlive the process."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+
+    @event.listens_for(engine, "connect")
+    def _by_hand(connection: object, _: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    metadata.create_all(engine)
     return engine
 
 

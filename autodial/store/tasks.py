@@ -200,6 +200,12 @@ def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
     return _as_tasks(db, list(db.execute(query)))
 
 
+def any_due(db: sa.Connection, now: datetime) -> bool:
+    """Is there a task that the planner must look at now?"""
+    query = sa.select(tasks.c.id).where(tasks.c.next_check <= now).limit(1)
+    return db.scalar(query) is not None
+
+
 def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     """A person says: dial it now. Counts until the deadline is moved by hand; False: unknown."""
     changed = db.execute(

@@ -1,0 +1,326 @@
+"""
+A day of the call centre on a fake clock: the production planner, dispatcher, desk and ledger, with
+clients and operators drawn from distributions. One seed, one day.
+
+Nothing here dials: the spool is a queue of events, the store is in memory.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from attrs import Factory, define, field, frozen
+
+from autodial.config import Config
+from autodial.coroutines import run_now
+from autodial.desk import Desk
+from autodial.dispatcher import Dispatcher
+from autodial.model import ANSWERED, AttemptId, OperatorId, Outcome, Phone, Report, TaskId
+from autodial.roster import Roster
+from autodial.store import views
+from autodial.store.database import open_memory
+from autodial.store.presence import StaffRow
+from autodial.store.schema import tasks as task_table
+from autodial.store.tasks import Imported, save_tasks
+from bitrix24 import PortalTask
+from call_files import CallFile
+
+T = TypeVar("T")
+SECOND = timedelta(seconds=1)
+
+
+@frozen(kw_only=True)
+class World:
+    """
+    How clients and operators behave. The defaults are those of a call centre that rings people in
+    the daytime; replace them by what your own ledger says.
+    """
+
+    #: Share of calls answered, by the hour of the client's day.
+    answered: dict[int, float] = Factory(
+        lambda: {
+            9: 0.34, 10: 0.40, 11: 0.42, 12: 0.38, 13: 0.35, 14: 0.38, 15: 0.40, 16: 0.42,
+            17: 0.46, 18: 0.50, 19: 0.48,
+        }
+    )  # fmt: skip
+    otherwise: float = 0.35  #: at any other hour
+    #: What becomes of the calls that are not answered, in shares.
+    unanswered: dict[Outcome, float] = Factory(
+        lambda: {
+            Outcome.SILENT: 0.55, Outcome.UNREACHABLE: 0.22, Outcome.BUSY: 0.14,
+            Outcome.REJECTED: 0.07, Outcome.BAD_NUMBER: 0.02,
+        }
+    )  # fmt: skip
+    rings: tuple[float, float] = (4.0, 22.0)  #: seconds until a client answers, least and most
+    patience: float = 90.0  #: mean seconds a client waits for an operator
+    talk: tuple[float, float] = (4.6, 0.8)  #: lognormal, of seconds: median 100 s
+    picks_up: tuple[float, float] = (1.5, 6.0)  #: seconds until an operator answers
+    misses: float = 0.03  #: share of calls an operator lets ring out
+    breaks: tuple[float, float] = (90.0, 10.0)  #: minutes of work, minutes of break
+
+
+@frozen(kw_only=True)
+class Day:
+    """What came of it."""
+
+    tasks: int
+    finished: int  #: talked, or given up by rule
+    talked: int
+    attempts: Counter[str]
+    answered: int
+    abandoned: int  #: the client answered, and nobody took him
+    last_finished: datetime | None
+    busy: float  #: share of the operators' time at work spent in talks
+    points: tuple[tuple[datetime, int, int], ...]  #: by the quarter: talked, attempts so far
+
+    @property
+    def abandoned_rate(self) -> float:
+        return self.abandoned / self.answered if self.answered else 0.0
+
+
+@define
+class _Memory:
+    """The store's coroutine face, on a database in memory and without threads."""
+
+    engine: sa.Engine
+
+    async def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return self.now(function, *args, **kwargs)
+
+    def now(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        with self.engine.begin() as connection:
+            return function(connection, *args, **kwargs)
+
+
+@define(eq=False)
+class Simulation:
+    """One day, from ``start`` to ``end``."""
+
+    config: Config
+    world: World
+    seed: int
+    tasks: int
+    operators: int
+    start: datetime
+    end: datetime
+    _clock: datetime = field(init=False)
+    _events: list[tuple[datetime, int, Callable[[], None], bool]] = field(factory=list, init=False)
+    _order: "count[int]" = field(factory=count, init=False)
+    _store: _Memory = field(init=False)
+    _roster: Roster = field(factory=Roster, init=False)
+    _desk: Desk = field(init=False)
+    _dispatcher: Dispatcher = field(init=False)
+    _random: Random = field(init=False)
+    _people: dict[int, StaffRow] = field(factory=dict, init=False)
+    _dialled: int = field(default=0, init=False)
+    _talks: int = field(default=0, init=False)
+    _talking: float = field(default=0.0, init=False)
+    _working: float = field(default=0.0, init=False)
+
+    def run(self) -> Day:
+        """Let it happen."""
+        self._prepare()
+        points = [self._point()]
+        self._turn()
+        while self._events and self._events[0][0] <= self.end:
+            self._clock, _, happen, look = heapq.heappop(self._events)
+            while self._clock >= points[-1][0] + timedelta(minutes=15):
+                points.append((points[-1][0] + timedelta(minutes=15), *self._point()[1:]))
+            happen()
+            if look:
+                self._turn()
+        self._clock = self.end
+        return self._day((*points, self._point()))
+
+    # What happens.
+
+    def submit(self, call: CallFile) -> Path:
+        """The dispatcher's spool: Asterisk takes the file, and the dialplan claims it."""
+        self._dialled += 1
+        self._in(0.5, lambda: self._claim(AttemptId(call.name)), look=False)
+        return Path(call.name)
+
+    def _claim(self, attempt: AttemptId) -> None:
+        claimed = run_now(self._desk.claim(attempt))
+        if claimed is None:
+            return
+        outcome = self._drawn()
+        least, most = self.world.rings
+        rings = self._random.uniform(least, most)
+        if outcome is None and rings < claimed.wait:
+            self._in(rings, lambda: self._answered(attempt), look=False)
+            return
+        outcome = outcome or Outcome.SILENT
+        lasts = claimed.wait if outcome is Outcome.SILENT else self._random.uniform(1, 6)
+        self._in(lasts, lambda: self._end(attempt, _UNANSWERED[outcome]))
+
+    def _drawn(self) -> Outcome | None:
+        """How a call that is not answered ends; None: it is."""
+        share = self.world.answered.get(self._local().hour, self.world.otherwise)
+        if self._random.random() < share:
+            return None
+        kinds = list(self.world.unanswered)
+        return self._random.choices(kinds, list(self.world.unanswered.values()))[0]
+
+    def _answered(self, attempt: AttemptId) -> None:
+        ring = self._desk.whom_to_ring(attempt)
+        patience = self._random.expovariate(1 / self.world.patience)
+        waited, since = 0.0, self._clock
+        for extension in ring.extensions if ring is not None else ():
+            if self._roster.phones_state(extension) != "NOT_INUSE":
+                continue
+            picks_up = self._random.uniform(*self.world.picks_up)
+            missed = self._random.random() < self.world.misses
+            waited += ring.seconds if missed and ring is not None else picks_up
+            if waited > patience:
+                break
+            if not missed:
+                self._talk(attempt, extension, since, waited)
+                return
+        left = waited > patience
+        said = Report(
+            stage="dial", dial_status="ANSWER", operator_state="ring" if left else "NOANSWER",
+            answered=since, ended=since + min(waited, patience) * SECOND,
+        )  # fmt: skip
+        self._in(min(waited, patience) if left else waited + 3, lambda: self._end(attempt, said))
+
+    def _talk(self, attempt: AttemptId, extension: str, answered: datetime, waited: float) -> None:
+        median, spread = self.world.talk
+        lasts = min(self._random.lognormvariate(median, spread), 1800.0)
+        begins = answered + waited * SECOND
+        ends = begins + lasts * SECOND
+        self._roster.set_phone(extension, "INUSE")
+        said = Report(
+            stage="dial", dial_status="ANSWER", operator_state="talk", operator=extension,
+            answered=answered, talked=begins, ended=ends,
+        )  # fmt: skip
+
+        def hang_up() -> None:
+            self._talking += lasts
+            self._talks += 1
+            self._roster.set_phone(extension, "NOT_INUSE")
+            self._end(attempt, said)
+
+        self._at(ends, hang_up)
+
+    def _end(self, attempt: AttemptId, report: Report) -> None:
+        run_now(self._desk.result(attempt, report))
+        wrap = self.config.staff.wrap_up.total_seconds()
+        if wrap and report.operator:
+            self._in(wrap, lambda: None)  # the dispatcher looks again when he has written it up
+
+    def _break(self, number: int, *, ends: bool) -> None:
+        work, rest = self.world.breaks
+        mean = rest if not ends else work
+        self._staff(number, at_work=ends)
+        if not ends:
+            self._working -= rest * 60
+        lasts = self._random.expovariate(1 / mean) if ends else rest
+        self._in(60 * lasts, lambda: self._break(number, ends=not ends))
+
+    # The stage.
+
+    def _prepare(self) -> None:
+        self._clock, self._random = self.start, Random(self.seed)
+        self._store = _Memory(open_memory())
+        config, store = self.config, self._store
+        self._dispatcher = Dispatcher(
+            config, store, self._roster, self, lambda: self._clock,  # type: ignore[arg-type]
+            pbx_ok=lambda: True, portal_seen=lambda: self._clock,
+            wake_at=lambda moment: self._at(moment, lambda: None),
+        )  # fmt: skip
+        self._desk = Desk(
+            config, store, self._roster, lambda: self._clock,  # type: ignore[arg-type]
+            facts=self._dispatcher.facts, refresh=_nothing_new, on_ended=lambda: None,
+            on_owed=lambda: None, withdraw=lambda name: True,
+        )  # fmt: skip
+        self._dispatcher.desk = self._desk
+        for number in range(self.operators):
+            self._staff(number, at_work=True)
+            self._roster.set_phone(str(101 + number), "NOT_INUSE")
+            first = self._random.uniform(0, 60 * self.world.breaks[0])
+            self._in(first, partial(self._break, number, ends=False))
+        self._working = self.operators * (self.end - self.start).total_seconds()
+        self._store.now(
+            save_tasks, [self._task(n) for n in range(self.tasks)], self.start, asked=self.start
+        )
+
+    def _task(self, number: int) -> Imported:
+        """Half of the tasks are due when the day begins, the others through its first half."""
+        late = max(0.0, self._random.uniform(-1, 1)) * (self.end - self.start) / 2
+        # A country code that nobody has: these numbers cannot be dialled.
+        phone = Phone(f"+999{number:08d}", "", "CONTACT", number + 1, zone=self.config.hours.zone)
+        task = PortalTask(
+            id=number + 1, title="", status=2, responsible=number % self.operators + 1,
+            deadline=self.start + late, clients=(),
+        )  # fmt: skip
+        return Imported(task, (phone,))
+
+    def _staff(self, number: int, *, at_work: bool) -> None:
+        self._people[number] = StaffRow(
+            id=OperatorId(number + 1), name=f"Operator {101 + number}", extension=str(101 + number),
+            online=at_work,
+        )  # fmt: skip
+        self._roster.set_staff(self._people.values())
+
+    def _turn(self) -> None:
+        run_now(self._dispatcher.turn())
+        later = sa.select(sa.func.min(task_table.c.next_check)).where(
+            task_table.c.next_check > self._clock
+        )
+        moment = self._store.now(lambda db: db.scalar(later))
+        if moment is not None and (not self._events or moment < self._events[0][0]):
+            self._at(moment, lambda: None)
+
+    def _in(self, seconds: float, happen: Callable[[], None], *, look: bool = True) -> None:
+        self._at(self._clock + seconds * SECOND, happen, look=look)
+
+    def _at(self, moment: datetime, happen: Callable[[], None], *, look: bool = True) -> None:
+        """``look``: it may have changed whom the dispatcher can dial."""
+        heapq.heappush(self._events, (moment, next(self._order), happen, look))
+
+    def _local(self) -> datetime:
+        return self._clock.astimezone(self.config.when.zone)
+
+    # What came of it.
+
+    def _point(self) -> tuple[datetime, int, int]:
+        return self._clock, self._talks, self._dialled
+
+    def _day(self, points: tuple[tuple[datetime, int, int], ...]) -> Day:
+        lines = self._store.now(views.attempt_lines)
+        ends = Counter(line.outcome or line.state for line in lines)
+        answered = sum(ends[outcome.value] for outcome in ANSWERED)
+        held = sa.select(sa.func.count()).where(task_table.c.halted != "")
+        finished = [line.ended_at for line in lines if line.ended_at is not None]
+        return Day(
+            tasks=self.tasks,
+            finished=self._store.now(lambda db: db.scalar(held)) or 0,
+            talked=ends[Outcome.TALKED.value],
+            attempts=ends,
+            answered=answered,
+            abandoned=answered - ends[Outcome.TALKED.value],
+            last_finished=max(finished, default=None),
+            busy=self._talking / self._working if self._working else 0.0,
+            points=points,
+        )
+
+
+_UNANSWERED = {
+    Outcome.SILENT: Report(stage="dial", dial_status="NOANSWER", cause=19),
+    Outcome.BUSY: Report(stage="dial", dial_status="BUSY", cause=17),
+    Outcome.REJECTED: Report(stage="dial", dial_status="BUSY", cause=21),
+    Outcome.UNREACHABLE: Report(stage="dial", dial_status="CHANUNAVAIL", cause=20),
+    Outcome.BAD_NUMBER: Report(stage="dial", dial_status="CHANUNAVAIL", cause=1),
+}
+
+
+async def _nothing_new(task: TaskId) -> None:
+    return None
