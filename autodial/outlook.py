@@ -16,7 +16,6 @@ from autodial.dispatcher import free_trunks, portal_ok
 from autodial.do_not_call import DoNotCall
 from autodial.model import AttemptId, CallTask, Operator, OperatorId, TaskId
 from autodial.store import flags, ledger, pauses, views
-from autodial.store.schema import attempts
 from autodial.store.tasks import load_task
 
 #: A dialler that has not said so for this long does not run.
@@ -54,7 +53,8 @@ def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why |
 def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operator, ...]:
     """The staff with reservations, pauses and wrap-up."""
     paused = pauses.paused(db)
-    talks = _last_talks(db, now - config.staff.wrap_up)
+    wrap_up = config.staff.wrap_up
+    wraps = {who: at + wrap_up for who, at in ledger.last_talks(db, now - wrap_up).items()}
     excluded = set(config.staff.exclude)
     return tuple(
         Operator(
@@ -65,7 +65,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
             phone=line.phone or "UNKNOWN",
             reserved_for=AttemptId(line.reserved_for) if line.reserved_for else None,
             paused=line.id in paused,
-            wraps_until=talks[line.id] + config.staff.wrap_up if line.id in talks else None,
+            wraps_until=wraps.get(OperatorId(line.id)),
         )
         for line in views.operator_lines(db)
         if line.id not in excluded
@@ -133,12 +133,3 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         paused=sum(operator.paused for operator in known.operators),
         funnel=tuple(views.funnel(db)),
     )
-
-
-def _last_talks(db: sa.Connection, since: datetime) -> dict[int, datetime]:
-    query = (
-        sa.select(attempts.c.taken_by, sa.func.max(attempts.c.ended_at).label("at"))
-        .where(attempts.c.taken_by.is_not(None), attempts.c.ended_at > since)
-        .group_by(attempts.c.taken_by)
-    )
-    return {row.taken_by: row.at for row in db.execute(query)}

@@ -180,6 +180,9 @@ class Dialler:
         await self._importer.restore()
         open_now = await self.store.run(ledger.in_flight)
         self.desk.restore(open_now, await self.store.run(ledger.reserved))
+        wrap_up = self.config.staff.wrap_up
+        for operator, at in (await self.store.run(ledger.last_talks, self.now() - wrap_up)).items():
+            self.desk.roster.wraps_up(operator, at + wrap_up)
         fastagi, events = self.config.fastagi, self.config.events
         try:
             self._port = self.reactor.listenTCP(

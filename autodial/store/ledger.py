@@ -402,6 +402,16 @@ def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
     }
 
 
+def last_talks(db: sa.Connection, since: datetime) -> dict[OperatorId, datetime]:
+    """When each operator who has talked since then ended his last talk."""
+    query = (
+        sa.select(attempts.c.taken_by, sa.func.max(attempts.c.ended_at).label("at"))
+        .where(attempts.c.taken_by.is_not(None), attempts.c.ended_at > since)
+        .group_by(attempts.c.taken_by)
+    )
+    return {OperatorId(row.taken_by): row.at for row in db.execute(query)}
+
+
 def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
     query = sa.select(attempts, tasks.c.title, tasks.c.responsible).join(tasks).where(condition)
     return [
