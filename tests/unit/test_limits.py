@@ -254,3 +254,17 @@ def test_an_opening_is_open_everywhere(moment: datetime, names: list[str]) -> No
     elif opening < now + HORIZON:
         assert opening > now
         assert all(hours(zone).opens(opening) is None for zone in zones)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("ru-230fz", "09:00", "13:00"), ("courtesy", "10:00", "11:00")]
+)
+def test_the_hours_for_a_russian_mobile_that_the_documents_name(
+    name: str, first: str, last: str
+) -> None:
+    limits = preset(name)
+    opening = limits.opens(MOBILE, "", at("2026-11-23T00:00"))
+    assert at(f"2026-11-23T{first}") == opening
+    end = at(f"2026-11-23T{last}")
+    assert limits.opens(MOBILE, "", end - timedelta(minutes=1)) is None
+    assert limits.opens(MOBILE, "", end) is not None
