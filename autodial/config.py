@@ -331,6 +331,7 @@ class ClientConfig(_Section):
     apart: Duration = timedelta(0)
     attempts: int | None = Field(None, ge=1)
     after_abandoned: Duration = timedelta(0)
+    talks: bool = True
 
     @model_validator(mode="before")
     @classmethod

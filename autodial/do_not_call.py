@@ -7,9 +7,10 @@ called until a person has looked. A list that matches nothing would be worse tha
 
 from pathlib import Path
 
-import phonenumbers
 from attrs import define, field
 from twisted.logger import Logger
+
+from autodial.phones import e164
 
 
 @define(eq=False)
@@ -45,7 +46,7 @@ class DoNotCall:
             text = row.split("#")[0].strip()
             if not text:
                 continue
-            number = _normal(text, self.region) or _normal(f"+{text}", self.region)
+            number = e164(text, self.region)
             if number is None:
                 self.log.error(
                     "{path}: line {place} is not a phone number; nobody is called",
@@ -55,13 +56,3 @@ class DoNotCall:
                 return None
             numbers.add(number)
         return frozenset(numbers)
-
-
-def _normal(text: str, region: str) -> str | None:
-    try:
-        parsed = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(parsed):
-        return None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

@@ -5,6 +5,7 @@ A poll asks for what has changed; now and then for everything. Phones are asked 
 after a while: a contact's number changes seldom, a task's deadline often.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -14,10 +15,11 @@ from twisted.logger import Logger
 from autodial.config import Config
 from autodial.conflicts import conflicts
 from autodial.model import CallTask, OperatorId, TaskId
-from autodial.phones import Entry, dialable
+from autodial.phones import Entry, dialable, e164
 from autodial.roster import Roster
 from autodial.store import flags, presence, views
 from autodial.store.database import Store
+from autodial.store.talks import Heard, mark, save_talks
 from autodial.store.tasks import (
     Imported,
     close_others,
@@ -45,6 +47,8 @@ from bitrix24.wire import BATCH_LIMIT, PAGE
 TOGETHER = PAGE * BATCH_LIMIT
 #: Tasks saved in one transaction.
 CHUNK = 200
+#: Ids that the dialler itself gives its calls.
+OURS = re.compile(r"t\d+-\d+")
 #: How the portal writes no.
 NO = frozenset({"", "0", "n", "false", "нет"})
 #: How long a client's phones are believed without asking again.
@@ -70,6 +74,8 @@ class Importer:
     _clients: dict[str, tuple[datetime, tuple[Client, ...]]] = field(factory=dict, init=False)
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
     _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
+    _no_talks_until: datetime | None = field(default=None, init=False)
+    _heard: int | None = field(default=None, init=False)  #: last row of the portal's statistics
     _no_logins_until: datetime | None = field(default=None, init=False)
     _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
     _read: datetime | None = field(default=None, init=False)  #: last poll, by the portal's clock
@@ -84,12 +90,14 @@ class Importer:
         self.seen = await self.store.run(flags.last, flags.PORTAL_SEEN)
         if self.seen is not None:
             self._expected = await self.store.run(open_count)
+        self._heard = await self.store.run(mark)
         await self.store.run(look_again, self.now())
 
     async def poll(self) -> None:
         """Import what is new; passing trouble is logged and left to the next turn."""
         try:
             await self._staff()
+            await self._talks()
             await self._tasks()
         except PortalUnavailable as error:
             self.log.warn("portal out of reach: {error}", error=error)
@@ -124,13 +132,32 @@ class Importer:
         mark = await self.store.run(presence.login_mark)
         try:
             found = await self.portal.logins_since(mark)
-        except PortalError as error:
+        except PortalRefused as error:
             self.log.info("no logins and logouts from the portal: {error}", error=error)
             self._no_logins_until = now + SELDOM
-            if isinstance(error, PortalRefused):
-                await self.store.run(presence.forget_logins)
+            await self.store.run(presence.forget_logins)
             return
         await self.store.run(presence.save_logins, found, now)
+
+    async def _talks(self) -> None:
+        """Talks that others had with our clients, where we may see them."""
+        now = self.now()
+        if not self.config.client.talks or (self._no_talks_until or now) > now:
+            return
+        try:
+            found, last = await self.portal.talks_since(self._heard)
+        except PortalRefused as error:
+            self.log.info("no talks of others from the portal: {error}", error=error)
+            self._no_talks_until = now + SELDOM
+            return
+        self._heard = last
+        others = [talk for talk in found if not OURS.fullmatch(talk.external)]
+        region = self.config.phones.region
+        numbers = [(talk, e164(talk.number, region)) for talk in others]
+        heard = [Heard(t.id, number, t.at, t.user) for t, number in numbers if number is not None]
+        if heard:
+            count = await self.store.run(save_talks, heard, now)
+            self.log.info("{heard} talks of others, {count} tasks", heard=len(heard), count=count)
 
     async def save_phones(self) -> None:
         """What Asterisk says of the operators' phones, for people who ask the store."""

@@ -113,6 +113,24 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     )  # fmt: skip
 
 
+def e164(text: str, region: str) -> str | None:
+    """
+    A number as programs and lists write it (international with or without its plus, national);
+    None: it is none.
+    """
+    read = []
+    for candidate in (text, f"+{text}"):
+        try:
+            read.append(phonenumbers.parse(candidate, region))
+        except phonenumbers.NumberParseException:
+            continue
+    known = [number for number in read if phonenumbers.is_valid_number(number)]
+    possible = [number for number in read if phonenumbers.is_possible_number(number)]
+    for number in (*known, *possible):
+        return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    return None
+
+
 def split_extension(text: str) -> tuple[str, str]:
     """``"+7 495 123-45-67 доб. 12"`` as the number and ``"12"``; no extension: ``""``."""
     match = _EXTENSION.search(text)

@@ -8,8 +8,8 @@ from typing import Any
 
 from bitrix24.asking import Asking
 from bitrix24.errors import PortalDenied, PortalRefused
-from bitrix24.values import CallRecord
-from bitrix24.wire import Row, rows_of, written
+from bitrix24.values import CallRecord, Talk
+from bitrix24.wire import Params, Row, rows_of, written
 
 #: A recording travels inside one request, a third longer than the file; PHP's own limit for a
 #: request is often 64 MB.
@@ -115,6 +115,35 @@ class CallMethods(Asking):
                     failed_code=row.text("CALL_FAILED_CODE"),
                 )
         return None
+
+    async def talks_since(self, mark: int | None) -> tuple[list[Talk], int | None]:
+        """
+        Calls with a talk in the portal's statistics after a row of it, at most fifty rows; and the
+        last row read. ``mark`` None: the newest rows, to begin with.
+
+        Raises:
+            PortalRefused: no right to see the statistics.
+        """
+        method = "voximplant.statistic.get"
+        criteria: Params = {} if mark is None else {"FILTER": {">ID": mark}}
+        order = "DESC" if mark is None else "ASC"
+        rows = rows_of(method, await self.call(method, {**criteria, "SORT": "ID", "ORDER": order}))
+        numbers = [row.number("ID") for row in rows]
+        talks = []
+        for row in rows:
+            at = row.moment("CALL_START_DATE")
+            if at is not None and row.number("CALL_DURATION") > 0:
+                talks.append(
+                    Talk(
+                        id=row.number("ID"),
+                        number=row.text("PHONE_NUMBER"),
+                        user=row.number("PORTAL_USER_ID"),
+                        at=at,
+                        seconds=row.number("CALL_DURATION"),
+                        external=str(row.get("EXTERNAL_CALL_ID") or ""),
+                    )
+                )
+        return talks, max(numbers, default=mark)
 
     async def attach_recording(self, call_id: str, file: Path, size: int) -> None:
         """

@@ -131,6 +131,18 @@ class CallRecord:
     failed_code: str
 
 
+@frozen(kw_only=True)
+class Talk:
+    """A call in which somebody of the portal spoke, whoever began it."""
+
+    id: int  #: of the portal's statistics; grows
+    number: str  #: the other side's, as the portal has it
+    user: int
+    at: datetime
+    seconds: int
+    external: str  #: the id that whoever registered it gave it; empty: none
+
+
 def entity(code: str) -> tuple[str, int] | None:
     """``C_55`` as ("C", 55); None for what we do not call (quotes, orders, recycle bin)."""
     match = _CODE.fullmatch(code)

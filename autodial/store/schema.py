@@ -166,6 +166,17 @@ Index(
 Index("attempts_number_idx", attempts.c.number)
 Index("attempts_entity_idx", attempts.c.entity_id, attempts.c.entity_type)
 
+talks = Table(
+    "talks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="of the portal's list"),
+    Column("number", String(20), nullable=False, comment="the other side's, E.164 with its plus"),
+    Column("at", Moment, nullable=False, comment="when it began"),
+    Column("operator", Integer, nullable=False, comment="who spoke, the portal's user id"),
+    comment="talks that others had with our clients, from the portal's statistics",
+)
+Index("talks_number_idx", talks.c.number)
+
 pauses = Table(
     "pauses",
     metadata,

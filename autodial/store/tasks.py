@@ -12,7 +12,7 @@ from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.schema import attempts, outbox, phones, refused, tasks
+from autodial.store.schema import attempts, outbox, phones, refused, talks, tasks
 from bitrix24 import PortalTask
 
 #: Ends in which the client's phone cannot have rung: they do not count against him.
@@ -288,6 +288,12 @@ def _persons(
         )
     )
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
+    heard = sa.select(phones.c.task, phones.c.number, talks.c.at).join_from(
+        phones, talks, talks.c.number == phones.c.number
+    )
+    for row in db.execute(heard.where(phones.c.task.in_(ids))):
+        mine = calls.setdefault(row.task, {})
+        mine[row.number] = (*mine.get(row.number, ()), Called(row.at))
     now: dict[int, frozenset[str]] = {}
     for row in db.execute(query):
         if State(row.state) in IN_FLIGHT and row.of != row.task:

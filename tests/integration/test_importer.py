@@ -9,7 +9,7 @@ import pytest_twisted
 
 from autodial.config import Config, parse
 from autodial.importer import Importer
-from autodial.model import TaskId
+from autodial.model import Called, TaskId
 from autodial.roster import Roster
 from autodial.store import tasks, views
 from bitrix24 import Portal, PortalUnavailable, Request
@@ -248,3 +248,49 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     await importer.refresh(TaskId(numbers[1]))
     again = run(tasks.load_task, TaskId(numbers[1]))
     assert again.needs_word, "a look while the phone rings forgets nothing"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_talk_that_somebody_else_had_counts_for_the_client(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    """He called in, or a colleague called him: we are told by the portal's statistics."""
+    code = add_contact(portal, "Иван", ("WORK", "+442079460000"))
+    other = add_contact(portal, "Мария", ("WORK", "+442079460001"))
+    number = add_task(portal, "x", code, responsible=501, deadline=NOON)
+    mine = add_task(portal, "y", other, responsible=501, deadline=NOON)
+    importer = made(portal.send)
+    await importer.poll()
+    client = Portal.direct(WEBHOOK, portal.send)
+    for phone, external, seconds in (
+        ("442079460000", "crm-1", 60), ("442079460000", "crm-2", 0), ("442079460001", "t8-1", 60),
+    ):  # fmt: skip
+        call = await client.register_call(
+            external_id=external, user=501, phone=phone, started=now(), line="other",
+            incoming=True, show=False, client=None,
+        )  # fmt: skip
+        await client.finish_call(call, user=501, seconds=seconds, code="200")
+    now.advance(minutes=1)
+    await importer.poll()
+
+    found = run(tasks.load_task, TaskId(number))
+    assert {"+442079460000": (Called(NOON),)} == found.history
+    assert {} == run(tasks.load_task, TaskId(mine)).history, "our own are known already"
+    again = len(portal.requests)
+    await importer.poll()
+    assert {"+442079460000": (Called(NOON),)} == run(tasks.load_task, TaskId(number)).history
+    assert "voximplant.statistic.get" in portal.requests[again:]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_right_to_the_statistics_all_else_is_read(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    portal.statistics_readable = False
+    add_task(portal, "x", responsible=501, deadline=NOON)
+    importer = made(portal.send)
+    await importer.poll()
+    now.advance(minutes=1)
+    await importer.poll()
+    assert 1 == len(run(views.task_lines))
+    assert importer.seen and NOON < importer.seen

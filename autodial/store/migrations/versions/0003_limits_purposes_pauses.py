@@ -11,6 +11,23 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "talks",
+        sa.Column(
+            "id", sa.Integer(), autoincrement=False, nullable=False, comment="of the portal's list"
+        ),
+        sa.Column(
+            "number", sa.String(20), nullable=False,
+            comment="the other side's, E.164 with its plus",
+        ),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, comment="when it began"),
+        sa.Column(
+            "operator", sa.Integer(), nullable=False, comment="who spoke, the portal's user id"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("talks_pkey")),
+        comment="talks that others had with our clients, from the portal's statistics",
+    )  # fmt: skip
+    op.create_index("talks_number_idx", "talks", ["number"], unique=False)
+    op.create_table(
         "pauses",
         sa.Column(
             "operator", sa.Integer(), autoincrement=False, nullable=False, comment="0: everybody"

@@ -1,0 +1,42 @@
+"""Talks that others had with our clients meanwhile: they count in what a client bears."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.store.schema import phones, talks, tasks
+
+
+@frozen
+class Heard:
+    """One talk, its number made ours."""
+
+    id: int
+    number: str  #: E.164
+    at: datetime
+    operator: int
+
+
+def mark(db: sa.Connection) -> int | None:
+    """The last row of the portal's list that was taken over; None: none yet."""
+    last: int | None = db.scalar(sa.select(sa.func.max(talks.c.id)))
+    return last
+
+
+def save_talks(db: sa.Connection, found: Sequence[Heard], now: datetime) -> int:
+    """Keep them; the tasks of these clients are looked at anew. How many tasks that were."""
+    for talk in found:
+        values = {"number": talk.number, "at": talk.at, "operator": talk.operator}
+        db.execute(sa.delete(talks).where(talks.c.id == talk.id))
+        db.execute(sa.insert(talks).values(id=talk.id, **values))
+    numbers = [talk.number for talk in found]
+    theirs = sa.select(phones.c.task).where(phones.c.number.in_(numbers))
+    changed = db.execute(
+        sa.update(tasks)
+        .where(tasks.c.id.in_(theirs), tasks.c.open == 1, tasks.c.halted == "")
+        .where(tasks.c.next_check.is_not(None))
+        .values(next_check=now)
+    )
+    return int(changed.rowcount)
