@@ -71,7 +71,9 @@ class Importer:
     roster: Roster
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
-    _clients: dict[str, tuple[datetime, tuple[Client, ...]]] = field(factory=dict, init=False)
+    _clients: dict[str, tuple[datetime, tuple[Client, ...] | None]] = field(
+        factory=dict, init=False
+    )
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
     _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
     _no_talks_until: datetime | None = field(default=None, init=False)
@@ -269,6 +271,13 @@ class Importer:
         if stale:
             found = await self.portal.clients(stale, self.config.client_fields)
             self._clients |= {code: (now, found.get(code, ())) for code in stale}
+            unseen = sorted(code for code in stale if found.get(code, ()) is None)
+            if unseen:
+                self.log.error(
+                    "the portal does not show who is behind {codes}; tasks with them keep the"
+                    " numbers they had",
+                    codes=", ".join(unseen[:10]) + (" …" if len(unseen) > 10 else ""),
+                )
 
     def _forget_clients(self) -> None:
         now = self.now()
@@ -277,10 +286,13 @@ class Importer:
         }
 
     def _imported(self, task: PortalTask) -> Imported:
+        behind = [self._clients.get(code, (None, ()))[1] for code in task.clients]
+        if None in behind:
+            return self._bare(task)
         entries = [
             self._entry(client, phone)
-            for code in task.clients
-            for client in self._clients.get(code, (None, ()))[1]
+            for clients in behind
+            for client in clients or ()
             for phone in client.phones
         ]
         phones, refused = dialable(entries, self.config.phones.rules)

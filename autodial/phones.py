@@ -1,7 +1,7 @@
 """Numbers as people type them, made dialable. A refused number has a reason."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import phonenumbers
@@ -12,15 +12,22 @@ from autodial.model import Phone
 #: Kinds of the portal that are not for talking.
 NOT_FOR_TALKING = frozenset({"FAX", "PAGER"})
 
-#: An extension behind a number, in the ways it is typed: "доб. 12", "вн.12", "ext 12", "#12",
-#: ",,12", "x12". (The library knows only some of them, and none in Russian but "доб".)
-_EXTENSION = re.compile(
-    r"\s*(?:[,;]\s*)*(?:доб(?:авочный)?|вн(?:утр(?:енний)?)?|ext(?:ension)?|x|#|,+|;)"
-    r"\s*[.:№#]?\s*([0-9]{1,7})\s*$",
+#: An extension behind a number, named: "доб. 12", "(доб. 12)", "вн.12", "ext 12", "#12", "x12",
+#: with words behind it or not. (The library knows only some, and none in Russian but "доб".)
+_NAMED = re.compile(
+    r"[\s,;(]*(?:доб(?:авочный)?|вн(?:утр(?:енний)?)?|ext(?:ension)?|(?<![^\W\d_])x|#)"
+    r"\s*[.:]?\s*(?:номер|[№#])?\s*([0-9]{1,7})\s*\)?[^0-9]*$",
     re.IGNORECASE,
 )
-#: Remarks beside a number: "тел:", "(жена)", "Иван".
-_WORDS = re.compile(r"\([^()0-9]*\)|[^\W\d_]+[.:]?")
+#: And unnamed: ",,12" as telephones write a pause, or "; 12", where more digits would be another
+#: number.
+_BARE = re.compile(r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0-9]{1,4}))\s*$")
+#: Between several numbers in one field.
+_BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
+#: Digits that make a number that can be dialled from anywhere.
+_WHOLE = 10
+#: Remarks beside a number: "тел:", "(жена)", "(Иван, до 18:00)", "Иван".
+_WORDS = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?")
 #: The international prefix as old Russian offices write it.
 _EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
 
@@ -72,7 +79,7 @@ def dialable(
     """The phones to try, in the order of their kinds, each once; and those refused."""
     phones: dict[str, Phone] = {}
     refused: list[Refused] = []
-    for entry in sorted(entries, key=rules.rank):
+    for entry in _one_by_one(sorted(entries, key=rules.rank)):
         found = _read(entry, rules)
         if isinstance(found, str):
             refused.append(Refused(entry.value, found, entry.client))
@@ -131,12 +138,30 @@ def e164(text: str, region: str) -> str | None:
     return None
 
 
+def _one_by_one(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Fields in which people have written several numbers, as several entries."""
+    for entry in entries:
+        for text in split_numbers(entry.value):
+            yield evolve(entry, value=text)
+
+
+def split_numbers(text: str) -> list[str]:
+    """``"8 916 123-45-67, 8 903 123-45-67"`` as two; anything else as it is."""
+    parts = [part.strip() for part in _BETWEEN.split(text) if part.strip()]
+    digits = [len(re.findall("[0-9]", split_extension(part)[0])) for part in parts]
+    # A short rest ("…, 12") is an extension, and words ("…, до 18:00") are a remark.
+    if len(parts) < 2 or min(digits) < 5 or max(digits) < _WHOLE:
+        return [text]
+    return parts
+
+
 def split_extension(text: str) -> tuple[str, str]:
     """``"+7 495 123-45-67 доб. 12"`` as the number and ``"12"``; no extension: ``""``."""
-    match = _EXTENSION.search(text)
-    if match is None or len(re.findall("[0-9]", text[: match.start()])) < 7:
-        return text, ""
-    return text[: match.start()], match.group(1)
+    for pattern in (_NAMED, _BARE):
+        match = pattern.search(text)
+        if match is not None and len(re.findall("[0-9]", text[: match.start()])) >= 7:
+            return text[: match.start()], next(group for group in match.groups() if group)
+    return text, ""
 
 
 def _parsed(text: str, region: str) -> Any:

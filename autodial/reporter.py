@@ -37,6 +37,10 @@ PAUSES = (2.0, 5.0, 15.0, 60.0)
 
 #: So many answers to one debt that we do not understand, and a debt is put aside for a person.
 STRANGE = 5
+#: So many failed tries of one debt, and the portal is asked something else first: does it answer?
+PATIENCE = 4
+#: It does, and the debt fails again: it lets the others pass for so long; then a person must look.
+DEFERRALS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 
 #: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
 FINISH_CODES = {
@@ -63,6 +67,10 @@ class Reporter:
     _troubles: int = field(default=0, init=False)
     #: Answers we did not understand, by debt; an outage of the portal is not counted here.
     _strange: dict[int, int] = field(factory=dict, init=False)
+    #: Failed tries by debt, and how often it was put off for it.
+    _failures: dict[int, int] = field(factory=dict, init=False)
+    _set_aside: dict[int, int] = field(factory=dict, init=False)
+    _portal_answers: bool = field(default=False, init=False)
     _line_ensured: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -76,17 +84,22 @@ class Reporter:
             debt = await self.store.run(outbox.next_debt, self.now())
             if debt is None:
                 return
+            suspect = self._failures.get(debt.id, 0) >= PATIENCE
             try:
+                if suspect:
+                    await self.portal.answers()
+                    self._portal_answers = True
                 await self._pay(debt)
             except AnswerLost as error:
-                self._pause(error)  # stays "sending": doubtful
-                return
+                # stays "sending": doubtful
+                if not await self._put_aside(debt, error, suspect=suspect):
+                    return
             except (PortalUnavailable, PortalDenied) as error:
                 # Denied: not this debt is wrong but the webhook. All of them wait for a person.
                 if not debt.doubtful:
                     await self.store.run(outbox.not_sent, debt)
-                self._pause(error)
-                return
+                if not await self._put_aside(debt, error, suspect=suspect):
+                    return
             except AnswerStrange as error:
                 # An answer of a shape that we do not know: perhaps of this debt alone.
                 self._strange[debt.id] = self._strange.get(debt.id, 0) + 1
@@ -96,7 +109,34 @@ class Reporter:
                 await self._park(debt, error)
             except (PortalRefused, ValueError) as error:
                 await self._park(debt, error)
+            else:
+                self._failures.pop(debt.id, None)
             self._troubles = 0
+
+    async def _put_aside(self, debt: Debt, error: PortalError, *, suspect: bool) -> bool:
+        """
+        Count a failure. A debt that fails again and again, just after the portal has answered
+        something else, lets the others pass (True), and is at last put aside for a person.
+        """
+        answered, self._portal_answers = self._portal_answers, False
+        if not (suspect and answered) or isinstance(error, PortalDenied):
+            self._failures[debt.id] = self._failures.get(debt.id, 0) + 1
+            self._pause(error)
+            return False
+        times = self._set_aside.get(debt.id, 0)
+        self._set_aside[debt.id] = times + 1
+        self._failures.pop(debt.id, None)
+        if times == len(DEFERRALS):
+            await self._park(debt, error)
+        else:
+            self.log.warn(
+                "{attempt}: {kind} waits, the others go on: {error}",
+                attempt=debt.attempt,
+                kind=debt.kind,
+                error=error,
+            )
+            await self.store.run(outbox.put_off, debt, self.now() + DEFERRALS[times])
+        return True
 
     async def _park(self, debt: Debt, error: Exception) -> None:
         self.log.error(

@@ -56,7 +56,8 @@ class Asking:
         said: dict[str, Reply | Exception] = {}
         for key, (method, _) in commands.items():
             if isinstance(errors, Mapping) and key in errors:  # PHP writes an empty map as []
-                said[key] = error_of(method, errors[key])
+                said[key] = error = error_of(method, errors[key])
+                self._line.heard(method, error)
             elif isinstance(results, Mapping) and key in results:
                 total = totals.get(key) if isinstance(totals, Mapping) else None
                 total = total if isinstance(total, int) else None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitrix24.asking import Asking, Command, chunks
-from bitrix24.errors import AnswerStrange, PortalRefused
+from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Client, Phone, entity
 from bitrix24.wire import PAGE, Row, rows_of
 
@@ -25,26 +25,30 @@ class ClientMethods(Asking):
 
     async def clients(
         self, codes: Iterable[str], fields: Sequence[str] = ()
-    ) -> dict[str, tuple[Client, ...]]:
+    ) -> dict[str, tuple[Client, ...] | None]:
         """
         Who stands behind CRM codes. A deal or an item of a smart process stands for its contacts
         and its company; so does a lead that has no phone of its own.
 
         One request for any 50 tasks, two if something pointed elsewhere. Codes the portal does not
         know, or that we do not call (quotes, orders, the recycle bin), are absent from the answer.
-        ``fields``: a site's own, to be told with each client.
+        None: we may not see, or cannot read, who it is. ``fields``: a site's own, to be told with
+        each client.
         """
         wanted = {code: parts for code in codes if (parts := entity(code))}
         found: dict[str, Client] = {}
         behind: dict[str, tuple[str, ...]] = {}
-        await self._ask(wanted, found, behind, fields)
+        unseen: set[str] = set()
+        await self._ask(wanted, found, behind, unseen, fields)
         further = {code for pointed in behind.values() for code in pointed if code not in found}
         others = {code: parts for code in further if (parts := entity(code))}
-        await self._ask(others, found, {}, fields)
-        answer: dict[str, tuple[Client, ...]] = {}
+        await self._ask(others, found, {}, unseen, fields)
+        answer: dict[str, tuple[Client, ...] | None] = {}
         for code in wanted:
             own = found.get(code)
-            if own is not None and (own.phones or not behind.get(code)):
+            if unseen & {code, *behind.get(code, ())}:
+                answer[code] = None
+            elif own is not None and (own.phones or not behind.get(code)):
                 answer[code] = (own,)
             elif code in behind:
                 through = tuple(found[other] for other in behind[code] if other in found)
@@ -56,6 +60,7 @@ class ClientMethods(Asking):
         wanted: Mapping[str, tuple[str, int]],
         found: dict[str, Client],
         behind: dict[str, tuple[str, ...]],
+        unseen: set[str],
         fields: Sequence[str],
     ) -> None:
         numbers: dict[str, list[int]] = {}
@@ -71,18 +76,36 @@ class ClientMethods(Asking):
             method = commands[key][0]
             if kind.startswith("T") and isinstance(said, PortalRefused):
                 continue  # a smart process that was deleted: nobody stands behind it
+            asked = commands[key][1]["filter"]
+            codes = {f"{kind}_{number}" for number in asked.get("@ID", asked.get("@id"))}
+            if isinstance(said, PortalRefused) and not isinstance(said, PortalDenied):
+                unseen |= codes  # one kind out of our sight, and no reason to drop the others
+                continue
             if isinstance(said, Exception):
                 raise said
-            rows = _rows(method, said)
-            for row in rows:
-                if kind in _HAVE_PHONES:
-                    code = f"{kind}_{row.number('ID')}"
-                    found[code] = _client(_HAVE_PHONES[kind][1], row, fields)
-                    if kind == "L" and (pointed := _pointed(row, "CONTACT_ID", "COMPANY_ID")):
-                        behind[code] = pointed
-                else:
-                    code = f"{kind}_{row.number('id')}"
-                    behind[code] = _pointed(row, "contactId", "companyId")
+            for row in _rows(method, said):
+                number = row.number("ID" if kind in _HAVE_PHONES else "id")
+                try:
+                    _take(kind, number, row, found, behind, fields)
+                except AnswerStrange:  # one damaged client; the others are well
+                    unseen.add(f"{kind}_{number}")
+
+
+def _take(
+    kind: str,
+    number: int,
+    row: Row,
+    found: dict[str, Client],
+    behind: dict[str, tuple[str, ...]],
+    fields: Sequence[str],
+) -> None:
+    if kind not in _HAVE_PHONES:
+        behind[f"{kind}_{number}"] = _pointed(row, "contactId", "companyId")
+        return
+    code = f"{kind}_{number}"
+    found[code] = _client(_HAVE_PHONES[kind][1], row, fields)
+    if kind == "L" and (pointed := _pointed(row, "CONTACT_ID", "COMPANY_ID")):
+        behind[code] = pointed
 
 
 def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Command:

@@ -42,6 +42,10 @@ class Health:
 class HealthMethods(Asking):
     """Questions that need no scope."""
 
+    async def answers(self) -> None:
+        """Ask for next to nothing; raises if the portal does not answer."""
+        await self.call("server.time", {})
+
     async def health(self, *, group: bool = False) -> Health:
         """
         Look, and change nothing: one request. ``group``: staff is chosen by a work group.

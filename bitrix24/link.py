@@ -76,6 +76,10 @@ def safety(method: str) -> Safety:
     return Safety.ABSOLUTE if name in ABSOLUTE else Safety.ONCE
 
 
+class _Resting(PortalClosed):
+    """We have agreed with ourselves to leave the portal, or one method, alone."""
+
+
 class Line(Protocol):
     """What ``Portal`` needs of the way to a portal."""
 
@@ -95,6 +99,9 @@ class Line(Protocol):
         """
         ...
 
+    def heard(self, method: str, error: Exception) -> None:
+        """A command inside a batch has failed."""
+
 
 @define
 class Direct:
@@ -108,6 +115,9 @@ class Direct:
     ) -> Reply:
         request = self.access.request(method, params, rest3=rest3)
         return decode(await self.send(request), method)
+
+    def heard(self, method: str, error: Exception) -> None:
+        """Nothing to remember: each request is tried once."""
 
 
 @define(eq=False)
@@ -136,39 +146,46 @@ class Link:
     async def call(
         self, method: str, params: Params, *, within: Iterable[str] = (), rest3: bool = False
     ) -> Reply:
-        kind = max((safety(name) for name in within or (method,)), key=lambda one: one.value)
+        methods = tuple(within) or (method,)
+        kind = max((safety(name) for name in methods), key=lambda one: one.value)
         tries = 0
         renewed = False
+        lost: AnswerLost | None = None
         while True:
             try:
-                return await self._once(method, params, rest3)
+                return await self._once(method, params, rest3, methods)
             except TokenExpired as error:
                 used = self.access.request(method, {}).token
                 if renewed or not await self.access.renew(self.send, used):
                     raise error
                 renewed = True
             except PortalUnavailable as error:
+                # Once one answer was lost, nobody can say that nothing was executed.
+                lost = error if isinstance(error, AnswerLost) else lost
                 if tries >= _allowed(error, kind):
-                    raise
+                    raise lost or error from None
                 wait = WAITS[min(tries, len(WAITS) - 1)]
                 tries += 1
                 self.log.info("{error}; again in {wait} s", error=error, wait=wait)
                 await self._sleep(wait)
 
-    async def _once(self, method: str, params: Params, rest3: bool) -> Reply:
-        self._refuse_if_resting(method)
+    async def _once(
+        self, method: str, params: Params, rest3: bool, methods: tuple[str, ...]
+    ) -> Reply:
+        self._refuse_if_resting(methods)
         await self._slots.acquire()
         try:
             await self._room()
-            self._refuse_if_resting(method)
+            self._refuse_if_resting(methods)
             request = self.access.request(method, params, rest3=rest3)
             reply = decode(await self.send(request), method)
+        except _Resting:
+            raise  # our own word, not the portal's
         except (PortalClosed, GatewayLost):
             self._rest()
             raise
         except PortalBusy as error:
-            if "OPERATION_TIME_LIMIT" in str(error):
-                self._rest_method(method)
+            self.heard(method, error)
             raise
         finally:
             self._slots.release()
@@ -177,11 +194,17 @@ class Link:
             self._resets[method] = reply.resets_at
         return reply
 
-    def _refuse_if_resting(self, method: str) -> None:
-        until = max(self._rest_until, self._methods.get(method, 0.0))
-        left = until - self.clock.seconds()
-        if left > 0:
-            raise PortalClosed(f"{method}: not asked for {left:.0f} s more, as the portal wishes")
+    def heard(self, method: str, error: Exception) -> None:
+        """A command's error: of a request, or inside a batch."""
+        if isinstance(error, PortalBusy) and "OPERATION_TIME_LIMIT" in str(error):
+            self._rest_method(method)
+
+    def _refuse_if_resting(self, methods: tuple[str, ...]) -> None:
+        for method in methods:
+            until = max(self._rest_until, self._methods.get(method, 0.0))
+            left = until - self.clock.seconds()
+            if left > 0:
+                raise _Resting(f"{method}: not asked for {left:.0f} s more, as the portal wishes")
 
     def _rest(self) -> None:
         seconds = RESTS[min(self._rests, len(RESTS) - 1)]

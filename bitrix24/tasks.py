@@ -23,6 +23,8 @@ _TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 _OPEN = [1, 2, 3]
 _LIST = "tasks.task.list"
 
+#: So many tasks may disappear while a walk goes on.
+SLACK = 100
 #: How a task gets to a status: from which statuses, by which methods in order. The portal refuses
 #: all others, an administrator's, too (defer wants 1 or 2).
 MOVES: Mapping[TaskStatus, Mapping[int, tuple[str, ...]]] = {
@@ -92,6 +94,9 @@ class TaskMethods(Asking):
                 if ahead:
                     ahead.addErrback(lambda _: None)
                     ahead.cancel()
+        if total is not None and total - seen > SLACK:
+            # Tasks may leave during a walk, but not so many: they would be taken for closed.
+            raise AnswerStrange(_LIST, "tasks", f"{seen} rows of {total}")
 
     async def _pages(self, asked: Params, below: int | None, rows: int) -> list[Reply]:
         """The next pages, at least one, at most as many as ``rows`` rows and a batch have."""
@@ -200,16 +205,20 @@ class TaskMethods(Asking):
             }
         )
         forum, chat = said["forum"], said["chat"]
-        if isinstance(forum, Exception) and isinstance(chat, Exception):
-            raise forum
-        comments = (
-            [] if isinstance(forum, Exception) else rows_of("task.commentitem.getlist", forum)
-        )
+        comments: list[Row] = []
+        if not isinstance(forum, Exception):
+            comments += rows_of("task.commentitem.getlist", forum)
         if not isinstance(chat, Exception):
             comments += Row("im.dialog.messages.get", chat).rows("messages")
-        return any(
-            marker in str(row.get("POST_MESSAGE") or row.get("text") or "") for row in comments
-        )
+        texts = [str(row.get("POST_MESSAGE") or row.get("text") or "") for row in comments]
+        if any(marker in text for text in texts):
+            return True
+        troubles = [answer for answer in (forum, chat) if isinstance(answer, Exception)]
+        # A refusal says that there is no such place; other trouble, that we could not look.
+        unseen = [trouble for trouble in troubles if not isinstance(trouble, PortalRefused)]
+        if unseen or len(troubles) == 2:
+            raise (unseen or troubles)[0]
+        return False
 
 
 def _asked(which: TaskQuery, criteria: Params) -> Params:

@@ -44,6 +44,8 @@ DENIED = frozenset(
         "PAYMENT_REQUIRED",
     }
 )  # fmt: skip
+#: Refusals of a web server that are about one request: too large a body, too long an address.
+_THIS_REQUEST = frozenset({413, 414, 431})
 #: Most commands the portal takes in one batch.
 BATCH_LIMIT = 50
 #: Rows a list method gives in one answer; fixed by the portal.
@@ -131,8 +133,10 @@ def _not_json(status: int, method: str) -> Exception:
     text = f"{method}: HTTP {status}, not JSON"
     if status in (502, 504):
         return GatewayLost(text)
-    if status in (200, 500):
-        return AnswerLost(text)  # PHP gave up, perhaps half-way
+    if status in _THIS_REQUEST:
+        return PortalRefused(f"HTTP {status}", f"{method}: refused by the web server")
+    if status < 300 or status in (408, 499) or status >= 500:
+        return AnswerLost(text)  # PHP or a proxy gave up, perhaps half-way
     # A proxy's page: the request did not get as far as the portal.
     return PortalUnavailable(text)
 

@@ -70,7 +70,11 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
 
 
 def next_debt(db: sa.Connection, now: datetime) -> Debt | None:
-    """The oldest debt, marked as being sent. Debts are paid in the order they arose."""
+    """
+    The oldest debt, marked as being sent. Debts are paid in the order they arose, save that the
+    cards of calls under way do not wait behind what is over.
+    """
+    card = attempts.c.outcome.is_(None) & outbox.c.kind.in_(("register", "move", "notify"))
     query = (
         sa.select(
             outbox,
@@ -90,7 +94,7 @@ def next_debt(db: sa.Connection, now: datetime) -> Debt | None:
             outbox.c.state.in_(("owed", "sending")),
             outbox.c.not_before.is_(None) | (outbox.c.not_before <= now),
         )
-        .order_by(outbox.c.id)
+        .order_by(sa.case((card, 0), else_=1), outbox.c.id)
         .limit(1)
     )
     row = db.execute(query).first()
@@ -134,6 +138,13 @@ def wait(db: sa.Connection, debt: Debt, until: datetime) -> None:
     """Not yet; the others go on."""
     values = {"state": "owed", "not_before": until}
     db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(**values))
+
+
+def put_off(db: sa.Connection, debt: Debt, until: datetime) -> None:
+    """It fails while others would not: it and what follows it for its attempt wait."""
+    rest = (outbox.c.attempt == debt.attempt) & (outbox.c.id >= debt.id)
+    unpaid = outbox.c.state.in_(("owed", "sending"))
+    db.execute(sa.update(outbox).where(rest, unpaid).values(not_before=until))
 
 
 def again(db: sa.Connection, debt: int | None, now: datetime) -> int:
@@ -200,20 +211,26 @@ def _settle(db: sa.Connection, debt: Debt) -> None:
         db.execute(sa.update(attempts).where(attempts.c.id == debt.attempt).values(state=moved))
 
 
-def our_own_hand(db: sa.Connection, task: TaskId, asked: datetime) -> bool:
+def our_own_hand(
+    db: sa.Connection, task: TaskId, asked: datetime, deadline: datetime | None
+) -> bool:
     """
-    Was the portal asked about a task (at ``asked``) while we were changing it ourselves?
+    Was the portal asked about a task (at ``asked``) while we were changing it ourselves, or is the
+    ``deadline`` it has one that we still owe?
 
     Then its answer must not be taken for a person's change: the task would be dialled again at
     once. A debt that is still being sent may have arrived already.
     """
-    query = sa.select(outbox.c.state, outbox.c.done_at).where(
+    query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload).where(
         outbox.c.task == task, outbox.c.kind == "task"
     )
-    return any(
-        row.state == "sending" or (row.done_at is not None and row.done_at >= asked)
-        for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2))
-    )
+    for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
+        if row.state == "sending" or (row.done_at is not None and row.done_at >= asked):
+            return True
+        ours = row.payload.get("deadline") if row.state in ("owed", "parked") else None
+        if ours and deadline == to_the_minute(datetime.fromisoformat(ours)):
+            return True
+    return False
 
 
 def to_the_minute(moment: datetime) -> datetime:

@@ -100,7 +100,7 @@ def _save(
     changed = any(getattr(row, key) != value for key, value in values.items())
     if row.portal_deadline == task.deadline:
         pass
-    elif our_own_hand(db, TaskId(task.id), asked):
+    elif our_own_hand(db, TaskId(task.id), asked, task.deadline):
         del values["portal_deadline"], values["responsible"]
     else:
         values |= {"due": task.deadline, "halted": "", "series": row.series + 1}

@@ -109,6 +109,9 @@ class SimulatedPortal:
     no_links: Any = False  #: ufCrmTask of a task without links: False, None or []
     deadline_changes: int | None = None  #: how often others than an administrator may
     statistics_readable: bool = True
+    #: Methods that the webhook's user may not use, or whose running time is used up, by small name.
+    forbidden: set[str] = field(factory=set)
+    blocked: set[str] = field(factory=set)
     client_id: str = "local.simulated"  #: of the one application
     client_secret: str = "simulated1secret"
     code: str = "simulated3code"  #: what the portal's page of consent hands to the application
@@ -284,6 +287,11 @@ class SimulatedPortal:
                 raise Refusal(403, "WRONG_AUTH_TYPE", text)
             if method not in known:
                 raise Refusal(400, "ERROR_CORE", f"The simulated portal has no {method}")
+        if method in self.forbidden:
+            raise Refusal(403, "ACCESS_DENIED", "Access denied.")
+        if method in self.blocked:
+            text = "Method is blocked due to operation time limit."
+            raise Refusal(429, "OPERATION_TIME_LIMIT", text)
         self._check_scope(method, third=known is METHODS_3)
         if method.startswith("task."):  # positional: what steers the answer is taken out first
             params = {key: value for key, value in params.items() if key != "start"}

@@ -1,5 +1,6 @@
 """The client against the simulated portal: what it asks, in how few requests, and what it says."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -155,9 +156,60 @@ async def test_phones_of_all_kinds_of_clients_in_two_requests(
 
     assert {contact, "CO_7", "L_9", "D_102"} == set(found)
     assert portal.requests == ["batch", "batch"]
-    assert [phone.value for phone in found[contact][0].phones] == ["8 999 000-11-22", "1"]
-    assert found["CO_7"][0].name == "ООО <Ромашка>"
-    assert [c.name for c in found["D_102"]] == ["Иван Петров", "Без Телефона", "ООО <Ромашка>"]
+    known = {code: clients for code, clients in found.items() if clients}
+    assert [phone.value for phone in known[contact][0].phones] == ["8 999 000-11-22", "1"]
+    assert known["CO_7"][0].name == "ООО <Ромашка>"
+    assert [c.name for c in known["D_102"]] == ["Иван Петров", "Без Телефона", "ООО <Ромашка>"]
+
+
+@ensure
+async def test_one_kind_out_of_our_sight_leaves_the_others_readable(
+    portal: SimulatedPortal,
+) -> None:
+    """Nor does one damaged client hide the rest."""
+    contact = add_contact(portal, "Иван Петров", ("MOBILE", "+442079460000"))
+    broken = add_contact(portal, "Мария", ("MOBILE", "+442079460001"))
+    portal.deals[102] = {"ID": 102, "TITLE": "x", "CONTACT_IDS": [], "COMPANY_ID": 7}
+    portal.forbidden.add("crm.company.list")
+
+    async def send(request: Request) -> Answer:
+        said = json.loads((await portal.send(request)).body)
+        results = said["result"]["result"]
+        for row in results["C_0"] if isinstance(results, dict) else ():
+            row["PHONE"] = "?" if row["ID"] == broken[2:] else row["PHONE"]
+        return Answer(200, json.dumps(said).encode())
+
+    found = await Portal.direct(WEBHOOK, send).clients([contact, broken, "CO_7", "D_102"])
+    assert found[contact]
+    assert [None, None, None] == [found[code] for code in (broken, "CO_7", "D_102")]
+
+
+@ensure
+@pytest.mark.parametrize(("forum", "chat"), [(True, False), (False, True)])
+async def test_who_could_not_look_does_not_say_that_there_is_no_comment(
+    client: Portal, portal: SimulatedPortal, forum: bool, chat: bool
+) -> None:
+    """A limit on one of the two places: the comment may be there, and must not be written again."""
+    portal.comments_in_chat = chat
+    number = add_task(portal, "x", responsible=501, deadline=NOON)
+    blocked = "task.commentitem.getlist" if forum else "im.dialog.messages.get"
+    portal.blocked.add(blocked)
+    with pytest.raises(PortalBusy):
+        await client.has_comment(number, "[t1-1]")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (413, PortalRefused), (414, PortalRefused), (520, AnswerLost), (524, AnswerLost),
+        (408, AnswerLost), (503, AnswerLost), (500, AnswerLost), (200, AnswerLost),
+        (502, GatewayLost), (504, GatewayLost), (403, PortalUnavailable), (404, PortalUnavailable),
+    ],
+)  # fmt: skip
+def test_pages_of_proxies(status: int, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        decode(Answer(status, b"<html>"), "task.commentitem.add")
+    assert kind is caught.type
 
 
 @ensure
@@ -240,7 +292,7 @@ async def test_a_call_from_registration_to_statistics(
         (503, b'{"error":"QUERY_LIMIT_EXCEEDED"}', PortalBusy),
         (429, b'{"error":"OPERATION_TIME_LIMIT"}', PortalBusy),
         (403, b'{"error":"PORTAL_DELETED"}', PortalClosed),
-        (503, b"<html>busy</html>", PortalUnavailable),
+        (503, b"<html>busy</html>", AnswerLost),
         (502, b"<html>Bad Gateway</html>", GatewayLost),
         (500, b"", AnswerLost),
         (200, b'{"result": {"tasks"', AnswerLost),

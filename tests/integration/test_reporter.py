@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+import sqlalchemy as sa
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -19,7 +21,9 @@ from autodial.outcomes import parse_report
 from autodial.reporter import Reporter
 from autodial.retry import DEFAULTS
 from autodial.roster import Roster
-from autodial.store import ledger, outbox, tasks, views
+from autodial.store import ledger, outbox, schema, tasks, views
+from autodial.store.events import story
+from autodial.store.outbox import to_the_minute
 from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_operator, add_task
@@ -477,3 +481,94 @@ async def test_a_lost_finish_without_a_right_to_the_statistics_is_done(
 
     assert 1 == len(portal.statistics)
     assert {"done"} == {debt.state for debt in run(views.debts)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_debt_that_the_portal_cannot_digest_lets_the_others_pass(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """Its answer is always a proxy's page; everything else is answered as ever."""
+    bad = attempt(run, portal, BUSY)
+    attempt(run, portal, BUSY)
+    paying = reporter(config, portal, store, now)
+    sent = []
+
+    async def poisoned(request: Request) -> Answer:
+        if request.method == "task.commentitem.add" and f"[{bad}]" in str(request.params):
+            sent.append(now())
+            return Answer(500, b"<html>")
+        return await portal.send(request)
+
+    paying.portal = Portal.direct(WEBHOOK, poisoned)
+    for _ in range(12 * 60):
+        await paying.turn()
+        now.advance(minutes=1)
+
+    others = [d for d in run(views.debts) if d.attempt != bad]
+    assert {"done"} == {debt.state for debt in others}
+    (parked,) = [d for d in run(views.debts) if d.state == "parked"]
+    assert (bad, "comment") == (parked.attempt, parked.kind)
+    assert len(sent) < 30, "it is not sent every minute of the day"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_outage_is_no_debt_s_fault(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    attempt(run, portal, BUSY)
+    paying = reporter(config, portal, store, now)
+
+    async def down(request: Request) -> Answer:
+        raise PortalUnavailable(request.method)
+
+    paying.portal = Portal.direct(WEBHOOK, down)
+    for _ in range(24 * 60):
+        await paying.turn()
+        now.advance(minutes=1)
+    paying.portal = Portal.direct(WEBHOOK, portal.send)
+    await paying.turn()
+    assert {"done"} == {debt.state for debt in run(views.debts)}, "at once when it is back"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_card_does_not_wait_behind_what_is_over(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    for _ in range(3):
+        attempt(run, portal, BUSY)
+    number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
+    task = PortalTask(id=number, title="x", status=2, responsible=501, deadline=NOON, clients=())
+    phone = evolve(PHONE, number="+442079460777", entity_id=777)
+    run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
+    found = run(tasks.load_task, TaskId(number))
+    made = run(
+        ledger.open_attempt, found, Dial(phone, ANNA, ("c",)), NOON, lease=timedelta(hours=1)
+    )
+    run(ledger.claim, made.id, NOON)
+    run(ledger.ringing, made.id, "101", NOON)
+    await reporter(config, portal, store, now).turn()
+    telling = [m for m in portal.executed if m.startswith(("telephony.externalcall", "task."))]
+    assert "telephony.externalcall.register" == telling[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_deadline_that_arrived_in_an_outage_is_not_a_person_s(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """Executed, the answer lost, and the repetition refused: what we owe is already there."""
+    number = task_of(attempt(run, portal, BUSY))
+    (row,) = run(tasks_owed, number)
+    portal.tasks[number]["DEADLINE"] = to_the_minute(datetime.fromisoformat(row))
+    said = PortalTask(
+        id=number, title="x", status=2, responsible=501,
+        deadline=portal.tasks[number]["DEADLINE"], clients=(),
+    )  # fmt: skip
+    run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
+    assert "moved by hand" not in [told.kind for told in run(story, number)]
+
+
+def tasks_owed(db: sa.Connection, task: int) -> list[str]:
+    query = sa.select(schema.outbox.c.payload).where(
+        schema.outbox.c.task == task, schema.outbox.c.kind == "task"
+    )
+    return [row.payload["deadline"] for row in db.execute(query)]

@@ -204,3 +204,39 @@ def test_nothing_a_person_could_print_holds_the_secret() -> None:
 
     assert "s3cret" not in repr(far.link)
     assert "s3cret" not in repr(far.link.access.request("m", {"a": 1}))
+
+
+def test_an_answer_once_lost_is_not_forgotten_over_a_later_refusal() -> None:
+    """The write may have been executed, whatever became of its repetition."""
+    far = Far([lost(), unsent(), unsent(), unsent()])
+    assert isinstance(far.until_done(far.call(ABSOLUTE)), AnswerLost)
+
+
+def test_requests_that_wait_do_not_prolong_the_rest() -> None:
+    far = Far([GATEWAY])
+    first = [far.call(READ) for _ in range(8)]
+    for done in first:
+        assert isinstance(far.until_done(done), PortalUnavailable)
+    asked = len(far.asked)
+    far.clock.advance(5.0)
+    assert far.until_done(far.call(READ)) is True
+    assert len(far.asked) == asked + 1
+
+
+def test_a_limit_on_one_method_leaves_the_others_alone_however_many_wait() -> None:
+    far = Far([BLOCKED])
+    waiting = [far.call("crm.contact.list") for _ in range(8)]
+    for done in waiting:
+        far.until_done(done)
+    assert far.until_done(far.call(READ)) is True
+
+
+def test_a_limit_told_inside_a_batch_is_kept_too() -> None:
+    far = Far([])
+    far.link.heard(READ, PortalBusy(f"{READ}: OPERATION_TIME_LIMIT"))
+    said = far.until_done(far.call("batch", within=["user.get", READ]))
+    assert isinstance(said, PortalClosed)
+    assert [] == far.asked
+    assert far.until_done(far.call("batch", within=["user.get"])) is True
+    far.clock.advance(METHOD_REST)
+    assert far.until_done(far.call("batch", within=[READ])) is True

@@ -46,6 +46,14 @@ def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str
         ("8~10 44 20 7946 0123", "+442079460123", ""),
         ("810442079460123", "+442079460123", ""),
         ("8-10-44-20-7946-0123 доб. 9", "+442079460123", "9"),
+        ("+79990001122 (доб. 12)", "+79990001122", "12"),
+        ("+79990001122 (доб 12)", "+79990001122", "12"),
+        ("+79990001122 доб. 12 Иван", "+79990001122", "12"),
+        ("+79990001122 доб.12, Иван", "+79990001122", "12"),
+        ("+79990001122 добавочный номер 12", "+79990001122", "12"),
+        ("8-999-000-11-22 (Иван, до 18:00)", "+79990001122", ""),
+        ("8 999 000-11-22, 1234568", "+79990001122", ""),
+        ("8 999 000-11-22; 654321", "+79990001122", ""),
     ],
 )
 def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
@@ -121,3 +129,20 @@ def test_whatever_is_typed_is_either_digits_or_refused(text: str, kind: str) -> 
 def test_an_extension_never_changes_the_number(number: str, extension: str) -> None:
     for way in ("{} доб. {}", "{}#{}", "{},,{}", "{} ext.{}", "{} x{}"):
         assert (number, extension) == split_extension(way.format(number, extension))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "89990001122, 89990001133", "8 999 000 11 22; 8 999 000 11 33", "89990001122/89990001133",
+        "+79990001122 или 8 999 000-11-33", "8 (999) 000-11-22\n8 (999) 000-11-33",
+        "+79990001122 и +79990001133",
+    ],
+)  # fmt: skip
+def test_several_numbers_in_one_field_are_all_dialled(typed: str) -> None:
+    phones, refused = dialable([entry(typed)], RULES)
+    assert (["+79990001122", "+79990001133"], ()) == ([p.number for p in phones], refused)
+
+
+def test_a_word_that_ends_in_x_is_no_extension() -> None:
+    assert ("+79990001122 Max 12", "") == split_extension("+79990001122 Max 12")
