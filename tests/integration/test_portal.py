@@ -185,14 +185,14 @@ async def test_one_kind_out_of_our_sight_leaves_the_others_readable(
 
 
 @ensure
-@pytest.mark.parametrize(("forum", "chat"), [(True, False), (False, True)])
+@pytest.mark.parametrize("in_chat", [False, True])
+@pytest.mark.parametrize("blocked", ["task.commentitem.getlist", "im.dialog.messages.get"])
 async def test_who_could_not_look_does_not_say_that_there_is_no_comment(
-    client: Portal, portal: SimulatedPortal, forum: bool, chat: bool
+    client: Portal, portal: SimulatedPortal, in_chat: bool, blocked: str
 ) -> None:
     """A limit on one of the two places: the comment may be there, and must not be written again."""
-    portal.comments_in_chat = chat
+    portal.comments_in_chat = in_chat
     number = add_task(portal, "x", responsible=501, deadline=NOON)
-    blocked = "task.commentitem.getlist" if forum else "im.dialog.messages.get"
     portal.blocked.add(blocked)
     with pytest.raises(PortalBusy):
         await client.has_comment(number, "[t1-1]")

@@ -213,14 +213,25 @@ def test_an_answer_once_lost_is_not_forgotten_over_a_later_refusal() -> None:
 
 
 def test_requests_that_wait_do_not_prolong_the_rest() -> None:
-    far = Far([GATEWAY])
-    first = [far.call(READ) for _ in range(8)]
-    for done in first:
-        assert isinstance(far.until_done(done), PortalUnavailable)
-    asked = len(far.asked)
-    far.clock.advance(5.0)
-    assert far.until_done(far.call(READ)) is True
-    assert len(far.asked) == asked + 1
+    """Eight are asked, three at once; the portal's web server gives up on the first."""
+    clock, under_way = Clock(), []
+
+    async def send(request: Request) -> Answer:
+        under_way.append(Deferred[Answer]())
+        return await under_way[-1]
+
+    link = Link(Webhook("http://127.0.0.1/rest/1/s3cret"), send, clock)
+    ended: list[Any] = []
+    for _ in range(8):
+        Deferred.fromCoroutine(link.call(READ, {})).addBoth(ended.append)
+    assert 3 == len(under_way)
+    under_way[0].callback(GATEWAY)
+    under_way[1].callback(OK)
+    under_way[2].callback(OK)
+    assert (3, 8) == (len(under_way), len(ended)), "those who waited were not sent"
+    clock.advance(5.0)
+    Deferred.fromCoroutine(link.call(READ, {})).addBoth(ended.append)
+    assert 4 == len(under_way), "one trouble, one rest"
 
 
 def test_a_limit_on_one_method_leaves_the_others_alone_however_many_wait() -> None:
