@@ -364,6 +364,17 @@ def general(facts: Facts, now: datetime) -> Wait | None:
 _ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, phones=())
 
 
+def first_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
+    """The first moment from ``at`` on when the client (number, zone) and the house allow a call."""
+    for _ in range(30):
+        opens = [limits.opens(*phone, at), hours.opens(at)]
+        later = [moment for moment in opens if moment is not None]
+        if not later:
+            break
+        at = max(later)
+    return at
+
+
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
     """Whom to hold for this task; None: nobody of those who may take it is free."""
     order = in_order(task.responsible, facts.operators, facts.deputies, facts.order)

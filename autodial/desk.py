@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from autodial import texts
 from autodial.config import Config
-from autodial.decide import Dial, Facts, against, decide, in_order
+from autodial.decide import Dial, Facts, against, decide, first_allowed, in_order
 from autodial.model import (
     Attempt,
     AttemptId,
@@ -191,7 +191,7 @@ class Desk:
         """Write the end down. True once it is on disk, and for an attempt that ended before."""
         ended = await self.store.run(
             ledger.record, attempt, report, self.now(), self.config.rules_for_retry,
-            self.config.telling,
+            self.config.telling, fit=self._fit,
         )  # fmt: skip
         if ended.recorded is ledger.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
@@ -210,11 +210,16 @@ class Desk:
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
             ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
-            self.config.telling,
+            self.config.telling, fit=self._fit,
         )  # fmt: skip
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended, why)
             self.take_away(attempt)
+
+    def _fit(self, phone: tuple[str, str], at: datetime) -> datetime:
+        """A next call by rule, moved to where the client and the house allow one."""
+        facts = self.facts()
+        return first_allowed(facts.limits, facts.hours, phone, at)
 
     def take_away(self, name: str) -> None:
         """Remove a call file; one that cannot be removed is only logged: its claim is refused."""

@@ -4,14 +4,14 @@ The ledger of attempts: written before anybody is dialled, ended exactly once.
 What happened, the next call, and what the portal is owed are one transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 
 import sqlalchemy as sa
 from attrs import asdict, frozen
 
-from autodial.decide import Dial
+from autodial.decide import Dial, Reason
 from autodial.model import (
     ANSWERED,
     Attempt,
@@ -34,6 +34,14 @@ from autodial.store.schema import attempts, operators, phones, reservations, tas
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
+
+
+#: Moves a next call to where a client (number, zone) may be called.
+Fit = Callable[[tuple[str, str], datetime], datetime]
+
+
+def _as_it_is(phone: tuple[str, str], moment: datetime) -> datetime:
+    return moment
 
 
 class Taken(Exception):
@@ -205,6 +213,7 @@ def record(
     now: datetime,
     rules: Mapping[Outcome, Rule],
     telling: Telling | None = None,
+    fit: Fit = _as_it_is,
 ) -> Ended:
     """
     End an attempt with what Asterisk reported. The first report wins; a second changes nothing.
@@ -217,7 +226,7 @@ def record(
     ):
         # The second run of a call file. It says nothing about the first.
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome_of(report), report, now, rules, telling or Telling())
+    return _end(db, found, outcome_of(report), report, now, rules, telling or Telling(), fit)
 
 
 def give_up(
@@ -228,6 +237,7 @@ def give_up(
     now: datetime,
     rules: Mapping[Outcome, Rule],
     telling: Telling | None = None,
+    fit: Fit = _as_it_is,
 ) -> Ended:
     """
     End an attempt that Asterisk says nothing about: LOST, or WITHDRAWN.
@@ -240,7 +250,7 @@ def give_up(
         return Ended(Recorded.UNKNOWN)
     if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome, Report(stage=why), now, rules, telling or Telling())
+    return _end(db, found, outcome, Report(stage=why), now, rules, telling or Telling(), fit)
 
 
 def _end(
@@ -251,6 +261,7 @@ def _end(
     now: datetime,
     rules: Mapping[Outcome, Rule],
     telling: Telling,
+    fit: Fit,
 ) -> Ended:
     state = State(attempt.state)
     moved = advance(state, Event.OUTCOME)
@@ -271,10 +282,27 @@ def _end(
         )
     )
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
-    next_call = _plan_next(db, attempt, outcome, now, rules)
+    next_call = _plan_next(db, attempt, outcome, now, rules, fit)
+    _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
     return Ended(Recorded.ENDED, outcome, next_call, taken_by)
+
+
+def _look_at_his_other_tasks(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
+    """Tasks that waited for the end of this call, as it is the same client's, wait no longer."""
+    mine = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
+    for same in (
+        phones.c.number == mine.c.number,
+        (phones.c.entity_id == mine.c.entity_id) & (phones.c.entity_type == mine.c.entity_type),
+    ):
+        his = sa.select(phones.c.task).join(mine, same)
+        db.execute(
+            sa.update(tasks)
+            .where(tasks.c.id.in_(his), tasks.c.reason == Reason.SAME_CLIENT.value)
+            .where(tasks.c.next_check > now)
+            .values(next_check=now)
+        )
 
 
 def _plan_next(
@@ -283,6 +311,7 @@ def _plan_next(
     outcome: Outcome,
     now: datetime,
     rules: Mapping[Outcome, Rule],
+    fit: Fit,
 ) -> datetime | None:
     """Put the task off by the rule of the outcome, or be through with it."""
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
@@ -301,6 +330,11 @@ def _plan_next(
     next_call = rules[outcome].next_call(earlier, now)
     if outcome is Outcome.BAD_NUMBER and next_call is None and _other_numbers(db, attempt):
         next_call = now + NEXT_NUMBER
+    if next_call is not None:
+        zone = sa.select(phones.c.zone).where(
+            phones.c.task == attempt.task, phones.c.number == attempt.number
+        )
+        next_call = fit((attempt.number, db.scalar(zone) or ""), next_call)
     values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
     if next_call is None:
         # The reason stays readable; a person who moves the deadline starts it again.

@@ -96,6 +96,9 @@ phones = Table(
     comment="dialable numbers of a task's clients",
 )
 
+Index("phones_number_idx", phones.c.number)
+Index("phones_entity_idx", phones.c.entity_id, phones.c.entity_type)
+
 refused = Table(
     "refused",
     metadata,

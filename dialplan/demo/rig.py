@@ -166,7 +166,7 @@ def rig(
     *,
     extensions: tuple[str, ...],
     directory: Path,
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     keep_logs: Path | None = None,
     **behaviour: Any,
 ) -> Iterator[Rig]:
@@ -203,7 +203,11 @@ def rig(
             "store": {"path": str(directory / "autodial.sqlite")},
         }
         for section, values in (overrides or {}).items():
-            settings[section] = {**settings.get(section, {}), **values}
+            old = settings.get(section)
+            if isinstance(old, Mapping) and isinstance(values, Mapping):
+                settings[section] = {**old, **values}
+            else:
+                settings[section] = values
         whole = Rig(running, SimulatedPortal(), directory, port, settings)
         stack.callback(whole.portal_down)
         stack.callback(_clean, whole)

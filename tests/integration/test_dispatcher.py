@@ -106,9 +106,8 @@ async def test_two_tasks_of_one_client_are_one_call(make: Make, run: Run, now: N
     assert ["t8017-1"] == spooled(house)
     assert "same client" == reasons(run)[8018]
     await house.desk.give_up(AttemptId("t8017-1"), "test")
-    now.advance(minutes=2)
     await house.dispatcher.turn()
-    assert "t8018-1" in spooled(house), "nobody was called for the first"
+    assert "t8018-1" in spooled(house), "nobody was called for the first: at once for the other"
 
 
 @pytest_twisted.ensureDeferred
@@ -231,3 +230,20 @@ async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
     now.advance(seconds=10)
     assert await house.desk.claim(AttemptId("t8017-1")) is None
     assert "withdrawn" == house.line().outcome
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_next_call_falls_where_the_client_may_be_called(
+    make: Make, run: Run, now: Now
+) -> None:
+    """Silent at half past seven in the evening: not at half past nine, but in the morning."""
+    night = ClientConfig.model_validate({"preset": "courtesy"})
+    house = make(client=night.model_dump())
+    now.moment = NOON.replace(hour=19, minute=30)
+    await house.dispatcher.turn()
+    run(ledger.claim, AttemptId("t8017-1"), now())
+    await house.desk.result(AttemptId("t8017-1"), parse_report(["dial", "NOANSWER", "19", ""]))
+    (line,) = run(views.task_lines)
+    assert NOON.replace(day=24, hour=9) == line.due
+    (moved,) = [d for d in run(views.debts) if d.kind == "task"]
+    assert moved.state == "owed", "and the portal is told that"

@@ -46,5 +46,7 @@ def upgrade() -> None:
         ("phones", sa.Column("do_not_call", sa.Integer(), nullable=False, server_default="0")),
     ):
         op.add_column(table, column)
+    op.create_index("phones_number_idx", "phones", ["number"], unique=False)
+    op.create_index("phones_entity_idx", "phones", ["entity_id", "entity_type"], unique=False)
     op.create_index("attempts_number_idx", "attempts", ["number"], unique=False)
     op.create_index("attempts_entity_idx", "attempts", ["entity_id", "entity_type"], unique=False)

@@ -1,0 +1,124 @@
+"""Rules of the decision on the real Asterisk: a pause, a person's word, one client of two tasks."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+
+from autodial.model import CallTask, Outcome, TaskId
+from autodial.store import tasks, views
+from dialplan.demo.rig import Rig
+from tests.system import scene
+
+
+@pytest.fixture(scope="module")
+def rig(house: Callable[..., Rig]) -> Rig:
+    made = house(
+        extensions=("101", "102"),
+        operator_rings=1,
+        operator_talks=2,
+        overrides={
+            "portal": {"poll": "1s", "walk": "2s"},
+            "purposes": [{"name": "advertising", "tag": "реклама", "confirm": True}],
+        },
+    )
+    made.operator(501, "101")
+    made.operator(502, "102")
+    made.start_dialler()
+    return made
+
+
+def autodial(rig: Rig, *words: str) -> str:
+    """A command of the product beside the running dialler."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autodial", "--config", str(rig.config), *words],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.fixture
+def paused(rig: Rig) -> Iterator[Callable[[], None]]:
+    """Nobody is dialled until this is called."""
+    autodial(rig, "pause")
+    ended = []
+
+    def resume() -> None:
+        autodial(rig, "resume")
+        ended.append(True)
+
+    yield resume
+    if not ended:
+        resume()
+
+
+def reason(rig: Rig, task: int) -> str:
+    return next((line.reason for line in scene.read(rig, views.task_lines) if line.id == task), "")
+
+
+def load(task: int, db: sa.Connection) -> CallTask | None:
+    return tasks.load_task(db, TaskId(task))
+
+
+def talked(rig: Rig, task: int) -> views.AttemptLine:
+    scene.wait_for_reports(rig, [task])
+    scene.assert_house_in_order(rig)
+    (attempt,) = scene.attempts(rig, task)
+    assert Outcome.TALKED.value == attempt.outcome
+    return attempt
+
+
+def test_a_pause_holds_everything_and_says_so(rig: Rig, paused: Callable[[], None]) -> None:
+    task = rig.task("00", responsible=501)
+    rig.wait(lambda: reason(rig, task) == "paused", "the reason")
+    assert [] == scene.attempts(rig, task)
+    assert "автодозвон приостановлен" in autodial(rig, "why", str(task))
+    assert "paused" in autodial(rig, "status")
+    paused()
+    talked(rig, task)
+
+
+def test_advertising_waits_for_a_person_s_word(rig: Rig, paused: Callable[[], None]) -> None:
+    task = rig.task("00", responsible=501)
+    with rig.portal.lock:
+        rig.portal.tasks[task]["TAGS"].append("реклама")
+        rig.portal.tasks[task]["CHANGED_DATE"] = datetime.now(UTC)
+
+    def imported() -> bool:
+        known = scene.read(rig, partial(load, task))
+        return known is not None and known.needs_word
+
+    rig.wait(imported, "the purpose")
+    paused()
+    rig.wait(lambda: reason(rig, task) == "confirm", "the reason")
+    assert [] == scene.attempts(rig, task)
+    autodial(rig, "call-now", str(task))
+    talked(rig, task)
+
+
+def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
+    rig: Rig, paused: Callable[[], None]
+) -> None:
+    both = [rig.task("00", responsible=operator) for operator in (501, 502)]
+    with rig.portal.lock:
+        first, second = (rig.portal.tasks[task] for task in both)
+        second["UF_CRM_TASK"] = first["UF_CRM_TASK"]
+        second["CHANGED_DATE"] = datetime.now(UTC)
+
+    def imported() -> bool:
+        known = [scene.read(rig, partial(load, task)) for task in both]
+        numbers = {task.phones[0].number for task in known if task is not None and task.phones}
+        return None not in known and len(numbers) == 1
+
+    rig.wait(imported, "both tasks with one number")
+    paused()
+    for task in both:
+        scene.wait_for_reports(rig, [task])
+    one, other = sorted((scene.attempts(rig, task)[0] for task in both), key=lambda a: a.spooled_at)
+    assert one.ended_at is not None
+    assert one.ended_at <= other.spooled_at
+    assert [Outcome.TALKED.value] * 2 == [one.outcome, other.outcome]
