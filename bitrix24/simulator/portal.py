@@ -19,7 +19,17 @@ from urllib.parse import urlsplit
 from attrs import define, field
 
 from bitrix24.errors import AnswerLost
-from bitrix24.simulator import crm, events, general, php, presence, staff, tasks, telephony
+from bitrix24.simulator import (
+    comments,
+    crm,
+    events,
+    general,
+    php,
+    presence,
+    staff,
+    tasks,
+    telephony,
+)
 from bitrix24.simulator.errors import DOCUMENTED, TEXTS, Refusal
 from bitrix24.simulator.events import MEMBER, event_body, sender
 from bitrix24.wire import Answer, Request
@@ -40,6 +50,7 @@ SCOPES = frozenset({*_SCOPES.values(), *_SCOPES_3.values()})
 METHODS: Mapping[str, Method] = {
     **general.METHODS,
     **tasks.METHODS,
+    **comments.METHODS,
     **crm.METHODS,
     **staff.METHODS,
     **presence.METHODS,
@@ -47,7 +58,7 @@ METHODS: Mapping[str, Method] = {
     **events.METHODS,
 }
 #: REST 3.0, where the portal has it: other routes, other errors.
-METHODS_3: Mapping[str, Method] = {**tasks.METHODS_3, **presence.METHODS_3}
+METHODS_3: Mapping[str, Method] = {**comments.METHODS_3, **presence.METHODS_3}
 #: Only for applications; a webhook is turned away.
 _APPLICATIONS_ONLY = ("event.", "placement.", "app.option.", "voximplant.user.")
 #: The cloud's leaky bucket: requests at once, and drained a second.

@@ -1,6 +1,5 @@
-"""Tasks and their comments, as the portal's controllers answer."""
+"""Tasks, as the portal's controllers answer."""
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, controller, ill_typed, missing
-from bitrix24.simulator.events import comment_added, task_added, task_deleted, task_updated
-from bitrix24.simulator.filters import criterion, holds, ordered, rule
+from bitrix24.simulator.events import task_added, task_deleted, task_updated
+from bitrix24.simulator.filters import criterion, ordered, rule
 from bitrix24.simulator.php import Page, intval, page
 
 if TYPE_CHECKING:
@@ -44,15 +43,15 @@ _DATES = {
 }  # fmt: skip
 #: Fields that need only the right to change the deadline.
 _DEADLINE_FIELDS = {"DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN", "DURATION"}
-_CHAT = 100_000  #: a task's chat has its number plus this
+CHAT = 100_000  #: a task's chat has its number plus this
 
 
 def task_list(portal: "SimulatedPortal", params: Row) -> Page:
-    order = php.as_map(_typed(params, "order")) or {"ID": "asc"}
+    order = php.as_map(typed(params, "order")) or {"ID": "asc"}
     for name in order:
         if name not in _ORDER:
             raise controller(f"{portal.text('order')} {name}")
-    criteria = php.as_map(_typed(params, "filter"))
+    criteria = php.as_map(typed(params, "filter"))
     select = [str(name) for name in php.as_list(params.get("select"))]
     start = intval(params.get("start"))
     ways = [(name, php.strval(way).lower()) for name, way in order.items()]
@@ -60,7 +59,7 @@ def task_list(portal: "SimulatedPortal", params: Row) -> Page:
     fits = _test(portal, criteria)
     rows = []
     for row in _between(portal, criteria, newest_first=ways == [("ID", "desc")]):
-        if _may_read(portal, row) and fits(row):
+        if may_read(portal, row) and fits(row):
             rows.append(row)
             if by_id and start < 0 and len(rows) == 50:
                 break
@@ -74,7 +73,7 @@ def task_list(portal: "SimulatedPortal", params: Row) -> Page:
     )
 
 
-def _typed(params: Row, name: str) -> Any:
+def typed(params: Row, name: str) -> Any:
     """A controller's parameter that must be an array."""
     value = params.get(name)
     if value is not None and value != "" and not isinstance(value, dict | list):
@@ -160,7 +159,7 @@ def _members(row: Row) -> list[int]:
     return [row["RESPONSIBLE_ID"], row["CREATED_BY"], *row["ACCOMPLICES"], *row["AUDITORS"]]
 
 
-def _may_read(portal: "SimulatedPortal", row: Row) -> bool:
+def may_read(portal: "SimulatedPortal", row: Row) -> bool:
     """An administrator reads all; others what they, or a group of theirs, take part in."""
     if "read" in row["DENY"]:
         return False
@@ -201,7 +200,7 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
         numbers = {tag: portal.tag_number(tag) for tag in row["TAGS"]}
         said["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
     if "CHAT_ID" in special and portal.comments_in_chat:
-        said["chatId"] = row["ID"] + _CHAT
+        said["chatId"] = row["ID"] + CHAT
     for name in ("AUDITORS", "ACCOMPLICES"):
         if name in special:
             said[name.lower()] = [str(number) for number in row[name]]
@@ -241,7 +240,7 @@ def _camel(name: str) -> str:
 
 def task_get(portal: "SimulatedPortal", params: Row) -> Any:
     row = portal.tasks.get(_task_id(params))
-    if row is None or not _may_read(portal, row):
+    if row is None or not may_read(portal, row):
         return []  # missing and forbidden look alike
     return {"task": _full(portal, row, [str(n) for n in php.as_list(params.get("select"))])}
 
@@ -302,15 +301,15 @@ def _task_id(params: Row) -> int:
         raise controller("wrong task id") from None
 
 
-def _existing(portal: "SimulatedPortal", params: Row) -> Row:
+def existing(portal: "SimulatedPortal", params: Row) -> Row:
     row = portal.tasks.get(_task_id(params))
-    if row is None or not _may_read(portal, row):
+    if row is None or not may_read(portal, row):
         raise controller(portal.text("no task"))
     return row
 
 
 def _fields(params: Row) -> Row:
-    fields = _typed(params, "fields")
+    fields = typed(params, "fields")
     if not fields:
         raise missing("fields")
     return php.as_map(fields)
@@ -349,7 +348,7 @@ def task_add(portal: "SimulatedPortal", params: Row) -> Any:
     row["CREATED_BY"] = row["CREATED_BY"] or portal.user_id
     row["CHANGED_BY"] = row["STATUS_CHANGED_BY"] = portal.user_id
     portal.tasks[number] = row
-    _remember(portal, row, "NEW", None, None)
+    remember(portal, row, "NEW", None, None)
     portal.emit("OnTaskAdd", **task_added(number))
     return {"task": _full(portal, row, [])}
 
@@ -403,7 +402,7 @@ def _deadline(portal: "SimulatedPortal", given: Any) -> datetime | None:
 
 def task_update(portal: "SimulatedPortal", params: Row) -> Any:
     fields = _fields(params)
-    row = _existing(portal, params)
+    row = existing(portal, params)
     if "RESPONSIBLE_ID" in fields:
         _user(portal, fields["RESPONSIBLE_ID"])
     changed = _read(portal, fields)
@@ -449,7 +448,7 @@ def _delegate(row: Row, changed: Row) -> None:
 def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
     for name, value in changed.items():
         if row[name] != value:
-            _remember(portal, row, name, row[name], value)
+            remember(portal, row, name, row[name], value)
             row[name] = value
             if name == "DEADLINE":
                 row["DEADLINE_CHANGES"] += 1
@@ -461,7 +460,7 @@ def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
     portal.emit("OnTaskUpdate", **task_updated(row["ID"]))
 
 
-def _remember(portal: "SimulatedPortal", row: Row, name: str, old: Any, new: Any) -> None:
+def remember(portal: "SimulatedPortal", row: Row, name: str, old: Any, new: Any) -> None:
     portal.history.append(
         {
             "ID": len(portal.history) + 1, "task": row["ID"], "field": name, "from": old, "to": new,
@@ -471,7 +470,7 @@ def _remember(portal: "SimulatedPortal", row: Row, name: str, old: Any, new: Any
 
 
 def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
-    row = _existing(portal, params)
+    row = existing(portal, params)
     if not (portal.administrator or row["CREATED_BY"] == portal.user_id):
         raise controller(portal.text("no right"))
     del portal.tasks[row["ID"]]
@@ -480,7 +479,7 @@ def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
 
 
 def task_delegate(portal: "SimulatedPortal", params: Row) -> Any:
-    row = _existing(portal, params)
+    row = existing(portal, params)
     user = _user(portal, params.get("userId"))
     if not _may_delegate(portal, row):
         raise controller(portal.text("no right"))
@@ -506,7 +505,7 @@ def _step(name: str) -> Any:
     sources, target, code = _STEPS[name]
 
     def step(portal: "SimulatedPortal", params: Row) -> Any:
-        row = _existing(portal, params)
+        row = existing(portal, params)
         if row["STATUS"] not in sources or not _may_step(portal, row):
             raise Refusal(400, code, portal.text("not allowed"))
         reached = target
@@ -520,120 +519,6 @@ def _step(name: str) -> Any:
     return step
 
 
-def task_history(portal: "SimulatedPortal", params: Row) -> Any:
-    number = _existing(portal, params)["ID"]
-    rows = [
-        {
-            "ID": row["ID"], "CREATED_DATE": row["at"], "FIELD": row["field"],
-            "USER_ID": row["user"], "from": row["from"], "to": row["to"],
-        }
-        for row in portal.history
-        if row["task"] == number
-    ]  # fmt: skip
-    for prefixed, wanted in php.as_map(_typed(params, "filter")).items():
-        sign, name = criterion(prefixed)
-        if name in ("FIELD", "USER_ID", "CREATED_DATE"):
-            rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
-    rows = ordered(rows, php.as_map(_typed(params, "order")) or {"ID": "asc"})
-    return {"list": [_told(portal, row) for row in rows]}
-
-
-def _told(portal: "SimulatedPortal", row: Row) -> Row:
-    user = portal.users.get(row["USER_ID"], {"NAME": "", "LAST_NAME": ""})
-    return {
-        "id": row["ID"],
-        "createdDate": portal.out(row["CREATED_DATE"]),
-        "field": row["FIELD"],
-        "value": {"from": _stored(row["from"]), "to": _stored(row["to"])},
-        "user": {
-            "id": row["USER_ID"], "name": user["NAME"], "lastName": user["LAST_NAME"],
-            "secondName": "", "login": f"user{row['USER_ID']}",
-        },
-    }  # fmt: skip
-
-
-def _stored(value: Any) -> str:
-    if isinstance(value, datetime):
-        return str(int(value.timestamp()))
-    return ",".join(map(str, value)) if isinstance(value, list) else php.strval(value)
-
-
-def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
-    # task.* methods take their arguments by position, whatever the names. The portal drops texts
-    # that hold the method's own name.
-    values = [value for value in params.values() if not _names_itself(value)]
-    task_id, fields = [*values, None, None][:2]
-    row = portal.tasks.get(intval(task_id or 0))
-    if row is None or not _may_read(portal, row):
-        raise Refusal(
-            400, "ERROR_CORE", "TASKS_ERROR_EXCEPTION_#8; Task not found or not accessible<br>"
-        )
-    fields = php.as_map(fields)
-    text = php.strval(fields.get("POST_MESSAGE"))
-    if not text or _names_itself(text):
-        raise Refusal(400, "ERROR_CORE", "Message is empty<br>")
-    author = intval(fields.get("AUTHOR_ID", portal.user_id))
-    if author not in portal.users:
-        raise Refusal(400, "ERROR_CORE", "Author not found<br>")
-    return _comment(portal, row, text, author)
-
-
-def _names_itself(value: Any) -> bool:
-    return isinstance(value, str) and "task.commentitem.add" in value.lower()
-
-
-def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int:
-    number = portal.next_id()
-    portal.comments.setdefault(row["ID"], []).append(
-        {"ID": number, "POST_MESSAGE": text, "AUTHOR_ID": author, "POST_DATE": portal.now()}
-    )
-    _remember(portal, row, "COMMENT", None, number)
-    row["ACTIVITY_DATE"] = portal.now()
-    event = comment_added(row["ID"], number, in_chat=portal.comments_in_chat)
-    portal.emit("OnTaskCommentAdd", **event)
-    return number
-
-
-def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
-    if portal.comments_in_chat:
-        raise Refusal(400, "ERROR_CORE", "Not available for tasks with a chat<br>")
-    found = portal.tasks.get(intval(next(iter(params.values()), 0)))
-    if found is None or not _may_read(portal, found):
-        return []
-    return [
-        {
-            "ID": str(row["ID"]),
-            "AUTHOR_ID": str(row["AUTHOR_ID"]),
-            "POST_MESSAGE": row["POST_MESSAGE"],
-            "POST_DATE": portal.out(row["POST_DATE"]),
-        }
-        for row in portal.comments.get(found["ID"], [])
-    ]
-
-
-def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
-    match = re.fullmatch(r"chat(\d+)", str(params.get("DIALOG_ID", "")))
-    if match is None or not portal.comments_in_chat:
-        raise Refusal(403, "ACCESS_ERROR", "You do not have access to the specified dialog")
-    rows = portal.comments.get(int(match.group(1)) - _CHAT, [])
-    newest = [
-        {"id": row["ID"], "author_id": row["AUTHOR_ID"], "text": row["POST_MESSAGE"]}
-        for row in reversed(rows)
-    ]
-    return {"messages": newest[: intval(params.get("LIMIT", 20))], "users": [], "files": []}
-
-
-def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
-    fields = php.as_map(params.get("fields"))
-    row = portal.tasks.get(intval(fields.get("taskId")))
-    if row is None or not _may_read(portal, row):
-        raise Refusal(400, "ENTITYNOTFOUND", "Task not found")
-    if not fields.get("text"):
-        raise Refusal(400, "VALIDATION_REQUESTVALIDATIONEXCEPTION", "text")
-    _comment(portal, row, php.strval(fields["text"]), portal.user_id)
-    return {"result": True}
-
-
 METHODS = {
     "tasks.task.list": task_list,
     "tasks.task.get": task_get,
@@ -641,10 +526,5 @@ METHODS = {
     "tasks.task.update": task_update,
     "tasks.task.delete": task_delete,
     "tasks.task.delegate": task_delegate,
-    "tasks.task.history.list": task_history,
     **{f"tasks.task.{name}": _step(name) for name in _STEPS},
-    "task.commentitem.add": comment_add,
-    "task.commentitem.getlist": comment_list,
-    "im.dialog.messages.get": chat_messages,
 }
-METHODS_3 = {"tasks.task.chat.message.send": chat_send}

@@ -1,0 +1,140 @@
+"""What is said about tasks: comments of the forum or the chat, and the history of changes."""
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from bitrix24.simulator import php
+from bitrix24.simulator.errors import Refusal
+from bitrix24.simulator.events import comment_added
+from bitrix24.simulator.filters import criterion, holds, ordered
+from bitrix24.simulator.php import intval
+from bitrix24.simulator.tasks import CHAT, existing, may_read, remember, typed
+
+if TYPE_CHECKING:
+    from bitrix24.simulator.portal import SimulatedPortal
+
+Row = dict[str, Any]
+
+
+def task_history(portal: "SimulatedPortal", params: Row) -> Any:
+    number = existing(portal, params)["ID"]
+    rows = [
+        {
+            "ID": row["ID"], "CREATED_DATE": row["at"], "FIELD": row["field"],
+            "USER_ID": row["user"], "from": row["from"], "to": row["to"],
+        }
+        for row in portal.history
+        if row["task"] == number
+    ]  # fmt: skip
+    for prefixed, wanted in php.as_map(typed(params, "filter")).items():
+        sign, name = criterion(prefixed)
+        if name in ("FIELD", "USER_ID", "CREATED_DATE"):
+            rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
+    rows = ordered(rows, php.as_map(typed(params, "order")) or {"ID": "asc"})
+    return {"list": [_told(portal, row) for row in rows]}
+
+
+def _told(portal: "SimulatedPortal", row: Row) -> Row:
+    user = portal.users.get(row["USER_ID"], {"NAME": "", "LAST_NAME": ""})
+    return {
+        "id": row["ID"],
+        "createdDate": portal.out(row["CREATED_DATE"]),
+        "field": row["FIELD"],
+        "value": {"from": _stored(row["from"]), "to": _stored(row["to"])},
+        "user": {
+            "id": row["USER_ID"], "name": user["NAME"], "lastName": user["LAST_NAME"],
+            "secondName": "", "login": f"user{row['USER_ID']}",
+        },
+    }  # fmt: skip
+
+
+def _stored(value: Any) -> str:
+    if isinstance(value, datetime):
+        return str(int(value.timestamp()))
+    return ",".join(map(str, value)) if isinstance(value, list) else php.strval(value)
+
+
+def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
+    # task.* methods take their arguments by position, whatever the names. The portal drops texts
+    # that hold the method's own name.
+    values = [value for value in params.values() if not _names_itself(value)]
+    task_id, fields = [*values, None, None][:2]
+    row = portal.tasks.get(intval(task_id or 0))
+    if row is None or not may_read(portal, row):
+        raise Refusal(
+            400, "ERROR_CORE", "TASKS_ERROR_EXCEPTION_#8; Task not found or not accessible<br>"
+        )
+    fields = php.as_map(fields)
+    text = php.strval(fields.get("POST_MESSAGE"))
+    if not text or _names_itself(text):
+        raise Refusal(400, "ERROR_CORE", "Message is empty<br>")
+    author = intval(fields.get("AUTHOR_ID", portal.user_id))
+    if author not in portal.users:
+        raise Refusal(400, "ERROR_CORE", "Author not found<br>")
+    return _comment(portal, row, text, author)
+
+
+def _names_itself(value: Any) -> bool:
+    return isinstance(value, str) and "task.commentitem.add" in value.lower()
+
+
+def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int:
+    number = portal.next_id()
+    portal.comments.setdefault(row["ID"], []).append(
+        {"ID": number, "POST_MESSAGE": text, "AUTHOR_ID": author, "POST_DATE": portal.now()}
+    )
+    remember(portal, row, "COMMENT", None, number)
+    row["ACTIVITY_DATE"] = portal.now()
+    event = comment_added(row["ID"], number, in_chat=portal.comments_in_chat)
+    portal.emit("OnTaskCommentAdd", **event)
+    return number
+
+
+def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
+    if portal.comments_in_chat:
+        raise Refusal(400, "ERROR_CORE", "Not available for tasks with a chat<br>")
+    found = portal.tasks.get(intval(next(iter(params.values()), 0)))
+    if found is None or not may_read(portal, found):
+        return []
+    return [
+        {
+            "ID": str(row["ID"]),
+            "AUTHOR_ID": str(row["AUTHOR_ID"]),
+            "POST_MESSAGE": row["POST_MESSAGE"],
+            "POST_DATE": portal.out(row["POST_DATE"]),
+        }
+        for row in portal.comments.get(found["ID"], [])
+    ]
+
+
+def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
+    match = re.fullmatch(r"chat(\d+)", str(params.get("DIALOG_ID", "")))
+    if match is None or not portal.comments_in_chat:
+        raise Refusal(403, "ACCESS_ERROR", "You do not have access to the specified dialog")
+    rows = portal.comments.get(int(match.group(1)) - CHAT, [])
+    newest = [
+        {"id": row["ID"], "author_id": row["AUTHOR_ID"], "text": row["POST_MESSAGE"]}
+        for row in reversed(rows)
+    ]
+    return {"messages": newest[: intval(params.get("LIMIT", 20))], "users": [], "files": []}
+
+
+def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
+    fields = php.as_map(params.get("fields"))
+    row = portal.tasks.get(intval(fields.get("taskId")))
+    if row is None or not may_read(portal, row):
+        raise Refusal(400, "ENTITYNOTFOUND", "Task not found")
+    if not fields.get("text"):
+        raise Refusal(400, "VALIDATION_REQUESTVALIDATIONEXCEPTION", "text")
+    _comment(portal, row, php.strval(fields["text"]), portal.user_id)
+    return {"result": True}
+
+
+METHODS = {
+    "tasks.task.history.list": task_history,
+    "task.commentitem.add": comment_add,
+    "task.commentitem.getlist": comment_list,
+    "im.dialog.messages.get": chat_messages,
+}
+METHODS_3 = {"tasks.task.chat.message.send": chat_send}
