@@ -23,7 +23,7 @@ from bitrix24 import (
 )
 from bitrix24.errors import GatewayLost, PortalBusy, PortalClosed
 from bitrix24.simulator import Fault, SimulatedPortal, serve
-from bitrix24.simulator.seed import add_contact, add_operator, add_task
+from bitrix24.simulator.seed import add_contact, add_operator, add_task, populate
 from bitrix24.wire import Answer, decode, query
 from tests.integration.conftest import NOON
 
@@ -410,3 +410,20 @@ def test_json_as_php_writes_it(portal: SimulatedPortal) -> None:
     expected = r"a\/b \u003Cc\u003E \u0026 \u0027d\u0027 \u0022e\u0022 Ж"
     assert expected in answer.body.decode()
     assert ask(portal, "/rest/1/simulated0secret/tasks.task.get", "taskId=1")[1]["result"] == []
+
+
+@ensure
+async def test_fifty_tasks_with_clients_of_every_kind_are_three_requests(
+    portal: SimulatedPortal,
+) -> None:
+    """Contacts, companies, leads, deals and a smart process behind fifty tasks."""
+    populate(portal, 7, tasks=50, operators=3, now=NOON)
+    client = Portal.direct(WEBHOOK, portal.send)
+    pages = [page async for page in client.open_tasks(CALLS, expected=50)]
+    codes = {code for page in pages for task in page.tasks for code in task.clients}
+    found = await client.clients(codes)
+
+    assert 50 == sum(len(page.tasks) for page in pages)
+    assert {"C", "CO", "L", "D", "T80"} == {code.split("_")[0] for code in codes}
+    assert codes == set(found)
+    assert ["tasks.task.list", "batch", "batch"] == portal.requests
