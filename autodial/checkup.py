@@ -64,7 +64,8 @@ class Checkup:
             for finding in findings(health):
                 tell = self.log.error if finding.serious else self.log.warn
                 tell("portal: {what}", what=finding.sentence(self.config.language))
-            if health.lines is None and "telephony" in health.scopes:
+            may = health.lines is None and "telephony" in health.scopes
+            if may and not self.config.pace.shadow:
                 await self.reporter.ensure_line()
         except PortalUnavailable as error:
             self.log.info("portal not looked at yet: {error}", error=error)
