@@ -151,6 +151,7 @@ class TasksConfig(_Section):
     delegate: bool = False
     when_talked: Literal["leave", "start", "complete"] = "leave"
     when_given_up: Literal["leave", "start", "complete", "defer"] = "leave"
+    hand_back_to: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _named(self) -> "TasksConfig":
@@ -331,6 +332,7 @@ class ClientConfig(_Section):
     apart: Duration = timedelta(0)
     attempts: int | None = Field(None, ge=1)
     after_abandoned: Duration = timedelta(0)
+    spread: Duration = timedelta(0)
     talks: bool = True
 
     @model_validator(mode="before")
@@ -486,6 +488,7 @@ class Config(_Section):
             recording=self.recording.folder is not None,
             talked=_STATUSES[self.tasks.when_talked],
             given_up=_STATUSES[self.tasks.when_given_up],
+            hand_back=self.tasks.hand_back_to or 0,
         )
 
     @property

@@ -26,6 +26,7 @@ from autodial.model import (
     Report,
     TaskId,
 )
+from autodial.retry import spread
 from autodial.roster import Roster
 from autodial.store import ledger
 from autodial.store.database import Store
@@ -219,7 +220,8 @@ class Desk:
     def _fit(self, phone: tuple[str, str], at: datetime) -> datetime:
         """A next call by rule, moved to where the client and the house allow one."""
         facts = self.facts()
-        return first_allowed(facts.limits, facts.hours, phone, at)
+        later = spread(at, self.config.client.spread, phone[0])
+        return first_allowed(facts.limits, facts.hours, phone, later)
 
     def take_away(self, name: str) -> None:
         """Remove a call file; one that cannot be removed is only logged: its claim is refused."""

@@ -176,3 +176,4 @@ class Telling:
     recording: bool = False  #: the recording, once the call is finished
     talked: str = ""  #: the status a task is brought to after a talk; empty: left alone
     given_up: str = ""  #: and when the dialler is through with it
+    hand_back: int = 0  #: whose a task becomes then, the portal's user id; 0: it stays

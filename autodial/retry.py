@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from random import Random
 
 from attrs import frozen
 
@@ -25,6 +26,11 @@ class Rule:
         if earlier >= len(self.waits) and not self.endless:
             return None
         return ended + self.waits[min(earlier, len(self.waits) - 1)]
+
+
+def spread(at: datetime, width: timedelta, key: str) -> datetime:
+    """A moment up to ``width`` later, by chance, and always the same for the same ``key``."""
+    return at + width * Random(f"{key} {at.isoformat()}").random()
 
 
 #: "Put off by some hours", per outcome. What a site does not configure stays as here.

@@ -386,6 +386,9 @@ def _owe_portal(
         change["deadline"] = next_call.isoformat()
     if taken_by is not None and taken_by != attempt.responsible:
         change["responsible"] = taken_by
+    through = next_call is None and moved == attempt.series and outcome is not Outcome.TALKED
+    if through and telling.hand_back not in (0, attempt.responsible):
+        change["responsible"] = telling.hand_back
     if change:
         owe(db, attempt, "task", 0, change, now)
     comment = {

@@ -572,3 +572,19 @@ def tasks_owed(db: sa.Connection, task: int) -> list[str]:
         schema.outbox.c.task == task, schema.outbox.c.kind == "task"
     )
     return [row.payload["deadline"] for row in db.execute(query)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_given_up_is_handed_to_whom_the_site_names(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    add_operator(portal, 501, "101")
+    add_operator(portal, 503, "103")
+    telling = Telling(hand_back=503)
+    wrong = task_of(attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x", telling))
+    busy = task_of(attempt(run, portal, BUSY, telling))
+    talked = task_of(attempt(run, portal, TALKED, telling))
+    await reporter(config, portal, store, now).turn()
+    assert [503, 501, 501] == [
+        portal.tasks[number]["RESPONSIBLE_ID"] for number in (wrong, busy, talked)
+    ]

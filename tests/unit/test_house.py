@@ -87,6 +87,7 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "folder =",
         "port = 8025",
         "token =",
+        "hand_back_to =",
         "zone_field =",
         "per_hour =",
         "per_month =",

@@ -1,6 +1,6 @@
 """The pure rules: outcomes, states, retry, hours, phones, texts, and the dial decision."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,7 +12,7 @@ from autodial.hours import Hours
 from autodial.model import Outcome, Report
 from autodial.outcomes import outcome_of, parse_report
 from autodial.phones import Entry, PhoneRules, dialable
-from autodial.retry import DEFAULTS
+from autodial.retry import DEFAULTS, spread
 from autodial.states import IN_FLIGHT, TRANSITIONS, Event, State, WrongMove, advance
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
@@ -166,3 +166,21 @@ def test_the_catalogue_speaks_both_languages() -> None:
         assert {"ru", "en"} == set(words), key
     for outcome in Outcome:
         assert texts.text(outcome.value, "ru")
+
+
+@given(st.text(max_size=20), st.integers(0, 7200))
+def test_a_spread_moment_is_later_within_its_width_and_always_the_same(
+    key: str, seconds: int
+) -> None:
+    width = timedelta(seconds=seconds)
+    moment = spread(NOON, width, key)
+    assert NOON <= moment <= NOON + width
+    assert moment == spread(NOON, width, key)
+
+
+def test_a_hundred_clients_are_not_called_in_the_same_minute() -> None:
+    moments = {
+        spread(NOON, timedelta(hours=1), f"+4420794600{n:02d}").replace(second=0, microsecond=0)
+        for n in range(100)
+    }
+    assert len(moments) > 30
