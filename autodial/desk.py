@@ -28,9 +28,9 @@ from autodial.model import (
 )
 from autodial.retry import spread
 from autodial.roster import Roster
-from autodial.store import ledger
+from autodial.store import ledger, pauses
 from autodial.store.database import Store
-from autodial.store.tasks import load_task
+from autodial.store.tasks import confirm, load_task
 
 #: Beyond ringing and talking, how long an attempt may take before it is given up, in seconds.
 MARGIN = 60
@@ -229,6 +229,23 @@ class Desk:
             self.withdraw(name)
         except OSError as error:
             self.log.error("{attempt}: call file stays: {error}", attempt=name, error=error)
+
+    async def call_now(self, task: TaskId) -> bool:
+        """A person's word for a task; False: not one that could be dialled."""
+        return await self.store.run(confirm, task, self.now())
+
+    async def pause(self, extension: str, *, on: bool) -> bool:
+        """No calls for an operator, or calls again; False: nobody has this extension."""
+        him = next(
+            (o for o in self.roster.operators() if extension and o.extension == extension), None
+        )
+        if him is None:
+            return False
+        if on:
+            await self.store.run(pauses.pause, him.id, self.now(), "by phone")
+        else:
+            await self.store.run(pauses.resume, him.id)
+        return True
 
     async def spool_failed(self, attempt: AttemptId) -> None:
         """Asterisk could not even start it. Counts only if it was never claimed."""

@@ -107,6 +107,19 @@ async def spoolfail(call: AgiSession, desk: Desk) -> None:
         await desk.spool_failed(AttemptId(call.argument(0)))
 
 
+async def call_now(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/call-now,task)``: a person's word for a task; sets AD_SAID to 1 or 0."""
+    task = call.argument(0)
+    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await desk.call_now(TaskId(int(task)))
+    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+
+
+async def pause(call: AgiSession, desk: Desk, on: bool) -> None:
+    """``AGI(…/pause,extension)`` and ``/resume``: of an operator; sets AD_SAID to 1 or 0."""
+    known = await desk.pause(call.argument(0), on=on)
+    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+
+
 async def ping(call: AgiSession) -> None:
     """``AGI(…/ping)``: sets AD_PONG, so that a person can try the connection."""
     await call.batch(set_variables({"AD_PONG": "1"}))
@@ -120,6 +133,9 @@ def scripts(desk: Desk, astdb: AstDb, language: str) -> dict[str, Script]:
         "ringing": partial(ringing, desk=desk),
         "result": partial(result, desk=desk, astdb=astdb),
         "spoolfail": partial(spoolfail, desk=desk),
+        "call-now": partial(call_now, desk=desk),
+        "pause": partial(pause, desk=desk, on=True),
+        "resume": partial(pause, desk=desk, on=False),
         "ping": ping,
     }
     return table  # type: ignore[return-value]  # partial hides the coroutine's type

@@ -12,9 +12,9 @@ from autodial.decide import Facts
 from autodial.desk import dialled
 from autodial.do_not_call import DoNotCall
 from autodial.model import AttemptId, OperatorId, TaskId
-from autodial.store import ledger, views
+from autodial.store import ledger, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
-from tests.integration.conftest import FakeStore, Now
+from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build
 from tests.integration.test_ledger import PHONE, bring, portal_task
 
@@ -186,6 +186,25 @@ def test_hostile_arguments_harm_nobody(house: House) -> None:
 
     assert house.server.counters.failed == 0
     assert house.run(views.attempt_lines) == []
+
+
+def test_an_operator_pauses_by_his_phone_and_comes_back(house: House, run: Run) -> None:
+    assert house.ask("pause", "101").variables == {"AD_SAID": "1"}
+    assert {501} == run(pauses.paused)
+    assert house.ask("resume", "101").variables == {"AD_SAID": "1"}
+    assert set() == run(pauses.paused)
+    for nobody in ("999", "", "101; drop"):
+        assert house.ask("pause", nobody).variables == {"AD_SAID": "0"}
+    assert set() == run(pauses.paused)
+
+
+def test_a_person_s_word_by_phone(house: House, run: Run) -> None:
+    waits = tasks.Imported(portal_task(8020), (PHONE,), needs_word=True)
+    run(tasks.save_tasks, [waits], NOON, asked=NOON)
+    assert house.ask("call-now", "8020").variables == {"AD_SAID": "1"}
+    assert run(tasks.load_task, TaskId(8020)).confirmed
+    for wrong in ("4711", "", "8020x", "9" * 30):
+        assert house.ask("call-now", wrong).variables == {"AD_SAID": "0"}
 
 
 def test_ping(house: House) -> None:

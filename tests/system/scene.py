@@ -1,6 +1,7 @@
 """What the system tests ask of a running rig."""
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from bitrix24.simulator.portal import Row
 from dialplan.demo.rig import Rig
 
 T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
 
 
 def read(rig: Rig, question: Callable[[sa.Connection], T]) -> T:
@@ -121,3 +123,16 @@ def wait_for_talk(rig: Rig, extension: str) -> None:
 def _line(rig: Rig, extension: str) -> str:
     rows = rig.exchange.pbx.cli("core show channels concise").splitlines()
     return next((row for row in rows if row.startswith(f"PJSIP/{extension}-")), "")
+
+
+def blocks(document: str) -> list[str]:
+    """The code blocks of a document."""
+    found: list[str] = []
+    inside = False
+    for row in (ROOT / document).read_text(encoding="utf-8").splitlines():
+        if row.startswith("```"):
+            inside = not inside
+            found += [""] * inside
+        elif inside:
+            found[-1] += row + "\n"
+    return found

@@ -3,14 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from autodial.model import CallTask, Outcome, TaskId
-from autodial.store import tasks, views
+from autodial.store import pauses, tasks, views
 from dialplan.demo.rig import Rig
 from tests.system import scene
 
@@ -122,3 +122,41 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
     assert one.ended_at is not None
     assert one.ended_at <= other.spooled_at
     assert [Outcome.TALKED.value] * 2 == [one.outcome, other.outcome]
+
+
+@pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
+def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
+    """Keyed on the phone of extension 101: a pause, its end, a word for a task."""
+    pbx = rig.exchange.pbx
+    (text,) = [block for block in scene.blocks(document) if "/pause," in block]
+    place = pbx.outside / "etc/autodial.d"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o755)
+    caller = "exten => _*X!,1,Set(CALLERID(num)=101)\n same => n,Goto(codes,${EXTEN},1)\n"
+    (place / "autodial-codes.conf").write_text(f"[phone101]\n{caller}[codes]\n{text}")
+    pbx.cli("dialplan reload")
+
+    def key(code: str) -> None:
+        pbx.cli(f"channel originate Local/{code}@phone101 application Wait 1")
+
+    def paused() -> bool:
+        return bool(scene.read(rig, pauses.paused))
+
+    key("*50")
+    rig.wait(paused, "the pause")
+    key("*51")
+    rig.wait(lambda: not paused(), "its end")
+    autodial(rig, "pause")
+    task = rig.task("00", responsible=501)
+    later = (datetime.now(UTC) + timedelta(hours=3)).replace(second=0, microsecond=0)
+    with rig.portal.lock:
+        rig.portal.tasks[task] |= {"DEADLINE": later, "CHANGED_DATE": datetime.now(UTC)}
+
+    def put_off() -> bool:
+        known = scene.read(rig, partial(load, task))
+        return known is not None and known.due == later
+
+    rig.wait(put_off, "the task, due in three hours")
+    autodial(rig, "resume")
+    key(f"*55{task}")
+    talked(rig, task)

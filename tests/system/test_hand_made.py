@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,6 @@ from bitrix24.simulator.seed import add_contact, add_task
 from call_files import CallFile, Spool
 from dialplan.demo.rig import Rig
 from tests.system import scene
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -146,24 +143,11 @@ def test_an_attempt_nobody_made_is_refused(rig: Rig) -> None:
     assert "442079460008" not in scene.dialled(rig)
 
 
-def blocks(document: str) -> list[str]:
-    """The code blocks of a document."""
-    found: list[str] = []
-    inside = False
-    for row in (ROOT / document).read_text(encoding="utf-8").splitlines():
-        if row.startswith("```"):
-            inside = not inside
-            found += [""] * inside
-        elif inside:
-            found[-1] += row + "\n"
-    return found
-
-
 @pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
 def test_the_documented_call_file_works(rig: Rig, document: str) -> None:
     """What a document shows, dropped as it stands but for the task's number."""
     task = imported(rig, rig.task("02", responsible=501))
-    (text,) = [block for block in blocks(document) if block.startswith("Channel:")]
+    (text,) = [block for block in scene.blocks(document) if block.startswith("Channel:")]
     draft = Spool(rig.exchange.spool).staging / "documented"
     draft.write_text(text.replace("8017", str(task)))
     owner = rig.exchange.spool.stat()
@@ -176,7 +160,7 @@ def test_the_documented_call_file_works(rig: Rig, document: str) -> None:
 
 def test_the_documented_hook_runs(rig: Rig) -> None:
     pbx = rig.exchange.pbx
-    (text,) = [b for b in blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
+    (text,) = [b for b in scene.blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
     place = pbx.outside / "etc/autodial.d"
     place.mkdir()
     place.chmod(0o755)
