@@ -132,7 +132,7 @@ def tell_why(config: Config, found: outlook.Why, now: datetime) -> None:
     if isinstance(held, Wait):
         click.echo(f"  looked at again {when(config, held.until)}")
     if held is not None:
-        click.echo(f"  {texts.text(f'change.{held.reason.value}', config.language)}")
+        click.echo(f"  {words(config, 'change')}: {words(config, f'change.{held.reason.value}')}")
     if not found.running:
         click.echo(f"  the dialler does not run; last seen {when(config, found.seen)}")
     table = Table("", "rule", "number", "until", box=SIMPLE_HEAD, pad_edge=False)

@@ -89,6 +89,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "without the scopes {detail} less is known of the operators' presence",
     },
     # reasons of the planner
+    "new": {"ru": "ещё не смотрели", "en": "not looked at yet"},
     "dial": {"ru": "звоним", "en": "being dialled"},
     "closed": {"ru": "задача закрыта", "en": "the task is closed"},
     "no phone": {"ru": "нет пригодного телефона", "en": "no phone that can be dialled"},
@@ -144,6 +145,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     },
     "pace": {"ru": "ограничение темпа звонков", "en": "the pace limit"},
     # what would change a reason
+    "change": {"ru": "изменит это", "en": "what would change it"},
     "change.closed": {
         "ru": "откроется, когда задача снова станет открытой",
         "en": "the task is opened again in the portal",

@@ -90,7 +90,9 @@ def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:
 
 def funnel(db: sa.Connection) -> list[tuple[str, int]]:
     """Open tasks counted by what holds them, the most in front."""
-    reason = sa.case((tasks.c.halted != "", tasks.c.halted), else_=tasks.c.reason)
+    reason = sa.case(
+        (tasks.c.halted != "", tasks.c.halted), (tasks.c.reason == "", "new"), else_=tasks.c.reason
+    )
     count = sa.func.count()
     query = sa.select(reason, count).where(tasks.c.open == 1).group_by(reason)
     return [(str(row[0]), int(row[1])) for row in db.execute(query.order_by(count.desc()))]
