@@ -34,6 +34,8 @@ from bitrix24 import Application, PortalError
 from call_files import SpoolError
 
 T = TypeVar("T")
+#: What the portal and the store number with.
+NUMBER = click.IntRange(0, 2**53)
 DEFAULT = Path("/etc/autodial24/autodial.toml")
 
 
@@ -97,7 +99,7 @@ def tasks_(path: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("task", type=int, required=False)
+@click.argument("task", type=NUMBER, required=False)
 @click.option("--operator", help="Instead of a task: an operator's extension.")
 @_as_json
 @click.pass_obj
@@ -278,7 +280,7 @@ def simulate_(
 
 
 @main.command("call-now")
-@click.argument("task", type=int)
+@click.argument("task", type=NUMBER)
 @click.pass_obj
 def call_now(path: Path, task: int) -> None:
     """Give a person's word for a task that waits for one, and make it due now."""
@@ -358,8 +360,11 @@ def _logout(config: Config, line: views.OperatorLine) -> str:
 
 
 @main.command("presence")
-@click.argument("operator", type=int, required=False)
-@click.option("--days", default=1, show_default=True, help="How far to look back.")
+@click.argument("operator", type=NUMBER, required=False)
+@click.option(
+    "--days", default=1, show_default=True, type=click.IntRange(1, 3660),
+    help="How far to look back.",
+)  # fmt: skip
 @_as_json
 @click.pass_obj
 def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> None:
@@ -377,7 +382,7 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
 
 
 @main.command("outbox")
-@click.option("--again", type=int, help="Send this one again, which was put aside.")
+@click.option("--again", type=NUMBER, help="Send this one again, which was put aside.")
 @click.option("--all-again", is_flag=True, help="Send again everything that was put aside.")
 @_as_json
 @click.pass_obj

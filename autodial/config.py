@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import holidays
+import phonenumbers
 from attrs import evolve
 from pydantic import (
     AfterValidator,
@@ -40,6 +41,7 @@ from autodial.phones import PhoneRules
 from autodial.retry import DEFAULTS, Rule
 from bitrix24 import StaffQuery, TaskQuery, TaskStatus
 
+_LONGEST = 366 * 86400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -48,13 +50,16 @@ def _duration(text: object) -> object:
     """``"90s"``, ``"20m"``, ``"2h"``, ``"1d"``."""
     if not isinstance(text, str) or text[-1:] not in _UNITS or not text[:-1].isdigit():
         raise ValueError(f'a time is written "90s", "20m", "2h" or "1d", not {text!r}')
-    return timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
+    seconds = int(text[:-1]) * _UNITS[text[-1]]
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is longer than a year")
+    return timedelta(seconds=seconds)
 
 
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError) as error:  # OSError: the name of a folder, "Europe"
         raise ValueError(f"no such time zone: {name!r}; write for example Europe/Moscow") from error
     return name
 
@@ -66,6 +71,8 @@ def _span(text: object) -> object:
     try:
         start, end = str(text).split("-")
         span = time.fromisoformat(start), time.fromisoformat("00:00" if end == "24:00" else end)
+        if span[0].tzinfo or span[1].tzinfo:
+            raise ValueError  # the zone is a key of its own
     except ValueError:
         raise ValueError(f'hours are written "09:00-20:00" or "off", not {text!r}') from None
     if span[1] != time(0) and span[0] >= span[1]:
@@ -385,10 +392,16 @@ class PurposeConfig(_Section):
     confirm: bool = False
 
 
+def _region(code: str) -> str:
+    if code not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"no numbering plan is known for {code!r}; write for example RU or GB")
+    return code
+
+
 class PhonesConfig(_Section):
     """[phones]"""
 
-    region: str = Field("RU", pattern=r"^[A-Z]{2}$")
+    region: Annotated[str, AfterValidator(_region)] = "RU"
     order: tuple[str, ...] = ("MOBILE", "WORK", "HOME", "OTHER", "MAILING")
     countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
     short: Literal["refuse", "allow"] = "refuse"

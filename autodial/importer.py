@@ -31,6 +31,7 @@ from autodial.store.tasks import (
     save_tasks,
 )
 from bitrix24 import (
+    AnswerStrange,
     Client,
     Portal,
     PortalError,
@@ -55,8 +56,15 @@ NO = frozenset({"", "0", "n", "false", "нет"})
 FRESH = timedelta(minutes=10)
 #: How long the tree of departments is believed, and an event log that cannot be read left alone.
 SELDOM = timedelta(hours=1)
+#: And after passing trouble with what nothing depends on.
+SOON = timedelta(minutes=5)
 #: A poll for changes looks back to a little before the last one began, by the portal's clock.
 OVERLAP = timedelta(minutes=2)
+
+
+def final(error: PortalError) -> bool:
+    """Will asking again soon not help?"""
+    return isinstance(error, PortalRefused | AnswerStrange)
 
 
 @define(eq=False)
@@ -113,9 +121,14 @@ class Importer:
             query = StaffQuery(departments=await self._below(query.departments))
         people = await self.portal.staff(query)
         await self._logins()
-        there = await self.portal.presence(
-            [person.id for person in people], working_day=staff.working_day != "ignore"
-        )
+        ids = [person.id for person in people]
+        try:
+            there = await self.portal.presence(ids, working_day=staff.working_day != "ignore")
+        except AnswerStrange as error:
+            if staff.working_day == "require":
+                raise
+            self.log.error("no working days from the portal: {error}", error=error)
+            there = await self.portal.presence(ids, working_day=False)
         rows = await self.store.run(presence.save_staff, people, there, now, staff.presence)
         self.roster.set_staff(rows)
         await self.save_phones()
@@ -134,10 +147,12 @@ class Importer:
         mark = await self.store.run(presence.login_mark)
         try:
             found = await self.portal.logins_since(mark)
-        except PortalRefused as error:
+        except PortalError as error:
+            # Nothing depends on them: the tasks are still to be read.
             self.log.info("no logins and logouts from the portal: {error}", error=error)
-            self._no_logins_until = now + SELDOM
-            await self.store.run(presence.forget_logins)
+            self._no_logins_until = now + (SELDOM if final(error) else SOON)
+            if final(error):
+                await self.store.run(presence.forget_logins)
             return
         await self.store.run(presence.save_logins, found, now)
 
@@ -148,9 +163,9 @@ class Importer:
             return
         try:
             found, last = await self.portal.talks_since(self._heard)
-        except PortalRefused as error:
+        except PortalError as error:
             self.log.info("no talks of others from the portal: {error}", error=error)
-            self._no_talks_until = now + SELDOM
+            self._no_talks_until = now + (SELDOM if final(error) else SOON)
             return
         self._heard = last
         others = [talk for talk in found if not OURS.fullmatch(talk.external)]
@@ -256,6 +271,7 @@ class Importer:
             task = await self.portal.task(task_id)
         except PortalError as error:
             self.log.info("task {task} not refreshed: {error}", task=task_id, error=error)
+            self._refreshed.pop(task_id, None)  # the poll under way knows better after all
             return None
         found = self._bare(task) if task is not None and task.open else None
         await self.store.run(save_one, found, task_id, self.now(), asked=asked)

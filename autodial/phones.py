@@ -26,8 +26,8 @@ _BARE = re.compile(r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
-#: Remarks beside a number: "тел:", "(жена)", "(Иван, до 18:00)", "Иван".
-_WORDS = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?")
+#: What parts a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
+_APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
 #: The international prefix as old Russian offices write it.
 _EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
 
@@ -95,9 +95,14 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     if entry.kind in NOT_FOR_TALKING:
         return "phone.fax"
     text, extension = split_extension(entry.value)
-    text = _WORDS.sub(" ", text)
-    if not re.search("[0-9]", text):
+    pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
+    if not pieces:
         return "phone.empty"
+    if len(pieces) > 1 and re.fullmatch(r"\s*(\+\s*[0-9]{1,3}|[78])\s*[-(]*\s*", pieces[0]):
+        pieces = [" ".join(pieces[:2]), *pieces[2:]]  # "+7 (моб) 916 …"
+    text = pieces[0]
+    if len(pieces) > 1 and len(re.findall("[0-9]", text)) < _WHOLE:
+        return "phone.unreadable"  # "49-51-23 с 9 до 18": what belongs to the number?
     parsed = _parsed(text, rules.region)
     if parsed is None:
         return "phone.unreadable"
@@ -157,9 +162,9 @@ def split_numbers(text: str) -> list[str]:
 
 def split_extension(text: str) -> tuple[str, str]:
     """``"+7 495 123-45-67 доб. 12"`` as the number and ``"12"``; no extension: ``""``."""
-    for pattern in (_NAMED, _BARE):
+    for pattern, least in ((_NAMED, 1), (_BARE, 7)):
         match = pattern.search(text)
-        if match is not None and len(re.findall("[0-9]", text[: match.start()])) >= 7:
+        if match is not None and len(re.findall("[0-9]", text[: match.start()])) >= least:
             return text[: match.start()], next(group for group in match.groups() if group)
     return text, ""
 

@@ -37,6 +37,8 @@ PAUSES = (2.0, 5.0, 15.0, 60.0)
 
 #: So many answers to one debt that we do not understand, and a debt is put aside for a person.
 STRANGE = 5
+#: A call's start may be this old when it is registered, so that a repetition is recognised.
+KNOWN_AGAIN = timedelta(minutes=20)
 #: So many failed tries of one debt, and the portal is asked something else first: does it answer?
 PATIENCE = 4
 #: It does, and the debt fails again: it lets the others pass for so long; then a person must look.
@@ -189,7 +191,7 @@ class Reporter:
             external_id=debt.attempt,
             user=debt.payload["user"],
             phone=debt.number,
-            started=datetime.fromisoformat(debt.payload["at"]),
+            started=self._started(datetime.fromisoformat(debt.payload["at"])),
             line=portal.line,
             incoming=portal.call_type == "incoming",
             # A card for a call that is over would only confuse.
@@ -250,6 +252,13 @@ class Reporter:
         await self.store.run(outbox.paid, debt, self.now())
         self.recordings.attached(found.file)
 
+    def _started(self, at: datetime) -> datetime:
+        """
+        The portal knows a call again only while its start is less than half an hour old. A call
+        told later, after an outage, starts now: better a wrong time than two calls.
+        """
+        return at if self.now() - at < KNOWN_AGAIN else self.now()
+
     async def _task(self, debt: Debt) -> None:
         """
         Absolute values: safe to repeat. A task that is gone wants nothing any more, and a deadline
@@ -258,7 +267,8 @@ class Reporter:
         given = debt.payload.get("deadline")
         deadline = to_the_minute(datetime.fromisoformat(given)) if given else None
         task = await self.portal.task(debt.task)
-        if task is not None and task.deadline not in (debt.portal_deadline, deadline):
+        theirs = task is not None and task.deadline not in (debt.portal_deadline, deadline)
+        if theirs or await self.store.run(outbox.outdated, debt):
             deadline = None
         responsible = debt.payload.get("responsible")
         if task is not None and responsible is not None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bitrix24.asking import Asking
-from bitrix24.errors import PortalDenied, PortalRefused
+from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import CallRecord, Talk
 from bitrix24.wire import Params, Row, rows_of, written
 
@@ -131,18 +132,8 @@ class CallMethods(Asking):
         numbers = [row.number("ID") for row in rows]
         talks = []
         for row in rows:
-            at = row.moment("CALL_START_DATE")
-            if at is not None and row.number("CALL_DURATION") > 0:
-                talks.append(
-                    Talk(
-                        id=row.number("ID"),
-                        number=row.text("PHONE_NUMBER"),
-                        user=row.number("PORTAL_USER_ID"),
-                        at=at,
-                        seconds=row.number("CALL_DURATION"),
-                        external=str(row.get("EXTERNAL_CALL_ID") or ""),
-                    )
-                )
+            with suppress(AnswerStrange):  # one damaged row; the others are well
+                talks += _talk(row)
         return talks, max(numbers, default=mark)
 
     async def attach_recording(self, call_id: str, file: Path, size: int) -> None:
@@ -169,3 +160,20 @@ class CallMethods(Asking):
 def clean_line_name(name: str) -> str:
     """An apostrophe, a backslash or a line break in a line's name breaks the desktop's card."""
     return " ".join(re.sub(r"['\\]", "", name).split())
+
+
+def _talk(row: Row) -> list[Talk]:
+    """A row of the statistics, if somebody spoke."""
+    at = row.moment("CALL_START_DATE")
+    if at is None or row.number("CALL_DURATION") <= 0:
+        return []
+    return [
+        Talk(
+            id=row.number("ID"),
+            number=row.text("PHONE_NUMBER"),
+            user=row.number("PORTAL_USER_ID"),
+            at=at,
+            seconds=row.number("CALL_DURATION"),
+            external=str(row.get("EXTERNAL_CALL_ID") or ""),
+        )
+    ]

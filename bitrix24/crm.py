@@ -17,6 +17,8 @@ _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
         ["ID", "TITLE", "NAME", "LAST_NAME", "PHONE", "CONTACT_ID", "COMPANY_ID"],
     ),
 }  # fmt: skip
+#: What the portal says of a smart process that was deleted.
+_GONE = frozenset({"NOT_FOUND", "ERROR_NOT_FOUND"})
 _ITEM = ["id", "contactId", "contactIds", "companyId"]
 
 
@@ -74,7 +76,7 @@ class ClientMethods(Asking):
         for key, said in (await self.batch_of_each(commands) if commands else {}).items():
             kind = key.partition("_")[0]
             method = commands[key][0]
-            if kind.startswith("T") and isinstance(said, PortalRefused):
+            if kind.startswith("T") and isinstance(said, PortalRefused) and said.code in _GONE:
                 continue  # a smart process that was deleted: nobody stands behind it
             asked = commands[key][1]["filter"]
             codes = {f"{kind}_{number}" for number in asked.get("@ID", asked.get("@id"))}

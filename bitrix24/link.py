@@ -90,9 +90,11 @@ class Line(Protocol):
         *,
         within: Iterable[str] = (),
         rest3: bool = False,
+        once: bool = False,
     ) -> Reply:
         """
-        Call a method. ``within``: the methods of a batch, which decide whether it may be repeated.
+        Call a method. ``within``: the methods of a batch, which decide whether it may be repeated;
+        ``once``: it may not, whatever its method says.
 
         Raises:
             PortalUnavailable, AnswerLost: passing trouble. PortalRefused: final.
@@ -111,10 +113,21 @@ class Direct:
     send: Send
 
     async def call(
-        self, method: str, params: Params, *, within: Iterable[str] = (), rest3: bool = False
+        self,
+        method: str,
+        params: Params,
+        *,
+        within: Iterable[str] = (),
+        rest3: bool = False,
+        once: bool = False,
     ) -> Reply:
         request = self.access.request(method, params, rest3=rest3)
-        return decode(await self.send(request), method)
+        try:
+            return decode(await self.send(request), method)
+        except TokenExpired:
+            if not await self.access.renew(self.send, request.token):
+                raise
+        return decode(await self.send(self.access.request(method, params, rest3=rest3)), method)
 
     def heard(self, method: str, error: Exception) -> None:
         """Nothing to remember: each request is tried once."""
@@ -144,10 +157,17 @@ class Link:
         self._slots = DeferredSemaphore(self.at_once)
 
     async def call(
-        self, method: str, params: Params, *, within: Iterable[str] = (), rest3: bool = False
+        self,
+        method: str,
+        params: Params,
+        *,
+        within: Iterable[str] = (),
+        rest3: bool = False,
+        once: bool = False,
     ) -> Reply:
         methods = tuple(within) or (method,)
         kind = max((safety(name) for name in methods), key=lambda one: one.value)
+        kind = Safety.ONCE if once else kind
         tries = 0
         renewed = False
         lost: AnswerLost | None = None

@@ -105,7 +105,9 @@ class TaskMethods(Asking):
             try:
                 if wanted == 1:
                     return [await self._line.call(_LIST, _page(asked, below))]
-                return await self._batch_of_pages(asked, below, wanted)
+                pages = await self._batch_of_pages(asked, below, wanted)
+                self._pages_at_once = min(BATCH_LIMIT, 2 * self._pages_at_once)
+                return pages
             except AnswerLost:
                 if wanted == 1:
                     raise
@@ -159,10 +161,12 @@ class TaskMethods(Asking):
         if task.responsible != user:  # again the same would count as a change
             fields |= {"RESPONSIBLE_ID": user} | ({} if delegate else {"TITLE": task.title})
         if fields:
-            await self._update(task, fields)
+            # Alone it is a delegation: a second one would make the new responsible an observer.
+            await self._update(task, fields, once=list(fields) == ["RESPONSIBLE_ID"])
 
-    async def _update(self, task: PortalTask, fields: Params) -> None:
-        await self.call("tasks.task.update", {"taskId": task.id, "fields": fields})
+    async def _update(self, task: PortalTask, fields: Params, *, once: bool = False) -> None:
+        params = {"taskId": task.id, "fields": fields}
+        await self._line.call("tasks.task.update", params, once=once)
 
     async def bring_to(self, task: PortalTask, status: TaskStatus) -> bool:
         """

@@ -119,14 +119,21 @@ def decode(answer: Answer, method: str) -> Reply:
     envelope = said.get("time")
     if not isinstance(envelope, dict):
         envelope = {}
-    reset, start = envelope.get("operating_reset_at"), envelope.get("start")
+    reset = envelope.get("operating_reset_at")
     total = said.get("total")
     return Reply(
         said["result"],
         total if isinstance(total, int) else None,
         float(reset) if isinstance(reset, int | float) else None,
-        datetime.fromtimestamp(start, UTC) if isinstance(start, int | float) else None,
+        _stamp(envelope.get("start")),
     )
+
+
+def _stamp(seconds: Any) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+    except (ValueError, OverflowError, OSError):
+        return None  # what it says of the time is not worth an answer's loss
 
 
 def _not_json(status: int, method: str) -> Exception:
@@ -215,7 +222,10 @@ def moment(text: str) -> datetime:
     value = datetime.fromisoformat(text)
     if value.utcoffset() is None:
         raise ValueError(f"a date without an offset: {text!r}")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"a date beyond all calendars: {text!r}") from None
 
 
 def written(value: datetime) -> str:

@@ -211,6 +211,20 @@ def _settle(db: sa.Connection, debt: Debt) -> None:
         db.execute(sa.update(attempts).where(attempts.c.id == debt.attempt).values(state=moved))
 
 
+_UNDECIDED = ("owed", "sending", "parked")
+
+
+def outdated(db: sa.Connection, debt: Debt) -> bool:
+    """Does a later attempt of the task owe, or has it set, a deadline of its own?"""
+    query = sa.select(outbox.c.payload).where(
+        outbox.c.task == debt.task,
+        outbox.c.kind == "task",
+        outbox.c.id > debt.id,
+        outbox.c.state != "void",
+    )
+    return any("deadline" in row.payload for row in db.execute(query))
+
+
 def our_own_hand(
     db: sa.Connection, task: TaskId, asked: datetime, deadline: datetime | None
 ) -> bool:
@@ -219,15 +233,17 @@ def our_own_hand(
     ``deadline`` it has one that we still owe?
 
     Then its answer must not be taken for a person's change: the task would be dialled again at
-    once. A debt that is still being sent may have arrived already.
+    once. What was sent, or is to be sent, may have arrived already.
     """
-    query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload).where(
-        outbox.c.task == task, outbox.c.kind == "task"
-    )
+    query = sa.select(
+        outbox.c.state, outbox.c.done_at, outbox.c.payload, outbox.c.not_before
+    ).where(outbox.c.task == task, outbox.c.kind == "task")
     for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
-        if row.state == "sending" or (row.done_at is not None and row.done_at >= asked):
+        # What was put off may wait for hours, in which people do decide.
+        under_way = row.state == "sending" and row.not_before is None
+        if under_way or (row.done_at is not None and row.done_at >= asked):
             return True
-        ours = row.payload.get("deadline") if row.state in ("owed", "parked") else None
+        ours = row.payload.get("deadline") if row.state in _UNDECIDED else None
         if ours and deadline == to_the_minute(datetime.fromisoformat(ours)):
             return True
     return False

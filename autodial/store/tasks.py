@@ -116,8 +116,13 @@ def _save(
 
 
 def _void_owed(db: sa.Connection, task: int) -> None:
-    """A person has decided since: our own deadline must not undo his. The rest is still owed."""
-    mine = (outbox.c.task == task) & (outbox.c.kind == "task") & (outbox.c.state == "owed")
+    """
+    A person has decided since: our own deadline must not undo his, nor our status end what he
+    wants done. The rest is still owed.
+    """
+    unpaid = (outbox.c.task == task) & (outbox.c.state == "owed")
+    db.execute(sa.update(outbox).where(unpaid, outbox.c.kind == "status").values(state="void"))
+    mine = unpaid & (outbox.c.kind == "task")
     for row in db.execute(sa.select(outbox.c.id, outbox.c.payload).where(mine)).all():
         left = {key: value for key, value in row.payload.items() if key != "deadline"}
         values = {"payload": left} if left else {"state": "void"}

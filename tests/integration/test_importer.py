@@ -1,5 +1,6 @@
 """The importer against the simulated portal: what it brings, and which answer it believes."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -294,3 +295,54 @@ async def test_without_a_right_to_the_statistics_all_else_is_read(
     await importer.poll()
     assert 1 == len(run(views.task_lines))
     assert importer.seen and NOON < importer.seen
+
+
+@pytest.mark.parametrize("method", ["main.eventlog.tail", "voximplant.statistic.get"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(404, b"<html>"), Answer(500, b"<html>"),
+        Answer(200, b'{"result": {"items": [{"id": 1, "itemId": null}]}}'),
+        Answer(200, b'{"result": [{"ID": "7", "CALL_DURATION": "9", "PORTAL_USER_ID": null}]}'),
+        Answer(200, b'{"result": 5}'),
+    ],
+)  # fmt: skip
+@pytest_twisted.ensureDeferred
+async def test_tasks_come_whatever_becomes_of_what_nothing_depends_on(
+    made: Callable[[Send], Importer],
+    portal: SimulatedPortal,
+    run: Run,
+    now: Now,
+    method: str,
+    answer: Answer,
+) -> None:
+    async def send(request: Request) -> Answer:
+        return answer if request.method == method else await portal.send(request)
+
+    add_task(portal, "x", responsible=501, deadline=NOON)
+    importer = made(send)
+    for _ in range(3):
+        await importer.poll()
+        now.advance(minutes=1)
+    assert 1 == len(run(views.task_lines))
+    assert importer.seen == NOON + timedelta(minutes=2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deadline_beyond_all_calendars_harms_one_task(
+    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+) -> None:
+    add_task(portal, "x", responsible=501, deadline=NOON)
+    number = add_task(portal, "y", responsible=501, deadline=NOON)
+
+    async def send(request: Request) -> Answer:
+        said = await portal.send(request)
+        wrong = f'"id":"{number}","title":"y","status":"2","deadline":"0001-01-01T00:00:00+03:00"'
+        body = re.sub(rf'"id":"{number}",[^{{]*?"deadline":"[^"]*"', wrong, said.body.decode())
+        return Answer(said.status, body.encode())
+
+    importer = made(send)
+    await importer.poll()
+    assert importer.seen is not None
+    assert number not in [line.id for line in run(views.task_lines)]
+    assert 1 == len(run(views.task_lines))

@@ -588,3 +588,42 @@ async def test_a_task_given_up_is_handed_to_whom_the_site_names(
     assert [503, 501, 501] == [
         portal.tasks[number]["RESPONSIBLE_ID"] for number in (wrong, busy, talked)
     ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_told_long_after_is_registered_once_though_its_answer_is_lost(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """The portal recognises a call by a start less than half an hour old."""
+    attempt(run, portal, TALKED)
+    now.advance(hours=5)
+    paying = reporter(config, portal, store, now)
+    lost: list[bool] = []
+
+    async def lossy(request: Request) -> Answer:
+        answer = await portal.send(request)
+        if request.method.endswith("register") and not lost:
+            lost.append(True)
+            raise AnswerLost(request.method)
+        return answer
+
+    paying.portal = Portal.direct(WEBHOOK, lossy)
+    for _ in range(3):
+        await paying.turn()
+        now.advance(minutes=2)
+    assert (1, {}) == (len(portal.statistics), portal.calls)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_person_who_moves_the_deadline_keeps_his_task_open(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """After a talk it was to be completed; the portal was down, and he put it off meanwhile."""
+    done = Telling(talked="DONE")
+    number = task_of(attempt(run, portal, TALKED, done))
+    moved = NOON + timedelta(days=1)
+    portal.tasks[number]["DEADLINE"] = moved
+    said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
+    run(tasks.save_tasks, [tasks.Imported(said, None)], NOON, asked=NOON)
+    await reporter(config, portal, store, now).turn()
+    assert (2, moved) == (portal.tasks[number]["STATUS"], portal.tasks[number]["DEADLINE"])

@@ -54,6 +54,9 @@ def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str
         ("8-999-000-11-22 (Иван, до 18:00)", "+79990001122", ""),
         ("8 999 000-11-22, 1234568", "+79990001122", ""),
         ("8 999 000-11-22; 654321", "+79990001122", ""),
+        ("8 999 000-11-22 с 9 до 18", "+79990001122", ""),
+        ("+7 (моб) 999 000-11-22", "+79990001122", ""),
+        ("8 моб. 999 000-11-22", "+79990001122", ""),
     ],
 )
 def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
@@ -66,6 +69,12 @@ def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
         ("спросить у Ани", "phone.empty"),
         ("", "phone.empty"),
         ("доб. 12", "phone.short"),
+        ("49-51-23 доб. 4567", "phone.short"),
+        ("912-34-56 каб. 305", "phone.unreadable"),
+        ("905-11-22 с 9 до 18", "phone.unreadable"),
+        ("912-34-56/123", "phone.unreadable"),
+        ("912-34-56 - 123", "phone.unreadable"),
+        ("911 или 912-34-56", "phone.unreadable"),
         ("+", "phone.empty"),
         ("-0-", "phone.unreadable"),
         ("+7 000 000 00 00", "phone.impossible"),
