@@ -104,15 +104,17 @@ class TaskMethods(Asking):
             wanted = max(1, min(ceil(rows / PAGE), self._pages_at_once))
             try:
                 if wanted == 1:
-                    return [await self._line.call(_LIST, _page(asked, below))]
-                pages = await self._batch_of_pages(asked, below, wanted)
-                self._pages_at_once = min(BATCH_LIMIT, 2 * self._pages_at_once)
-                return pages
+                    pages = [await self._line.call(_LIST, _page(asked, below))]
+                else:
+                    pages = await self._batch_of_pages(asked, below, wanted)
             except AnswerLost:
                 if wanted == 1:
                     raise
-                # A slow box: its time for one request ran out. Ask for less at once from now on.
+                # A slow box: its time for one request ran out. Ask for less at once for a while.
                 self._pages_at_once = max(1, wanted // 4)
+            else:
+                self._pages_at_once = min(BATCH_LIMIT, 2 * self._pages_at_once)
+                return pages
 
     async def _batch_of_pages(
         self, asked: Params, below: int | Ref | None, wanted: int

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
-from bitrix24 import Answer, Application, Link, Portal, PortalDenied, Request
+from bitrix24 import Answer, Application, Direct, Link, Portal, PortalDenied, Request
 from bitrix24.simulator import SimulatedPortal
 from tests.integration.conftest import Now
 
@@ -128,3 +128,12 @@ async def test_a_spoiled_refresh_token_is_said_and_no_secret_with_it(
     for text in (str(caught.value), repr(caught.value), repr(application)):
         assert application.client_secret not in text
         assert "another" not in text and "old" not in text.replace(str(application.tokens), "")
+
+
+@ensure
+async def test_a_command_renews_an_expired_token_as_the_service_does(
+    application: Application, portal: SimulatedPortal, now: Now
+) -> None:
+    await client(application, portal).health()
+    now.advance(hours=2)
+    assert portal.user_id == (await Portal(Direct(application, portal.send)).health()).user

@@ -8,9 +8,11 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from bitrix24 import (
     AnswerLost,
+    Link,
     Portal,
     PortalDenied,
     PortalRefused,
@@ -20,6 +22,7 @@ from bitrix24 import (
     RequestsTransport,
     StaffQuery,
     TaskQuery,
+    Webhook,
 )
 from bitrix24.errors import GatewayLost, PortalBusy, PortalClosed
 from bitrix24.simulator import Fault, SimulatedPortal, serve
@@ -427,3 +430,51 @@ async def test_fifty_tasks_with_clients_of_every_kind_are_three_requests(
     assert {"C", "CO", "L", "D", "T80"} == {code.split("_")[0] for code in codes}
     assert codes == set(found)
     assert ["tasks.task.list", "batch", "batch"] == portal.requests
+
+
+@ensure
+async def test_a_smart_process_out_of_our_sight_is_not_taken_for_deleted(
+    client: Portal, portal: SimulatedPortal
+) -> None:
+    """Deleted, nobody stands behind it; forbidden, we cannot say."""
+    assert {} == await client.clients(["T80_6"])
+    portal.forbidden.add("crm.item.list")
+    assert {"T80_6": None} == await client.clients(["T80_6"])
+
+
+@ensure
+async def test_walks_get_long_again_after_a_disturbance(portal: SimulatedPortal) -> None:
+    for n in range(1000):
+        add_task(portal, f"Позвонить {n}", responsible=501, deadline=NOON)
+    client = Portal.direct(WEBHOOK, portal.send)
+    portal.fail_next(Fault.DIED, Fault.DIED)
+    sizes = []
+    for _ in range(6):
+        before = len(portal.requests)
+        pages = [page async for page in client.open_tasks(CALLS, expected=1000)]
+        assert 1000 == sum(len(page.tasks) for page in pages)
+        sizes.append(len(portal.requests) - before)
+    assert sizes[0] > 1
+    assert 1 == sizes[-1]
+
+
+@ensure
+async def test_a_delegation_is_not_repeated_by_itself(portal: SimulatedPortal) -> None:
+    """Twice, it would make the new responsible an observer of his own task."""
+    add_operator(portal, 502, "102")
+    number = add_task(portal, "x", responsible=501, deadline=NOON)
+    lost: list[str] = []
+
+    async def send(request: Request) -> Answer:
+        answer = await portal.send(request)
+        if request.method == "tasks.task.update":
+            lost.append(request.method)
+            raise AnswerLost(request.method)
+        return answer
+
+    client = Portal(Link(Webhook(WEBHOOK), send, Clock()))
+    task = await client.task(number)
+    assert task is not None
+    with pytest.raises(AnswerLost):
+        await client.change_responsible(task, 502, delegate=True)
+    assert (1, [501]) == (len(lost), portal.tasks[number]["AUDITORS"])

@@ -627,3 +627,44 @@ async def test_a_person_who_moves_the_deadline_keeps_his_task_open(
     run(tasks.save_tasks, [tasks.Imported(said, None)], NOON, asked=NOON)
     await reporter(config, portal, store, now).turn()
     assert (2, moved) == (portal.tasks[number]["STATUS"], portal.tasks[number]["DEADLINE"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_old_deadline_does_not_follow_a_newer_one(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """The first attempt's was put aside, and is sent again after the second's was told."""
+    first = attempt(run, portal, BUSY)
+    number = task_of(first)
+    (old,) = [debt.id for debt in run(views.debts) if debt.kind == "task"]
+    run(lambda db: db.execute(sa.update(schema.outbox).where(schema.outbox.c.id == old)
+                              .values(state="parked")))  # fmt: skip
+    paying = reporter(config, portal, store, now)
+    await paying.turn()
+    now.advance(hours=2)
+    found = run(tasks.load_task, TaskId(number))
+    dial = Dial(PHONE, ANNA, ("c",))
+    made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
+    run(ledger.claim, made.id, now())
+    run(ledger.record, made.id, parse_report(BUSY.split(",")), now(), DEFAULTS)
+    await paying.turn()
+    newer = portal.tasks[number]["DEADLINE"]
+    run(outbox.again, old, now())
+    await paying.turn()
+
+    assert newer == portal.tasks[number]["DEADLINE"] > NOON + timedelta(hours=2)
+    assert {"done"} == {debt.state for debt in run(views.debts)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_person_decides_while_our_deadline_is_put_off(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    number = task_of(attempt(run, portal, BUSY))
+    debt = run(outbox.next_debt, now())
+    assert "task" == debt.kind
+    run(outbox.put_off, debt, now() + timedelta(hours=6))
+    moved = NOON + timedelta(days=3)
+    said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
+    run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
+    assert moved == run(tasks.load_task, TaskId(number)).due
