@@ -1,12 +1,10 @@
 """The command ``autodial``: tables for people, ``--json`` for programs."""
 
-import csv
 import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -20,16 +18,17 @@ from autodial.coroutines import run_now
 from autodial.decide import Dial, Wait
 from autodial.errors import AutodialError
 from autodial.model import OperatorId, TaskId
-from autodial.plot import svg
+from autodial.phones import e164
 from autodial.printing import print_json, read, show_table, tell, when, words
 from autodial.run import run_dialler
 from autodial.service import access, portal_of, send_now
-from autodial.simulate import Simulation, World
 from autodial.store import outbox, pauses, views
+from autodial.store import words as spoken
 from autodial.store.database import write
 from autodial.store.events import story
 from autodial.store.presence import presence_lines
 from autodial.store.tasks import confirm
+from autodial.whatif import simulate
 from bitrix24 import Application, PortalError
 from call_files import SpoolError
 
@@ -186,6 +185,12 @@ def status(path: Path, as_json: bool) -> None:
         f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
         f"{found.paused} paused"
     )
+    answers, cap = found.answers, config.pace.abandoned_cap
+    click.echo(
+        f"abandoned {answers.abandoned} of {answers.answered} answered calls"
+        f" ({answers.rate:.1%}, cap {cap:.1%}) since"
+        f" {when(config, now - config.pace.abandoned_over)}"
+    )
     table = Table("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
     for reason, count in found.funnel:
         table.add_row(str(count), reason, words(config, reason))
@@ -226,57 +231,32 @@ def _operator(config: Config, extension: str | None) -> OperatorId:
     return OperatorId(found.id)
 
 
-@main.command("simulate")
-@click.option("--tasks", default=400, show_default=True, type=click.IntRange(1, 20_000))
-@click.option(
-    "--operators",
-    "staff",
-    default="7",
-    show_default=True,
-    help="How many; several with commas, to compare.",
-)
-@click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Which day; today, if not said.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--svg", "svg_file", type=click.Path(path_type=Path, dir_okay=False))
+@main.command("never")
+@click.option("--remove", metavar="NUMBER", help="Call this number, and whose it is, again.")
+@_as_json
 @click.pass_obj
-def simulate_(
-    path: Path, tasks: int, staff: str, seed: int, date: datetime | None, csv_file: Path | None,
-    svg_file: Path | None,
-) -> None:  # fmt: skip
-    """What if: a day by this configuration, with drawn clients; nothing is dialled or written."""
+def never(path: Path, remove: str | None, as_json: bool) -> None:
+    """List the clients who told an operator not to be called again."""
     config = load(path)
-    if not re.fullmatch("[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*", staff):
-        raise click.UsageError("--operators: a number, or several with commas between")
-    day = (date or datetime.now(ZoneInfo(config.hours.zone))).date()
-    span = config.when.span(day)
-    if span is None:
-        raise click.ClickException(f"{day}: the call centre does not work; name another --date")
-    start = datetime.combine(day, span[0], config.when.zone)
-    end = datetime.combine(day, span[1], config.when.zone)
-    end += timedelta(days=end <= start)
-    table = Table(
-        "operators", "tasks done", "talked", "attempts", "abandoned", "last call", "operators busy",
-        box=SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
-    rows = []
-    for number in [int(one) for one in staff.split(",")]:
-        made = Simulation(config, World(), seed, tasks, number, start, end).run()
-        last = made.last_finished
-        row = (
-            str(number), f"{made.finished} of {made.tasks}", str(made.talked),
-            str(sum(made.attempts.values())), f"{made.abandoned_rate:.1%}",
-            f"{last.astimezone(start.tzinfo):%H:%M}" if last else "-", f"{made.busy:.0%}",
-        )  # fmt: skip
+    lines = read(config, spoken.never_lines)
+    if remove is not None:
+        number = e164(remove, config.phones.region) or remove
+        now = datetime.now(UTC)
+        if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
+            raise click.ClickException(f"{remove} is not among them; see 'autodial never'")
+        click.echo(f"{number}: may be called again, as far as the other rules allow")
+        return None
+    if as_json:
+        return print_json(lines)
+    table = Table("number", "client", "said to", "when", "in", box=SIMPLE_HEAD, pad_edge=False)
+    for line in lines:
+        row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
         table.add_row(*row)
-        rows += [(number, f"{at.astimezone(start.tzinfo):%H:%M}", t, a) for at, t, a in made.points]
     show_table(table)
-    if csv_file is not None:
-        with csv_file.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([("operators", "time", "talks", "attempts"), *rows])
-    if svg_file is not None:
-        title = f"{day}: {tasks} tasks, {staff.split(',')[-1]} operators"
-        svg_file.write_text(svg(made.points, config.when.zone, title), encoding="utf-8")
+    return None
+
+
+main.add_command(simulate)
 
 
 @main.command("call-now")

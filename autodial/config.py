@@ -13,7 +13,7 @@ from datetime import date, time, timedelta
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -38,12 +38,14 @@ from autodial.hours import Calendar, Hours, Usual
 from autodial.limits import DAY, HOUR, MONTH, WEEK, Limits
 from autodial.model import OperatorId, Outcome, PresenceRules, Telling
 from autodial.phones import PhoneRules
+from autodial.power import Power
 from autodial.retry import DEFAULTS, Rule
+from autodial.routes import NumberLimit, PurposeRoutes, Routing, Trunk
 from bitrix24 import StaffQuery, TaskQuery, TaskStatus
 
 _LONGEST = 366 * 86400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def _duration(text: object) -> object:
@@ -64,7 +66,7 @@ def _zone(name: str) -> str:
     return name
 
 
-def _span(text: object) -> object:
+def parse_span(text: object) -> tuple[time, time] | None:
     """``"09:00-20:00"``; ``"off"`` for a day without calls; ``"00:00-24:00"`` for all day."""
     if text == "off":
         return None
@@ -98,7 +100,7 @@ def _webhook(secret: SecretStr) -> SecretStr:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Span = Annotated[tuple[time, time] | None, BeforeValidator(_span)]
+Span = Annotated[tuple[time, time] | None, BeforeValidator(parse_span)]
 #: What laws and manners ask for, as data.
 PRESETS = Path(__file__).parent / "presets"
 _NAME = r"^[A-Za-z0-9_.-]+$"
@@ -159,6 +161,8 @@ class TasksConfig(_Section):
     when_talked: Literal["leave", "start", "complete"] = "leave"
     when_given_up: Literal["leave", "start", "complete", "defer"] = "leave"
     hand_back_to: int | None = Field(None, ge=1)
+    taker_becomes_responsible: bool = True
+    later: Duration = Field(timedelta(days=1), ge=timedelta(minutes=1))
 
     @model_validator(mode="after")
     def _named(self) -> "TasksConfig":
@@ -226,11 +230,24 @@ class StaffConfig(_Section):
         }
 
 
+CallerNumber = Annotated[str, Field(pattern=r"^\+?[0-9]+$")]
+
+
 class TrunkConfig(_Section):
     """[[asterisk.trunks]]"""
 
     name: str = Field(pattern=_NAME)
     lines: int = Field(ge=1)
+    calls_per_second: float | None = Field(None, gt=0, le=50)
+    caller_ids: tuple[CallerNumber, ...] = ()
+
+
+class CallerIdConfig(_Section):
+    """[[asterisk.caller_ids]]"""
+
+    number: CallerNumber
+    calls: int | None = Field(None, ge=1)
+    per_day: int | None = Field(None, ge=1)
 
 
 class AsteriskConfig(_Section):
@@ -238,6 +255,7 @@ class AsteriskConfig(_Section):
 
     spool: Path
     trunks: tuple[TrunkConfig, ...] = Field(min_length=1)
+    caller_ids: tuple[CallerIdConfig, ...] = ()
     caller_id: str = Field("", pattern=r"^\+?[0-9]*$")
     number_format: Literal["digits", "plus", "national"] = "digits"
     ring_client: int = Field(30, ge=5, le=120)
@@ -277,6 +295,13 @@ class PaceConfig(_Section):
     stall_after: Duration = timedelta(minutes=5)
     calls_per_second: float = Field(1.0, gt=0, le=50)
     max_calls: int = Field(30, ge=1)
+    power: float = Field(1.0, ge=1, le=5)
+    abandoned_cap: float = Field(0.03, gt=0, le=0.5)
+    abandoned_over: Duration = Field(timedelta(days=1), ge=timedelta(minutes=1))
+
+    @property
+    def as_power(self) -> Power:
+        return Power(ratio=self.power, cap=self.abandoned_cap, over=self.abandoned_over)
 
 
 class HoursConfig(_Section):
@@ -296,7 +321,7 @@ class HoursConfig(_Section):
     def hours(self, calendar: Calendar) -> Hours:
         return Hours(
             ZoneInfo(self.zone),
-            tuple(getattr(self, day) for day in _DAYS),
+            tuple(getattr(self, day) for day in DAYS),
             calendar=calendar,
             holiday=Usual.USUAL if self.holiday == "usual" else self.holiday,
             quiet=tuple(span for span in self.quiet if span is not None),
@@ -340,6 +365,7 @@ class ClientConfig(_Section):
     attempts: int | None = Field(None, ge=1)
     after_abandoned: Duration = timedelta(0)
     spread: Duration = timedelta(0)
+    next_phone: Literal["next", "same"] = "next"
     talks: bool = True
 
     @model_validator(mode="before")
@@ -390,6 +416,8 @@ class PurposeConfig(_Section):
     name: str = Field(max_length=30)
     tag: str = Field(min_length=1)
     confirm: bool = False
+    trunks: tuple[str, ...] = ()
+    caller_ids: tuple[CallerNumber, ...] = ()
 
 
 def _region(code: str) -> str:
@@ -482,6 +510,50 @@ class Config(_Section):
         """What a client may be asked to bear."""
         return self.client.limits(self.calendar.calendar, self.hours.zone)
 
+    @model_validator(mode="after")
+    def _routes(self) -> "Config":
+        known = {trunk.name for trunk in self.asterisk.trunks}
+        shown = {self.asterisk.caller_id}
+        for trunk in self.asterisk.trunks:
+            shown |= set(trunk.caller_ids)
+        for purpose in self.purposes:
+            shown |= set(purpose.caller_ids)
+            for name in set(purpose.trunks) - known:
+                raise ValueError(
+                    f"purposes.{purpose.name}: no such trunk {name!r}{_nearest(name, list(known))}"
+                )
+        for limit in self.asterisk.caller_ids:
+            if limit.number not in shown:
+                raise ValueError(f"asterisk.caller_ids: {limit.number} is shown by no trunk")
+        return self
+
+    @property
+    def routing(self) -> Routing:
+        """Carriers and numbers, and what each purpose uses."""
+        asterisk = self.asterisk
+        return Routing(
+            trunks=tuple(
+                Trunk(
+                    name=trunk.name,
+                    lines=trunk.lines,
+                    apart=timedelta(seconds=1 / trunk.calls_per_second)
+                    if trunk.calls_per_second
+                    else timedelta(0),
+                    caller_ids=trunk.caller_ids,
+                )
+                for trunk in asterisk.trunks
+            ),
+            limits={
+                said.number: NumberLimit(calls=said.calls, per_day=said.per_day)
+                for said in asterisk.caller_ids
+            },
+            common=asterisk.caller_id,
+            purposes={
+                said.name: PurposeRoutes(trunks=said.trunks, caller_ids=said.caller_ids)
+                for said in self.purposes
+            },
+        )
+
     @property
     def client_fields(self) -> tuple[str, ...]:
         """Fields of the CRM that say something of a client."""
@@ -502,6 +574,8 @@ class Config(_Section):
             talked=_STATUSES[self.tasks.when_talked],
             given_up=_STATUSES[self.tasks.when_given_up],
             hand_back=self.tasks.hand_back_to or 0,
+            taker=self.tasks.taker_becomes_responsible,
+            word_within=self.staff.wrap_up,
         )
 
     @property
@@ -557,10 +631,9 @@ def _problem(problem: Mapping[str, Any]) -> str:
 def _keys(place: list[str]) -> list[str]:
     model: Any = Config
     for part in place:
-        if part.isdigit():
-            model = TrunkConfig
-        elif part in model.model_fields:
+        if part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
+            model = get_args(model)[0] if get_origin(model) is tuple else model
     return list(getattr(model, "model_fields", {}))
 
 

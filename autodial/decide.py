@@ -15,6 +15,7 @@ from attrs import frozen
 from autodial.hours import Hours
 from autodial.limits import Limits
 from autodial.model import CallTask, Operator, OperatorId, Phone, TaskId
+from autodial.routes import Route
 
 #: Look again after this long when nothing says when it will change.
 SOON = timedelta(seconds=5)
@@ -46,9 +47,11 @@ class Reason(Enum):
     PBX_SILENT = "pbx silent"
     NOBODY_AT_WORK = "nobody at work"
     OPERATORS_BUSY = "operators busy"
+    ABANDONED = "abandoned"
     RESPONSIBLE_BUSY = "responsible busy"
     NOT_FOR_OTHERS = "not for others"
     TRUNKS_FULL = "trunks full"
+    NO_ROUTE = "no route"
     PACE = "pace"
     SHADOW = "shadow"  #: no rule's: everything allows the call, and shadow mode makes none
 
@@ -59,7 +62,8 @@ class Dial:
 
     phone: Phone
     operator: Operator
-    trunks: tuple[str, ...]
+    routes: tuple[Route, ...]
+    held: bool = True  #: False: a call beyond the free operators; whoever gets free will take it
 
 
 @frozen
@@ -97,6 +101,7 @@ class Facts:
     deputies: Mapping[OperatorId, Sequence[OperatorId]]
     order: tuple[Who, ...] = tuple(Who)
     patience: timedelta = timedelta(0)  #: how long a task waits for its busy responsible
+    same_phone: bool = False  #: the next attempt tries the same phone, not the next one
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     hours: Hours
     limits: Limits
@@ -105,7 +110,9 @@ class Facts:
     paused: bool
     calls: int  #: under way now
     max_calls: int
-    trunks: tuple[str, ...]  #: with a free line, in order of preference
+    beyond: int = 0  #: calls that may be placed for which no operator is held
+    kept_free: int = 0  #: operators not to be held while there are others
+    routes: Mapping[str, tuple[Route, ...]]  #: by purpose: carriers with room, preferred first
     next_start: datetime | None  #: when the pace allows the next call; None: now
 
 
@@ -123,10 +130,13 @@ def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     refusal = against(task, facts, now) or without_means(task, facts, now)
     if refusal is not None:
         return refusal
-    operator = first_free(task, facts, now)
+    free = first_free(task, facts, now)
+    operator = free or first_in_line(task, facts)
     assert operator is not None  # a rule saw to it
     phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
-    return Dial(_in_turn(task, phones), operator, facts.trunks)
+    return Dial(
+        _in_turn(task, phones, facts), operator, _routes(task, facts), held=free is not None
+    )
 
 
 def against(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -288,7 +298,15 @@ def _nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | No
 
 def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     free = any(operator.free(now) for operator in facts.operators)
-    return None if free else Wait(Reason.OPERATORS_BUSY, now + SOON)
+    return None if free or facts.beyond else Wait(Reason.OPERATORS_BUSY, now + SOON)
+
+
+def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """Too many clients found nobody: somebody is kept free, where there are several."""
+    there = sum(operator.at_work for operator in facts.operators)
+    free = sum(operator.free(now) for operator in facts.operators)
+    spare = free > facts.kept_free or there <= facts.kept_free or facts.beyond
+    return None if spare else Wait(Reason.ABANDONED, now + SOON)
 
 
 def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -302,13 +320,22 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
 
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """Somebody is free, but not one of those who may take this task."""
-    mine = first_free(task, facts, now)
+    mine = first_free(task, facts, now) or (first_in_line(task, facts) if facts.beyond else None)
     return None if mine is not None else Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
 
 
 def _trunks_full(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    full = facts.calls >= facts.max_calls or not facts.trunks
+    full = facts.calls >= facts.max_calls or not any(facts.routes.values())
     return Wait(Reason.TRUNKS_FULL, now + SOON) if full else None
+
+
+def _no_route(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """Others may be dialled; the carriers and numbers of this purpose are used up."""
+    return None if _routes(task, facts) else Wait(Reason.NO_ROUTE, now + 2 * SOON)
+
+
+def _routes(task: CallTask, facts: Facts) -> tuple[Route, ...]:
+    return facts.routes[task.purpose if task.purpose in facts.routes else ""]
 
 
 def _pace(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -339,16 +366,19 @@ MEANS: Sequence[tuple[Reason, Rule]] = (
     (Reason.PBX_SILENT, _pbx_silent),
     (Reason.NOBODY_AT_WORK, _nobody_at_work),
     (Reason.OPERATORS_BUSY, _operators_busy),
+    (Reason.ABANDONED, _abandoned),
     (Reason.RESPONSIBLE_BUSY, _responsible_busy),
     (Reason.NOT_FOR_OTHERS, _not_for_others),
     (Reason.TRUNKS_FULL, _trunks_full),
+    (Reason.NO_ROUTE, _no_route),
     (Reason.PACE, _pace),
 )
 #: What stands in the way of every task alike: once met, the others need not be looked at.
 GENERAL = frozenset(
     {
         Reason.PAUSED, Reason.RULES_UNREADABLE, Reason.PORTAL_SILENT, Reason.PBX_SILENT,
-        Reason.NOBODY_AT_WORK, Reason.OPERATORS_BUSY, Reason.TRUNKS_FULL, Reason.PACE,
+        Reason.NOBODY_AT_WORK, Reason.OPERATORS_BUSY, Reason.ABANDONED, Reason.TRUNKS_FULL,
+        Reason.PACE,
     }
 )  # fmt: skip
 
@@ -377,8 +407,16 @@ def first_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: date
 
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
     """Whom to hold for this task; None: nobody of those who may take it is free."""
-    order = in_order(task.responsible, facts.operators, facts.deputies, facts.order)
-    return next((operator for operator in order if operator.free(now)), None)
+    return next((operator for operator in _line(task, facts) if operator.free(now)), None)
+
+
+def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
+    """Who would take this task first, of those at work and not paused; None: nobody."""
+    return next((operator for operator in _line(task, facts) if not operator.paused), None)
+
+
+def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
+    return in_order(task.responsible, facts.operators, facts.deputies, facts.order)
 
 
 def in_order(
@@ -400,6 +438,6 @@ def in_order(
     return tuple(operator for operator in found if operator.at_work)
 
 
-def _in_turn(task: CallTask, phones: Sequence[Phone]) -> Phone:
-    """The next attempt tries the next phone."""
-    return phones[task.attempts % len(phones)]
+def _in_turn(task: CallTask, phones: Sequence[Phone], facts: Facts) -> Phone:
+    """The next attempt tries the next phone, or the first that may be dialled."""
+    return phones[0 if facts.same_phone else task.attempts % len(phones)]

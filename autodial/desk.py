@@ -14,21 +14,27 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from autodial import texts
+from autodial.capacity import DIALLING
 from autodial.config import Config
 from autodial.decide import Dial, Facts, against, decide, first_allowed, in_order
 from autodial.model import (
+    ANSWERED,
     Attempt,
     AttemptId,
     CallTask,
+    Operator,
     OperatorId,
     Outcome,
     Phone,
     Report,
     TaskId,
+    Word,
 )
+from autodial.recent import Recent
 from autodial.retry import spread
 from autodial.roster import Roster
-from autodial.store import ledger, pauses
+from autodial.routes import Route
+from autodial.store import ledger, pauses, words
 from autodial.store.database import Store
 from autodial.store.tasks import confirm, load_task
 
@@ -43,7 +49,7 @@ class Claimed:
     attempt: Attempt
     number: str  #: as the carriers want it
     wait: int  #: seconds to let the client's phone ring
-    trunks: tuple[str, ...]
+    routes: tuple[Route, ...]
     ring: "Ring"
 
 
@@ -74,18 +80,16 @@ class Desk:
     _live: dict[AttemptId, Attempt] = field(factory=dict, init=False)
     #: When the pace allows the next call; None: now.
     next_start: datetime | None = field(default=None, init=False)
+    #: When the last call was started over each carrier.
+    started: dict[str, datetime] = field(factory=dict, init=False)
+    recent: Recent = field(init=False)
 
-    @property
-    def calls(self) -> int:
+    def __attrs_post_init__(self) -> None:
+        self.recent = Recent(self.config.pace.abandoned_over)
+
+    def live(self) -> tuple[Attempt, ...]:
         """Attempts under way."""
-        return len(self._live)
-
-    def trunk_use(self) -> Mapping[str, int]:
-        """Lines in use, counted at each attempt's first carrier."""
-        use: dict[str, int] = {}
-        for attempt in self._live.values():
-            use[attempt.trunks[0]] = use.get(attempt.trunks[0], 0) + 1
-        return use
+        return tuple(self._live.values())
 
     def lease(self) -> timedelta:
         """How long an attempt may take at the very most."""
@@ -93,11 +97,15 @@ class Desk:
         rings = asterisk.ring_client * len(asterisk.trunks) + asterisk.ring_operator * 10
         return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
 
-    def opened(self, attempt: Attempt) -> None:
-        """An attempt was written; its call is about to start."""
-        self.next_start = self.now() + timedelta(seconds=1 / self.config.pace.calls_per_second)
+    def opened(self, attempt: Attempt, *, held: bool = True) -> None:
+        """An attempt was written; its call is about to start. ``held``: for its operator."""
+        now, route = self.now(), attempt.routes[0]
+        self.next_start = now + timedelta(seconds=1 / self.config.pace.calls_per_second)
+        self.started[route.trunk] = now
+        self.recent.shown(now, route.caller_id)
         self._live[attempt.id] = attempt
-        self.roster.reserve(attempt.operator, attempt.id)
+        if held:
+            self.roster.reserve(attempt.operator, attempt.id)
 
     def ended(self, attempt: AttemptId) -> None:
         """An attempt is over, by whatever way."""
@@ -168,7 +176,7 @@ class Desk:
         except ledger.Taken as taken:
             self.log.info("task {task}: {taken}", task=task_id, taken=taken)
             return None
-        self.opened(attempt)
+        self.opened(attempt, held=decision.held)
         self._refresh_while_ringing(attempt)
         return self._yes(attempt)
 
@@ -179,6 +187,9 @@ class Desk:
 
     def ringing(self, attempt: AttemptId, extension: str) -> None:
         """An operator's phone is about to ring; the portal is told off the voice path."""
+        if attempt in self._live:
+            self._live[attempt] = evolve(self._live[attempt], state="answered")
+            self.roster.hand_over(extension, attempt)
 
         async def tell() -> None:
             await self.store.run(
@@ -199,6 +210,8 @@ class Desk:
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended)
             self._wrap_up(ended)
+            if ended.outcome in ANSWERED:
+                self.recent.ended(self.now(), abandoned=ended.abandoned)
         return True
 
     def _wrap_up(self, ended: ledger.Ended) -> None:
@@ -234,11 +247,35 @@ class Desk:
         """A person's word for a task; False: not one that could be dialled."""
         return await self.store.run(confirm, task, self.now())
 
+    async def word(self, extension: str, code: str) -> bool:
+        """
+        What an operator says of his last talk; he is free for the next call then. False: nobody
+        has this extension, he has had no talk lately, or the code means nothing.
+        """
+        him = self._with_extension(extension)
+        word = next((word for word in Word if str(word.code) == code), None)
+        if him is None or word is None:
+            return False
+        now = self.now()
+        said = await self.store.run(
+            words.say, him.id, word, now, later=self.config.tasks.later,
+            telling=self.config.telling, fit=self._fit,
+        )  # fmt: skip
+        if said is None:
+            return False
+        self.log.info("{attempt}: {word}, says {who}", attempt=said, word=word.value, who=extension)
+        self.roster.wraps_up(him.id, now)
+        self.on_ended()
+        self.on_owed()
+        return True
+
+    def _with_extension(self, extension: str) -> Operator | None:
+        everybody = self.roster.operators()
+        return next((o for o in everybody if extension and o.extension == extension), None)
+
     async def pause(self, extension: str, *, on: bool) -> bool:
         """No calls for an operator, or calls again; False: nobody has this extension."""
-        him = next(
-            (o for o in self.roster.operators() if extension and o.extension == extension), None
-        )
+        him = self._with_extension(extension)
         if him is None:
             return False
         if on:
@@ -268,7 +305,7 @@ class Desk:
             attempt,
             self._dialled(attempt.number),
             self.config.asterisk.ring_client,
-            attempt.trunks,
+            attempt.routes,
             self._ring(attempt),
         )
 
@@ -286,17 +323,28 @@ class Desk:
         if attempt.operator in order and order[0] != attempt.operator:
             order.remove(attempt.operator)
             order.insert(1 if order[0] == attempt.responsible else 0, attempt.operator)
-        extensions = []
-        for number in order:
-            operator = self.roster.by_id(number)
-            if operator is not None and operator.reserved_for in (None, attempt.id):
-                extensions.append(operator.extension)
+        now, known = self.now(), (self.roster.by_id(number) for number in order)
+        free = [one for one in known if one is not None and self._may_take(one, attempt)]
+        # Who writes up his last talk is disturbed only if nobody else is there.
+        extensions = [one.extension for one in sorted(free, key=lambda one: one.wraps_up(now))]
         tag = self.config.asterisk.tag or texts.text("tag", self.config.language)
         return Ring(
             tuple(extensions),
             self.config.asterisk.ring_operator,
             texts.caller_name(tag, attempt.client),
         )
+
+    def _may_take(self, operator: Operator, attempt: Attempt) -> bool:
+        """
+        Not if he is held for another call; where more are dialled than there are operators, only
+        if that other call has reached him.
+        """
+        other = operator.reserved_for
+        if other in (None, attempt.id):
+            return True
+        ahead = self._live.get(other) if other is not None else None
+        dialled = ahead is None or ahead.state in DIALLING
+        return self.config.pace.power > 1 and dialled
 
     def _dialled(self, number: str) -> str:
         return dialled(number, self.config.asterisk.number_format)

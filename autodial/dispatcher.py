@@ -6,13 +6,14 @@ one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from attrs import define, field
 from twisted.logger import Logger
 
-from autodial.config import AsteriskConfig, Config, PortalConfig
+from autodial.capacity import capacity
+from autodial.config import Config, PortalConfig
 from autodial.decide import LATER, Decision, Dial, Drop, Facts, Reason, Wait, decide, general
 from autodial.desk import Desk, dialled
 from autodial.do_not_call import DoNotCall
@@ -20,6 +21,7 @@ from autodial.hours import Hours
 from autodial.limits import Limits
 from autodial.model import Attempt, CallTask, TaskId
 from autodial.roster import Roster
+from autodial.routes import Routing
 from autodial.store import flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
@@ -64,29 +66,41 @@ class Dispatcher:
     _all_paused: bool = field(default=False, init=False)
     _hours: Hours = field(init=False)
     _limits: Limits = field(init=False)
+    _routing: Routing = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._hours, self._limits = self.config.when, self.config.limits
+        self._routing = self.config.routing
         self.do_not_call = DoNotCall(self.config.rules.do_not_call, self.config.phones.region)
 
     def facts(self) -> Facts:
         """All that a decision may know, as of now."""
-        pace, now = self.config.pace, self.now()
+        pace, now, desk = self.config.pace, self.now(), self.desk
+        operators = self.roster.operators()
         return Facts(
-            operators=self.roster.operators(),
+            operators=operators,
             deputies=self.config.staff.deputies_by_id,
             do_not_call=self.do_not_call.numbers(),
             order=self.config.staff.who,
             patience=self.config.staff.patience,
+            same_phone=self.config.client.next_phone == "same",
             hours=self._hours,
             limits=self._limits,
             portal_ok=portal_ok(self.config.portal, self.portal_seen(), now),
             pbx_ok=self.pbx_ok(),
             paused=self.stopping or self._all_paused,
-            calls=self.desk.calls,
             max_calls=pace.max_calls,
-            trunks=free_trunks(self.config.asterisk, self.desk.trunk_use()),
-            next_start=self.desk.next_start,
+            next_start=desk.next_start,
+            **capacity(
+                pace.as_power,
+                self._routing,
+                live=desk.live(),
+                operators=operators,
+                answers=desk.recent.answers(now),
+                in_a_day=desk.recent.in_a_day(now),
+                started=desk.started,
+                now=now,
+            ),
         )
 
     async def turn(self) -> None:
@@ -193,12 +207,17 @@ class Dispatcher:
             attempt = await self.store.run(
                 ledger.open_attempt, task, decision, now, lease=self.desk.lease()
             )
-        except ledger.Taken as taken:
-            self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
+        except ledger.ClientTaken as taken:
+            self.log.info("task {task}: {taken}", task=task.id, taken=taken)
             later = now + LATER
             await self.store.run(save_reasons, [(task.id, Reason.SAME_CLIENT.value, later)], now)
             return
-        self.desk.opened(attempt)
+        except ledger.Taken as taken:
+            # What we believed of the reservations is not what the store holds: ask it.
+            self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
+            self.roster.set_reserved(await self.store.run(ledger.reserved))
+            return
+        self.desk.opened(attempt, held=decision.held)
         try:
             self.spool.submit(self._call_file(attempt))
         except (CallFileError, SpoolError) as error:
@@ -208,7 +227,7 @@ class Dispatcher:
         self.log.info(
             "{attempt}: call file for operator {operator}",
             attempt=attempt.id,
-            operator=attempt.extension,
+            operator=attempt.extension if decision.held else "to come",
         )
 
     def _call_file(self, attempt: Attempt) -> CallFile:
@@ -219,7 +238,7 @@ class Dispatcher:
             channel=f"Local/{number}@autodial-out/n",
             context="autodial-answered",
             # Everything up to the answer: the claim, and each carrier in turn.
-            wait=asterisk.ring_client * len(attempt.trunks) + 15,
+            wait=asterisk.ring_client * len(attempt.routes) + 15,
             caller_id=asterisk.caller_id,
             variables={"__AD_ID": attempt.id},
         )
@@ -232,12 +251,6 @@ def portal_ok(portal: PortalConfig, seen: datetime | None, now: datetime) -> boo
     # Three polls without an answer are silence; "continue" bears with it for a while.
     patience = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
     return now - seen < patience
-
-
-def free_trunks(asterisk: AsteriskConfig, use: Mapping[str, int]) -> tuple[str, ...]:
-    """Carriers with a free line, each call's first choice in turn, the rest for fail-over."""
-    free = [trunk for trunk in asterisk.trunks if use.get(trunk.name, 0) < trunk.lines]
-    return tuple(trunk.name for trunk in free)
 
 
 def _reason(decision: Decision) -> tuple[str, datetime | None]:

@@ -7,6 +7,8 @@ from typing import Any, NewType
 
 from attrs import Attribute, field, frozen
 
+from autodial.routes import Route
+
 TaskId = NewType("TaskId", int)
 OperatorId = NewType("OperatorId", int)
 AttemptId = NewType("AttemptId", str)
@@ -26,6 +28,19 @@ class Outcome(Enum):
     LINE_FAILED = "line failed"  #: our own carrier, PBX or server failed
     LOST = "lost"  #: Asterisk went quiet about it; the client may have been called
     WITHDRAWN = "withdrawn"  #: called off before anybody was dialled
+
+
+class Word(Enum):
+    """What an operator says of his last talk, and the digit he keys for it."""
+
+    DONE = "done"  #: the task is done
+    LATER = "call later"  #: the client wants to be called again
+    WRONG_NUMBER = "not his number"  #: somebody else has this number
+    NEVER = "never again"  #: the client does not want our calls
+
+    @property
+    def code(self) -> int:
+        return {Word.DONE: 1, Word.LATER: 2, Word.WRONG_NUMBER: 3, Word.NEVER: 9}[self]
 
 
 #: The client's phone was answered, so the portal gets a call record.
@@ -71,6 +86,7 @@ class CallTask:
     halted: str = ""  #: why the dialler is through with it: an Outcome's value, or "exhausted"
     attempts: int = 0  #: made since a person last moved the deadline
     in_progress: bool = False  #: an attempt is under way
+    purpose: str = ""  #: what it is for, by a name of the configuration
     needs_word: bool = False  #: a person must say "dial it now"
     confirmed: bool = False  #: and has
     do_not_call: bool = False  #: the portal's task says so
@@ -117,7 +133,20 @@ class Operator:
             return "reserved"
         if self.phone not in ("NOT_INUSE", "UNKNOWN"):
             return "talks"
-        return "writes" if self.wraps_until is not None and self.wraps_until > now else "free"
+        return "writes" if self.wraps_up(now) else "free"
+
+    def wraps_up(self, now: datetime) -> bool:
+        """Is he writing up what the client said?"""
+        return self.wraps_until is not None and self.wraps_until > now
+
+    def could_talk(self, now: datetime) -> bool:
+        """Free, but perhaps held for a call whose client has not answered yet."""
+        return self.free(now) or (
+            self.reserved_for is not None
+            and self.state(now) == "reserved"
+            and self.phone in ("NOT_INUSE", "UNKNOWN")
+            and not self.wraps_up(now)
+        )
 
 
 @frozen(kw_only=True)
@@ -133,7 +162,7 @@ class Attempt:
     client: str
     title: str
     responsible: OperatorId
-    trunks: tuple[str, ...]
+    routes: tuple[Route, ...]  #: carriers in order, with the number to show on each
     state: str
     series: int  #: the task's, when it was made: a person who moves the deadline starts a new one
 
@@ -177,3 +206,5 @@ class Telling:
     talked: str = ""  #: the status a task is brought to after a talk; empty: left alone
     given_up: str = ""  #: and when the dialler is through with it
     hand_back: int = 0  #: whose a task becomes then, the portal's user id; 0: it stays
+    taker: bool = True  #: who talked becomes responsible
+    word_within: timedelta = timedelta(0)  #: the status after a talk waits for a word so long

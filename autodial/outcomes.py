@@ -58,6 +58,7 @@ STATUS: Mapping[str, Outcome] = {
 OPERATOR: Mapping[str, Outcome] = {
     "talk": Outcome.TALKED,
     "ring": Outcome.CLIENT_LEFT,
+    "queue": Outcome.CLIENT_LEFT,  # in the site's own queue
     "resolve": Outcome.CLIENT_LEFT,
     "": Outcome.CLIENT_LEFT,  # hung up before the answered leg ran its first line
     "agifail": Outcome.LINE_FAILED,  # the server was gone, and no operator came with the claim

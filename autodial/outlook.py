@@ -4,17 +4,19 @@ The facts of a decision as another process sees them: out of the store, for ``au
 What only the dialler's memory holds (the pace of this second) is taken for good.
 """
 
-from collections import Counter
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from attrs import frozen
 
+from autodial.capacity import capacity
 from autodial.config import Config
 from autodial.decide import Decision, Facts, Look, decide, explain
-from autodial.dispatcher import free_trunks, portal_ok
+from autodial.dispatcher import portal_ok
 from autodial.do_not_call import DoNotCall
 from autodial.model import AttemptId, CallTask, Operator, OperatorId, TaskId
+from autodial.power import Answers
+from autodial.recent import Recent
 from autodial.store import flags, ledger, pauses, views
 from autodial.store.tasks import load_task
 
@@ -74,26 +76,41 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All that a decision may know, as of now."""
-    flying = ledger.in_flight(db)
-    use = Counter(attempt.trunks[0] for attempt in flying)
+    recent, staff = recalled(db, config, now), operators(db, config, now)
     beat = flags.last(db, flags.PBX_UP)
     rules = DoNotCall(config.rules.do_not_call, config.phones.region)
     return Facts(
-        operators=operators(db, config, now),
+        operators=staff,
         deputies=config.staff.deputies_by_id,
         order=config.staff.who,
         patience=config.staff.patience,
+        same_phone=config.client.next_phone == "same",
         do_not_call=rules.numbers(),
         hours=config.when,
         limits=config.limits,
         portal_ok=portal_ok(config.portal, flags.last(db, flags.PORTAL_SEEN), now),
         pbx_ok=beat is not None and now - beat < SILENT,
         paused=pauses.EVERYBODY in pauses.paused(db),
-        calls=len(flying),
         max_calls=config.pace.max_calls,
-        trunks=free_trunks(config.asterisk, use),
         next_start=None,
+        **capacity(
+            config.pace.as_power,
+            config.routing,
+            live=ledger.in_flight(db),
+            operators=staff,
+            answers=recent.answers(now),
+            in_a_day=recent.in_a_day(now),
+            started={},
+            now=now,
+        ),
     )
+
+
+def recalled(db: sa.Connection, config: Config, now: datetime) -> Recent:
+    """The last calls."""
+    recent = Recent(config.pace.abandoned_over)
+    recent.recall(ledger.past(db, now, recent.over))
+    return recent
 
 
 def due_tasks_of(
@@ -116,6 +133,7 @@ class Status:
     at_work: int
     free: int
     paused: int
+    answers: Answers  #: of the time that [pace] abandoned_over says
     funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last look
 
 
@@ -131,5 +149,6 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         at_work=sum(operator.at_work for operator in known.operators),
         free=sum(operator.free(now) for operator in known.operators),
         paused=sum(operator.paused for operator in known.operators),
+        answers=recalled(db, config, now).answers(now),
         funnel=tuple(views.funnel(db)),
     )

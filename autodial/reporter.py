@@ -289,23 +289,30 @@ class Reporter:
 
     async def _comment(self, debt: Debt) -> None:
         """Not safe to repeat: each comment carries its attempt, and is looked for if in doubt."""
-        marker = f"[{debt.attempt}]"
+        said = f"{debt.attempt}.{debt.target}" if debt.target > 0 else debt.attempt
+        marker = f"[{said}]"
         if not (debt.doubtful and await self.portal.has_comment(debt.task, marker)):
             await self.portal.add_comment(debt.task, f"{self._words(debt)} {marker}")
         await self.store.run(outbox.paid, debt, self.now())
 
     def _words(self, debt: Debt) -> str:
         said, language = debt.payload, self.config.language
+        if "talked_for" in said:
+            return texts.text(
+                "comment.same client", language, number=debt.number, task=said["talked_for"],
+                operator=self._name(said["user"]),
+            )  # fmt: skip
+        following = self._following(said["next"])
+        if "word" in said:
+            word = texts.text(said["word"], language)
+            return texts.text(
+                "comment.word", language, operator=self._name(said["user"]), word=word,
+                next=following if said["next"] else "",
+            ).rstrip()  # fmt: skip
         detail = ""
         if said["outcome"] == Outcome.TALKED.value:
-            operator = self.roster.by_id(OperatorId(said["user"]))
-            name = operator.name if operator else str(said["user"])
+            name = self._name(said["user"])
             detail = texts.text("comment.talked", language, operator=name, seconds=said["seconds"])
-        if said["next"]:
-            when = datetime.fromisoformat(said["next"]).astimezone(ZoneInfo(self.config.hours.zone))
-            following = texts.text("comment.again", language, when=f"{when:%d.%m.%Y %H:%M}")
-        else:
-            following = texts.text("comment.done", language)
         return texts.text(
             "comment",
             language,
@@ -314,3 +321,15 @@ class Reporter:
             detail=detail,
             next=following,
         )
+
+    def _name(self, user: int) -> str:
+        operator = self.roster.by_id(OperatorId(user))
+        return operator.name if operator else str(user)
+
+    def _following(self, moment: str | None) -> str:
+        """When the next call is, or that there is none."""
+        language = self.config.language
+        if moment is None:
+            return texts.text("comment.done", language)
+        when = datetime.fromisoformat(moment).astimezone(ZoneInfo(self.config.hours.zone))
+        return texts.text("comment.again", language, when=f"{when:%d.%m.%Y %H:%M}")

@@ -56,6 +56,22 @@ class Roster:
     def reserve(self, operator: OperatorId, attempt: AttemptId) -> None:
         self._reserved[operator] = attempt
 
+    def hand_over(self, extension: str, attempt: AttemptId) -> None:
+        """
+        This phone is about to ring for the attempt: its operator is held for it from now on, and
+        a call for which he was held gets the operator held until now for this one, if any.
+        """
+        who = next((o.id for o in self._staff.values() if o.extension == extension), None)
+        before = next((him for him, held in self._reserved.items() if held == attempt), None)
+        if who is None or who == before:
+            return
+        other = self._reserved.get(who)
+        self._reserved[who] = attempt
+        if before is not None:
+            del self._reserved[before]
+            if other is not None:
+                self._reserved[before] = other
+
     def release(self, attempt: AttemptId) -> None:
         """The attempt has ended; its operator may be reserved again."""
         self._reserved = {who: held for who, held in self._reserved.items() if held != attempt}

@@ -59,7 +59,8 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
                 "AD_NUM": said.number,
                 "AD_TONES": said.attempt.tones,
                 "AD_TO": str(said.wait),
-                "AD_TRUNKS": ":".join(said.trunks),
+                "AD_TRUNKS": ":".join(route.trunk for route in said.routes),
+                "AD_CIDS": ":".join(route.caller_id for route in said.routes),
                 "AD_OPS": ":".join(said.ring.extensions),
                 "AD_OPTO": str(said.ring.seconds),
                 "AD_LANG": language,
@@ -120,6 +121,12 @@ async def pause(call: AgiSession, desk: Desk, on: bool) -> None:
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
+async def word(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/word,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
+    known = await desk.word(call.argument(0), call.argument(1))
+    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+
+
 async def ping(call: AgiSession) -> None:
     """``AGI(…/ping)``: sets AD_PONG, so that a person can try the connection."""
     await call.batch(set_variables({"AD_PONG": "1"}))
@@ -136,6 +143,7 @@ def scripts(desk: Desk, astdb: AstDb, language: str) -> dict[str, Script]:
         "call-now": partial(call_now, desk=desk),
         "pause": partial(pause, desk=desk, on=True),
         "resume": partial(pause, desk=desk, on=False),
+        "word": partial(word, desk=desk),
         "ping": ping,
     }
     return table  # type: ignore[return-value]  # partial hides the coroutine's type

@@ -180,6 +180,8 @@ class Dialler:
         await self._importer.restore()
         open_now = await self.store.run(ledger.in_flight)
         self.desk.restore(open_now, await self.store.run(ledger.reserved))
+        over = self.config.pace.abandoned_over
+        self.desk.recent.recall(await self.store.run(ledger.past, self.now(), over))
         wrap_up = self.config.staff.wrap_up
         for operator, at in (await self.store.run(ledger.last_talks, self.now() - wrap_up)).items():
             self.desk.roster.wraps_up(operator, at + wrap_up)

@@ -7,7 +7,7 @@ Nothing here dials: the spool is a queue of events, the store is in memory.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -16,54 +16,30 @@ from random import Random
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from attrs import Factory, define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from autodial.config import Config
 from autodial.coroutines import run_now
 from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
 from autodial.model import ANSWERED, AttemptId, OperatorId, Outcome, Phone, Report, TaskId
+from autodial.power import Answers
 from autodial.roster import Roster
-from autodial.store import views
+from autodial.store import ledger, views
 from autodial.store.database import open_memory
 from autodial.store.presence import StaffRow
+from autodial.store.schema import attempts as attempt_table
+from autodial.store.schema import operators as staff_table
 from autodial.store.schema import tasks as task_table
 from autodial.store.tasks import Imported, save_tasks
+from autodial.world import World
 from bitrix24 import PortalTask
 from call_files import CallFile
 
 T = TypeVar("T")
 SECOND = timedelta(seconds=1)
-
-
-@frozen(kw_only=True)
-class World:
-    """
-    How clients and operators behave. The defaults are those of a call centre that rings people in
-    the daytime; replace them by what your own ledger says.
-    """
-
-    #: Share of calls answered, by the hour of the client's day.
-    answered: dict[int, float] = Factory(
-        lambda: {
-            9: 0.34, 10: 0.40, 11: 0.42, 12: 0.38, 13: 0.35, 14: 0.38, 15: 0.40, 16: 0.42,
-            17: 0.46, 18: 0.50, 19: 0.48,
-        }
-    )  # fmt: skip
-    otherwise: float = 0.35  #: at any other hour
-    #: What becomes of the calls that are not answered, in shares.
-    unanswered: dict[Outcome, float] = Factory(
-        lambda: {
-            Outcome.SILENT: 0.55, Outcome.UNREACHABLE: 0.22, Outcome.BUSY: 0.14,
-            Outcome.REJECTED: 0.07, Outcome.BAD_NUMBER: 0.02,
-        }
-    )  # fmt: skip
-    rings: tuple[float, float] = (4.0, 22.0)  #: seconds until a client answers, least and most
-    patience: float = 90.0  #: mean seconds a client waits for an operator
-    talk: tuple[float, float] = (4.6, 0.8)  #: lognormal, of seconds: median 100 s
-    picks_up: tuple[float, float] = (1.5, 6.0)  #: seconds until an operator answers
-    misses: float = 0.03  #: share of calls an operator lets ring out
-    breaks: tuple[float, float] = (90.0, 10.0)  #: minutes of work, minutes of break
+#: How long the polite sentence lasts, in seconds.
+SENTENCE = 3.0
 
 
 @frozen(kw_only=True)
@@ -74,15 +50,11 @@ class Day:
     finished: int  #: talked, or given up by rule
     talked: int
     attempts: Counter[str]
-    answered: int
-    abandoned: int  #: the client answered, and nobody took him
+    answers: Answers
+    beyond: int  #: calls placed for which no operator was held
     last_finished: datetime | None
     busy: float  #: share of the operators' time at work spent in talks
     points: tuple[tuple[datetime, int, int], ...]  #: by the quarter: talked, attempts so far
-
-    @property
-    def abandoned_rate(self) -> float:
-        return self.abandoned / self.answered if self.answered else 0.0
 
 
 @define
@@ -151,64 +123,64 @@ class Simulation:
         claimed = run_now(self._desk.claim(attempt))
         if claimed is None:
             return
-        outcome = self._drawn()
-        least, most = self.world.rings
-        rings = self._random.uniform(least, most)
+        outcome = self.world.end(self._local().hour, self._random)
+        rings = self._random.choice(self.world.rings)
         if outcome is None and rings < claimed.wait:
-            self._in(rings, lambda: self._answered(attempt), look=False)
+            self._in(rings, lambda: self._answered(attempt))
             return
         outcome = outcome or Outcome.SILENT
         lasts = claimed.wait if outcome is Outcome.SILENT else self._random.uniform(1, 6)
         self._in(lasts, lambda: self._end(attempt, _UNANSWERED[outcome]))
 
-    def _drawn(self) -> Outcome | None:
-        """How a call that is not answered ends; None: it is."""
-        share = self.world.answered.get(self._local().hour, self.world.otherwise)
-        if self._random.random() < share:
-            return None
-        kinds = list(self.world.unanswered)
-        return self._random.choices(kinds, list(self.world.unanswered.values()))[0]
-
     def _answered(self, attempt: AttemptId) -> None:
         ring = self._desk.whom_to_ring(attempt)
-        patience = self._random.expovariate(1 / self.world.patience)
-        waited, since = 0.0, self._clock
-        for extension in ring.extensions if ring is not None else ():
-            if self._roster.phones_state(extension) != "NOT_INUSE":
-                continue
-            picks_up = self._random.uniform(*self.world.picks_up)
-            missed = self._random.random() < self.world.misses
-            waited += ring.seconds if missed and ring is not None else picks_up
-            if waited > patience:
-                break
-            if not missed:
-                self._talk(attempt, extension, since, waited)
-                return
-        left = waited > patience
-        said = Report(
-            stage="dial", dial_status="ANSWER", operator_state="ring" if left else "NOANSWER",
-            answered=since, ended=since + min(waited, patience) * SECOND,
-        )  # fmt: skip
-        self._in(min(waited, patience) if left else waited + 3, lambda: self._end(attempt, said))
+        leaves = self._clock + self.world.leaves_after(self._random) * SECOND
+        waiting = _Waiting(attempt, self._clock, leaves, ring.seconds if ring else 0)
+        self._ring(waiting, ring.extensions if ring is not None else ())
 
-    def _talk(self, attempt: AttemptId, extension: str, answered: datetime, waited: float) -> None:
-        median, spread = self.world.talk
-        lasts = min(self._random.lognormvariate(median, spread), 1800.0)
-        begins = answered + waited * SECOND
-        ends = begins + lasts * SECOND
+    def _ring(self, client: "_Waiting", extensions: Sequence[str]) -> None:
+        """As the dialplan does: one phone after the other, those that are free."""
+        free = [ext for ext in extensions if self._roster.phones_state(ext) == "NOT_INUSE"]
+        if not free:
+            self._in(SENTENCE, lambda: self._end(client.attempt, client.report("NOANSWER", self)))
+            return
+        extension, others = free[0], free[1:]
+        self._desk.ringing(client.attempt, extension)
+        self._roster.set_phone(extension, "RINGING")
+        missed = self._random.random() < self.world.misses
+        rings = client.seconds if missed else self._random.choice(self.world.picks_up)
+
+        def stops() -> None:
+            self._roster.set_phone(extension, "NOT_INUSE")
+
+        def leaves() -> None:
+            stops()
+            self._end(client.attempt, client.report("ring", self))
+
+        def rings_out() -> None:
+            stops()
+            self._ring(client, others)
+
+        if self._clock + rings * SECOND > client.leaves:
+            self._at(client.leaves, leaves)
+        elif missed:
+            self._in(rings, rings_out)
+        else:
+            self._in(rings, lambda: self._talk(client, extension), look=False)
+
+    def _talk(self, client: "_Waiting", extension: str) -> None:
+        lasts = min(self._random.choice(self.world.talk), 1800.0)
         self._roster.set_phone(extension, "INUSE")
-        said = Report(
-            stage="dial", dial_status="ANSWER", operator_state="talk", operator=extension,
-            answered=answered, talked=begins, ended=ends,
-        )  # fmt: skip
+        begins = self._clock
 
         def hang_up() -> None:
             self._talking += lasts
             self._talks += 1
             self._roster.set_phone(extension, "NOT_INUSE")
-            self._end(attempt, said)
+            said = client.report("talk", self)
+            self._end(client.attempt, evolve(said, operator=extension, talked=begins))
 
-        self._at(ends, hang_up)
+        self._in(lasts, hang_up)
 
     def _end(self, attempt: AttemptId, report: Report) -> None:
         run_now(self._desk.result(attempt, report))
@@ -244,6 +216,11 @@ class Simulation:
         self._dispatcher.desk = self._desk
         for number in range(self.operators):
             self._staff(number, at_work=True)
+            known = {"id": number + 1, "name": "", "extension": str(101 + number), "online": 1}
+            self._store.now(
+                lambda db, row: db.execute(sa.insert(staff_table), row),
+                known | {"seen": self.start},
+            )
             self._roster.set_phone(str(101 + number), "NOT_INUSE")
             first = self._random.uniform(0, 60 * self.world.breaks[0])
             self._in(first, partial(self._break, number, ends=False))
@@ -289,28 +266,57 @@ class Simulation:
     def _local(self) -> datetime:
         return self._clock.astimezone(self.config.when.zone)
 
+    @property
+    def clock(self) -> datetime:
+        """The moment of the simulated day."""
+        return self._clock
+
     # What came of it.
 
     def _point(self) -> tuple[datetime, int, int]:
         return self._clock, self._talks, self._dialled
 
+    def _abandoned(self) -> int:
+        past = self._store.now(ledger.past, self.end, self.end - self.start)
+        return sum(lost for _, lost in past.answers)
+
     def _day(self, points: tuple[tuple[datetime, int, int], ...]) -> Day:
         lines = self._store.now(views.attempt_lines)
         ends = Counter(line.outcome or line.state for line in lines)
-        answered = sum(ends[outcome.value] for outcome in ANSWERED)
+        answers = Answers(
+            answered=sum(ends[outcome.value] for outcome in ANSWERED), abandoned=self._abandoned()
+        )
         held = sa.select(sa.func.count()).where(task_table.c.halted != "")
+        beyond = sa.select(sa.func.count()).where(attempt_table.c.held == 0)
         finished = [line.ended_at for line in lines if line.ended_at is not None]
         return Day(
             tasks=self.tasks,
             finished=self._store.now(lambda db: db.scalar(held)) or 0,
             talked=ends[Outcome.TALKED.value],
             attempts=ends,
-            answered=answered,
-            abandoned=answered - ends[Outcome.TALKED.value],
+            answers=answers,
+            beyond=self._store.now(lambda db: db.scalar(beyond)) or 0,
             last_finished=max(finished, default=None),
             busy=self._talking / self._working if self._working else 0.0,
             points=points,
         )
+
+
+@frozen
+class _Waiting:
+    """A client who has answered."""
+
+    attempt: AttemptId
+    since: datetime
+    leaves: datetime
+    seconds: int  #: that each operator's phone rings
+
+    def report(self, state: str, day: "Simulation") -> Report:
+        """What the dialplan says of his call when it ends now."""
+        return Report(
+            stage="dial", dial_status="ANSWER", operator_state=state, answered=self.since,
+            ended=day.clock,
+        )  # fmt: skip
 
 
 _UNANSWERED = {

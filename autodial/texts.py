@@ -36,6 +36,21 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "Autodial {number}: {outcome}{detail}. {next}",
     },
     "comment.talked": {"ru": ", {operator}, {seconds} с", "en": ", {operator}, {seconds} s"},
+    "comment.same client": {
+        "ru": "Автодозвон {number}: с клиентом говорил {operator} по задаче {task}.",
+        "en": "Autodial {number}: {operator} talked to the client for task {task}.",
+    },
+    "comment.word": {"ru": "{operator}: {word}. {next}", "en": "{operator}: {word}. {next}"},
+    "done": {"ru": "задача выполнена", "en": "the task is done"},
+    "call later": {
+        "ru": "клиент просит перезвонить позже",
+        "en": "the client asks for a call later",
+    },
+    "not his number": {"ru": "это номер другого человека", "en": "somebody else has this number"},
+    "never again": {
+        "ru": "клиент просит больше не звонить; автодозвон его больше не набирает",
+        "en": "the client wants no more calls; the dialler will not call him again",
+    },
     "comment.again": {"ru": "Следующий звонок {when}.", "en": "Next call {when}."},
     "comment.done": {
         "ru": "Автодозвон по задаче закончен.",
@@ -138,6 +153,14 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "pbx silent": {"ru": "нет связи с Asterisk", "en": "Asterisk cannot be reached"},
     "nobody at work": {"ru": "никто из операторов не на месте", "en": "no operator is at work"},
     "operators busy": {"ru": "нет свободного оператора", "en": "no operator is free"},
+    "abandoned": {
+        "ru": "слишком много клиентов не дождались: одного оператора держим свободным",
+        "en": "too many clients found nobody: one operator is kept free",
+    },
+    "no route": {
+        "ru": "линии или номера для таких звонков заняты",
+        "en": "the carriers or numbers for such calls are used up",
+    },
     "trunks full": {"ru": "все линии заняты", "en": "all lines are in use"},
     "shadow": {
         "ru": "позвонили бы: теневой режим",
@@ -175,8 +198,9 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "mend the file [rules] do_not_call",
     },
     "change.do not call": {
-        "ru": "уберите номер из списка, поле клиента или тег задачи",
-        "en": "take the number off the list, the client's field or the task's tag",
+        "ru": "уберите номер из списка, поле клиента, тег задачи или autodial never --remove",
+        "en": "take the number off the list, the client's field, the task's tag, or"
+        " autodial never --remove",
     },
     "change.wrong number": {"ru": "исправьте номер в CRM", "en": "correct the number in the CRM"},
     "change.same client": {
@@ -212,6 +236,16 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "change.not for others": {
         "ru": "освободится кто-то из них, или [staff] order, deputies",
         "en": "one of them gets free; or [staff] order, deputies",
+    },
+    "change.abandoned": {
+        "ru": "доля потерянных клиентов станет меньше [pace] abandoned_cap, или освободится ещё"
+        " один оператор",
+        "en": "the share of abandoned calls falls below [pace] abandoned_cap, or one more operator"
+        " gets free",
+    },
+    "change.no route": {
+        "ru": "освободится линия или номер, см. [[purposes]] trunks, caller_ids",
+        "en": "a line or a number gets free; see [[purposes]] trunks and caller_ids",
     },
     "change.trunks full": {
         "ru": "освободится линия, см. trunks и [pace] max_calls",

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from attrs import asdict, frozen
 
 from autodial.decide import Dial, Reason
+from autodial.limits import DAY
 from autodial.model import (
     ANSWERED,
     Attempt,
@@ -23,12 +24,16 @@ from autodial.model import (
     Report,
     TaskId,
     Telling,
+    Word,
 )
 from autodial.outcomes import outcome_of
+from autodial.power import abandoned
+from autodial.recent import Past
 from autodial.retry import Rule
+from autodial.routes import Route
 from autodial.states import IN_FLIGHT, Event, State, advance
 from autodial.store.events import note
-from autodial.store.outbox import owe, registered
+from autodial.store.outbox import owe, put_back, registered
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, operators, phones, reservations, tasks
 
@@ -48,6 +53,10 @@ class Taken(Exception):
     """The operator or the task was taken in the meantime; nothing was written."""
 
 
+class ClientTaken(Taken):
+    """The client is being called for another task; nothing was written."""
+
+
 class Recorded(Enum):
     """What became of a report."""
 
@@ -64,6 +73,7 @@ class Ended:
     outcome: Outcome | None = None
     next_call: datetime | None = None
     taken_by: OperatorId | None = None  #: the operator who talked
+    abandoned: bool = False  #: the client answered, and nobody took him
 
 
 def open_attempt(
@@ -79,15 +89,15 @@ def open_attempt(
     Reserve the operator and write the attempt; the call file may follow once this is committed.
 
     Raises:
-        Taken: the operator is reserved, or the task has an attempt under way, or its client is
-            being called for another task.
+        ClientTaken: its client is being called for another task.
+        Taken: the operator is reserved, or the task has an attempt under way.
     """
     last = db.scalar(sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)) or 0
     series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == task.id))
     attempt = AttemptId(f"t{task.id}-{last + 1}")
     phone, operator = decision.phone, decision.operator
     if (other := _being_called(db, phone, task.id)) is not None:
-        raise Taken(f"the client is being called for task {other}")
+        raise ClientTaken(f"the client is being called for task {other}")
     db.execute(sa.delete(reservations).where(reservations.c.until < now))
     try:
         with db.begin_nested():
@@ -104,18 +114,21 @@ def open_attempt(
                     entity_id=phone.entity_id,
                     operator=operator.id,
                     extension=operator.extension,
-                    trunks=":".join(decision.trunks),
+                    held=int(decision.held),
+                    trunks=":".join(route.trunk for route in decision.routes),
+                    caller_ids=":".join(route.caller_id for route in decision.routes),
                     state=(State.CLAIMED if claimed else State.SPOOLED).value,
                     spooled_at=now,
                     claimed_at=now if claimed else None,
                     expires_at=now + lease,
                 )
             )
-            db.execute(
-                sa.insert(reservations).values(
-                    operator=operator.id, attempt=attempt, until=now + lease
+            if decision.held:
+                db.execute(
+                    sa.insert(reservations).values(
+                        operator=operator.id, attempt=attempt, until=now + lease
+                    )
                 )
-            )
     except sa.exc.IntegrityError as error:
         raise Taken(str(error.orig)) from None
     db.execute(
@@ -123,7 +136,8 @@ def open_attempt(
         .where(tasks.c.id == task.id)
         .values(reason="dial", reason_at=now, next_check=None)
     )
-    note(db, now, task.id, "spooled", f"{phone.number} for {operator.name}", attempt)
+    whom = operator.name if decision.held else "whoever gets free"
+    note(db, now, task.id, "spooled", f"{phone.number} for {whom}", attempt)
     if claimed:
         note(db, now, task.id, "claimed", "hand-made call file", attempt)
     found = load_attempt(db, attempt)
@@ -189,10 +203,37 @@ def ringing(
         values["answered_at"] = now
     db.execute(sa.update(attempts).where(attempts.c.id == attempt).values(values))
     note(db, now, found.task, "ringing", f"extension {extension}", attempt)
-    user = _user(db, extension) or found.operator
+    user = _user(db, extension)
+    if user is not None:
+        _hand_over(db, attempt, user)
+    user = user or found.operator
     owe(db, found, _card_kind(db, attempt), user, {"user": user, "at": now.isoformat()}, now)
     if telling is not None and telling.notify:
         owe(db, found, "notify", user, {}, now)
+
+
+def _hand_over(db: sa.Connection, attempt: AttemptId, operator: OperatorId) -> None:
+    """
+    Whose phone rings is held for this attempt; a call for which he was held gets the operator
+    held for this one until now, if any. Nobody ever holds two.
+    """
+    rows = db.execute(
+        sa.select(reservations).where(
+            (reservations.c.attempt == attempt) | (reservations.c.operator == operator)
+        )
+    ).all()
+    before = next((row for row in rows if row.attempt == attempt), None)
+    other = next((row for row in rows if row.attempt != attempt), None)
+    if before is not None and before.operator == operator:
+        return
+    for row in rows:
+        db.execute(sa.delete(reservations).where(reservations.c.operator == row.operator))
+    lease = sa.select(attempts.c.expires_at).where(attempts.c.id == attempt)
+    held = {"operator": operator, "attempt": attempt, "until": db.scalar(lease)}
+    db.execute(sa.insert(reservations).values(**held))
+    if before is not None and other is not None:
+        held = {"operator": before.operator, "attempt": other.attempt, "until": other.until}
+        db.execute(sa.insert(reservations).values(**held))
 
 
 def _card_kind(db: sa.Connection, attempt: AttemptId) -> str:
@@ -286,7 +327,8 @@ def _end(
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
-    return Ended(Recorded.ENDED, outcome, next_call, taken_by)
+    lost = abandoned(outcome, report.answered, report.ended)
+    return Ended(Recorded.ENDED, outcome, next_call, taken_by, lost)
 
 
 def _look_at_his_other_tasks(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
@@ -328,7 +370,7 @@ def _plan_next(
     )
     earlier = (db.scalar(same) or 1) - 1
     next_call = rules[outcome].next_call(earlier, now)
-    if outcome is Outcome.BAD_NUMBER and next_call is None and _other_numbers(db, attempt):
+    if outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
         next_call = now + NEXT_NUMBER
     if next_call is not None:
         zone = sa.select(phones.c.zone).where(
@@ -345,12 +387,13 @@ def _plan_next(
     return next_call
 
 
-def _other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
+def other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
     """Has the task a number that has not proved wrong in this series?"""
     wrong = sa.select(attempts.c.number).where(
         attempts.c.task == attempt.task,
         attempts.c.series == attempt.series,
-        attempts.c.outcome == Outcome.BAD_NUMBER.value,
+        (attempts.c.outcome == Outcome.BAD_NUMBER.value)
+        | (attempts.c.word == Word.WRONG_NUMBER.value),
     )
     left = sa.select(phones.c.number).where(
         phones.c.task == attempt.task, phones.c.number.not_in(wrong)
@@ -384,7 +427,7 @@ def _owe_portal(
     moved = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
     if next_call is not None and moved == attempt.series:
         change["deadline"] = next_call.isoformat()
-    if taken_by is not None and taken_by != attempt.responsible:
+    if telling.taker and taken_by is not None and taken_by != attempt.responsible:
         change["responsible"] = taken_by
     through = next_call is None and moved == attempt.series and outcome is not Outcome.TALKED
     if through and telling.hand_back not in (0, attempt.responsible):
@@ -401,6 +444,36 @@ def _owe_portal(
     status = telling.talked if outcome is Outcome.TALKED else telling.given_up
     if next_call is None and status and moved == attempt.series:
         owe(db, attempt, "status", 0, {"status": status}, now)
+        if outcome is Outcome.TALKED and telling.word_within:
+            put_back(db, attempt.id, "status", now + telling.word_within)
+    if outcome is Outcome.TALKED:
+        _tell_his_other_tasks(db, attempt, user, now)
+
+
+def _tell_his_other_tasks(
+    db: sa.Connection, attempt: Attempt, user: OperatorId, now: datetime
+) -> None:
+    """One talk, and all tasks with the same client that want a call now hear of it."""
+    mine = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
+    told: set[int] = set()
+    for same in (
+        phones.c.number == mine.c.number,
+        (phones.c.entity_id == mine.c.entity_id)
+        & (phones.c.entity_type == mine.c.entity_type)
+        & (phones.c.entity_id != 0),
+    ):
+        his = (
+            sa.select(tasks.c.id)
+            .join_from(phones, tasks, phones.c.task == tasks.c.id)
+            .join(mine, same)
+            .where(tasks.c.id != attempt.task, tasks.c.open == 1, tasks.c.halted == "")
+            .where(tasks.c.due <= now)
+        )
+        told |= {int(row.id) for row in db.execute(his)}
+    for task in sorted(told):
+        said = {"talked_for": attempt.task, "user": user}
+        owe(db, attempt, "comment", -task, said, now, task=TaskId(task))
+        note(db, now, task, "same client", f"talked for task {attempt.task}", attempt.id)
 
 
 def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
@@ -412,6 +485,29 @@ def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
 def in_flight(db: sa.Connection) -> list[Attempt]:
     """All attempts that have no outcome yet."""
     return _load(db, attempts.c.outcome.is_(None))
+
+
+def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
+    """What the limits over all clients count: answered calls so far back, numbers of a day."""
+    ended = sa.select(attempts.c.ended_at, attempts.c.outcome, attempts.c.answered_at).where(
+        attempts.c.spooled_at > now - over - timedelta(hours=2),
+        attempts.c.ended_at > now - over,
+        attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
+    )
+    shown = sa.select(attempts.c.spooled_at, attempts.c.caller_ids).where(
+        attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != ""
+    )
+    firsts = (
+        (row.spooled_at, row.caller_ids.partition(":")[0])
+        for row in db.execute(shown.order_by(attempts.c.spooled_at))
+    )
+    return Past(
+        answers=tuple(
+            (row.ended_at, abandoned(Outcome(row.outcome), row.answered_at, row.ended_at))
+            for row in db.execute(ended.order_by(attempts.c.ended_at))
+        ),
+        shown=tuple((at, number) for at, number in firsts if number),
+    )
 
 
 def expired(db: sa.Connection, now: datetime) -> list[tuple[AttemptId, State]]:
@@ -449,6 +545,14 @@ def last_talks(db: sa.Connection, since: datetime) -> dict[OperatorId, datetime]
     return {OperatorId(row.taken_by): row.at for row in db.execute(query)}
 
 
+def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
+    numbers = caller_ids.split(":")
+    return tuple(
+        Route(trunk, numbers[n] if n < len(numbers) else "")
+        for n, trunk in enumerate(trunks.split(":"))
+    )
+
+
 def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
     query = sa.select(attempts, tasks.c.title, tasks.c.responsible).join(tasks).where(condition)
     return [
@@ -462,7 +566,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             client=row.client,
             title=row.title,
             responsible=OperatorId(row.responsible),
-            trunks=tuple(row.trunks.split(":")),
+            routes=_routes(row.trunks, row.caller_ids),
             state=row.state,
             series=row.series,
         )

@@ -43,8 +43,10 @@ def owe(
     target: int,
     payload: Mapping[str, Any],
     now: datetime,
+    *,
+    task: TaskId | None = None,
 ) -> None:
-    """Add a debt; the same one twice is one."""
+    """Add a debt; the same one twice is one. ``task``: if it is not the attempt's own."""
     exists = sa.select(outbox.c.id).where(
         outbox.c.attempt == attempt.id, outbox.c.kind == kind, outbox.c.target == target
     )
@@ -52,7 +54,7 @@ def owe(
         db.execute(
             sa.insert(outbox).values(
                 attempt=attempt.id,
-                task=attempt.task,
+                task=attempt.task if task is None else task,
                 kind=kind,
                 target=target,
                 payload=dict(payload),
@@ -61,6 +63,12 @@ def owe(
                 error="",
             )
         )
+
+
+def put_back(db: sa.Connection, attempt: AttemptId, kind: str, until: datetime) -> None:
+    """A debt that is not to be paid before a moment."""
+    which = (outbox.c.attempt == attempt) & (outbox.c.kind == kind)
+    db.execute(sa.update(outbox).where(which).values(not_before=until))
 
 
 def registered(db: sa.Connection, attempt: AttemptId) -> bool:
@@ -252,13 +260,3 @@ def our_own_hand(
 def to_the_minute(moment: datetime) -> datetime:
     """The portal cuts the seconds of a deadline."""
     return moment.replace(second=0, microsecond=0)
-
-
-def owed(db: sa.Connection) -> tuple[int, int]:
-    """How many debts are unpaid, and how many a person must look at."""
-    counts: dict[str, int] = dict(
-        db.execute(sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state))
-        .tuples()
-        .all()
-    )
-    return counts.get("owed", 0) + counts.get("sending", 0), counts.get("parked", 0)

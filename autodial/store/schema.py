@@ -141,7 +141,9 @@ attempts = Table(
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
     Column("operator", Integer, nullable=False, comment="reserved for it, the portal's user id"),
     Column("extension", String(20), nullable=False, comment="his internal number"),
+    Column("held", Integer, nullable=False, server_default="1", comment="0: beyond those free"),
     Column("trunks", Text, nullable=False, comment="carriers in order, ':' between"),
+    Column("caller_ids", Text, nullable=False, server_default="", comment="shown on each"),
     Column("state", String(10), nullable=False, comment="states.State"),
     Column("spooled_at", Moment, nullable=False, comment="when it was decided and written"),
     Column("claimed_at", Moment, comment="when the dialplan was told to dial"),
@@ -152,6 +154,7 @@ attempts = Table(
     Column("report", JSON, comment="what Asterisk said, field by field"),
     Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
     Column("talk_seconds", Integer, comment="length of the talk"),
+    Column("word", String(20), comment="model.Word: what the operator said of the talk"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
@@ -167,6 +170,8 @@ Index(
 )
 
 Index("attempts_number_idx", attempts.c.number)
+Index("attempts_spooled_idx", attempts.c.spooled_at)
+Index("attempts_taken_idx", attempts.c.taken_by, attempts.c.ended_at)
 Index("attempts_entity_idx", attempts.c.entity_id, attempts.c.entity_type)
 
 talks = Table(
@@ -179,6 +184,21 @@ talks = Table(
     comment="talks that others had with our clients, from the portal's statistics",
 )
 Index("talks_number_idx", talks.c.number)
+
+never = Table(
+    "never",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="order of saying"),
+    Column("number", String(20), nullable=False, comment="E.164 with its plus"),
+    Column("entity_type", String(20), nullable=False, comment="whose: CONTACT, COMPANY or LEAD"),
+    Column("entity_id", Integer, nullable=False, comment="its id in the CRM; 0: nobody's"),
+    Column("at", Moment, nullable=False, comment="when it was said"),
+    Column("operator", Integer, nullable=False, comment="to whom, the portal's user id"),
+    Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="in which call"),
+    comment="clients who told an operator not to be called again",
+)
+Index("never_number_idx", never.c.number)
+Index("never_entity_idx", never.c.entity_id, never.c.entity_type)
 
 pauses = Table(
     "pauses",
@@ -205,7 +225,12 @@ outbox = Table(
     Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="what it is about"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
     Column("kind", String(10), nullable=False, comment="what is to be told, see reporter"),
-    Column("target", Integer, nullable=False, comment="user id for register and move, else 0"),
+    Column(
+        "target",
+        Integer,
+        nullable=False,
+        comment="user id of a card, a word's digit, minus another task, or 0",
+    ),
     Column("payload", JSON, nullable=False, comment="arguments; moments as ISO 8601"),
     Column("state", String(10), nullable=False, comment="owed, sending, done, void, parked"),
     Column("created", Moment, nullable=False, comment="when it happened"),

@@ -2,22 +2,86 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from attrs import frozen
+from attrs import evolve, frozen
 
-from autodial.model import Called, CallTask, OperatorId, Outcome, Phone, TaskId
+from autodial.model import Called, CallTask, OperatorId, Outcome, Phone, TaskId, Word
 from autodial.phones import Refused
 from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.schema import attempts, outbox, phones, refused, talks, tasks
+from autodial.store.schema import attempts, never, outbox, phones, refused, talks, tasks
 from bitrix24 import PortalTask
 
 #: Ends in which the client's phone cannot have rung: they do not count against him.
 _NEVER_REACHED = {Outcome.LINE_FAILED.value, Outcome.WITHDRAWN.value}
 _ABANDONED = {Outcome.CLIENT_LEFT.value, Outcome.OPERATOR_MISSED.value}
+
+
+# The planner's questions, put together once: that costs more than answering them.
+_IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
+_DUE = (
+    sa.select(tasks)
+    .where(tasks.c.next_check <= sa.bindparam("now"))
+    .order_by(tasks.c.due, tasks.c.id)
+    .limit(sa.bindparam("limit"))
+)
+_ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
+_MADE = (
+    sa.select(
+        attempts.c.task,
+        sa.func.sum(sa.case((attempts.c.series == tasks.c.series, 1), else_=0)).label("n"),
+        sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
+    )
+    .join(tasks)
+    .where(attempts.c.task.in_(_IDS))
+    .group_by(attempts.c.task)
+)
+_SAME_NUMBER = attempts.c.number == phones.c.number
+_SAME_CLIENT = (
+    (attempts.c.entity_id == phones.c.entity_id)
+    & (attempts.c.entity_type == phones.c.entity_type)
+    & (phones.c.entity_id != 0)
+)
+_CALLS = sa.union(  # each half by its own index; one attempt found by both counts once
+    *(
+        sa.select(
+            phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
+            attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
+        )
+        .join_from(phones, attempts, same)
+        .where(phones.c.task.in_(_IDS))
+        for same in (_SAME_NUMBER, _SAME_CLIENT)
+    )
+)  # fmt: skip
+_HEARD = (
+    sa.select(phones.c.task, phones.c.number, talks.c.at)
+    .join_from(phones, talks, talks.c.number == phones.c.number)
+    .where(phones.c.task.in_(_IDS))
+)
+_WRONG = sa.select(attempts.c.task, attempts.c.series, attempts.c.number).where(
+    attempts.c.task.in_(_IDS),
+    (attempts.c.outcome == Outcome.BAD_NUMBER.value) | (attempts.c.word == Word.WRONG_NUMBER.value),
+)
+_NEVER = sa.union(
+    *(
+        sa.select(phones.c.task, phones.c.number)
+        .join_from(phones, never, same)
+        .where(phones.c.task.in_(_IDS))
+        for same in (
+            never.c.number == phones.c.number,
+            (never.c.entity_id == phones.c.entity_id)
+            & (never.c.entity_type == phones.c.entity_type)
+            & (phones.c.entity_id != 0),
+        )
+    )
+)
+_PHONES = (
+    sa.select(phones).where(phones.c.task.in_(_IDS)).order_by(phones.c.task, phones.c.position)
+)
 
 
 @frozen
@@ -196,19 +260,12 @@ def open_count(db: sa.Connection) -> int:
 
 def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
     """The tasks the planner must look at now, those due first in front; at most ``limit``."""
-    query = (
-        sa.select(tasks)
-        .where(tasks.c.next_check <= now)
-        .order_by(tasks.c.due, tasks.c.id)
-        .limit(limit)
-    )
-    return _as_tasks(db, list(db.execute(query)))
+    return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})))
 
 
 def any_due(db: sa.Connection, now: datetime) -> bool:
     """Is there a task that the planner must look at now?"""
-    query = sa.select(tasks.c.id).where(tasks.c.next_check <= now).limit(1)
-    return db.scalar(query) is not None
+    return db.scalar(_DUE.with_only_columns(tasks.c.id), {"now": now, "limit": 1}) is not None
 
 
 def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
@@ -225,26 +282,17 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
 
 def load_task(db: sa.Connection, task: TaskId) -> CallTask | None:
     """One task, or None."""
-    found = _as_tasks(db, list(db.execute(sa.select(tasks).where(tasks.c.id == task))))
+    found = _as_tasks(db, list(db.execute(_ONE, {"task": task})))
     return found[0] if found else None
 
 
 def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -> list[CallTask]:
+    if not rows:
+        return []  # most looks find nothing due
     ids = [row.id for row in rows]
     numbers = _phones(db, ids)
-    made = {
-        row.task: row
-        for row in db.execute(
-            sa.select(
-                attempts.c.task,
-                sa.func.sum(sa.case((attempts.c.series == tasks.c.series, 1), else_=0)).label("n"),
-                sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
-            )
-            .join(tasks)
-            .where(attempts.c.task.in_(ids))
-            .group_by(attempts.c.task)
-        )
-    }
+    made = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
+    unwanted = {(row.task, row.number) for row in db.execute(_NEVER, {"ids": ids})}
     history, called_now = _persons(db, ids)
     wrong = _wrong(db, ids)
     return [
@@ -253,11 +301,15 @@ def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -
             title=row.title,
             responsible=OperatorId(row.responsible),
             due=row.due,
-            phones=numbers.get(row.id, ()),
+            phones=tuple(
+                evolve(phone, do_not_call=True) if (row.id, phone.number) in unwanted else phone
+                for phone in numbers.get(row.id, ())
+            ),
             open=bool(row.open),
             halted=row.halted,
             attempts=made[row.id].n if row.id in made else 0,
             in_progress=bool(made[row.id].open) if row.id in made else False,
+            purpose=row.purpose,
             needs_word=bool(row.needs_word),
             confirmed=row.confirmed == row.series,
             do_not_call=bool(row.do_not_call),
@@ -276,31 +328,12 @@ def _persons(
     By task and number: the calls that the person behind it had, over all numbers and tasks of
     his; and the numbers whose owner is being called for another task.
     """
-    same_number = attempts.c.number == phones.c.number
-    same_client = (
-        (attempts.c.entity_id == phones.c.entity_id)
-        & (attempts.c.entity_type == phones.c.entity_type)
-        & (phones.c.entity_id != 0)
-    )
-    columns = (
-        phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
-        attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
-    )  # fmt: skip
-    query = sa.union(  # each half by its own index; one attempt found by both counts once
-        *(
-            sa.select(*columns).join_from(phones, attempts, same).where(phones.c.task.in_(ids))
-            for same in (same_number, same_client)
-        )
-    )
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
-    heard = sa.select(phones.c.task, phones.c.number, talks.c.at).join_from(
-        phones, talks, talks.c.number == phones.c.number
-    )
-    for row in db.execute(heard.where(phones.c.task.in_(ids))):
+    for row in db.execute(_HEARD, {"ids": ids}):
         mine = calls.setdefault(row.task, {})
         mine[row.number] = (*mine.get(row.number, ()), Called(row.at))
     now: dict[int, frozenset[str]] = {}
-    for row in db.execute(query):
+    for row in db.execute(_CALLS, {"ids": ids}):
         if State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
         if row.claimed_at is not None and row.outcome not in _NEVER_REACHED:
@@ -312,11 +345,8 @@ def _persons(
 
 def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], frozenset[str]]:
     """By task and series: numbers that proved not to exist."""
-    query = sa.select(attempts.c.task, attempts.c.series, attempts.c.number).where(
-        attempts.c.task.in_(ids), attempts.c.outcome == Outcome.BAD_NUMBER.value
-    )
     found: dict[tuple[int, int], frozenset[str]] = {}
-    for row in db.execute(query):
+    for row in db.execute(_WRONG, {"ids": ids}):
         key = (row.task, row.series)
         found[key] = found.get(key, frozenset()) | {row.number}
     return found
@@ -324,8 +354,7 @@ def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], froze
 
 def _phones(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...]]:
     found: dict[int, tuple[Phone, ...]] = {}
-    query = sa.select(phones).where(phones.c.task.in_(ids))
-    for row in db.execute(query.order_by(phones.c.task, phones.c.position)):
+    for row in db.execute(_PHONES, {"ids": ids}):
         phone = Phone(
             row.number, row.client, row.entity_type, row.entity_id, row.extension, row.zone,
             bool(row.do_not_call),

@@ -1,10 +1,12 @@
 """What people ask the store: lists and totals, for the command line. Read only."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
 from attrs import frozen
 
+from autodial.model import Outcome
 from autodial.store.schema import (
     attempts,
     flags,
@@ -15,6 +17,7 @@ from autodial.store.schema import (
     reservations,
     tasks,
 )
+from autodial.world import Call
 
 
 @frozen(kw_only=True)
@@ -81,6 +84,31 @@ class Debts:
     state: str
     done_at: datetime | None
     error: str
+
+
+def calls(db: sa.Connection) -> list[Call]:
+    """All calls that have ended, as a simulated day wants them."""
+    query = sa.select(
+        attempts.c.outcome, attempts.c.claimed_at, attempts.c.answered_at, attempts.c.ended_at,
+        attempts.c.report, attempts.c.talk_seconds,
+    ).where(attempts.c.outcome.is_not(None), attempts.c.claimed_at.is_not(None))  # fmt: skip
+    return [
+        Call(
+            outcome=Outcome(row.outcome),
+            claimed=row.claimed_at,
+            answered=row.answered_at,
+            talked=_moment(row.report, "talked"),
+            ended=_moment(row.report, "ended") or row.ended_at,
+            talk_seconds=row.talk_seconds,
+        )
+        for row in db.execute(query.order_by(attempts.c.spooled_at))
+    ]
+
+
+def _moment(report: Mapping[str, str] | None, key: str) -> datetime | None:
+    """A moment of a report, which keeps them as text."""
+    said = (report or {}).get(key)
+    return datetime.fromisoformat(said) if said else None
 
 
 def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:

@@ -13,9 +13,11 @@ from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
 from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.roster import Roster
+from autodial.routes import Route
 from autodial.scripts import AstDb, scripts
 from autodial.store import ledger, tasks, views
 from autodial.store.presence import StaffRow
+from autodial.store.schema import operators
 from call_files import Spool
 from fastagi_server import FastAgiServer
 from fastagi_server.testing import FakeAsterisk
@@ -46,7 +48,7 @@ class House:
     def dial(self, number: int = 8017) -> AttemptId:
         """An attempt as the dispatcher makes it."""
         task = self.run(tasks.load_task, TaskId(number))
-        decision = Dial(PHONE, ANNA, ("carrier1", "carrier2"))
+        decision = Dial(PHONE, ANNA, (Route("carrier1"), Route("carrier2")))
         made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.desk.lease())
         self.desk.opened(made)
         return AttemptId(made.id)
@@ -62,12 +64,26 @@ def staff_row(number: int, extension: str) -> StaffRow:
     )
 
 
+def variant(config: Config, **sections: dict[str, Any]) -> Config:
+    """A configuration with some keys of its sections different."""
+    changed = {
+        name: getattr(config, name).model_copy(update=values) for name, values in sections.items()
+    }
+    return config.model_copy(update=changed)
+
+
 def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> House:
     """With three operators at work, and task 8017 due."""
     roster = Roster()
     roster.set_staff([staff_row(501, "101"), staff_row(502, "102"), staff_row(503, "103")])
+    rows = [
+        {"id": o.id, "name": o.name, "extension": o.extension, "online": 1, "seen": NOON}
+        for o in roster.operators()
+    ]
+    if not run(views.operator_lines):
+        run(lambda db: db.execute(operators.insert(), rows))
     spool = Spool(tmp_path / "outgoing")
-    spool.outgoing.mkdir()
+    spool.outgoing.mkdir(exist_ok=True)
     spool.prepare()
     refreshed: list[int] = []
     made: list[House] = []

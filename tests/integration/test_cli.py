@@ -15,16 +15,16 @@ from click.testing import CliRunner, Result
 
 from autodial.cli import _logout, main
 from autodial.config import Config, load
-from autodial.model import Phone, PresenceRules
+from autodial.model import OperatorId, Phone, PresenceRules, Telling, Word
 from autodial.phones import Refused
 from autodial.retry import DEFAULTS
-from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views
+from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views, words
 from bitrix24 import Employee, LoginEvent, Presence
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
 from dialplan.demo.rig import toml
 from tests.integration.conftest import NOON
-from tests.integration.test_ledger import BUSY, PHONE, bring, dial, portal_task
+from tests.integration.test_ledger import BUSY, PHONE, TALKED, bring, dial, portal_task
 
 Run = Callable[..., Any]
 
@@ -99,6 +99,60 @@ def test_why_an_operator_gets_no_calls(told: Callable[..., Result], run: Run) ->
     assert "(101): говорит" in said and "8021" in said
     assert "(102): свободен" in told("why", "--operator", "102").output
     assert told("why", "--operator", "999").exit_code == 1
+
+
+def test_who_is_never_called_again_and_who_is_after_all(
+    told: Callable[..., Result], run: Run
+) -> None:
+    staff(run, "101")
+    mine = dial(run, 8017)
+    run(ledger.claim, mine, NOON)
+    run(ledger.record, mine, TALKED, NOON, DEFAULTS)
+    as_it_is: Any = lambda phone, moment: moment  # noqa: E731
+    said = run(
+        words.say, OperatorId(501), Word.NEVER, NOON, later=timedelta(days=1),
+        telling=Telling(), fit=as_it_is,
+    )  # fmt: skip
+    assert mine == said
+    shown = told("never").output
+    assert "+442079460000" in shown and "Иван" in shown and mine in shown
+    assert "+442079460000" == json.loads(told("never", "--json").output)[0]["number"]
+    assert told("never", "--remove", "+442079460999").exit_code == 1
+    assert "may be called again" in told("never", "--remove", "+44 20 7946 0000").output
+    assert [] == run(words.never_lines)
+
+
+def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
+    table, plot = tmp_path / "day.csv", tmp_path / "day.svg"
+    common = ("simulate", "--tasks", "6", "--date", "2026-11-23")
+    some = told(*common, "--operators", "1,2", "--power", "1,2", "--csv", str(table), "--svg",
+                str(plot))  # fmt: skip
+    rows = [line.split() for line in some.output.splitlines() if line.strip()[:1].isdigit()]
+    assert [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")] == [(r[0], r[1]) for r in rows]
+    assert table.read_text().startswith("operators,power,time,talks,attempts\n1,1.0,09:00,")
+    assert plot.read_text().startswith("<svg")
+    short = told(*common, "--hours", "12:00-12:30", "--csv", str(table))
+    assert short.exit_code == 0
+    assert "12:30" == table.read_text().splitlines()[-1].split(",")[2]
+    off = told("simulate", "--date", "2026-11-22")
+    assert off.exit_code == 1 and "does not work" in off.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--operators", "many"), "a number, or several"),
+        (("--operators", "0"), "from 1 to 999"),
+        (("--power", "0.5"), "from 1.0 to 5.0"),
+        (("--hours", "9-20"), "hours are written"),
+        (("--measured",), "too few calls to measure by"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(
+    told: Callable[..., Result], words: tuple[str, ...], said: str
+) -> None:
+    made = told("simulate", "--date", "2026-11-23", *words)
+    assert made.exit_code != 0 and said in " ".join(made.output.split())
 
 
 def test_a_pause_and_its_end(told: Callable[..., Result], run: Run) -> None:

@@ -15,9 +15,8 @@ from autodial.model import AttemptId, OperatorId
 from autodial.outcomes import parse_report
 from autodial.store import flags, ledger, pauses, tasks, views
 from autodial.store.events import story
-from autodial.store.schema import operators
 from tests.integration.conftest import NOON, FakeStore, Now
-from tests.integration.house import House, build
+from tests.integration.house import House, build, variant
 from tests.integration.test_ledger import PHONE, bring, portal_task
 
 Run = Callable[..., Any]
@@ -28,11 +27,7 @@ SILENT = parse_report(["dial", "NOANSWER", "19", "SIP%20480%20x"])
 @pytest.fixture
 def make(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> Make:
     def one(**sections: dict[str, Any]) -> House:
-        changed = {
-            name: getattr(config, name).model_copy(update=values)
-            for name, values in sections.items()
-        }
-        return build(config.model_copy(update=changed), store, now, run, tmp_path)
+        return build(variant(config, **sections), store, now, run, tmp_path)
 
     return one
 
@@ -185,12 +180,6 @@ async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now:
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
     told = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
-    run(
-        lambda db: db.execute(
-            operators.insert(),
-            {"id": 501, "name": "x", "extension": "101", "online": 1, "seen": NOON},
-        )
-    )
     await house.desk.result(AttemptId("t8017-1"), parse_report(told))
     him = house.roster.by_id(OperatorId(501))
     assert him is not None and "writes" == him.state(now())

@@ -24,6 +24,7 @@ from autodial.model import (
 )
 from autodial.outcomes import parse_report
 from autodial.retry import DEFAULTS
+from autodial.routes import Route
 from autodial.states import State
 from autodial.store import ledger, outbox, presence, tasks, views
 from autodial.store.database import migrate, open_engine, read
@@ -40,6 +41,7 @@ BORIS = Operator(id=OperatorId(502), name="Борис", extension="102", online=
 TALKED = parse_report(
     ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
 )
+
 BUSY = parse_report(["dial", "BUSY", "17", "SIP%20486%20x"])
 
 
@@ -74,7 +76,7 @@ def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime =
 
 
 def _to(task: CallTask, operator: Operator) -> Dial:
-    return Dial(task.phones[0], operator, ("carrier1",))
+    return Dial(task.phones[0], operator, (Route("carrier1"),))
 
 
 @pytest.fixture

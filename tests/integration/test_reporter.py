@@ -21,6 +21,7 @@ from autodial.outcomes import parse_report
 from autodial.reporter import Reporter
 from autodial.retry import DEFAULTS
 from autodial.roster import Roster
+from autodial.routes import Route
 from autodial.store import ledger, outbox, schema, tasks, views
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
@@ -59,7 +60,7 @@ def attempt(
     imported = [tasks.Imported(task, (PHONE,))]
     run(tasks.save_tasks, imported, NOON, asked=NOON)
     found = run(tasks.load_task, TaskId(number))
-    decision = Dial(PHONE, ANNA, ("c",))
+    decision = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
     if "ANSWER" in report:
@@ -378,7 +379,7 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
         id=number, title="[b]Срочно", status=2, responsible=501, deadline=NOON, clients=(),
     )  # fmt: skip
     run(tasks.save_tasks, [tasks.Imported(task, (PHONE,))], NOON, asked=NOON)
-    decision = Dial(PHONE, ANNA, ("c",))
+    decision = Dial(PHONE, ANNA, (Route("c"),))
     found = run(tasks.load_task, TaskId(number))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
@@ -542,7 +543,7 @@ async def test_a_card_does_not_wait_behind_what_is_over(
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
     found = run(tasks.load_task, TaskId(number))
     made = run(
-        ledger.open_attempt, found, Dial(phone, ANNA, ("c",)), NOON, lease=timedelta(hours=1)
+        ledger.open_attempt, found, Dial(phone, ANNA, (Route("c"),)), NOON, lease=timedelta(hours=1)
     )
     run(ledger.claim, made.id, NOON)
     run(ledger.ringing, made.id, "101", NOON)
@@ -643,7 +644,7 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     await paying.turn()
     now.advance(hours=2)
     found = run(tasks.load_task, TaskId(number))
-    dial = Dial(PHONE, ANNA, ("c",))
+    dial = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
     run(ledger.record, made.id, parse_report(BUSY.split(",")), now(), DEFAULTS)

@@ -1,13 +1,17 @@
 """The simulated day: the production planner on a fake clock, the same for the same seed."""
 
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
+from functools import partial
+from multiprocessing import get_context
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from autodial.config import Config, parse
 from autodial.model import Outcome
-from autodial.simulate import Day, Simulation, World
+from autodial.simulate import Day, Simulation
+from autodial.world import World
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 MORNING, EVENING = (datetime(2026, 11, 23, hour, tzinfo=MOSCOW) for hour in (9, 20))
@@ -24,8 +28,11 @@ def config(**sections: dict[str, object]) -> Config:
     return parse({**said, **sections}, "test")
 
 
-def day(seed: int = 1, operators: int = 3, tasks: int = 40, **sections: dict[str, object]) -> Day:
-    it = Simulation(config(**sections), World(), seed, tasks, operators, MORNING, EVENING)
+def day(
+    seed: int = 1, operators: int = 3, tasks: int = 40, end: datetime = EVENING,
+    world: World | None = None, **sections: dict[str, object],
+) -> Day:  # fmt: skip
+    it = Simulation(config(**sections), world or World(), seed, tasks, operators, MORNING, end)
     return it.run()
 
 
@@ -40,15 +47,15 @@ def test_every_attempt_ends_once_and_every_task_is_accounted_for() -> None:
     assert 0 < made.talked <= made.finished <= made.tasks
     known = {outcome.value for outcome in Outcome} | {"spooled", "claimed", "answered"}
     assert set(made.attempts) <= known
-    assert made.answered == made.talked + made.abandoned
+    assert made.answers.answered >= made.talked + made.answers.abandoned
     assert 0 < made.busy < 1
     assert [a for _, _, a in made.points] == sorted(a for _, _, a in made.points)
 
 
 def test_more_operators_finish_earlier_and_are_less_busy() -> None:
-    few, many = day(operators=1, tasks=80), day(operators=8, tasks=80)
+    few, many = (day(operators=n, tasks=150, end=MORNING.replace(hour=11)) for n in (1, 8))
     assert many.busy < few.busy
-    assert many.talked >= few.talked
+    assert many.talked > few.talked
 
 
 def test_limits_hold_in_the_simulated_day_too() -> None:
@@ -57,8 +64,27 @@ def test_limits_hold_in_the_simulated_day_too() -> None:
     assert sum(made.attempts.values()) <= made.tasks
 
 
+def strong(seed: int, **pace: float) -> Day:
+    """Two hours of three operators, with twice as many calls wanted."""
+    world = World(answered={}, otherwise=0.6, talk=tuple(range(30, 90)))
+    wanted: dict[str, object] = {"calls_per_second": 5.0, "max_calls": 60, "power": 2.0, **pace}
+    until = MORNING.replace(hour=11)
+    return day(seed, 3, 300, until, world, pace=wanted, client={"preset": "none"})
+
+
+def test_the_abandoned_rate_stays_under_its_cap_in_thirty_days() -> None:
+    """With more calls than operators, and without the cap it would not."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        made = list(pool.map(partial(strong, abandoned_cap=0.05), range(30)))
+        free = list(pool.map(partial(strong, abandoned_cap=0.5), range(2)))
+    assert all(one.answers.answered > 100 for one in made)
+    assert max(one.answers.rate for one in made) <= 0.05
+    assert sum(one.beyond for one in made) >= 60, "calls beyond the operators were placed"
+    assert min(one.answers.rate for one in free) > 0.1
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_one_call_for_one_operator_abandons_few(seed: int) -> None:
     """1:1 dialling: only those are lost who do not wait, or whose operator lets it ring out."""
     made = day(seed=seed, tasks=60, operators=5)
-    assert made.abandoned_rate < 0.15
+    assert made.answers.rate < 0.1

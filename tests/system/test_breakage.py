@@ -191,7 +191,10 @@ def test_no_leg_outlives_the_limit(rig: Rig) -> None:
 @pytest.mark.parametrize("first", ["carrier-dead", "carrier-unknown"])
 def test_a_carrier_that_is_off(house: Callable[..., Rig], first: str) -> None:
     """Nothing listens there, or no such endpoint exists: the other one takes the call."""
-    trunks = [{"name": first, "lines": 3}, {"name": "carrier2", "lines": 3}]
+    trunks = [
+        {"name": first, "lines": 3, "caller_ids": ["442079469901"]},
+        {"name": "carrier2", "lines": 3},
+    ]
     rig = house(extensions=("101",), overrides={"asterisk": {"trunks": trunks}})
     rig.operator(501, "101")
     rig.start_dialler()
@@ -201,6 +204,8 @@ def test_a_carrier_that_is_off(house: Callable[..., Rig], first: str) -> None:
 
     assert Outcome.TALKED.value == attempt.outcome
     assert "carrier2" == attempt.report["trunk"]
+    (client,) = [entry for entry in rig.exchange.journal() if entry.kind == "client"]
+    assert "442079469902" == client.shown_number, "not the first carrier's number"
     scene.assert_house_in_order(rig)
 
 

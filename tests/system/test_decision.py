@@ -126,7 +126,7 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
 
 @pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
 def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
-    """Keyed on the phone of extension 101: a pause, its end, a word for a task."""
+    """Keyed on the phone of extension 101: a pause, its end, a word for a task, and after it."""
     pbx = rig.exchange.pbx
     (text,) = [block for block in scene.blocks(document) if "/pause," in block]
     place = pbx.outside / "etc/autodial.d"
@@ -159,4 +159,9 @@ def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
     rig.wait(put_off, "the task, due in three hours")
     autodial(rig, "resume")
     key(f"*55{task}")
-    talked(rig, task)
+    attempt = talked(rig, task)
+    key("*82")
+    rig.wait(lambda: f"{attempt.id}.2]" in str(rig.portal.comments.get(task)), "his word")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    rig.wait(lambda: rig.portal.tasks[task]["DEADLINE"] > later, "the new deadline")
+    assert abs(rig.portal.tasks[task]["DEADLINE"] - tomorrow) < timedelta(minutes=3)

@@ -14,6 +14,7 @@ from autodial.decide import Dial, Drop, Facts, Reason, Wait, Who, decide, explai
 from autodial.hours import Hours
 from autodial.limits import DAY, Limits
 from autodial.model import AttemptId, Called, CallTask, Operator, OperatorId, Phone, TaskId
+from autodial.routes import Route
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)
@@ -37,7 +38,7 @@ FACTS = Facts(
     paused=False,
     calls=0,
     max_calls=10,
-    trunks=("carrier1",),
+    routes={"": (Route("carrier1"),)},
     next_start=None,
 )
 BOTH = {ONE.number, TWO.number}
@@ -133,7 +134,15 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"deputies": {ANNA.id: (BORIS.id,)}, "order": (Who.RESPONSIBLE, Who.DEPUTIES)},
     ),
     (Reason.TRUNKS_FULL, {}, {"calls": 10}, {"calls": 9}),
-    (Reason.TRUNKS_FULL, {}, {"trunks": ()}, {"trunks": ("c",)}),
+    (Reason.TRUNKS_FULL, {}, {"routes": {"": ()}}, {"routes": {"": (Route("c"),)}}),
+    (
+        Reason.NO_ROUTE, {"purpose": "debt"}, {"routes": {"": (Route("c"),), "debt": ()}},
+        {"routes": {"": (), "debt": (Route("c"),)}},
+    ),
+    (
+        Reason.ABANDONED, {},
+        {"operators": (ANNA, evolve(BORIS, phone="INUSE")), "kept_free": 1}, {"kept_free": 0},
+    ),
     (Reason.PACE, {}, {"next_start": NOON + MINUTE}, {"next_start": NOON}),
 ]  # fmt: skip
 
@@ -180,10 +189,35 @@ def test_the_trace_ends_at_the_rule_that_holds(
     assert len(looks) >= len(held)
 
 
+def test_the_same_number_again_if_a_site_wants_it_so() -> None:
+    facts = evolve(FACTS, same_phone=True)
+    for attempts in range(3):
+        decision = decide(evolve(TASK, attempts=attempts), facts, NOON)
+        assert isinstance(decision, Dial) and ONE == decision.phone
+    wrong = decide(evolve(TASK, attempts=1, wrong=frozenset({ONE.number})), facts, NOON)
+    assert isinstance(wrong, Dial) and TWO == wrong.phone
+
+
+def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
+    talking = tuple(evolve(one, phone="INUSE") for one in (ANNA, BORIS))
+    decision = decide(TASK, evolve(FACTS, operators=talking, beyond=1), NOON)
+    assert Dial(ONE, talking[0], (Route("carrier1"),), held=False) == decision
+    paused = (evolve(talking[0], paused=True), talking[1])
+    decision = decide(TASK, evolve(FACTS, operators=paused, beyond=1), NOON)
+    assert isinstance(decision, Dial) and BORIS.id == decision.operator.id
+    free = decide(TASK, evolve(FACTS, beyond=1), NOON)
+    assert isinstance(free, Dial) and free.held, "who is free is held, as ever"
+
+
+def test_one_operator_alone_is_never_kept_free() -> None:
+    decision = decide(TASK, evolve(FACTS, operators=(ANNA,), kept_free=1), NOON)
+    assert isinstance(decision, Dial)
+
+
 def test_nothing_against_it_is_a_call_of_the_next_number_in_turn() -> None:
     for attempts, phone in ((0, ONE), (1, TWO), (2, ONE)):
         task = evolve(TASK, attempts=attempts)
-        assert Dial(phone, ANNA, ("carrier1",)) == decide(task, FACTS, NOON)
+        assert Dial(phone, ANNA, (Route("carrier1"),)) == decide(task, FACTS, NOON)
     held = evolve(TASK, wrong=frozenset({ONE.number}))
     for attempts in range(3):
         decision = decide(evolve(held, attempts=attempts), FACTS, NOON)

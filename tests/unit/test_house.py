@@ -25,6 +25,7 @@ ALLOWED = {
 #: The rules: values, tables, decisions.
 PURE = (
     "model", "outcomes", "states", "retry", "hours", "zones", "limits", "decide", "phones",
+    "routes", "power", "recent", "capacity",
     "texts", "errors",
 )  # fmt: skip
 IO = {"twisted", "sqlalchemy", "requests", "socket", "os", "pathlib", "subprocess", "time"}
@@ -96,6 +97,12 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "[[purposes",
         "name =",
         "confirm =",
+        "[[asterisk.caller_ids",
+        "number =",
+        "calls =",
+        "per_day = 300",
+        "trunks =",
+        "caller_ids =",
     )
     switched_on = "\n".join(
         row[1:] if re.match(r"#[a-z_\[0-9]", row) and not row[1:].startswith(choices) else row
@@ -145,6 +152,7 @@ def said() -> dict[str, Any]:
         ("retry", "bussy", ["1h"], "did you mean busy?"),
         ("phones", "region", "Russia", "phones.region"),
         ("asterisk", "trunks", [], "asterisk.trunks"),
+        ("asterisk", "caller_ids", [{"number": "7495000"}], "is shown by no trunk"),
         ("asterisk", "trunks", [{"name": "x", "line": 1}], "did you mean lines?"),
         ("asterisk", "caller_id", "Иван", "asterisk.caller_id"),
     ],

@@ -1,0 +1,56 @@
+"""How many calls there may be now, and over which routes: from what is under way. Pure."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from autodial.model import Attempt, AttemptId, Operator
+from autodial.power import Answers, Power
+from autodial.routes import Routing, Use
+from autodial.states import State
+
+#: No operator's phone has rung for these yet.
+DIALLING = frozenset({State.SPOOLED.value, State.CLAIMED.value})
+
+
+def capacity(
+    power: Power,
+    routing: Routing,
+    *,
+    live: Collection[Attempt],
+    operators: Sequence[Operator],
+    answers: Answers,
+    in_a_day: Mapping[str, int],
+    started: Mapping[str, datetime],
+    now: datetime,
+) -> dict[str, Any]:
+    """
+    The part of ``decide.Facts`` that comes from counting: calls, beyond, kept_free, routes.
+
+    Lines and numbers in use are counted at each attempt's first carrier.
+    """
+    dialling = {attempt.id for attempt in live if attempt.state in DIALLING}
+    held = {operator.reserved_for for operator in operators}
+    use = Use(
+        lines=Counter(attempt.routes[0].trunk for attempt in live),
+        shown=Counter(attempt.routes[0].caller_id for attempt in live),
+        in_a_day=in_a_day,
+        started=started,
+    )
+    return {
+        "calls": len(live),
+        "kept_free": power.kept_free(answers),
+        "beyond": power.beyond(
+            answers,
+            operators=sum(_could_take(operator, dialling, now) for operator in operators),
+            dialling=len(dialling),
+            unheld=len(dialling - held),
+        ),
+        "routes": routing.free(use, now),
+    }
+
+
+def _could_take(operator: Operator, dialling: Collection[AttemptId], now: datetime) -> bool:
+    """Will he be there for a client who answers in a moment?"""
+    return operator.could_talk(now) and operator.reserved_for in (None, *dialling)

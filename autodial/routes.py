@@ -1,0 +1,99 @@
+"""
+Over which carriers a call may go, and which number its client sees: lines and pace of a carrier,
+calls of a number at once and in a day, and what each purpose may use. Pure.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from attrs import field, frozen
+
+
+@frozen
+class Route:
+    """One carrier to try, and the number to show there."""
+
+    trunk: str
+    caller_id: str = ""  #: empty: the site's own, from the call file or the dialplan
+
+
+@frozen(kw_only=True)
+class Trunk:
+    """A carrier."""
+
+    name: str
+    lines: int  #: calls at once
+    apart: timedelta = timedelta(0)  #: between the starts of two calls
+    caller_ids: tuple[str, ...] = ()  #: numbers it may show; empty: the site's own
+
+
+@frozen(kw_only=True)
+class NumberLimit:
+    """What one number may be shown for; None: as often as one likes."""
+
+    calls: int | None = None  #: at once
+    per_day: int | None = None  #: in any 24 hours
+
+
+@frozen(kw_only=True)
+class PurposeRoutes:
+    """What tasks of one purpose use instead of what all tasks use; empty: the same."""
+
+    trunks: tuple[str, ...] = ()
+    caller_ids: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Use:
+    """What is in use now."""
+
+    lines: Mapping[str, int] = field(factory=dict)  #: calls under way by carrier
+    started: Mapping[str, datetime] = field(factory=dict)  #: the last start by carrier
+    shown: Mapping[str, int] = field(factory=dict)  #: calls under way by number shown
+    in_a_day: Mapping[str, int] = field(factory=dict)  #: and of the last 24 hours
+
+
+@frozen(kw_only=True)
+class Routing:
+    """A site's carriers and numbers."""
+
+    trunks: tuple[Trunk, ...]
+    limits: Mapping[str, NumberLimit] = field(factory=dict)  #: by number
+    common: str = ""  #: the number shown where nothing else is said
+    purposes: Mapping[str, PurposeRoutes] = field(factory=dict)
+
+    def free(self, use: Use, now: datetime) -> Mapping[str, tuple[Route, ...]]:
+        """By purpose ("" for tasks without one): carriers with room, the preferred first."""
+        return {
+            name: self._routes(self.purposes.get(name, PurposeRoutes()), use, now)
+            for name in ("", *self.purposes)
+        }
+
+    def _routes(self, purpose: PurposeRoutes, use: Use, now: datetime) -> tuple[Route, ...]:
+        known = {trunk.name: trunk for trunk in self.trunks}
+        routes = []
+        for name in purpose.trunks or known:
+            trunk = known[name]
+            if use.lines.get(name, 0) >= trunk.lines:
+                continue
+            if name in use.started and now < use.started[name] + trunk.apart:
+                continue
+            number = self._number(purpose.caller_ids or trunk.caller_ids, use)
+            if number is not None:
+                routes.append(Route(name, number))
+        return tuple(routes)
+
+    def _number(self, wanted: tuple[str, ...], use: Use) -> str | None:
+        """The number shown least of those with room; None: all are spent."""
+        if not wanted:
+            # The dialplan may have one of its own for the carrier, unless this one is counted.
+            wanted = (self.common if self.common in self.limits else "",)
+        free = [number for number in wanted if self._has_room(number, use)]
+        return min(free, key=lambda number: use.in_a_day.get(number, 0), default=None)
+
+    def _has_room(self, number: str, use: Use) -> bool:
+        limit = self.limits.get(number, NumberLimit())
+        for most, used in ((limit.calls, use.shown), (limit.per_day, use.in_a_day)):
+            if most is not None and used.get(number, 0) >= most:
+                return False
+        return True

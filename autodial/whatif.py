@@ -1,0 +1,130 @@
+"""The command ``autodial simulate``: what if there were more people, hours or power."""
+
+import csv
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+from attrs import frozen
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from autodial.config import DAYS, Config, load, parse_span
+from autodial.plot import svg
+from autodial.printing import read, show_table
+from autodial.simulate import Day, Simulation
+from autodial.store import views
+from autodial.world import World, measured
+
+
+@frozen
+class _Series(click.ParamType[object]):
+    """One number, or several with commas between, to compare."""
+
+    number: type[int] | type[float]
+    least: float
+    most: float
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        try:
+            numbers = tuple(self.number(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: a number, or several with commas between", param, ctx)
+        if not all(self.least <= number <= self.most for number in numbers):
+            self.fail(f"{value!r}: from {self.least} to {self.most}", param, ctx)
+        return numbers
+
+
+@click.command("simulate")
+@click.option("--tasks", default=400, show_default=True, type=click.IntRange(1, 20_000))
+@click.option(
+    "--operators",
+    "staff",
+    default="7",
+    show_default=True,
+    type=_Series(int, 1, 999),
+    help="How many; several with commas, to compare.",
+)
+@click.option(
+    "--power",
+    type=_Series(float, 1.0, 5.0),
+    help="Instead of [pace] power; several with commas, to compare.",
+)
+@click.option("--hours", help='Instead of [hours] of that day: "09:00-21:00".')
+@click.option(
+    "--measured",
+    "as_measured",
+    is_flag=True,
+    help="Clients and operators as the ledger's calls show them.",
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Which day; today, if not said.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--svg", "svg_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def simulate(
+    path: Path, tasks: int, staff: tuple[int, ...], power: tuple[float, ...] | None,
+    hours: str | None, as_measured: bool, seed: int, date: datetime | None,
+    csv_file: Path | None, svg_file: Path | None,
+) -> None:  # fmt: skip
+    """What if: a day by this configuration, with drawn clients; nothing is dialled or written."""
+    config = load(path)
+    zone = ZoneInfo(config.hours.zone)
+    day = (date or datetime.now(zone)).date()
+    config = _with_hours(config, day, hours)
+    start, end = _span(config, day)
+    world = measured(read(config, views.calls), zone) if as_measured else World()
+    table = Table(
+        "operators", "power", "tasks done", "talked", "attempts", "abandoned", "last call",
+        "operators busy", box=SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    rows: list[Sequence[object]] = []
+    made: Day | None = None
+    for number, ratio in product(staff, power or (config.pace.power,)):
+        pace = config.pace.model_copy(update={"power": ratio})
+        tried = config.model_copy(update={"pace": pace})
+        made = Simulation(tried, world, seed, tasks, number, start, end).run()
+        last = made.last_finished
+        table.add_row(
+            str(number), f"{ratio:g}", f"{made.finished} of {made.tasks}", str(made.talked),
+            str(sum(made.attempts.values())), f"{made.answers.rate:.1%}",
+            f"{last.astimezone(zone):%H:%M}" if last else "-", f"{made.busy:.0%}",
+        )  # fmt: skip
+        rows += [(number, ratio, f"{at.astimezone(zone):%H:%M}", t, a) for at, t, a in made.points]
+    show_table(table)
+    if csv_file is not None:
+        with csv_file.open("w", newline="", encoding="utf-8") as stream:
+            head = ("operators", "power", "time", "talks", "attempts")
+            csv.writer(stream).writerows([head, *rows])
+    if svg_file is not None and made is not None:
+        title = f"{day}: {tasks} tasks, {staff[-1]} operators"
+        svg_file.write_text(svg(made.points, zone, title), encoding="utf-8")
+
+
+def _with_hours(config: Config, day: date, hours: str | None) -> Config:
+    if hours is None:
+        return config
+    try:
+        span = parse_span(hours)
+    except ValueError as error:
+        raise click.UsageError(f"--hours: {error}") from error
+    changed = {**dict.fromkeys(DAYS, span), "holiday": "usual"}
+    return config.model_copy(update={"hours": config.hours.model_copy(update=changed)})
+
+
+def _span(config: Config, day: date) -> tuple[datetime, datetime]:
+    """When the call centre begins and ends its day."""
+    zone = config.when.zone
+    span = config.when.span(day)
+    if span is None:
+        raise click.ClickException(
+            f"{day}: the call centre does not work; name another --date, or --hours"
+        )
+    start, end = (datetime.combine(day, at, zone) for at in span)
+    return start, end + timedelta(days=end <= start)

@@ -1,0 +1,151 @@
+"""How many calls, over which carriers, showing which numbers: limits from both sides."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from attrs import evolve
+
+from autodial.capacity import capacity
+from autodial.model import Attempt, AttemptId, Operator, OperatorId, Outcome, TaskId
+from autodial.power import Answers, Power, abandoned
+from autodial.recent import Past, Recent
+from autodial.routes import NumberLimit, PurposeRoutes, Route, Routing, Trunk, Use
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ONE, TWO = "442079460001", "442079460002"
+ROUTING = Routing(
+    trunks=(
+        Trunk(name="a", lines=2, caller_ids=(ONE, TWO)),
+        Trunk(name="b", lines=1, apart=timedelta(seconds=2)),
+    ),
+    limits={ONE: NumberLimit(calls=1, per_day=3)},
+    purposes={"debt": PurposeRoutes(trunks=("b",), caller_ids=(ONE,))},
+)
+
+
+def test_a_carrier_without_a_line_is_passed_over() -> None:
+    free = ROUTING.free(Use(lines={"a": 1}), NOON)
+    assert (Route("a", ONE), Route("b")) == free[""]
+    assert (Route("b"),) == ROUTING.free(Use(lines={"a": 2}), NOON)[""]
+
+
+def test_a_carrier_s_own_pace() -> None:
+    for second, free in ((1, False), (2, True)):
+        use = Use(started={"b": NOON - timedelta(seconds=second)})
+        assert (Route("b") in ROUTING.free(use, NOON)[""]) is free
+
+
+@pytest.mark.parametrize(
+    ("use", "shown"),
+    [
+        (Use(), ONE),
+        (Use(in_a_day={ONE: 2, TWO: 2}), ONE),
+        (Use(in_a_day={ONE: 2, TWO: 1}), TWO),  # the one shown least
+        (Use(in_a_day={ONE: 3, TWO: 9}), TWO),  # its day is over
+        (Use(shown={ONE: 1}), TWO),  # it is in a call
+    ],
+)
+def test_numbers_are_shown_in_turn_and_within_their_limits(use: Use, shown: str) -> None:
+    assert Route("a", shown) == ROUTING.free(use, NOON)[""][0]
+
+
+def test_a_purpose_has_carriers_and_numbers_of_its_own() -> None:
+    assert (Route("b", ONE),) == ROUTING.free(Use(), NOON)["debt"]
+    assert () == ROUTING.free(Use(shown={ONE: 1}), NOON)["debt"]
+    assert () == ROUTING.free(Use(lines={"b": 1}), NOON)["debt"]
+
+
+def test_the_common_number_is_named_only_where_it_is_counted() -> None:
+    """Otherwise the dialplan's own number for the carrier would be overruled."""
+    trunks = (Trunk(name="a", lines=1),)
+    assert (Route("a"),) == Routing(trunks=trunks, common=TWO).free(Use(), NOON)[""]
+    counted = Routing(trunks=trunks, common=TWO, limits={TWO: NumberLimit(per_day=1)})
+    assert (Route("a", TWO),) == counted.free(Use(), NOON)[""]
+    assert () == counted.free(Use(in_a_day={TWO: 1}), NOON)[""]
+
+
+ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
+ATTEMPT = Attempt(
+    id=AttemptId("t1-1"), task=TaskId(1), number="+442079460000", tones="", operator=ANNA.id,
+    extension="101", client="", title="", responsible=ANNA.id, routes=(Route("a", ONE),),
+    state="claimed", series=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ratio", "answered", "abandoned", "dialling", "unheld", "more"),
+    [
+        (1.0, 9999, 0, 0, 0, 0),  # one for one: never
+        (2.0, 0, 0, 0, 0, 0),  # nothing measured yet
+        (2.0, 66, 0, 4, 0, 0),  # half of 3 % of 66 is less than one
+        (2.0, 67, 0, 4, 0, 1),
+        (2.0, 67, 1, 4, 0, 0),  # used up
+        (2.0, 67, 0, 4, 1, 0),  # perhaps used up in a moment
+        (2.0, 9999, 0, 4, 0, 4),  # 8 for 4 operators
+        (2.0, 9999, 0, 8, 0, 0),
+        (1.5, 9999, 0, 4, 0, 2),
+    ],
+)
+def test_calls_beyond_the_operators_only_under_the_cap(
+    ratio: float, answered: int, abandoned: int, dialling: int, unheld: int, more: int
+) -> None:
+    power = Power(ratio=ratio)
+    answers = Answers(answered=answered, abandoned=abandoned)
+    assert more == power.beyond(answers, operators=4, dialling=dialling, unheld=unheld)
+
+
+def test_above_the_cap_somebody_is_kept_free() -> None:
+    assert 0 == Power().kept_free(Answers(answered=100, abandoned=3))
+    assert 1 == Power().kept_free(Answers(answered=100, abandoned=4))
+    assert 0 == Power().kept_free(Answers(answered=99, abandoned=50)), "too few to say"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds", "lost"),
+    [
+        (Outcome.OPERATOR_MISSED, 0, True),
+        (Outcome.CLIENT_LEFT, 1, False),
+        (Outcome.CLIENT_LEFT, 2, True),
+        (Outcome.TALKED, 60, False),
+    ],
+)
+def test_who_was_abandoned(outcome: Outcome, seconds: int, lost: bool) -> None:
+    assert lost is abandoned(outcome, NOON, NOON + timedelta(seconds=seconds))
+
+
+def test_who_left_nobody_knows_when_counts_as_abandoned() -> None:
+    assert abandoned(Outcome.CLIENT_LEFT, None, NOON)
+
+
+def test_what_is_old_no_longer_counts() -> None:
+    recent = Recent(timedelta(hours=1))
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    recent.recall(Past(((NOON - hour, True), (NOON, False)), ((NOON - day, ONE), (NOON, ONE))))
+    assert Answers(answered=1, abandoned=0) == recent.answers(NOON)
+    assert {ONE: 1} == recent.in_a_day(NOON)
+    recent.ended(NOON, abandoned=True)
+    recent.shown(NOON, ONE)
+    recent.shown(NOON, "")
+    assert Answers(answered=2, abandoned=1) == recent.answers(NOON)
+    assert {ONE: 2} == recent.in_a_day(NOON)
+    assert Answers() == recent.answers(NOON + hour)
+
+
+@pytest.mark.parametrize(
+    ("state", "phone", "beyond"),
+    [
+        ("claimed", "NOT_INUSE", 1),  # she will be there for one of two
+        ("answered", "NOT_INUSE", 0),  # she is being rung
+        ("answered", "INUSE", 0),
+        ("claimed", "INUSE", 0),  # she made a call of her own meanwhile
+    ],
+)
+def test_who_could_take_a_client_counts(state: str, phone: str, beyond: int) -> None:
+    held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
+    found = capacity(
+        Power(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
+        answers=Answers(answered=999), in_a_day={}, started={}, now=NOON,
+    )  # fmt: skip
+    assert beyond == found["beyond"]
+    assert 1 == found["calls"]
+    assert Route("a", TWO) == found["routes"][""][0], "the other number: this one is in a call"
