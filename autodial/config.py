@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, time, timedelta
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -189,6 +189,7 @@ class StaffConfig(_Section):
     order: tuple[Literal["responsible", "deputies", "anybody"], ...] = (
         "responsible", "deputies", "anybody",
     )  # fmt: skip
+    deputies_field: str = Field("", pattern=r"^(ACCOMPLICES|AUDITORS|UF_[A-Z0-9_]+)?$")
     patience: Duration = timedelta(0)
     wrap_up: Duration = timedelta(0)
     deputies: Mapping[Annotated[str, Field(pattern=r"^[0-9]+$")], tuple[int, ...]] = Field(
@@ -365,6 +366,8 @@ class ClientConfig(_Section):
     attempts: int | None = Field(None, ge=1)
     after_abandoned: Duration = timedelta(0)
     spread: Duration = timedelta(0)
+    best_hours: tuple[Span, ...] = ()
+    best_within: Duration = timedelta(hours=4)
     next_phone: Literal["next", "same"] = "next"
     talks: bool = True
 
@@ -399,6 +402,8 @@ class ClientConfig(_Section):
             apart=self.apart,
             attempts=self.attempts,
             after_abandoned=self.after_abandoned,
+            best=tuple(span for span in self.best_hours if span is not None),
+            best_within=self.best_within,
         )
 
 
@@ -414,10 +419,23 @@ class PurposeConfig(_Section):
     """[[purposes]]"""
 
     name: str = Field(max_length=30)
-    tag: str = Field(min_length=1)
+    tag: str = ""
+    field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+    value: str = ""
     confirm: bool = False
     trunks: tuple[str, ...] = ()
     caller_ids: tuple[CallerNumber, ...] = ()
+
+    @model_validator(mode="after")
+    def _named(self) -> "PurposeConfig":
+        if not self.tag and not (self.field and self.value):
+            raise ValueError("set tag, or field and value: which tasks have this purpose")
+        return self
+
+    def means(self, tags: Collection[str], fields: Mapping[str, Collection[str]]) -> bool:
+        """Is this what a task with these tags and fields is for?"""
+        tagged = bool(self.tag) and self.tag.lower() in tags
+        return tagged or (bool(self.field) and self.value in fields.get(self.field, ()))
 
 
 def _region(code: str) -> str:
@@ -561,9 +579,11 @@ class Config(_Section):
 
     @property
     def query(self) -> TaskQuery:
-        """Which tasks are call tasks, with their tags if these say something."""
+        """Which tasks are call tasks, with their tags and fields if these say something."""
         tags = bool(self.purposes or self.rules.do_not_call_tag)
-        return evolve(self.tasks.query, tags=tags)
+        fields = (self.staff.deputies_field, *(purpose.field for purpose in self.purposes))
+        named = tuple(dict.fromkeys(name for name in fields if name))
+        return evolve(self.tasks.query, tags=tags, fields=named)
 
     @property
     def telling(self) -> Telling:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from autodial.hours import Hours
 from autodial.limits import Limits
-from autodial.model import CallTask, Operator, OperatorId, Phone, TaskId
+from autodial.model import Attempt, CallTask, Operator, OperatorId, Phone, TaskId
 from autodial.routes import Route
 
 #: Look again after this long when nothing says when it will change.
@@ -396,9 +396,32 @@ _ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, pho
 
 def first_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
     """The first moment from ``at`` on when the client (number, zone) and the house allow a call."""
+    return _first(at, lambda moment: (limits.opens(*phone, moment), hours.opens(moment)))
+
+
+def best_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
+    """
+    The same at an hour when the client is likely to answer; if none is near, the first allowed.
+    """
+    first = first_allowed(limits, hours, phone, at)
+    found = [
+        _first(
+            first,
+            lambda moment, span=span: (  # type: ignore[misc]
+                limits.opens(*phone, moment),
+                hours.opens(moment),
+                limits.best_opens(span, *phone, moment),
+            ),
+        )
+        for span in limits.best
+    ]
+    return min((one for one in found if one <= first + limits.best_within), default=first)
+
+
+def _first(at: datetime, opens: Callable[[datetime], Sequence[datetime | None]]) -> datetime:
+    """The first moment from ``at`` on at which nothing opens only later."""
     for _ in range(30):
-        opens = [limits.opens(*phone, at), hours.opens(at)]
-        later = [moment for moment in opens if moment is not None]
+        later = [moment for moment in opens(at) if moment is not None]
         if not later:
             break
         at = max(later)
@@ -416,7 +439,18 @@ def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
 
 
 def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
-    return in_order(task.responsible, facts.operators, facts.deputies, facts.order)
+    deputies = deputies_of(task, facts.deputies)
+    return in_order(task.responsible, facts.operators, deputies, facts.order)
+
+
+def deputies_of(
+    task: CallTask | Attempt, deputies: Mapping[OperatorId, Sequence[OperatorId]]
+) -> Mapping[OperatorId, Sequence[OperatorId]]:
+    """Those that the task names come first."""
+    if not task.own_deputies:
+        return deputies
+    usual = deputies.get(task.responsible, ())
+    return {**deputies, task.responsible: (*task.own_deputies, *usual)}
 
 
 def in_order(

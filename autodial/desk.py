@@ -16,7 +16,16 @@ from twisted.logger import Logger
 from autodial import texts
 from autodial.capacity import DIALLING
 from autodial.config import Config
-from autodial.decide import Dial, Facts, against, decide, first_allowed, in_order
+from autodial.decide import (
+    Dial,
+    Facts,
+    against,
+    best_allowed,
+    decide,
+    deputies_of,
+    first_allowed,
+    in_order,
+)
 from autodial.model import (
     ANSWERED,
     Attempt,
@@ -230,11 +239,16 @@ class Desk:
             self._log_end(attempt, ended, why)
             self.take_away(attempt)
 
-    def _fit(self, phone: tuple[str, str], at: datetime) -> datetime:
-        """A next call by rule, moved to where the client and the house allow one."""
+    def _fit(self, phone: tuple[str, str], at: datetime, outcome: Outcome) -> datetime:
+        """
+        A next call by rule, moved to where the client and the house allow one; after a call that
+        he did not hear, to when he is likely to.
+        """
         facts = self.facts()
         later = spread(at, self.config.client.spread, phone[0])
-        return first_allowed(facts.limits, facts.hours, phone, later)
+        unheard = outcome in (Outcome.SILENT, Outcome.UNREACHABLE)
+        choose = best_allowed if unheard else first_allowed
+        return choose(facts.limits, facts.hours, phone, later)
 
     def take_away(self, name: str) -> None:
         """Remove a call file; one that cannot be removed is only logged: its claim is refused."""
@@ -311,7 +325,7 @@ class Desk:
 
     def _ring(self, attempt: Attempt) -> Ring:
         """The responsible first, then the one held for this call, deputies, anybody free."""
-        deputies = self.config.staff.deputies_by_id
+        deputies = deputies_of(attempt, self.config.staff.deputies_by_id)
         everybody = self.roster.operators()
         order = [
             operator.id

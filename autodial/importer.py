@@ -268,7 +268,7 @@ class Importer:
         asked = self.now()
         self._refreshed[task_id] = asked
         try:
-            task = await self.portal.task(task_id)
+            task = await self.portal.task(task_id, self.config.query.fields)
         except PortalError as error:
             self.log.info("task {task} not refreshed: {error}", task=task_id, error=error)
             self._refreshed.pop(task_id, None)  # the poll under way knows better after all
@@ -323,13 +323,15 @@ class Importer:
         )  # fmt: skip
 
     def _bare(self, task: PortalTask) -> Imported:
-        """A task with what its tags say, and without its phones."""
+        """A task with what its tags and fields say, and without its phones."""
         forbidden = self.config.rules.do_not_call_tag.lower()
-        purpose = next((p for p in self.config.purposes if p.tag.lower() in task.tags), None)
+        purpose = next((p for p in self.config.purposes if p.means(task.tags, task.fields)), None)
+        named = task.fields.get(self.config.staff.deputies_field, ())
         return Imported(
             task,
             None,
             purpose=purpose.name if purpose else "",
             needs_word=bool(purpose and purpose.confirm),
             do_not_call=bool(forbidden) and forbidden in task.tags,
+            deputies=tuple(int(user) for user in named if user.isdecimal()),
         )

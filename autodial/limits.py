@@ -33,6 +33,8 @@ class Limits:
     apart: timedelta = timedelta(0)  #: between two calls
     attempts: int | None = None  #: for one task
     after_abandoned: timedelta = timedelta(0)  #: rest after a call that nobody took at our end
+    best: tuple[Span, ...] = ()  #: hours of his day at which he is likely to answer
+    best_within: timedelta = timedelta(0)  #: a next call is moved there, if it is no further off
 
     def hours(self, zone: ZoneInfo) -> Hours:
         """When a client may be called who lives in ``zone``."""
@@ -50,6 +52,13 @@ class Limits:
     def opens(self, number: str, zone: str, now: datetime) -> datetime | None:
         """None if the client may be called now by his clock; otherwise when, at the earliest."""
         return opens_everywhere(self.hours, self.zones(number, zone), now)
+
+    def best_opens(self, span: Span, number: str, zone: str, now: datetime) -> datetime | None:
+        """None if it is this span of the client's day; otherwise when it begins."""
+        every_day = (span,) * 7
+        return opens_everywhere(
+            lambda where: Hours(where, every_day), self.zones(number, zone), now
+        )
 
     def rested(self, calls: Sequence[Called], now: datetime) -> datetime | None:
         """

@@ -87,6 +87,7 @@ class CallTask:
     attempts: int = 0  #: made since a person last moved the deadline
     in_progress: bool = False  #: an attempt is under way
     purpose: str = ""  #: what it is for, by a name of the configuration
+    own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
     needs_word: bool = False  #: a person must say "dial it now"
     confirmed: bool = False  #: and has
     do_not_call: bool = False  #: the portal's task says so
@@ -165,6 +166,7 @@ class Attempt:
     routes: tuple[Route, ...]  #: carriers in order, with the number to show on each
     state: str
     series: int  #: the task's, when it was made: a person who moves the deadline starts a new one
+    own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ Filters are built from constants only: the portal ignores unknown names silently
 error would mean "all tasks".
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -55,7 +55,7 @@ class TaskMethods(Asking):
         than needed. Tasks made during the walk are not in it.
         """
         asked = _asked(which, {"REAL_STATUS": _OPEN})
-        async for page in self._walk(asked, expected):
+        async for page in self._walk(asked, expected, which.fields):
             yield page
 
     async def changed_tasks(
@@ -67,10 +67,12 @@ class TaskMethods(Asking):
         Tasks that were deleted, or lost their tag or group, are not: only a whole walk shows that.
         """
         asked = _asked(which, {">=CHANGED_DATE": written(since)})
-        async for page in self._walk(asked, expected=0):
+        async for page in self._walk(asked, 0, which.fields):
             yield page
 
-    async def _walk(self, asked: Params, expected: int | None) -> AsyncGenerator[TaskPage, None]:
+    async def _walk(
+        self, asked: Params, expected: int | None, fields: Sequence[str]
+    ) -> AsyncGenerator[TaskPage, None]:
         """
         Every page asks for ids below the last one's, and up to 50 pages travel in one batch, each
         referring to the answer before it. The next batch is under way while this one is read.
@@ -88,7 +90,7 @@ class TaskMethods(Asking):
                 ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
             try:
                 for page in pages:
-                    yield _task_page(page)
+                    yield _task_page(page, fields)
                 pages = await ahead if ahead else []
             finally:
                 if ahead:
@@ -136,12 +138,13 @@ class TaskMethods(Asking):
                 break  # what the later ones referred to does not exist
         return pages
 
-    async def task(self, task_id: int) -> PortalTask | None:
+    async def task(self, task_id: int, fields: Sequence[str] = ()) -> PortalTask | None:
         """One task as it is now; None if it is gone or out of our sight."""
-        said = await self.call("tasks.task.get", {"taskId": task_id, "select": [*_TASK, "TAGS"]})
+        select = [*_TASK, "TAGS", *fields]
+        said = await self.call("tasks.task.get", {"taskId": task_id, "select": select})
         if not said:
             return None
-        return _task(Row("tasks.task.get", said).object("task"))
+        return _task(Row("tasks.task.get", said).object("task"), fields)
 
     async def move_deadline(self, task: PortalTask, deadline: datetime) -> None:
         """Put the task off. The portal cuts seconds; the right needed is "change deadline"."""
@@ -236,7 +239,7 @@ def _asked(which: TaskQuery, criteria: Params) -> Params:
         chosen["TAG"] = which.tag
     return {
         "filter": {**chosen, **criteria},
-        "select": [*_TASK, "TAGS"] if which.tags else _TASK,
+        "select": [*_TASK, *(("TAGS",) if which.tags else ()), *which.fields],
         "order": {"ID": "desc"},
     }
 
@@ -252,12 +255,12 @@ def _rows(reply: Reply) -> list[Row]:
     return Row(_LIST, reply.result).rows("tasks")
 
 
-def _task_page(reply: Reply) -> TaskPage:
+def _task_page(reply: Reply, fields: Sequence[str]) -> TaskPage:
     rows = _rows(reply)
     tasks, unreadable = [], {}
     for row in rows:
         try:
-            tasks.append(_task(row))
+            tasks.append(_task(row, fields))
         except AnswerStrange as error:
             unreadable[row.number("id")] = error
     return TaskPage(
@@ -267,7 +270,7 @@ def _task_page(reply: Reply) -> TaskPage:
     )
 
 
-def _task(row: Row) -> PortalTask:
+def _task(row: Row, fields: Sequence[str] = ()) -> PortalTask:
     clients = row.need("ufCrmTask")
     return PortalTask(
         id=row.number("id"),
@@ -278,7 +281,20 @@ def _task(row: Row) -> PortalTask:
         # A task without links says [], false or null.
         clients=tuple(str(code) for code in clients) if isinstance(clients, list) else (),
         tags=_tags(row.get("tags")),
+        fields={name: said for name in fields if (said := _texts(row.get(_camel(name))))},
     )
+
+
+def _camel(name: str) -> str:
+    """Names go in as UF_AUTO_123 and come out as ufAuto123."""
+    head, *tail = name.lower().split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _texts(said: Any) -> tuple[str, ...]:
+    """One value or several; an empty field says null, false, "" or []."""
+    values = said if isinstance(said, list) else [said]
+    return tuple(str(value) for value in values if value not in (None, False, ""))
 
 
 def _tags(said: Any) -> frozenset[str]:

@@ -19,6 +19,7 @@ class TaskQuery:
     group: int | None = None  #: tasks of this work group
     tag: str | None = None  #: tasks with this tag
     tags: bool = False  #: tell each task's tags, too
+    fields: tuple[str, ...] = ()  #: and these: ACCOMPLICES, AUDITORS, UF_AUTO_123…
 
     def __attrs_post_init__(self) -> None:
         if self.group is None and not self.tag:
@@ -36,6 +37,8 @@ class PortalTask:
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
     tags: frozenset[str] = frozenset()  #: in small letters; only if they were asked for
+    #: What else was asked for, by the portal's name, as texts; an empty field is not in it.
+    fields: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     @property
     def open(self) -> bool:

@@ -36,16 +36,17 @@ from autodial.store.events import note
 from autodial.store.outbox import owe, put_back, registered
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, operators, phones, reservations, tasks
+from autodial.store.tasks import deputies_in
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
 
 
-#: Moves a next call to where a client (number, zone) may be called.
-Fit = Callable[[tuple[str, str], datetime], datetime]
+#: Moves a next call, after a call that ended so, to where a client (number, zone) may be called.
+Fit = Callable[[tuple[str, str], datetime, Outcome], datetime]
 
 
-def _as_it_is(phone: tuple[str, str], moment: datetime) -> datetime:
+def _as_it_is(phone: tuple[str, str], moment: datetime, outcome: Outcome) -> datetime:
     return moment
 
 
@@ -376,7 +377,7 @@ def _plan_next(
         zone = sa.select(phones.c.zone).where(
             phones.c.task == attempt.task, phones.c.number == attempt.number
         )
-        next_call = fit((attempt.number, db.scalar(zone) or ""), next_call)
+        next_call = fit((attempt.number, db.scalar(zone) or ""), next_call, outcome)
     values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
     if next_call is None:
         # The reason stays readable; a person who moves the deadline starts it again.
@@ -554,7 +555,8 @@ def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
 
 
 def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
-    query = sa.select(attempts, tasks.c.title, tasks.c.responsible).join(tasks).where(condition)
+    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies)
+    query = sa.select(*columns).join(tasks).where(condition)
     return [
         Attempt(
             id=AttemptId(row.id),
@@ -569,6 +571,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             routes=_routes(row.trunks, row.caller_ids),
             state=row.state,
             series=row.series,
+            own_deputies=deputies_in(row.deputies),
         )
         for row in db.execute(query.order_by(attempts.c.spooled_at))
     ]

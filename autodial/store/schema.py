@@ -68,6 +68,7 @@ tasks = Table(
     Column("due", Moment, comment="when to call next; the deadline, or later by our own rule"),
     Column("halted", String(20), nullable=False, comment="why we are through with it; empty: no"),
     Column("series", Integer, nullable=False, comment="grows when a person moves the deadline"),
+    Column("deputies", Text, nullable=False, server_default="", comment="named in it, ':' between"),
     Column("purpose", String(30), nullable=False, server_default="", comment="[[purposes]] name"),
     Column("needs_word", Integer, nullable=False, server_default="0", comment="1: see confirmed"),
     Column("confirmed", Integer, comment="the series in which a person said: dial it now"),

@@ -94,6 +94,7 @@ class Imported:
     purpose: str = ""
     needs_word: bool = False  #: a person must say "dial it now"
     do_not_call: bool = False  #: a tag of the task says so
+    deputies: tuple[int, ...] = ()  #: named in the task
 
 
 def save_tasks(
@@ -152,6 +153,7 @@ def _save(
         "open": int(task.open),
         "portal_deadline": task.deadline,
         "purpose": entry.purpose,
+        "deputies": ":".join(map(str, entry.deputies)),
         "needs_word": int(entry.needs_word),
         "do_not_call": int(entry.do_not_call),
     }
@@ -310,6 +312,7 @@ def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -
             attempts=made[row.id].n if row.id in made else 0,
             in_progress=bool(made[row.id].open) if row.id in made else False,
             purpose=row.purpose,
+            own_deputies=deputies_in(row.deputies),
             needs_word=bool(row.needs_word),
             confirmed=row.confirmed == row.series,
             do_not_call=bool(row.do_not_call),
@@ -319,6 +322,11 @@ def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -
         )
         for row in rows
     ]
+
+
+def deputies_in(said: str) -> tuple[OperatorId, ...]:
+    """As they are stored."""
+    return tuple(OperatorId(int(number)) for number in said.split(":") if number)
 
 
 def _persons(

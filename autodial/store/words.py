@@ -91,7 +91,7 @@ def _next_call(
     zone = sa.select(phones.c.zone).where(
         phones.c.task == attempt.task, phones.c.number == attempt.number
     )
-    return fit((attempt.number, db.scalar(zone) or ""), now + wait)
+    return fit((attempt.number, db.scalar(zone) or ""), now + wait, Outcome.TALKED)
 
 
 def _never(db: sa.Connection, attempt: Attempt, operator: OperatorId, now: datetime) -> None:

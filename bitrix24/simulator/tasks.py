@@ -196,6 +196,9 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
         said["subStatus"] = str(_sub_status(portal, row))
     if "UF_CRM_TASK" in own or "UF_*" in own:
         said["ufCrmTask"] = list(row["UF_CRM_TASK"]) or portal.no_links
+    for name in own:
+        if any(name in task for task in portal.tasks.values()) and name != "UF_CRM_TASK":
+            said[_camel(name)] = row.get(name, False)
     if "TAGS" in special and row["TAGS"]:
         numbers = {tag: portal.tag_number(tag) for tag in row["TAGS"]}
         said["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
@@ -379,6 +382,9 @@ def _read(portal: "SimulatedPortal", fields: Row) -> Row:
             said[name] = [str(one) for one in php.as_list(value) if one not in ("", None)]
         elif name in ("AUDITORS", "ACCOMPLICES"):
             said[name] = [intval(one) for one in php.as_list(value) if intval(one)]
+        elif name.startswith("UF_"):
+            several = isinstance(value, list)
+            said[name] = [php.strval(one) for one in value] if several else php.strval(value)
     if not 1 <= said.get("STATUS", 2) <= 7:
         raise Refusal(400, "ERROR_CORE", portal.text("status"))
     if said.get("PARENT_ID") and said["PARENT_ID"] not in portal.tasks:

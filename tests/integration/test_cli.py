@@ -108,7 +108,7 @@ def test_who_is_never_called_again_and_who_is_after_all(
     mine = dial(run, 8017)
     run(ledger.claim, mine, NOON)
     run(ledger.record, mine, TALKED, NOON, DEFAULTS)
-    as_it_is: Any = lambda phone, moment: moment  # noqa: E731
+    as_it_is: Any = lambda phone, moment, outcome: moment  # noqa: E731
     said = run(
         words.say, OperatorId(501), Word.NEVER, NOON, later=timedelta(days=1),
         telling=Telling(), fit=as_it_is,

@@ -222,6 +222,21 @@ async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrizeXX
+async def test_best_hours_are_for_who_did_not_hear_us(
+    make: Make, run: Run, now: Now, word: str, cause: str, hour: int
+) -> None:
+    """Silent: in the evening. Busy: he is there, so at the rule's time."""
+    evening = ClientConfig.model_validate({"preset": "none", "best_hours": ["18:00-20:00"]})
+    house = make(client=evening.model_dump())
+    await house.dispatcher.turn()
+    run(ledger.claim, AttemptId("t8017-1"), now())
+    await house.desk.result(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
+    (line,) = run(views.task_lines)
+    assert line.due is not None and hour == line.due.astimezone(NOON.tzinfo).hour
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_next_call_falls_where_the_client_may_be_called(
     make: Make, run: Run, now: Now
 ) -> None:

@@ -220,7 +220,11 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     said = {
-        "purposes": [{"name": "advertising", "tag": "Реклама", "confirm": True}],
+        "purposes": [
+            {"name": "advertising", "tag": "Реклама", "confirm": True},
+            {"name": "debt", "field": "UF_AUTO_77", "value": "15"},
+        ],
+        "staff": {"departments": [5], "deputies_field": "ACCOMPLICES"},
         "rules": {"do_not_call_tag": "не звонить", "do_not_call_field": "UF_CRM_DNC"},
         "client": {"zone_field": "UF_CRM_ZONE"},
     }
@@ -233,6 +237,8 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     contacts[1] |= {"UF_CRM_DNC": "0", "UF_CRM_ZONE": None}
     contacts[2] |= {"UF_CRM_DNC": False}
     numbers = [add_task(portal, "x", code, responsible=501, deadline=NOON) for code in codes]
+    portal.tasks[numbers[0]] |= {"UF_AUTO_77": ["14", "15"], "ACCOMPLICES": [550, 551]}
+    portal.tasks[numbers[1]]["UF_AUTO_77"] = "14"
     portal.tasks[numbers[1]]["TAGS"] += ["реклама"]
     portal.tasks[numbers[2]]["TAGS"] += ["Не звонить"]
     wishes = parse({**asked, "hours": {}, "store": {"path": "/nowhere/x"}}, "test")
@@ -246,9 +252,12 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     ]
     assert [False, True, False] == [task.needs_word for task in found]
     assert [False, False, True] == [task.do_not_call for task in found]
-    await importer.refresh(TaskId(numbers[1]))
-    again = run(tasks.load_task, TaskId(numbers[1]))
-    assert again.needs_word, "a look while the phone rings forgets nothing"
+    assert ["debt", "advertising", ""] == [task.purpose for task in found]
+    assert [(550, 551), (), ()] == [task.own_deputies for task in found]
+    for number in numbers:
+        await importer.refresh(TaskId(number))
+    again = [run(tasks.load_task, TaskId(number)) for number in numbers]
+    assert found == again, "a look while the phone rings forgets nothing"
 
 
 @pytest_twisted.ensureDeferred

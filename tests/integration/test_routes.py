@@ -79,7 +79,9 @@ async def test_the_dialplan_is_told_the_number_for_each_carrier(make: Make, now:
 async def test_a_purpose_waits_for_its_own_carrier_while_others_are_dialled(
     config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path
 ) -> None:
-    debt = PurposeConfig(name="debt", tag="долг", trunks=("b",), caller_ids=(TWO,))
+    debt = PurposeConfig.model_validate(
+        {"name": "debt", "tag": "долг", "trunks": ("b",), "caller_ids": (TWO,)}
+    )
     trunks = (trunk("a", 9), trunk("b", 1))
     changed = variant(config, asterisk={"trunks": trunks}, pace={"calls_per_second": 50.0})
     house = build(changed.model_copy(update={"purposes": (debt,)}), store, now, run, tmp_path)

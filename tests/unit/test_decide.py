@@ -209,6 +209,17 @@ def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
     assert isinstance(free, Dial) and free.held, "who is free is held, as ever"
 
 
+def test_whom_the_task_names_comes_before_whom_the_configuration_names() -> None:
+    carol = evolve(BORIS, id=OperatorId(3), extension="103")
+    facts = evolve(
+        FACTS, operators=(BORIS, carol), deputies={ANNA.id: (BORIS.id,)},
+        order=(Who.RESPONSIBLE, Who.DEPUTIES),
+    )  # fmt: skip
+    for named, first in (((), BORIS), ((carol.id,), carol), ((OperatorId(99),), BORIS)):
+        decision = decide(evolve(TASK, own_deputies=named), facts, NOON)
+        assert isinstance(decision, Dial) and first == decision.operator
+
+
 def test_one_operator_alone_is_never_kept_free() -> None:
     decision = decide(TASK, evolve(FACTS, operators=(ANNA,), kept_free=1), NOON)
     assert isinstance(decision, Dial)

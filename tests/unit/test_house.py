@@ -97,6 +97,7 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "[[purposes",
         "name =",
         "confirm =",
+        "deputies_field =",
         "[[asterisk.caller_ids",
         "number =",
         "calls =",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial.config import ClientConfig
+from autodial.decide import best_allowed, first_allowed
 from autodial.hours import HORIZON, Calendar, Hours, Usual, opens_everywhere
 from autodial.limits import DAY, Limits
 from autodial.model import Called
@@ -268,3 +269,31 @@ def test_the_hours_for_a_russian_mobile_that_the_documents_name(
     end = at(f"2026-11-23T{last}")
     assert limits.opens(MOBILE, "", end - timedelta(minutes=1)) is None
     assert limits.opens(MOBILE, "", end) is not None
+
+
+@pytest.mark.parametrize(
+    ("by_rule", "number", "best"),
+    [
+        ("2026-11-23T15:00", MOSCOW, "2026-11-23T18:00"),  # three hours later people are home
+        ("2026-11-23T13:59", MOSCOW, "2026-11-23T13:59"),  # four hours and a minute are too many
+        ("2026-11-23T18:30", MOSCOW, "2026-11-23T18:30"),
+        ("2026-11-23T20:30", MOSCOW, "2026-11-24T12:00"),  # the evening is over: at noon, not at 9
+        ("2026-11-23T08:30", VLADIVOSTOK, "2026-11-23T11:00"),  # by his clock: at six
+        ("2026-11-27T20:30", MOSCOW, "2026-11-28T12:00"),  # a Saturday, from 10 on
+    ],
+)
+def test_a_next_call_goes_to_when_he_is_likely_to_answer(
+    by_rule: str, number: str, best: str
+) -> None:
+    config = ClientConfig.model_validate({"best_hours": ["12:00-13:00", "18:00-20:00"]})
+    limits = config.limits(RUSSIA, "Europe/Moscow")
+    always = Hours(ZoneInfo("Europe/Moscow"), ((time(0), time(0)),) * 7)
+    assert at(best) == best_allowed(limits, always, (number, ""), at(by_rule))
+
+
+def test_without_best_hours_it_is_the_first_allowed_moment() -> None:
+    limits = preset("courtesy")
+    always = Hours(ZoneInfo("Europe/Moscow"), ((time(0), time(0)),) * 7)
+    late = at("2026-11-23T20:30")
+    assert at("2026-11-24T09:00") == best_allowed(limits, always, (MOSCOW, ""), late)
+    assert at("2026-11-24T09:00") == first_allowed(limits, always, (MOSCOW, ""), late)

@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("attempts", sa.Column("caller_ids", sa.Text(), nullable=False, server_default=""))
     op.add_column("attempts", sa.Column("held", sa.Integer(), nullable=False, server_default="1"))
+    op.add_column("tasks", sa.Column("deputies", sa.Text(), nullable=False, server_default=""))
     op.add_column("attempts", sa.Column("word", sa.String(20)))
     op.create_table(
         "never",
