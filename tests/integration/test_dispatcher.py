@@ -222,7 +222,7 @@ async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrizeXX
+@pytest.mark.parametrize(("word", "cause", "hour"), [("NOANSWER", "19", 18), ("BUSY", "17", 12)])
 async def test_best_hours_are_for_who_did_not_hear_us(
     make: Make, run: Run, now: Now, word: str, cause: str, hour: int
 ) -> None:
