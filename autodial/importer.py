@@ -171,7 +171,11 @@ class Importer:
         others = [talk for talk in found if not OURS.fullmatch(talk.external)]
         region = self.config.phones.region
         numbers = [(talk, e164(talk.number, region)) for talk in others]
-        heard = [Heard(t.id, number, t.at, t.user) for t, number in numbers if number is not None]
+        heard = [
+            Heard(t.id, number, t.at, t.user, t.entity)
+            for t, number in numbers
+            if number is not None
+        ]
         if heard:
             count = await self.store.run(save_talks, heard, now)
             self.log.info("{heard} talks of others, {count} tasks", heard=len(heard), count=count)

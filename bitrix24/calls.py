@@ -175,5 +175,12 @@ def _talk(row: Row) -> list[Talk]:
             at=at,
             seconds=row.number("CALL_DURATION"),
             external=str(row.get("EXTERNAL_CALL_ID") or ""),
+            entity=_entity(row),
         )
     ]
+
+
+def _entity(row: Row) -> tuple[str, int]:
+    """Whose call it was; a row without that is as good as any."""
+    kind, number = row.get("CRM_ENTITY_TYPE"), str(row.get("CRM_ENTITY_ID") or "")
+    return (str(kind), int(number)) if kind and number.isdecimal() else ("", 0)

@@ -144,6 +144,7 @@ class Talk:
     at: datetime
     seconds: int
     external: str  #: the id that whoever registered it gave it; empty: none
+    entity: tuple[str, int] = ("", 0)  #: whose it was: CONTACT, COMPANY or LEAD, and its id
 
 
 def entity(code: str) -> tuple[str, int] | None:

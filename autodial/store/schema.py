@@ -182,9 +182,12 @@ talks = Table(
     Column("number", String(20), nullable=False, comment="the other side's, E.164 with its plus"),
     Column("at", Moment, nullable=False, comment="when it began"),
     Column("operator", Integer, nullable=False, comment="who spoke, the portal's user id"),
+    Column("entity_type", String(20), nullable=False, server_default="", comment="whose it was"),
+    Column("entity_id", Integer, nullable=False, server_default="0", comment="0: not known"),
     comment="talks that others had with our clients, from the portal's statistics",
 )
 Index("talks_number_idx", talks.c.number)
+Index("talks_entity_idx", talks.c.entity_id, talks.c.entity_type)
 
 never = Table(
     "never",

@@ -8,6 +8,14 @@ from attrs import frozen
 
 from autodial.store.schema import phones, talks, tasks
 
+#: A number that is talked to is its person's, and so is every number of the same entity.
+SAME = (
+    talks.c.number == phones.c.number,
+    (talks.c.entity_id == phones.c.entity_id)
+    & (talks.c.entity_type == phones.c.entity_type)
+    & (phones.c.entity_id != 0),
+)
+
 
 @frozen
 class Heard:
@@ -17,6 +25,7 @@ class Heard:
     number: str  #: E.164
     at: datetime
     operator: int
+    entity: tuple[str, int] = ("", 0)  #: whose it was by the CRM; nobody's that it knows
 
 
 def mark(db: sa.Connection) -> int | None:
@@ -28,11 +37,15 @@ def mark(db: sa.Connection) -> int | None:
 def save_talks(db: sa.Connection, found: Sequence[Heard], now: datetime) -> int:
     """Keep them; the tasks of these clients are looked at anew. How many tasks that were."""
     for talk in found:
+        kind, entity = talk.entity
         values = {"number": talk.number, "at": talk.at, "operator": talk.operator}
+        values |= {"entity_type": kind, "entity_id": entity}
         db.execute(sa.delete(talks).where(talks.c.id == talk.id))
         db.execute(sa.insert(talks).values(id=talk.id, **values))
-    numbers = [talk.number for talk in found]
-    theirs = sa.select(phones.c.task).where(phones.c.number.in_(numbers))
+    new = talks.c.id.in_([talk.id for talk in found])
+    theirs = sa.union(
+        *(sa.select(phones.c.task).join_from(phones, talks, same).where(new) for same in SAME)
+    )
     changed = db.execute(
         sa.update(tasks)
         .where(tasks.c.id.in_(theirs), tasks.c.open == 1, tasks.c.halted == "")

@@ -14,6 +14,7 @@ from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, never, outbox, phones, refused, talks, tasks
+from autodial.store.talks import SAME
 from bitrix24 import PortalTask
 
 #: Ends in which the client's phone cannot have rung: they do not count against him.
@@ -57,10 +58,13 @@ _CALLS = sa.union(  # each half by its own index; one attempt found by both coun
         for same in (_SAME_NUMBER, _SAME_CLIENT)
     )
 )  # fmt: skip
-_HEARD = (
-    sa.select(phones.c.task, phones.c.number, talks.c.at)
-    .join_from(phones, talks, talks.c.number == phones.c.number)
-    .where(phones.c.task.in_(_IDS))
+_HEARD = sa.union(
+    *(
+        sa.select(phones.c.task, phones.c.number, talks.c.id, talks.c.at)
+        .join_from(phones, talks, same)
+        .where(phones.c.task.in_(_IDS))
+        for same in SAME
+    )
 )
 _WRONG = sa.select(attempts.c.task, attempts.c.series, attempts.c.number).where(
     attempts.c.task.in_(_IDS),

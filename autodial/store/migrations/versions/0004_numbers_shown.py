@@ -35,5 +35,11 @@ def upgrade() -> None:
     )
     op.create_index("never_number_idx", "never", ["number"], unique=False)
     op.create_index("never_entity_idx", "never", ["entity_id", "entity_type"], unique=False)
+    for column in (
+        sa.Column("entity_type", sa.String(20), nullable=False, server_default=""),
+        sa.Column("entity_id", sa.Integer(), nullable=False, server_default="0"),
+    ):
+        op.add_column("talks", column)
+    op.create_index("talks_entity_idx", "talks", ["entity_id", "entity_type"], unique=False)
     op.create_index("attempts_taken_idx", "attempts", ["taken_by", "ended_at"], unique=False)
     op.create_index("attempts_spooled_idx", "attempts", ["spooled_at"], unique=False)

@@ -1,0 +1,290 @@
+"""
+No sequence of tasks, events, clocks and crashes breaks a budget, doubles a reservation or dials
+outside the hours: the production dispatcher and desk, driven at random, beside a plain account of
+what every client was made to bear.
+"""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from autodial.config import Config, parse
+from autodial.coroutines import run_now
+from autodial.model import AttemptId, OperatorId, Phone, TaskId
+from autodial.outcomes import parse_report
+from autodial.states import State
+from autodial.store import ledger, pauses, tasks, views, words
+from autodial.store.database import open_memory
+from autodial.store.presence import StaffRow
+from autodial.store.schema import attempts, reservations
+from autodial.store.talks import Heard, save_talks
+from bitrix24 import PortalTask
+from tests.integration.conftest import FakeStore, Now
+from tests.integration.house import House, build
+from tests.integration.test_ledger import PHONE
+
+START = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)  # a Monday, 9:00 in Moscow
+MOSCOW, TOKYO = "Europe/Moscow", "Asia/Tokyo"
+#: People: one with two numbers, one in Tokyo, one without an entry in the CRM; and the client of
+#: the house's own task, in London.
+PHONES = (
+    Phone("+442079460101", "А", "CONTACT", 1, zone=MOSCOW),
+    Phone("+442079460102", "А", "CONTACT", 1, zone=MOSCOW),
+    Phone("+442079460201", "Б", "CONTACT", 2, zone=TOKYO),
+    Phone("+442079460301", "В", "", 0, zone=MOSCOW),
+)
+ZONES = {phone.number: phone.zone for phone in PHONES} | {PHONE.number: "Europe/London"}
+PERSON = {
+    PHONE.number: 0,
+    "+442079460101": 1,
+    "+442079460102": 1,
+    "+442079460201": 2,
+    "+442079460301": 3,
+}
+PER_DAY, APART = 2, timedelta(minutes=90)
+REPORTS = {
+    "talked": ("dial", "ANSWER", "16", "", "talk", "101", "1000", "1010", "1075", "c"),
+    "missed": ("dial", "ANSWER", "16", "", "NOANSWER", "101", "1000", "", "1020", "c"),
+    "silent": ("dial", "NOANSWER", "19", ""),
+    "busy": ("dial", "BUSY", "17", ""),
+    "wrong": ("dial", "CHANUNAVAIL", "1", ""),
+    "carrier": ("dial", "CONGESTION", "34", ""),
+}
+
+
+def config(place: Path) -> Config:
+    return parse(
+        {
+            "portal": {"webhook": "http://127.0.0.1/rest/1/simulated0secret/"},
+            "tasks": {"tag": "autodial", "later": "1h"},
+            "staff": {"departments": [5], "wrap_up": "1m"},
+            "asterisk": {"spool": str(place), "trunks": [{"name": "c", "lines": 3}]},
+            "pace": {"calls_per_second": 50.0, "power": 2.0, "abandoned_cap": 0.5},
+            "client": {
+                "preset": "none", "workdays": "09:00-20:00", "days_off": "10:00-18:00",
+                "per_day": PER_DAY, "apart": "90m",
+            },
+            "hours": dict.fromkeys(
+                ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+                "00:00-24:00",
+            ),
+            "calendar": {"country": ""},
+            "rules": {"do_not_call": str(place / "never.txt")},
+            "retry": {"silent": ["5m"] * 9, "busy": ["5m"] * 9, "line_failed": ["5m"] * 9},
+        },
+        "test",
+    )  # fmt: skip
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One call centre of two operators, three clients, and everything that can happen."""
+
+    @initialize()
+    def open(self) -> None:
+        self.place = TemporaryDirectory()
+        self.engine = open_memory()
+        self.now = Now(START)
+        (Path(self.place.name) / "never.txt").touch()
+        self.config = config(Path(self.place.name))
+        self.listed: set[str] = set()
+        self.borne: dict[int, list[datetime]] = defaultdict(list)  #: by person, calls and talks
+        self.claimed: dict[AttemptId, datetime] = {}
+        self.online = {501: True, 502: True}
+        self.rung: list[AttemptId] = []  #: claimed, and not ended
+        self.next_task = 100
+        self._start()
+
+    def _start(self) -> None:
+        """A dialler that knows what is on disk, and nothing else."""
+        root = Path(self.place.name) / "house"
+        root.mkdir(exist_ok=True)
+        self.house: House = build(self.config, FakeStore(self.engine), self.now, self.run, root)
+        self.house.roster.set_staff(self._staff())
+        self.house.desk.restore(self.run(ledger.in_flight), self.run(ledger.reserved))
+        over = self.config.pace.abandoned_over
+        self.house.desk.recent.recall(self.run(ledger.past, self.now(), over))
+
+    def _staff(self) -> list[StaffRow]:
+        return [
+            StaffRow(id=OperatorId(n), name="x", extension=str(n - 400), online=there)
+            for n, there in self.online.items()
+        ]
+
+    def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        with self.engine.begin() as connection:
+            return function(connection, *arguments, **named)
+
+    def teardown(self) -> None:
+        self.engine.dispose()
+        self.place.cleanup()
+
+    # What happens outside.
+
+    @rule(who=st.sets(st.integers(0, 3), min_size=1), wait=st.integers(0, 600))
+    def task(self, who: set[int], wait: int) -> None:
+        """A new task, with some of the numbers."""
+        self.next_task += 1
+        due = self.now() + timedelta(minutes=wait)
+        task = PortalTask(
+            id=self.next_task, title="x", status=2, responsible=501 + wait % 2, deadline=due,
+            clients=(),
+        )  # fmt: skip
+        found = tasks.Imported(task, tuple(PHONES[n] for n in sorted(who)))
+        self.run(tasks.save_tasks, [found], self.now(), asked=self.now())
+
+    @rule(number=st.integers(101, 110))
+    def deadline_by_hand(self, number: int) -> None:
+        """A person wants a task called now: it starts again, and the budgets hold all the same."""
+        known = self.run(tasks.load_task, TaskId(number))
+        if known is not None:
+            at = self.now() - timedelta(seconds=1)
+            task = PortalTask(
+                id=number, title="x", status=2, responsible=501, deadline=at, clients=()
+            )
+            self.run(tasks.save_tasks, [tasks.Imported(task, None)], self.now(), asked=self.now())
+            self.run(tasks.confirm, TaskId(number), self.now())
+
+    @rule(minutes=st.sampled_from((0.02, 1, 4, 30, 89, 90, 91, 300, 700, 1439)))
+    def clock(self, minutes: float) -> None:
+        self.now.advance(minutes=minutes)
+        for attempt, state in self.run(ledger.expired, self.now()):  # as the janitor does
+            run_now(self.house.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED))
+        flying = {a.id for a in self.run(ledger.in_flight)}
+        self.rung = [attempt for attempt in self.rung if attempt in flying]
+
+    @rule(number=st.sampled_from(sorted(PERSON)))
+    def somebody_else_talks(self, number: str) -> None:
+        """As the portal's statistics say."""
+        self.next_task += 1
+        entity = next((p.entity_type, p.entity_id) for p in (*PHONES, PHONE) if p.number == number)
+        heard = Heard(self.next_task, number, self.now(), 1, entity)
+        self.run(save_talks, [heard], self.now())
+        self.borne[PERSON[number]].append(self.now())
+
+    @rule(number=st.sampled_from(sorted(PERSON)), on=st.booleans())
+    def do_not_call(self, number: str, on: bool) -> None:
+        (self.listed.add if on else self.listed.discard)(number)
+        file = Path(self.place.name) / "never.txt"
+        file.write_text("".join(f"{one}\n" for one in sorted(self.listed)))
+
+    @rule(who=st.sampled_from((501, 502)), there=st.booleans())
+    def comes_or_goes(self, who: int, there: bool) -> None:
+        self.online = {**self.online, who: there}
+        self.house.roster.set_staff(self._staff())
+
+    @rule(who=st.sampled_from((501, 502)), state=st.sampled_from(("NOT_INUSE", "INUSE")))
+    def phone(self, who: int, state: str) -> None:
+        self.house.roster.set_phone(str(who - 400), state)
+
+    @rule(who=st.sampled_from((501, 502)), on=st.booleans())
+    def pause(self, who: int, on: bool) -> None:
+        if on:
+            self.run(pauses.pause, OperatorId(who), self.now())
+        else:
+            self.run(pauses.resume, OperatorId(who))
+
+    # What the dialler and Asterisk do.
+
+    @rule(times=st.integers(1, 4))
+    def turns(self, times: int) -> None:
+        for _ in range(times):
+            run_now(self.house.dispatcher.turn())
+            self.now.advance(seconds=1)
+
+    @precondition(lambda self: self._spooled())
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        """The moment of truth: a yes rings a client's phone."""
+        attempt = data.draw(st.sampled_from(self._spooled()))
+        said = run_now(self.house.desk.claim(attempt))
+        if said is not None:
+            self.rung.append(attempt)
+            self.claimed[attempt] = self.now()
+            self._rings(said.attempt.number)
+
+    def _rings(self, number: str) -> None:
+        """Judged by nothing but this file."""
+        now, person = self.now(), PERSON[number]
+        local = now.astimezone(ZoneInfo(ZONES[number]))
+        first, last = (10, 18) if local.weekday() >= 5 else (9, 20)
+        assert first <= local.hour < last, f"{number} rings at {local:%H:%M}"
+        assert number not in self.listed, "he is on the list"
+        assert all(now - at >= APART for at in self.borne[person]), "too soon after the last"
+        day = [at for at in self.borne[person] if at > now - timedelta(days=1)]
+        assert len(day) < PER_DAY, "too many in a day"
+        never = {PERSON[line.number] for line in self.run(words.never_lines)}
+        assert person not in never, "he has told an operator not to be called again"
+        others = [a for a in self.run(ledger.in_flight) if a.id in self.rung[:-1]]
+        assert person not in {PERSON[a.number] for a in others}, "he is in a call already"
+        self.borne[person].append(now)
+
+    @precondition(lambda self: self.rung)
+    @rule(data=st.data(), how=st.sampled_from(sorted(REPORTS)))
+    def ends(self, data: st.DataObject, how: str) -> None:
+        attempt = data.draw(st.sampled_from(self.rung))
+        if how in ("talked", "missed"):
+            ring = self.house.desk.whom_to_ring(attempt)
+            for extension in ring.extensions if ring is not None else ():
+                self.house.desk.ringing(attempt, extension)
+        self.rung.remove(attempt)
+        number = next(a.number for a in self.run(ledger.in_flight) if a.id == attempt)
+        if how == "carrier":  # his phone cannot have rung: not counted against him
+            self.borne[PERSON[number]].remove(self.claimed[attempt])
+        run_now(self.house.desk.result(attempt, parse_report(REPORTS[how])))
+
+    @precondition(lambda self: self.rung)
+    @rule(data=st.data())
+    def lost(self, data: st.DataObject) -> None:
+        """Asterisk went quiet about it."""
+        attempt = data.draw(st.sampled_from(self.rung))
+        self.rung.remove(attempt)
+        run_now(self.house.desk.give_up(attempt, "quiet", lost=True))
+
+    @rule(code=st.sampled_from("1239"), extension=st.sampled_from(("101", "102")))
+    def word(self, code: str, extension: str) -> None:
+        run_now(self.house.desk.word(extension, code))
+
+    @rule()
+    def crash(self) -> None:
+        """Memory is gone; what was committed stays."""
+        self._start()
+
+    def _spooled(self) -> list[AttemptId]:
+        flying = self.run(ledger.in_flight)
+        return [a.id for a in flying if a.state == State.SPOOLED.value]
+
+    # What always holds.
+
+    @invariant()
+    def nobody_holds_two_and_no_attempt_is_held_twice(self) -> None:
+        rows = self.run(lambda db: db.execute(sa.select(reservations)).all())
+        flying = {a.id for a in self.run(ledger.in_flight)}
+        assert len({row.operator for row in rows}) == len(rows) == len({r.attempt for r in rows})
+        assert {row.attempt for row in rows} <= flying, "held for what is over"
+
+    @invariant()
+    def memory_and_store_agree(self) -> None:
+        held = {o.id: o.reserved_for for o in self.house.roster.operators() if o.reserved_for}
+        assert held == self.run(ledger.reserved)
+        assert {a.id for a in self.house.desk.live()} == {a.id for a in self.run(ledger.in_flight)}
+
+    @invariant()
+    def every_attempt_ends_once(self) -> None:
+        ended = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None))
+        told = [line for line in self.run(views.attempt_lines) if line.outcome]
+        assert self.run(lambda db: db.scalar(ended)) == len(told)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(
+    max_examples=60, stateful_step_count=60, deadline=None, derandomize=True,
+    suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate),
+)  # fmt: skip
