@@ -84,6 +84,9 @@ def config(place: Path) -> Config:
     )  # fmt: skip
 
 
+RARELY = st.sampled_from((False, False, False, True))
+
+
 class AnyOrder(RuleBasedStateMachine):
     """One call centre of two operators, three clients, and everything that can happen."""
 
@@ -128,7 +131,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     # What happens outside.
 
-    @rule(who=st.sets(st.integers(0, 3), min_size=1), wait=st.integers(0, 600))
+    @rule(who=st.sets(st.integers(0, 3), min_size=1), wait=st.sampled_from((0, 0, 0, 45, 600)))
     def task(self, who: set[int], wait: int) -> None:
         """A new task, with some of the numbers."""
         self.next_task += 1
@@ -152,7 +155,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.run(tasks.save_tasks, [tasks.Imported(task, None)], self.now(), asked=self.now())
             self.run(tasks.confirm, TaskId(number), self.now())
 
-    @rule(minutes=st.sampled_from((0.02, 1, 4, 30, 89, 90, 91, 300, 700, 1439)))
+    @rule(minutes=st.sampled_from((0.02, 4, 30, 89, 90, 91, 200, 700, 1439)))
     def clock(self, minutes: float) -> None:
         self.now.advance(minutes=minutes)
         for attempt, state in self.run(ledger.expired, self.now()):  # as the janitor does
@@ -169,22 +172,22 @@ class AnyOrder(RuleBasedStateMachine):
         self.run(save_talks, [heard], self.now())
         self.borne[PERSON[number]].append(self.now())
 
-    @rule(number=st.sampled_from(sorted(PERSON)), on=st.booleans())
+    @rule(number=st.sampled_from(sorted(PERSON)), on=RARELY)
     def do_not_call(self, number: str, on: bool) -> None:
         (self.listed.add if on else self.listed.discard)(number)
         file = Path(self.place.name) / "never.txt"
         file.write_text("".join(f"{one}\n" for one in sorted(self.listed)))
 
-    @rule(who=st.sampled_from((501, 502)), there=st.booleans())
-    def comes_or_goes(self, who: int, there: bool) -> None:
-        self.online = {**self.online, who: there}
+    @rule(who=st.sampled_from((501, 502)), away=RARELY)
+    def comes_or_goes(self, who: int, away: bool) -> None:
+        self.online = {**self.online, who: not away}
         self.house.roster.set_staff(self._staff())
 
-    @rule(who=st.sampled_from((501, 502)), state=st.sampled_from(("NOT_INUSE", "INUSE")))
-    def phone(self, who: int, state: str) -> None:
-        self.house.roster.set_phone(str(who - 400), state)
+    @rule(who=st.sampled_from((501, 502)), busy=RARELY)
+    def phone(self, who: int, busy: bool) -> None:
+        self.house.roster.set_phone(str(who - 400), "INUSE" if busy else "NOT_INUSE")
 
-    @rule(who=st.sampled_from((501, 502)), on=st.booleans())
+    @rule(who=st.sampled_from((501, 502)), on=RARELY)
     def pause(self, who: int, on: bool) -> None:
         if on:
             self.run(pauses.pause, OperatorId(who), self.now())
@@ -193,17 +196,58 @@ class AnyOrder(RuleBasedStateMachine):
 
     # What the dialler and Asterisk do.
 
-    @rule(times=st.integers(1, 4))
-    def turns(self, times: int) -> None:
+    @rule(times=st.integers(1, 4), slow=RARELY)
+    def turns(self, times: int, slow: bool) -> None:
+        """``slow``: Asterisk leaves what it found in its spool for later."""
         for _ in range(times):
             run_now(self.house.dispatcher.turn())
             self.now.advance(seconds=1)
+        for attempt in () if slow else self._spooled():
+            self._claim(attempt)
+
+    @rule(ends=st.lists(st.sampled_from(sorted(REPORTS)), min_size=1, max_size=12))
+    def works(self, ends: list[str]) -> None:
+        """An hour or so without trouble: what can be dialled is, and each call ends."""
+        for how in ends:
+            self.turns(1, slow=False)
+            for attempt in tuple(self.rung):
+                self._answers(attempt)
+            self.memory_and_store_agree()
+            for attempt in tuple(self.rung):
+                self._ends(attempt, how)
+            self.clock(7)
+
+    @rule(what=st.sampled_from(("talk", "list", "hour")))
+    def meanwhile(self, what: str) -> None:
+        """Something changes while the call file lies in the spool."""
+        run_now(self.house.dispatcher.turn())
+        for attempt in self.run(ledger.in_flight):
+            if attempt.state == State.SPOOLED.value and what == "talk":
+                self.somebody_else_talks(attempt.number)
+            elif attempt.state == State.SPOOLED.value and what == "list":
+                self.do_not_call(attempt.number, True)
+        self.clock(55 if what == "hour" else 0.02)
+        for attempt in self._spooled():
+            self._claim(attempt)
+
+    @precondition(lambda self: self.rung)
+    @rule(data=st.data())
+    def answers(self, data: st.DataObject) -> None:
+        """One operator after the other is rung, and the talk goes on."""
+        self._answers(data.draw(st.sampled_from(self.rung)))
+
+    def _answers(self, attempt: AttemptId) -> None:
+        ring = self.house.desk.whom_to_ring(attempt)
+        for extension in ring.extensions if ring is not None else ():
+            self.house.desk.ringing(attempt, extension)
 
     @precondition(lambda self: self._spooled())
     @rule(data=st.data())
-    def claim(self, data: st.DataObject) -> None:
+    def late_claim(self, data: st.DataObject) -> None:
+        self._claim(data.draw(st.sampled_from(self._spooled())))
+
+    def _claim(self, attempt: AttemptId) -> None:
         """The moment of truth: a yes rings a client's phone."""
-        attempt = data.draw(st.sampled_from(self._spooled()))
         said = run_now(self.house.desk.claim(attempt))
         if said is not None:
             self.rung.append(attempt)
@@ -229,11 +273,9 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.rung)
     @rule(data=st.data(), how=st.sampled_from(sorted(REPORTS)))
     def ends(self, data: st.DataObject, how: str) -> None:
-        attempt = data.draw(st.sampled_from(self.rung))
-        if how in ("talked", "missed"):
-            ring = self.house.desk.whom_to_ring(attempt)
-            for extension in ring.extensions if ring is not None else ():
-                self.house.desk.ringing(attempt, extension)
+        self._ends(data.draw(st.sampled_from(self.rung)), how)
+
+    def _ends(self, attempt: AttemptId, how: str) -> None:
         self.rung.remove(attempt)
         number = next(a.number for a in self.run(ledger.in_flight) if a.id == attempt)
         if how == "carrier":  # his phone cannot have rung: not counted against him
@@ -285,6 +327,6 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None, derandomize=True,
+    max_examples=100, stateful_step_count=60, deadline=None, derandomize=True,
     suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
