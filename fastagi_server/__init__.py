@@ -5,17 +5,21 @@ A FastAGI library for Twisted.
 ``AgiSession``. Knows Asterisk; knows nothing of portals or databases.
 """
 
+from fastagi_server.commands import Commands
 from fastagi_server.errors import (
+    ActionFailed,
     AgiError,
     CallEnded,
     CommandFailed,
     CommandRefused,
     DeadChannel,
     SessionTimeout,
+    UnknownApplication,
     UnknownCommand,
     UsageError,
     WireError,
 )
+from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
 from fastagi_server.session import AgiSession, Script
 from fastagi_server.wire import (
@@ -29,20 +33,29 @@ from fastagi_server.wire import (
 
 __all__ = [
     "BACKLOG",
+    "ActionFailed",
     "AgiError",
     "AgiSession",
     "AgiWire",
     "CallEnded",
+    "ChannelState",
     "CommandFailed",
     "CommandRefused",
+    "Commands",
     "Counters",
     "DeadChannel",
+    "Digits",
     "Environment",
     "FastAgiServer",
     "Hangup",
+    "Heard",
+    "Played",
+    "Recognized",
+    "Recorded",
     "Reply",
     "Script",
     "SessionTimeout",
+    "UnknownApplication",
     "UnknownCommand",
     "UsageError",
     "WireError",

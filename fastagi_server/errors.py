@@ -30,6 +30,14 @@ class CommandFailed(AgiError):
         self.detail = detail
 
 
+class ActionFailed(AgiError):
+    """Asterisk understood, and did not do it: the caller hung up meanwhile, or there is no such."""
+
+
+class UnknownApplication(ActionFailed):
+    """Asterisk has no dialplan application of this name; is its module loaded?"""
+
+
 class DeadChannel(CommandFailed):
     """511: the channel has hung up and this command needs a living one."""
 

@@ -7,7 +7,7 @@ would be off by one), with the one exception that works: a batch followed by a h
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 from typing import Protocol as Shape
 
@@ -17,6 +17,7 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from fastagi_server.commands import Commands
 from fastagi_server.errors import (
     CallEnded,
     CommandFailed,
@@ -26,7 +27,7 @@ from fastagi_server.errors import (
     UsageError,
     WireError,
 )
-from fastagi_server.wire import AgiWire, Environment, Hangup, Reply, command, set_variables
+from fastagi_server.wire import AgiWire, Environment, Hangup, Reply
 
 _ERRORS: dict[int, type[CommandFailed]] = {510: UnknownCommand, 511: DeadChannel, 520: UsageError}
 
@@ -41,12 +42,13 @@ class SessionOwner(Shape):
     def closed(self, session: "AgiSession") -> None: ...
 
 
-class AgiSession(Protocol):
+class AgiSession(Commands, Protocol):
     """
     A call, as a script sees it.
 
     ``environment`` is what Asterisk said at the start; ``hung_up`` becomes true once the caller
-    has gone. The session is closed when the script returns, fails, or outlives ``deadline``.
+    has gone. The session is closed when the script returns, fails, or outlives ``deadline``. What
+    can be asked of Asterisk is in ``Commands``.
     """
 
     log = Logger()
@@ -109,28 +111,6 @@ class AgiSession(Protocol):
             if not arrived:
                 answer.raiseException()
         return [answer for _, answer in answers]
-
-    async def get_full(self, expression: str) -> str:
-        """Evaluate a dialplan expression such as ``${A}|${LEN(${B})}``; empty if unset."""
-        reply = await self.send(command("GET FULL VARIABLE", expression))
-        return reply.value or ""
-
-    async def get(self, name: str) -> str | None:
-        """Read one variable or function; None if it is not set."""
-        reply = await self.send(command("GET VARIABLE", name))
-        return reply.value if reply.result == "1" else None
-
-    async def set(self, name: str, value: str) -> None:
-        """Set one variable or function to any text without control characters."""
-        await self.send(command("SET VARIABLE", name, value))
-
-    async def set_many(self, values: Mapping[str, str]) -> None:
-        """Set machine-made values in one round trip (``EXEC MSet``)."""
-        await self.send(set_variables(values))
-
-    async def execute(self, application: str, options: str = "") -> Reply:
-        """Run a dialplan application. ``result`` is ``-2`` if Asterisk does not know it."""
-        return await self.send(command(f"EXEC {application}", options))
 
     def _may_send(self) -> None:
         if self._gone is not None:

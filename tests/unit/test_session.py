@@ -37,12 +37,12 @@ def test_each_command_gets_its_own_answer() -> None:
         said.append(await call.get("OTHER"))
         said.append(await call.get_full("<${NAME}>"))
         await call.set_many({"A": "1", "B": "2"})
-        said.append((await call.execute("NoOp", "x")).result)
+        said.append(await call.execute("NoOp", "x"))
 
     asterisk = FakeAsterisk(server(script))
     asterisk.connect("x")
 
-    assert said == ['Пётр "Первый"', None, '<Пётр "Первый">', "0"]
+    assert said == ['Пётр "Первый"', None, '<Пётр "Первый">', 0]
     assert (asterisk.variables["A"], asterisk.variables["B"]) == ("1", "2")
     assert asterisk.transport.disconnecting
 
