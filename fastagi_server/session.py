@@ -143,7 +143,7 @@ class AgiSession(Commands, Protocol):
                 self._run(self._owner.started(self))
             case Hangup():
                 self.hung_up = True
-            case Reply():
+            case _:
                 if not self._waiting:
                     raise WireError(f"a reply nobody waits for: {event.code} {event.detail}")
                 self._waiting.popleft().callback(event)

@@ -14,7 +14,8 @@ wrong on this wire lives here (Asterisk's ``res/res_agi.c`` is the authority):
   rest executed *as the next command*; a newline would do the same. Both are refused.
 
 A limit that no parser can lift: a variable that holds a newline breaks a reply into several
-lines on Asterisk's side. Ask for such values wrapped in ``${URIENCODE(...)}``.
+lines on Asterisk's side. It is noticed, unless the line before the newline ends with a bracket,
+and ends the session. Ask for such values wrapped in ``${URIENCODE(...)}``.
 """
 
 import re
@@ -103,6 +104,9 @@ class AgiWire:
         code, result, value, detail = match.groups()
         if code == "100":
             return []  # GOSUB is on its way; its answer follows
+        if value is None and detail.startswith(" ("):
+            # Its rest is on the next line, and may look like the answer to the next command.
+            raise WireError(f"a newline in a value: {line[:80]!r}")
         return [Reply(int(code), result or "", value, detail.strip())]
 
     def _environment_line(self, line: str) -> list[Event]:

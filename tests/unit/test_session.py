@@ -271,3 +271,24 @@ def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
     asterisk.serve()
 
     assert [True, "1"] == said
+
+
+def test_an_answer_that_nobody_asked_for_ends_the_session() -> None:
+    """It would be taken for the next command's."""
+    gate: Deferred[None] = Deferred()
+    said: list[object] = []
+
+    async def script(call: AgiSession) -> None:
+        said.append(call.alive)
+        await gate
+        said.append(call.alive)
+        with pytest.raises(CallEnded):
+            await call.get("A")
+
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x")
+    asterisk.send(b"200 result=1 (surprise)\n")
+    gate.callback(None)
+
+    assert [True, False] == said
+    assert asterisk.transport.disconnected
