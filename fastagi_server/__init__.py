@@ -19,6 +19,7 @@ from fastagi_server.errors import (
     UsageError,
     WireError,
 )
+from fastagi_server.hub import Hub, listen
 from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
 from fastagi_server.session import AgiSession, Script
@@ -49,6 +50,7 @@ __all__ = [
     "FastAgiServer",
     "Hangup",
     "Heard",
+    "Hub",
     "Played",
     "Recognized",
     "Recorded",
@@ -60,5 +62,6 @@ __all__ = [
     "UsageError",
     "WireError",
     "command",
+    "listen",
     "set_variables",
 ]

@@ -7,11 +7,12 @@ would be off by one), with the one exception that works: a batch followed by a h
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from inspect import iscoroutine
 from typing import Any
 from typing import Protocol as Shape
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -42,6 +43,33 @@ class SessionOwner(Shape):
     def closed(self, session: "AgiSession") -> None: ...
 
 
+class _Asked:
+    """
+    Commands on their way, and what waits for their replies: a script that the session itself
+    steps, at no further cost; or a Deferred, where somebody else runs the coroutine.
+    """
+
+    __slots__ = ("awaited", "count", "failure", "replies", "told")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.replies: list[Reply] = []
+        self.awaited = False
+        self.failure: CallEnded | None = None
+        self.told: Deferred[None] | None = None
+
+    def __await__(self) -> "Generator[Any, Any, list[Reply]]":
+        waits = self.failure is None and len(self.replies) < self.count
+        # The session's own step takes note, and comes back when it is over. Twisted's runner of
+        # coroutines gives back at once what is no Deferred: then it gets one.
+        if waits and (yield self) is self:
+            self.told = Deferred()
+            yield from self.told.__await__()
+        if self.failure is not None:
+            raise self.failure
+        return self.replies
+
+
 class AgiSession(Commands, Protocol):
     """
     A call, as a script sees it.
@@ -60,7 +88,8 @@ class AgiSession(Commands, Protocol):
         self._owner = owner
         self._deadline = deadline
         self._wire = AgiWire()
-        self._waiting: deque[Deferred[Reply]] = deque()
+        self._waiting: deque[_Asked] = deque()
+        self._script: Coroutine[Any, Any, None] | None = None
         self._half_closed = False
         self._gone: CallEnded | None = None
         self._timer: IDelayedCall | None = None
@@ -91,7 +120,7 @@ class AgiSession(Commands, Protocol):
         self._may_send()
         if self._waiting:
             raise RuntimeError("one command at a time: wait for the reply, or use batch()")
-        return _checked(await self._write(line, 1)[0])
+        return _checked((await self._write(line, 1))[0])
 
     async def batch(self, *lines: bytes) -> list[Reply]:
         """
@@ -105,12 +134,7 @@ class AgiSession(Commands, Protocol):
         replies = self._write(b"".join(lines), len(lines))
         self._half_closed = True
         self.transport.loseWriteConnection()
-        # All are waited for, so that the failure of one leaves no other unheard.
-        answers: list[tuple[bool, Any]] = await DeferredList(replies, consumeErrors=True)
-        for arrived, answer in answers:
-            if not arrived:
-                answer.raiseException()
-        return [answer for _, answer in answers]
+        return await replies
 
     def _may_send(self) -> None:
         if self._gone is not None:
@@ -118,11 +142,11 @@ class AgiSession(Commands, Protocol):
         if self._half_closed:
             raise RuntimeError("nothing can be sent after a batch")
 
-    def _write(self, data: bytes, replies: int) -> list[Deferred[Reply]]:
-        waiting: list[Deferred[Reply]] = [Deferred() for _ in range(replies)]
-        self._waiting.extend(waiting)
+    def _write(self, data: bytes, replies: int) -> _Asked:
+        asked = _Asked(replies)
+        self._waiting.append(asked)
         self.transport.write(data)
-        return waiting
+        return asked
 
     def connectionMade(self) -> None:
         self._timer = self._clock.callLater(self._deadline, self._timed_out)
@@ -146,7 +170,11 @@ class AgiSession(Commands, Protocol):
             case _:
                 if not self._waiting:
                     raise WireError(f"a reply nobody waits for: {event.code} {event.detail}")
-                self._waiting.popleft().callback(event)
+                asked = self._waiting[0]
+                asked.replies.append(event)
+                if len(asked.replies) == asked.count:
+                    self._waiting.popleft()
+                    self._go_on(asked)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         if self._timer is not None and self._timer.active():
@@ -155,8 +183,56 @@ class AgiSession(Commands, Protocol):
         self._owner.closed(self)
 
     def _run(self, script: Script) -> None:
-        running = Deferred.fromCoroutine(_as_coroutine(script, self))
-        running.addBoth(self._script_ended)
+        made = script(self)
+        self._script = made if iscoroutine(made) else _as_coroutine(made)
+        self._step(None)
+
+    def _go_on(self, asked: _Asked) -> None:
+        """Its replies are there, or will never be."""
+        if asked.told is not None:
+            asked.told.callback(None)
+        elif asked.awaited:
+            self._step(None)
+
+    def _step(self, value: object) -> None:
+        """
+        Run the script until it waits: for replies, which come back here by themselves, or for a
+        Deferred of its own.
+        """
+        script = self._script
+        assert script is not None
+        while True:
+            try:
+                if isinstance(value, Failure):
+                    waits = value.throwExceptionIntoGenerator(script)
+                else:
+                    waits = script.send(value)
+            except StopIteration:
+                self._script_ended(None)
+                return
+            except BaseException:
+                self._script_ended(Failure())
+                return
+            if isinstance(waits, _Asked):
+                waits.awaited = True
+                return
+            if not isinstance(waits, Deferred):
+                value = Failure(TypeError(f"a script can await commands and Deferreds: {waits!r}"))
+                continue
+            fired: list[object] = []
+            later: list[bool] = []
+
+            def got(result: object, fired: list[object], later: list[bool]) -> None:
+                if later:
+                    self._step(result)
+                else:
+                    fired.append(result)
+
+            waits.addBoth(got, fired, later)
+            if not fired:
+                later.append(True)
+                return
+            value = fired[0]
 
     def _script_ended(self, result: Failure | None) -> None:
         self._owner.finished(self, result if isinstance(result, Failure) else None)
@@ -171,11 +247,13 @@ class AgiSession(Commands, Protocol):
         if abort:
             self.transport.abortConnection()
         while self._waiting:
-            self._waiting.popleft().errback(Failure(self._gone))
+            asked = self._waiting.popleft()
+            asked.failure = self._gone
+            self._go_on(asked)
 
 
-async def _as_coroutine(script: Script, session: AgiSession) -> None:
-    await script(session)
+async def _as_coroutine(script: Awaitable[None]) -> None:
+    await script
 
 
 def _checked(reply: Reply) -> Reply:

@@ -1,8 +1,9 @@
 """Real sockets: a foreign AGI peer understands us; the manager client follows a talking server."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from socket import create_connection
 from typing import Any
 
@@ -19,7 +20,14 @@ from twisted.protocols.basic import LineReceiver
 
 from autodial.ami import Ami, client_service
 from autodial.errors import PbxError
-from fastagi_server import BACKLOG, AgiSession, FastAgiServer, command, set_variables
+from fastagi_server import (
+    BACKLOG,
+    AgiSession,
+    FastAgiServer,
+    command,
+    listen,
+    set_variables,
+)
 from fastagi_server.testing import environment
 
 ensure = pytest_twisted.ensureDeferred
@@ -33,14 +41,32 @@ async def _batch(call: AgiSession) -> None:
     )
 
 
+async def _long(call: AgiSession) -> None:
+    for _ in range(3_000):
+        await call.set("A", "x" * 900)
+
+
 async def _stuck(call: AgiSession) -> None:
     await Deferred(lambda _: None)
 
 
+Listening = Callable[..., AbstractContextManager[tuple[FastAgiServer, int]]]
+
+
+@pytest.fixture(params=["hot path", "Twisted's transport"])
+def listening(request: pytest.FixtureRequest) -> Listening:
+    """A server on a free port, by both ways to listen."""
+    return partial(_listening, hot=request.param == "hot path")
+
+
 @contextmanager
-def listening(**limits: Any) -> Iterator[tuple[FastAgiServer, int]]:
-    server = FastAgiServer({"batch": _batch, "stuck": _stuck}, reactor, **limits)
-    port = reactor.listenTCP(0, server, backlog=BACKLOG, interface="127.0.0.1")
+def _listening(*, hot: bool, **limits: Any) -> Iterator[tuple[FastAgiServer, int]]:
+    scripts = {"batch": _batch, "stuck": _stuck, "long": _long}
+    server = FastAgiServer(scripts, reactor, **limits)
+    if hot:
+        port: Any = listen(reactor, server, 0)
+    else:
+        port = reactor.listenTCP(0, server, backlog=BACKLOG, interface="127.0.0.1")
     try:
         yield server, port.getHost().port
     finally:
@@ -61,7 +87,7 @@ def _talk(port: int, script: str) -> bytes:
 
 
 @ensure
-async def test_the_batch_is_one_write_and_a_half_close() -> None:
+async def test_the_batch_is_one_write_and_a_half_close(listening: Listening) -> None:
     with listening() as (_, port):
         said = await deferToThread(_talk, port, "batch")
 
@@ -70,7 +96,7 @@ async def test_the_batch_is_one_write_and_a_half_close() -> None:
 
 
 @ensure
-async def test_a_session_that_hangs_is_cut_off_and_another_is_served() -> None:
+async def test_a_session_that_hangs_is_cut_off_and_another_is_served(listening: Listening) -> None:
     with listening(deadline=0.3) as (_, port):
         stuck = deferToThread(_talk, port, "stuck")
         served = await deferToThread(_talk, port, "batch")
@@ -80,7 +106,7 @@ async def test_a_session_that_hangs_is_cut_off_and_another_is_served() -> None:
 
 
 @ensure
-async def test_a_burst_of_connections_is_not_dropped() -> None:
+async def test_a_burst_of_connections_is_not_dropped(listening: Listening) -> None:
     """Asterisk gives up on a connection after two seconds; a short queue would cost calls."""
 
     def burst(port: int) -> int:

@@ -1,0 +1,196 @@
+"""
+FastAGI servers side by side: ours with all it has, plain servers in C, and what the package index
+offers.
+
+    python bench/fastagi/run.py [--rounds 5] [--seconds 1.2] [--svg plot.svg]
+
+The load generator (agiload.c) plays Asterisk 22's side, writes its block line by line, and checks
+what each session sets. All contenders take turns within each round; medians and ratios are
+printed. CPU per session is the figure to trust: the generator itself is the limit of the rest.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+from attrs import frozen
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+WORKLOADS = ("std", "mset", "arg", "pipe")
+#: So many bytes of the opening block wake the server once; Asterisk's has more than 500.
+MARK = "256"
+
+
+@frozen
+class Contender:
+    """A server to be measured."""
+
+    name: str
+    command: tuple[str, ...]  #: ``PORT`` stands for the port
+    workloads: tuple[str, ...] = WORKLOADS
+
+
+def compiled(name: str, into: Path) -> str:
+    target = into / name
+    source = HERE / f"{name}.c"
+    subprocess.run(["gcc", "-O2", "-Wall", "-o", target, source, "-lm"], check=True)
+    return str(target)
+
+
+def contenders(into: Path) -> list[Contender]:
+    plain = compiled("agiplain", into)
+    found = [
+        Contender("C", (plain, "PORT")),
+        Contender("C, mark", (plain, "PORT", MARK)),
+        Contender("ours", (sys.executable, str(HERE / "ours.py"), "PORT")),
+        Contender(
+            "ours, stock transport", (sys.executable, str(HERE / "ours.py"), "PORT", "stock")
+        ),
+    ]
+    for peer, workloads in (("panoramisk", ("std",)), ("pyst2", ("std",))):
+        module = {"pyst2": "asterisk"}.get(peer, peer)
+        if find_spec(module) is not None:
+            peers = str(HERE / "peers.py")
+            found.append(Contender(peer, (sys.executable, peers, peer, "PORT"), workloads))
+    return found
+
+
+@contextmanager
+def running(contender: Contender) -> Iterator[tuple[int, int]]:
+    """The server on a core of its own: port and process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [str(port) if word == "PORT" else word for word in contender.command]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the server
+    process = subprocess.Popen(
+        [*pinned(0), *words], stdout=subprocess.PIPE, stderr=log, env=environment, text=True
+    )
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise click.ClickException(f"{contender.name} did not start")
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def pinned(core: int) -> list[str]:
+    cores = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(cores[core % len(cores)])]
+
+
+def load(generator: str, port: int, process: int, *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [*pinned(1), generator, "-p", str(port), "-s", str(process), *words],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def syscalls(generator: str, port: int, process: int) -> float | None:
+    """System calls of the server per standard session, one at a time; None without strace."""
+    with tempfile.NamedTemporaryFile() as counted:
+        try:
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-c", "-q", "-o", counted.name, "-p", str(process)],
+                stderr=subprocess.DEVNULL,
+            )
+        except FileNotFoundError:
+            return None
+        load(generator, port, process, "-c", "1", "-n", "20")  # it is attached by then
+        sessions = 20 + load(generator, port, process, "-c", "1", "-n", "200")["ok"]
+        tracer.terminate()
+        tracer.wait()
+        rows = [row.split() for row in Path(counted.name).read_text().splitlines()]
+    total = next((row for row in rows if row and row[-1] == "total"), None)
+    return int(total[2 if total[2].isdigit() else 3]) / sessions if total else None
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--seconds", default=1.2, show_default=True)
+@click.option("--only", help="Names of contenders, with commas.")
+def main(rounds: int, seconds: float, only: str | None) -> None:
+    console = Console()
+    with ExitStack() as stack:
+        into = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        generator = compiled("agiload", into)
+        chosen = [c for c in contenders(into) if only is None or c.name in only.split(";")]
+        servers = {c.name: stack.enter_context(running(c)) for c in chosen}
+        made: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        for _ in range(rounds):
+            for workload in WORKLOADS:
+                for contender in chosen:
+                    if workload in contender.workloads:
+                        words = ("-c", "50", "-w", workload, "-d", str(seconds), "-W", "0.3")
+                        said = load(generator, *servers[contender.name], *words)
+                        made[contender.name, workload].append(said)
+        for workload in WORKLOADS:
+            console.print(table(workload, chosen, made))
+        console.print(others(generator, chosen, servers))
+
+
+def middle(said: list[dict[str, Any]], key: str) -> float:
+    return float(median(one[key] for one in said))
+
+
+def table(
+    workload: str, chosen: list[Contender], made: Mapping[tuple[str, str], list[dict[str, Any]]]
+) -> Table:
+    """Medians, and ratios to plain C and to C with a mark (capacity: 1 / CPU)."""
+    shown = Table(
+        "server", "CPU us/session", "of C", "of C, mark", "sessions/s", "p50 us", "p99 us",
+        "errors", title=f"{workload}, 50 at once",
+    )  # fmt: skip
+    cost = {c.name: middle(made[c.name, workload], "srv_cpu_us") for c in chosen
+            if (c.name, workload) in made}  # fmt: skip
+    for name, mine in cost.items():
+        said = made[name, workload]
+        ratios = [
+            f"{cost[one] / mine:.2f}" if one in cost and mine else "" for one in ("C", "C, mark")
+        ]
+        shown.add_row(
+            name, f"{mine:.1f}", *ratios, f"{middle(said, 'per_s'):,.0f}",
+            f"{middle(said, 'p50_us'):,.0f}", f"{middle(said, 'p99_us'):,.0f}",
+            str(sum(one["err"] for one in said)),
+        )  # fmt: skip
+    return shown
+
+
+def others(
+    generator: str, chosen: list[Contender], servers: Mapping[str, tuple[int, int]]
+) -> Table:
+    """What needs one run: memory of idle sessions, a burst, system calls."""
+    shown = Table("server", "KB per 1,000 idle", "1,000 connects: slowest, ms", "errors",
+                  "syscalls/session")  # fmt: skip
+    for contender in chosen:
+        port, process = servers[contender.name]
+        calls = syscalls(generator, port, process)
+        burst = load(generator, port, process, "-c", "1000", "-n", "1000")
+        idle = load(generator, port, process, "-c", "1000", "-i")
+        shown.add_row(
+            contender.name, f"{idle['kb_per_1000']:,.0f}", f"{burst['max_us'] / 1000:,.0f}",
+            str(burst["err"]), "no strace" if calls is None else f"{calls:.1f}",
+        )  # fmt: skip
+    return shown
+
+
+if __name__ == "__main__":
+    main()
