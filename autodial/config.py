@@ -286,6 +286,7 @@ class FastAgiConfig(_Section):
     allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ("127.0.0.0/8", "::1/128")
     deadline: Duration = timedelta(seconds=5)
     max_sessions: int = 500
+    hot_path: bool = True
 
 
 class PaceConfig(_Section):

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from autodial.ami import Ami, client_service
 from autodial.checkup import Checkup
-from autodial.config import Config, PortalConfig
+from autodial.config import Config, FastAgiConfig, PortalConfig
 from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
 from autodial.errors import ConfigError
@@ -41,7 +41,7 @@ from bitrix24 import (
     Webhook,
 )
 from call_files import Spool
-from fastagi_server import BACKLOG, FastAgiServer
+from fastagi_server import BACKLOG, FastAgiServer, listen
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Dialler:
     server: FastAgiServer = field(init=False)
     services: MultiService = field(factory=MultiService, init=False)
     ami: Ami | None = field(default=None, init=False)
-    _port: IListeningPort | None = field(default=None, init=False)
+    _port: Any = field(default=None, init=False)
     _hook: IListeningPort | None = field(default=None, init=False)
     _poll: Periodic = field(init=False)
     _importer: Importer = field(init=False)
@@ -118,6 +118,8 @@ class Dialler:
             deadline=config.fastagi.deadline.total_seconds(),
             max_sessions=config.fastagi.max_sessions,
             allow=config.fastagi.allow,
+            # What is written down must also be done: no script of ours may stop half-way.
+            handler_deadline=None,
         )
         poll = config.portal.poll.total_seconds()
         dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
@@ -187,9 +189,7 @@ class Dialler:
             self.desk.roster.wraps_up(operator, at + wrap_up)
         fastagi, events = self.config.fastagi, self.config.events
         try:
-            self._port = self.reactor.listenTCP(
-                fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
-            )
+            self._port = self._listen(fastagi)
         except CannotListenError as error:
             raise ConfigError(
                 f"[fastagi] {fastagi.host}:{fastagi.port}: {error.socketError}; is another dialler"
@@ -206,6 +206,13 @@ class Dialler:
                 ) from error
         self.services.startService()
         self.log.info("running; {count} attempts were under way", count=len(open_now))
+
+    def _listen(self, fastagi: FastAgiConfig) -> Any:
+        if fastagi.hot_path:
+            return listen(self.reactor, self.server, fastagi.port, fastagi.host)
+        return self.reactor.listenTCP(
+            fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
+        )
 
     async def stop(self) -> None:
         """Place no further calls, finish the sessions under way, keep everything else."""

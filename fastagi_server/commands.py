@@ -8,7 +8,7 @@ work after the caller has hung up say so; the others raise ``DeadChannel`` then.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 
 from fastagi_server import results
@@ -21,17 +21,17 @@ class Commands:
     """What a session can ask of Asterisk."""
 
     @abstractmethod
-    async def send(self, line: bytes) -> Reply:
-        """Send one encoded command and wait for its own reply."""
+    def send(self, line: bytes) -> Awaitable[Reply]:
+        """Send one encoded command at once; await its own reply."""
 
-    async def _ask(self, name: str, *words: object) -> Reply:
-        return await self.send(command(name, *(str(word) for word in words)))
+    def _ask(self, name: str, *words: object) -> Awaitable[Reply]:
+        return self.send(command(name, *[str(word) for word in words]))
 
     # Variables. All of these work after the caller has hung up.
 
     async def get(self, name: str) -> str | None:
         """Read one variable or function, unevaluated; None if it is not set."""
-        reply = await self._ask("GET VARIABLE", name)
+        reply = await self.send(command("GET VARIABLE", name))
         return reply.value if reply.result == "1" else None
 
     async def get_full(self, expression: str, channel: str = "") -> str:
@@ -47,7 +47,7 @@ class Commands:
 
     async def set(self, name: str, value: str) -> None:
         """Set one variable or function to any text without control characters."""
-        results.done(await self._ask("SET VARIABLE", name, value))
+        results.done(await self.send(command("SET VARIABLE", name, value)))
 
     async def set_many(self, values: Mapping[str, str]) -> None:
         """Set machine-made values in one round trip (``EXEC MSet``)."""

@@ -17,6 +17,10 @@ class SessionTimeout(CallEnded):
     """The session outlived its deadline and was closed, so that no caller waits in silence."""
 
 
+class UnknownScript(AgiError):
+    """The dialplan asked for a path that the server does not know."""
+
+
 class CommandRefused(AgiError):
     """The command cannot be sent: its text would break AGI's framing or its length limit."""
 

@@ -5,14 +5,17 @@ Most of a session's cost is not in its commands but between the kernel and Pytho
 save there, and nothing else differs from ``reactor.listenTCP``:
 
 * what is said is sent at once; the write buffer is for what the kernel does not take;
-* ``SO_RCVLOWAT`` on the listening socket: Asterisk writes its opening block line by line, in some
-  23 pieces, and the server is woken once for all of them. It is back at 1 with the first read, or
-  a reply of a few bytes would never be seen;
+* ``SO_RCVLOWAT`` on the listening socket, the mark: Asterisk writes its opening block line by line,
+  in some 23 pieces, and the server is woken once for most of them. It is back at 1 with the first
+  read, or a reply of a few bytes would never be seen. (A mark as long as the block would be worse:
+  Nagle's algorithm holds the last line back until the lines before it are acknowledged, and that is
+  delayed until somebody reads.);
 * all sessions are one reader of the reactor: its log context and its bookkeeping are paid once for
   a batch of events.
 
-A peer whose opening block is shorter than the mark, and who then waits, is not heard before it
-closes, or its deadline does. Asterisk's block has more than 500 bytes.
+A peer whose opening block is shorter than the mark would not be heard: so the mark of a socket that
+has kept silent for ``PATIENCE`` is lifted. Asterisk's block has more than 430 bytes and is there at
+once.
 """
 
 import select
@@ -29,17 +32,30 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from fastagi_server.deadlines import Deadlines
 from fastagi_server.server import BACKLOG, FastAgiServer
+from fastagi_server.session import AgiSession
 
-#: So many bytes of the opening block wake us. Asterisk's shortest has more than 500.
-MARK = 256
-#: Read from a socket at once; a reply may be longer, and then comes in pieces.
-CHUNK = 65_536
-#: Events handled before the reactor may do something else.
+#: So many bytes of the opening block wake us. Asterisk's 23 lines have more than 430, most of them
+#: more than 500.
+MARK = 400
+#: Seconds after which a socket with less than that in it is heard all the same.
+PATIENCE = 0.02
+#: Read from a socket at once; a reply may be longer, and then comes in pieces. (Python sets so much
+#: aside for each read.)
+CHUNK = 4_096
+#: Events asked for at once.
 BATCH = 64
+#: Seconds that a turn may take before the reactor does something else, and that it waits in it for
+#: what comes next.
+TURN, LINGER = 0.002, 0.001
 #: What a session may leave unread of what we say before it is closed.
 MOST_UNSENT = 1_000_000
 
+#: ``accept()`` of the standard library asks the new socket what it knows of the old one, and wraps
+#: it for files and time-outs.
+_STREAM = int(socket.SOCK_STREAM)
+_AT_ONCE = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _READ, _WRITE = select.EPOLLIN | select.EPOLLRDHUP, select.EPOLLOUT
 _DONE = Failure(ConnectionDone())
 _LOST = Failure(ConnectionLost())
@@ -93,6 +109,14 @@ class Hub:
     _epoll: select.epoll = field(factory=select.epoll, init=False)
     _lines: dict[int, "Line"] = field(factory=dict, init=False)
     _listening: bool = field(default=True, init=False)
+    _number: int = field(init=False)
+    _family: int = field(init=False)
+    #: Lines that have not said as much as the mark.
+    marked: "Deadlines[Line]" = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.marked = Deadlines(self.reactor, PATIENCE, Line.unmark)
+        self._number, self._family = self.listener.fileno(), int(self.listener.family)
 
     def start(self) -> None:
         self._epoll.register(self.listener, select.EPOLLIN)
@@ -115,6 +139,7 @@ class Hub:
     def _perhaps_end(self) -> None:
         if not self._listening and not self._lines:
             self.reactor.removeReader(self)
+            self.marked.stop()
             self._epoll.close()
 
     # What a reader of the reactor can do.
@@ -131,38 +156,51 @@ class Hub:
             line.lost(_LOST)
 
     def doRead(self) -> None:
-        """A batch of what has happened; what is left keeps the epoll object readable."""
-        lines = self._lines
-        for number, event in self._epoll.poll(0, BATCH):
-            line = lines.get(number)
-            if line is not None:
-                line.happened(event)
-            elif self._listening and number == self.listener.fileno():
-                self._accept()
+        """
+        What has happened, and what happens meanwhile: a turn of the reactor costs more than a look
+        for nothing, and a reply comes soon. What is left keeps the epoll object readable.
+        """
+        lines, poll, seconds = self._lines, self._epoll.poll, self.reactor.seconds
+        until = seconds() + TURN
+        linger = 0.0
+        while not self._epoll.closed:
+            events = poll(linger, BATCH)
+            linger = LINGER
+            for number, event in events:
+                line = lines.get(number)
+                if line is not None:
+                    line.happened(event)
+                elif self._listening and number == self._number:
+                    self._accept()
+            if not events or seconds() > until:
+                return
 
     def _accept(self) -> None:
-        for _ in range(BATCH):
-            try:
-                connection, peer = self.listener.accept()
-            except OSError as error:
-                if error.errno not in _PASSING:
-                    self.log.failure("accepting FastAGI connections")
-                elif error.errno not in _LATER:
-                    self.log.warn("a FastAGI connection was not accepted: {error}", error=error)
-                return
-            connection.setblocking(False)
-            session: Any = self.server.buildProtocol(_address(peer))
-            if session is None:
-                connection.close()
-                continue
-            line = Line(self, connection, session, peer)
-            self._lines[line.number] = line
-            self._epoll.register(line.number, _READ)
-            session.makeConnection(line)
+        """One connection; if there are more, the listener is still readable."""
+        try:
+            number, peer = self.listener._accept()  # type: ignore[attr-defined]
+        except OSError as error:
+            if error.errno not in _PASSING:
+                self.log.failure("accepting FastAGI connections")
+            elif error.errno not in _LATER:
+                self.log.warn("a FastAGI connection was not accepted: {error}", error=error)
+            return
+        connection: Any = socket.SocketType(self._family, _STREAM, 0, number)
+        session = self.server.admit(peer[0])
+        if session is None:
+            connection.close()
+            return
+        line = Line(self, connection, session, peer)
+        self._lines[number] = line
+        self._epoll.register(number, _READ)
+        if self.mark:
+            self.marked.start(line)
+        session.makeConnection(line)
 
     def forget(self, line: "Line") -> None:
-        self._lines.pop(line.number, None)
-        self._perhaps_end()
+        del self._lines[line.number]
+        if not self._listening:
+            self._perhaps_end()
 
     def watch(self, line: "Line", events: int) -> None:
         self._epoll.modify(line.number, events)
@@ -172,16 +210,17 @@ class Line:
     """One connection: what an ``AgiSession`` needs of a transport."""
 
     __slots__ = (
-        "_closing", "_half_closed", "_hub", "_marked", "_peer", "_session", "_socket", "_unsent",
-        "disconnected", "number",
+        "_closing", "_half_closed", "_hub", "_marked", "_peer", "_received", "_session", "_socket",
+        "_unsent", "disconnected", "number",
     )  # fmt: skip
 
-    def __init__(self, hub: Hub, connection: socket.socket, session: Any, peer: Any) -> None:
+    def __init__(self, hub: Hub, connection: socket.socket, session: AgiSession, peer: Any) -> None:
         self._hub = hub
         self._socket = connection
-        self._session = session
+        self._session: AgiSession | None = session
+        self._received = session.dataReceived
         self._peer = peer
-        self._marked = bool(hub.mark)
+        self._marked = hub.mark > 0
         self._unsent = b""
         self._closing = self._half_closed = self.disconnected = False
         self.number = connection.fileno()
@@ -198,7 +237,7 @@ class Line:
             self._keep(data)
             return
         try:
-            sent = self._socket.send(data)
+            sent = self._socket.send(data, _AT_ONCE)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -248,7 +287,12 @@ class Line:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(CHUNK)
+            data = self._socket.recv(CHUNK, _AT_ONCE)
+            if self._marked:
+                self._lift_mark()
+                if not data.endswith(b"\n\n"):
+                    # To read it lets the rest come, which the other side's kernel held back.
+                    data += self._rest()
         except BlockingIOError:
             return
         except OSError:
@@ -257,18 +301,31 @@ class Line:
         if not data:
             self.lost(_DONE)
             return
-        if self._marked:
-            self._marked = False
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         try:
-            self._session.dataReceived(data)
+            self._received(data)
         except Exception:
             self._hub.log.failure("a FastAGI session")
             self.abortConnection()
 
+    def _rest(self) -> bytes:
+        try:
+            return self._socket.recv(CHUNK, _AT_ONCE)
+        except BlockingIOError:
+            return b""
+
+    def _lift_mark(self) -> None:
+        self._marked = False
+        self._hub.marked.end(self)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def unmark(self, moment: float = 0) -> None:
+        """It has kept silent, or has little to say."""
+        self._lift_mark()
+        self._read()
+
     def _send_more(self) -> None:
         try:
-            sent = self._socket.send(self._unsent)
+            sent = self._socket.send(self._unsent, _AT_ONCE)
         except BlockingIOError:
             return
         except OSError:
@@ -289,9 +346,18 @@ class Line:
         if self.disconnected:
             return
         self.disconnected = True
-        self._hub.forget(self)
+        if self._marked:
+            self._hub.marked.end(self)
         self._socket.close()
-        self._session.connectionLost(reason)
+        self._hub.forget(self)
+        session, self._session = self._session, None
+        assert session is not None
+        self._received = _nothing_more
+        session.connectionLost(reason)
+
+
+def _nothing_more(data: bytes) -> None:
+    """The line is lost; and without a reference back, it goes with its session at once."""
 
 
 def _address(address: Any) -> IPv4Address | IPv6Address:

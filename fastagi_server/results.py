@@ -76,14 +76,14 @@ class Recognized:
 
 def number(reply: Reply) -> int:
     """The result as a number; ActionFailed if it is none, or below zero."""
-    if not re.fullmatch(r"-?[0-9]+", reply.result) or int(reply.result) < 0:
+    if not reply.result.isdecimal():
         raise ActionFailed(f"result={reply.result} {reply.value or ''} {reply.detail}".strip())
     return int(reply.result)
 
 
 def done(reply: Reply) -> None:
     """For commands that say 1 for yes and 0 for no, where no is a failure."""
-    if number(reply) != 1:
+    if reply.result != "1":
         raise ActionFailed(f"result={reply.result} {reply.detail}".strip())
 
 

@@ -6,16 +6,14 @@ command before the previous reply was read (Asterisk would postpone it and every
 would be off by one), with the one exception that works: a batch followed by a half-close.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from inspect import iscoroutine
-from typing import Any
+from typing import Any, NoReturn
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastagi_server.commands import Commands
@@ -28,11 +26,16 @@ from fastagi_server.errors import (
     UsageError,
     WireError,
 )
-from fastagi_server.wire import AgiWire, Environment, Hangup, Reply
+from fastagi_server.wire import COMMON, AgiWire, Environment, Reply
 
 _ERRORS: dict[int, type[CommandFailed]] = {510: UnknownCommand, 511: DeadChannel, 520: UsageError}
 
 Script = Callable[["AgiSession"], Awaitable[None]]
+
+
+#: Read by Asterisk in place of a command: AGISTATUS becomes FAILURE. After a mere close it would be
+#: SUCCESS, and a dialplan could not tell a script that failed from one that had nothing to say.
+FAILURE = b"failure\n"
 
 
 class SessionOwner(Shape):
@@ -40,6 +43,7 @@ class SessionOwner(Shape):
 
     def started(self, session: "AgiSession") -> Script: ...
     def finished(self, session: "AgiSession", failure: Failure | None) -> None: ...
+    def spoke_otherwise(self, session: "AgiSession", error: WireError) -> None: ...
     def closed(self, session: "AgiSession") -> None: ...
 
 
@@ -59,15 +63,41 @@ class _Asked:
         self.told: Deferred[None] | None = None
 
     def __await__(self) -> "Generator[Any, Any, list[Reply]]":
-        waits = self.failure is None and len(self.replies) < self.count
+        if self.failure is None and len(self.replies) < self.count:
+            yield from self._arrival()
+        if self.failure is not None:
+            raise self.failure
+        return self.replies
+
+    def _arrival(self) -> "Generator[Any, Any, None]":
         # The session's own step takes note, and comes back when it is over. Twisted's runner of
         # coroutines gives back at once what is no Deferred: then it gets one.
-        if waits and (yield self) is self:
+        if (yield self) is self:
+            self.told = Deferred()
+            yield from self.told.__await__()
+
+
+class _AskedOne(_Asked):
+    """A single command: its reply, or the error that it amounts to."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.count = 1
+        self.replies = []
+        self.awaited = False
+        self.failure = self.told = None
+
+    def __await__(self) -> "Generator[Any, Any, Reply]":  # type: ignore[override]
+        if not self.replies and self.failure is None and (yield self) is self:
             self.told = Deferred()
             yield from self.told.__await__()
         if self.failure is not None:
             raise self.failure
-        return self.replies
+        reply = self.replies[0]
+        if reply.code != 200:
+            raise _ERRORS.get(reply.code, CommandFailed)(reply.code, reply.detail)
+        return reply
 
 
 class AgiSession(Commands, Protocol):
@@ -75,24 +105,21 @@ class AgiSession(Commands, Protocol):
     A call, as a script sees it.
 
     ``environment`` is what Asterisk said at the start; ``hung_up`` becomes true once the caller
-    has gone. The session is closed when the script returns, fails, or outlives ``deadline``. What
-    can be asked of Asterisk is in ``Commands``.
+    has gone. The session is closed when the script returns or fails, and by its owner when it has
+    lasted too long. What can be asked of Asterisk is in ``Commands``.
     """
 
-    log = Logger()
     transport: ITCPTransport
     environment: Environment
 
-    def __init__(self, clock: IReactorTime, owner: SessionOwner, deadline: float) -> None:
-        self._clock = clock
+    def __init__(self, owner: SessionOwner) -> None:
         self._owner = owner
-        self._deadline = deadline
         self._wire = AgiWire()
-        self._waiting: deque[_Asked] = deque()
+        self._asked: _Asked | None = None
         self._script: Coroutine[Any, Any, None] | None = None
+        self._awaited: Deferred[Any] | None = None
         self._half_closed = False
         self._gone: CallEnded | None = None
-        self._timer: IDelayedCall | None = None
         self.hung_up = False
 
     @property
@@ -100,27 +127,39 @@ class AgiSession(Commands, Protocol):
         """What the dialplan passed after the address: ``AGI(agi://host/script,one,two)``."""
         return self.environment.arguments
 
+    @property
+    def opened(self) -> bool:
+        """Has Asterisk said what it wants?"""
+        return self._wire.opened
+
+    @property
+    def running(self) -> bool:
+        """Has a script begun that has not ended yet?"""
+        return self._script is not None
+
     def argument(self, position: int) -> str:
         """The argument at ``position`` (from 0), or an empty string."""
-        return self.arguments[position] if position < len(self.arguments) else ""
+        arguments = self.environment.arguments
+        return arguments[position] if position < len(arguments) else ""
 
     @property
     def alive(self) -> bool:
         """Can an answer still be sent? False once the connection has gone or timed out."""
         return self._gone is None
 
-    async def send(self, line: bytes) -> Reply:
+    def send(self, line: bytes) -> Awaitable[Reply]:
         """
-        Send one encoded command and wait for its own reply.
+        Send one encoded command; await its own reply.
 
         Raises:
             CommandFailed: Asterisk refused it (510, 511, 520).
             CallEnded: the connection went, or the deadline passed, before the answer.
         """
-        self._may_send()
-        if self._waiting:
-            raise RuntimeError("one command at a time: wait for the reply, or use batch()")
-        return _checked((await self._write(line, 1))[0])
+        if self._asked is not None or self._half_closed or self._gone is not None:
+            self._must_not_send()
+        asked = self._asked = _AskedOne()
+        self.transport.write(line)
+        return asked
 
     async def batch(self, *lines: bytes) -> list[Reply]:
         """
@@ -130,56 +169,51 @@ class AgiSession(Commands, Protocol):
         it has buffered. Nothing can be sent afterwards. Refusals are returned, not raised:
         the other commands have run all the same.
         """
-        self._may_send()
-        replies = self._write(b"".join(lines), len(lines))
+        if self._asked is not None or self._half_closed or self._gone is not None:
+            self._must_not_send()
+        asked = self._asked = _Asked(len(lines))
+        self.transport.write(b"".join(lines))
         self._half_closed = True
         self.transport.loseWriteConnection()
-        return await replies
+        return await asked
 
-    def _may_send(self) -> None:
+    def _must_not_send(self) -> NoReturn:
         if self._gone is not None:
             raise self._gone
         if self._half_closed:
             raise RuntimeError("nothing can be sent after a batch")
-
-    def _write(self, data: bytes, replies: int) -> _Asked:
-        asked = _Asked(replies)
-        self._waiting.append(asked)
-        self.transport.write(data)
-        return asked
-
-    def connectionMade(self) -> None:
-        self._timer = self._clock.callLater(self._deadline, self._timed_out)
+        raise RuntimeError("one command at a time: wait for the reply, or use batch()")
 
     def dataReceived(self, data: bytes) -> None:
+        wire, asked = self._wire, self._asked
+        if asked is not None and wire.between_lines and (known := COMMON.get(data)) is not None:
+            self._answered(known)
+            return
         try:
-            events = self._wire.receive(data)
-            for event in events:
-                self._handle(event)
+            for event in wire.receive(data):
+                if type(event) is Reply:
+                    self._answered(event)
+                elif type(event) is Environment:
+                    self.environment = event
+                    self._run(self._owner.started(self))
+                else:
+                    self.hung_up = True
         except WireError as error:
-            self.log.warn("session closed: {error}", error=error)
-            self._end(CallEnded(str(error)), abort=True)
+            self._owner.spoke_otherwise(self, error)
+            self.transport.abortConnection()
+            self._end(CallEnded(str(error)))
 
-    def _handle(self, event: Environment | Reply | Hangup) -> None:
-        match event:
-            case Environment():
-                self.environment = event
-                self._run(self._owner.started(self))
-            case Hangup():
-                self.hung_up = True
-            case _:
-                if not self._waiting:
-                    raise WireError(f"a reply nobody waits for: {event.code} {event.detail}")
-                asked = self._waiting[0]
-                asked.replies.append(event)
-                if len(asked.replies) == asked.count:
-                    self._waiting.popleft()
-                    self._go_on(asked)
+    def _answered(self, reply: Reply) -> None:
+        asked = self._asked
+        if asked is None:
+            raise WireError(f"a reply nobody waits for: {reply.code} {reply.detail}")
+        asked.replies.append(reply)
+        if len(asked.replies) == asked.count:
+            self._asked = None
+            self._go_on(asked)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._end(CallEnded("the connection was closed"), abort=False)
+        self._end(CallEnded("the connection was closed"))
         self._owner.closed(self)
 
     def _run(self, script: Script) -> None:
@@ -189,10 +223,10 @@ class AgiSession(Commands, Protocol):
 
     def _go_on(self, asked: _Asked) -> None:
         """Its replies are there, or will never be."""
-        if asked.told is not None:
-            asked.told.callback(None)
-        elif asked.awaited:
+        if asked.awaited:
             self._step(None)
+        elif asked.told is not None:
+            asked.told.callback(None)
 
     def _step(self, value: object) -> None:
         """
@@ -216,47 +250,50 @@ class AgiSession(Commands, Protocol):
             if isinstance(waits, _Asked):
                 waits.awaited = True
                 return
-            if not isinstance(waits, Deferred):
-                value = Failure(TypeError(f"a script can await commands and Deferreds: {waits!r}"))
-                continue
-            fired: list[object] = []
-            later: list[bool] = []
-
-            def got(result: object, fired: list[object], later: list[bool]) -> None:
-                if later:
-                    self._step(result)
-                else:
-                    fired.append(result)
-
-            waits.addBoth(got, fired, later)
-            if not fired:
-                later.append(True)
+            if isinstance(waits, Deferred):
+                # One that has its result never comes here: awaiting it goes on at once.
+                self._awaited = waits
+                waits.addBoth(self._fired)
                 return
-            value = fired[0]
+            value = Failure(TypeError(f"a script can await commands and Deferreds: {waits!r}"))
 
-    def _script_ended(self, result: Failure | None) -> None:
-        self._owner.finished(self, result if isinstance(result, Failure) else None)
+    def _fired(self, result: object) -> None:
+        self._awaited = None
+        self._step(result)
+
+    def _script_ended(self, failure: Failure | None) -> None:
+        self._script = None
+        self._owner.finished(self, failure)
+        if failure is not None and self._gone is None and not self._half_closed:
+            self.transport.write(FAILURE)
         self.transport.loseConnection()
 
-    def _timed_out(self) -> None:
-        self._end(SessionTimeout(f"no end after {self._deadline:g} s"), abort=True)
+    # What its owner does to it.
 
-    def _end(self, reason: CallEnded, *, abort: bool) -> None:
+    def time_out(self, seconds: float) -> None:
+        """It has lasted too long: a caller waits for it in silence. The dialplan goes on."""
+        if self._gone is None and not self._half_closed:
+            self.transport.write(FAILURE)
+        self.transport.loseConnection()
+        self._end(SessionTimeout(f"no end after {seconds:g} s"))
+
+    def abort(self) -> None:
+        """Close it whatever the peer has read."""
+        self.transport.abortConnection()
+
+    def cancel_script(self) -> None:
+        """End what the script waits for, if that is a Deferred of its own."""
+        if self._awaited is not None:
+            self._awaited.cancel()
+
+    def _end(self, reason: CallEnded) -> None:
         if self._gone is None:
             self._gone = reason
-        if abort:
-            self.transport.abortConnection()
-        while self._waiting:
-            asked = self._waiting.popleft()
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
             asked.failure = self._gone
             self._go_on(asked)
 
 
 async def _as_coroutine(script: Awaitable[None]) -> None:
     await script
-
-
-def _checked(reply: Reply) -> Reply:
-    if reply.code == 200:
-        return reply
-    raise _ERRORS.get(reply.code, CommandFailed)(reply.code, reply.detail)

@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
 from fastagi_server.server import FastAgiServer
+from fastagi_server.session import FAILURE
 
 #: Commands that work after the caller has hung up (res_agi.c marks them "dead").
 DEAD = ("NOOP", "GET VARIABLE", "GET FULL VARIABLE", "SET VARIABLE", "EXEC", "DATABASE", "VERBOSE")
@@ -32,7 +33,8 @@ class FakeAsterisk:
     One channel that runs ``AGI(agi://127.0.0.1/<script>,<arguments>)``.
 
     ``variables`` holds what the server has set; ``commands`` what it said, in order; ``database``
-    is AstDB. ``dead`` makes it a hung-up channel.
+    is AstDB. ``dead`` makes it a hung-up channel. ``failed`` is true after a script that failed
+    (AGISTATUS=FAILURE).
     """
 
     def __init__(self, server: FastAgiServer, *, dead: bool = False) -> None:
@@ -42,6 +44,7 @@ class FakeAsterisk:
         self.database: dict[str, str] = {}
         self.commands: list[str] = []
         self.transport = _Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
+        self.failed = False
         self._early = ""
 
     def connect(
@@ -69,6 +72,9 @@ class FakeAsterisk:
             self._early = "" if self.transport.half_closed else "\n".join(lines[1:])
             runnable = lines[:-1] if self.transport.half_closed else lines[:1]
             for line in runnable:
+                if line == FAILURE.decode().rstrip():
+                    self.failed = True
+                    return
                 self.protocol.dataReceived(self._answer(line).encode("utf-8", "surrogateescape"))
 
     def hang_up(self) -> None:

@@ -25,7 +25,8 @@ from attrs import frozen
 
 from fastagi_server.errors import CommandRefused, WireError
 
-#: Longest line accepted from Asterisk, in bytes. Replies of 12,000 characters have been seen.
+#: Longest line accepted from Asterisk, and longest opening block, in bytes. Replies of 12,000
+#: characters have been seen.
 MAX_LINE = 65_536
 #: Most lines of environment accepted; Asterisk sends about 25 plus one per argument.
 MAX_ENVIRONMENT = 200
@@ -34,19 +35,60 @@ MAX_COMMAND = 2_000
 
 _REPLY = re.compile(r"(\d{3}) (?:result=(\S*)(?: \((.*)\))?)?(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: What MSet would take apart.
+_SPLITS_NAME = re.compile(r'[,"\\=\x00-\x1f\x7f]')
+_SPLITS_VALUE = re.compile(r'[,"\\\x00-\x1f\x7f]')
 
 
-@frozen
 class Environment:
-    """The opening block: ``agi_`` variables without their prefix, and the arguments in order."""
+    """
+    The opening block: ``agi_`` variables without their prefix, and the arguments in order.
 
-    variables: Mapping[str, str]
-    arguments: tuple[str, ...]
+    It is taken apart when somebody asks: most scripts want their arguments and nothing else.
+    """
+
+    __slots__ = ("_block", "_variables")
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._variables: Mapping[str, str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Environment) and self.variables == other.variables
+
+    __hash__ = None  # type: ignore[assignment]  # nobody keeps them in sets
+
+    def __repr__(self) -> str:
+        return f"Environment({dict(self.variables)!r})"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """All of them."""
+        if self._variables is None:
+            rows = _text(self._block).split("\n")
+            pairs = (row.removesuffix("\r").partition(":") for row in rows if row)
+            self._variables = {
+                key.removeprefix("agi_"): value.removeprefix(" ") for key, _, value in pairs
+            }
+        return self._variables
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the dialplan passed after the address: ``AGI(agi://host/script,one,two)``."""
+        found = self._block.find(b"agi_arg_1:")
+        if found < 0:
+            return ()
+        rows = self._block[found:].split(b"\n")  # they are its last lines
+        return tuple([_value(row) for row in rows if row.startswith(b"agi_arg_")])
 
     @property
     def script(self) -> str:
         """The path of the agi:// address, without its query."""
-        return self.variables.get("network_script", "").partition("?")[0].strip("/")
+        found = self._block.find(b"agi_network_script:")
+        if found < 0:
+            return ""
+        row = self._block[found : self._block.index(b"\n", found)]
+        return _value(row).partition("?")[0].strip("/")
 
 
 @frozen
@@ -66,34 +108,73 @@ class Hangup:
 
 Event = Environment | Reply | Hangup
 
+#: The answers to nearly all commands that set something, and what they say.
+COMMON: Mapping[bytes, Reply] = {
+    f"200 result={result}\n".encode(): Reply(200, result) for result in ("0", "1")
+}
+
 
 class AgiWire:
     """One AGI conversation, as the server sees it. Feed it bytes; it yields events."""
 
+    __slots__ = ("_buffer", "_skip_blank", "_usage", "between_lines", "opened")
+
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._environment: dict[str, str] | None = {}
+        self.opened = False  #: the environment has come
+        #: What comes next is the start of a reply: one of COMMON needs no further look.
+        self.between_lines = False
+        self._skip_blank = False
         self._usage: list[str] = []
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what the network gave; return every event now complete."""
         self._buffer += data
         events: list[Event] = []
-        start = 0
-        while (end := self._buffer.find(b"\n", start)) >= 0:
-            line = self._buffer[start:end]
-            start = end + 1
-            if len(line) > MAX_LINE:
-                raise WireError(f"a line of more than {MAX_LINE} bytes")
-            events += self._line(line.decode("utf-8", "surrogateescape").removesuffix("\r"))
-        del self._buffer[:start]
-        if len(self._buffer) > MAX_LINE:
-            raise WireError(f"a line of more than {MAX_LINE} bytes")
+        if b"\n" in data:
+            if not self.opened:
+                events += self._opening()
+            if self.opened and self._buffer:
+                *lines, rest = self._buffer.split(b"\n")
+                self._buffer = rest
+                for line in lines:
+                    _bounded(line)
+                    events += self._line(_text(line).removesuffix("\r"))
+        _bounded(self._buffer)
+        self.between_lines = self.opened and not self._buffer and not self._usage
         return events
 
+    def _opening(self) -> list[Event]:
+        """The environment, once all of it has come: mostly in one piece, or in a few."""
+        block = self._buffer
+        lines = block.count(b"\n")
+        of_it = block.count(b"\nagi_") + block.startswith(b"agi_")
+        if lines > MAX_ENVIRONMENT + 1 and of_it > MAX_ENVIRONMENT:
+            raise WireError(f"more than {MAX_ENVIRONMENT} lines of environment")
+        if of_it >= lines:
+            return []  # nothing but lines of it so far
+        if of_it == lines - 1 and block.endswith(b"\n\n"):
+            opening, self._buffer, end = Environment(bytes(block[:-1])), bytearray(), b""
+        else:
+            start = 0
+            while block.startswith(b"agi_", start):
+                start = block.index(b"\n", start) + 1
+            stop = block.index(b"\n", start)
+            end = bytes(block[start:stop].removesuffix(b"\r"))
+            if end not in (b"", b"HANGUP"):
+                raise WireError(f"not an AGI environment: {end[:80]!r}")
+            opening, self._buffer = Environment(bytes(block[:start])), block[stop + 1 :]
+        self.opened = True
+        if end == b"":
+            return [opening]
+        # A caller already gone may leave HANGUP in place of, or before, the empty line.
+        self._skip_blank = True
+        return [opening, Hangup()]
+
     def _line(self, line: str) -> list[Event]:
-        if self._environment is not None:
-            return self._environment_line(line)
+        blank, self._skip_blank = self._skip_blank and line == "", False
+        if blank:
+            return []
         if line == "HANGUP":
             return [Hangup()]
         if self._usage or line.startswith("520-"):
@@ -109,21 +190,6 @@ class AgiWire:
             raise WireError(f"a newline in a value: {line[:80]!r}")
         return [Reply(int(code), result or "", value, detail.strip())]
 
-    def _environment_line(self, line: str) -> list[Event]:
-        assert self._environment is not None
-        if line in ("", "HANGUP"):
-            opening = _environment(self._environment)
-            self._environment = None
-            # A caller already gone may leave HANGUP in place of, or before, the empty line.
-            return [opening] if line == "" else [opening, Hangup()]
-        key, colon, value = line.partition(":")
-        if not colon or not key.startswith("agi_"):
-            raise WireError(f"not an AGI environment: {line[:80]!r}")
-        if len(self._environment) >= MAX_ENVIRONMENT:
-            raise WireError(f"more than {MAX_ENVIRONMENT} lines of environment")
-        self._environment[key.removeprefix("agi_")] = value.removeprefix(" ")
-        return []
-
     def _usage_line(self, line: str) -> list[Event]:
         self._usage.append(line.removeprefix("520-").removeprefix("520 "))
         if len(self._usage) > MAX_ENVIRONMENT:
@@ -134,27 +200,35 @@ class AgiWire:
         return [Reply(520, detail="\n".join(usage))]
 
 
-def _environment(variables: dict[str, str]) -> Environment:
-    arguments: list[str] = []
-    while (value := variables.get(f"arg_{len(arguments) + 1}")) is not None:
-        arguments.append(value)
-    return Environment(variables, tuple(arguments))
+def _bounded(line: bytes | bytearray) -> None:
+    if len(line) > MAX_LINE:
+        raise WireError(f"a line of more than {MAX_LINE} bytes")
 
 
-def command(*words: str) -> bytes:
+def _text(data: bytes | bytearray) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _value(row: bytes) -> str:
+    return _text(row.partition(b":")[2].removesuffix(b"\r").removeprefix(b" "))
+
+
+def command(name: str, *arguments: str) -> bytes:
     """
     Encode one command line.
 
-    The first word is Asterisk's own name of the command and goes as it is (``SET VARIABLE``);
-    the others are quoted, with ``\\`` and ``"`` escaped. Control characters are refused, not
-    escaped: AGI has no way to carry them, and a newline would inject a second command.
+    The name is Asterisk's own and goes as it is (``SET VARIABLE``); the arguments are quoted, with
+    ``\\`` and ``"`` escaped. Control characters are refused, not escaped: AGI has no way to carry
+    them, and a newline would inject a second command.
 
     Raises:
         CommandRefused: a control character, or a line over MAX_COMMAND bytes.
     """
-    name, *arguments = words
-    line = " ".join([name, *(_quoted(argument) for argument in arguments)])
-    if _CONTROL.search(line):
+    text = '" "'.join(arguments)
+    if "\\" in text or text.count('"') != 2 * len(arguments) - 2:
+        text = '" "'.join([_escaped(argument) for argument in arguments])
+    line = f'{name} "{text}"' if arguments else name
+    if not line.isprintable() and _CONTROL.search(line):
         raise CommandRefused(f"a control character in {line[:80]!r}")
     data = line.encode("utf-8", "surrogateescape") + b"\n"
     if len(data) > MAX_COMMAND:
@@ -162,8 +236,8 @@ def command(*words: str) -> bytes:
     return data
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def set_variables(values: Mapping[str, str]) -> bytes:
@@ -177,6 +251,6 @@ def set_variables(values: Mapping[str, str]) -> bytes:
         CommandRefused: a value with a comma, a quote, a backslash or a control character.
     """
     for name, value in values.items():
-        if re.search(r'[,"\\=\x00-\x1f\x7f]', name) or re.search(r'[,"\\\x00-\x1f\x7f]', value):
+        if _SPLITS_NAME.search(name) or _SPLITS_VALUE.search(value):
             raise CommandRefused(f"MSet cannot carry {name}={value[:40]!r}; use SET VARIABLE")
-    return command("EXEC", "MSet", ",".join(f"{name}={value}" for name, value in values.items()))
+    return command("EXEC", "MSet", ",".join([f"{name}={value}" for name, value in values.items()]))

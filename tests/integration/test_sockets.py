@@ -100,7 +100,7 @@ async def test_a_session_that_hangs_is_cut_off_and_another_is_served(listening: 
     with listening(deadline=0.3) as (_, port):
         stuck = deferToThread(_talk, port, "stuck")
         served = await deferToThread(_talk, port, "batch")
-        assert await stuck == b""
+        assert await stuck == b"failure\n"
 
     assert b"AD_OK=1" in served
 

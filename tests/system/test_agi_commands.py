@@ -24,7 +24,9 @@ from fastagi_server import (
     Recorded,
     UnknownApplication,
     UsageError,
+    listen,
 )
+from fastagi_server import Script as AgiScript
 
 reactor: Any = _reactor
 MOMENT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -47,6 +49,12 @@ exten => _[a-z].,1,Answer()
  same => n,Hangup()
 exten => elsewhere,1,NoOp()
  same => n(there),Set(DB(agitest/went-on)=elsewhere)
+ same => n,Hangup()
+
+[agi-status]
+exten => _[a-z].,1,Answer()
+ same => n,AGI(agi://127.0.0.1:{port}/${{EXTEN}})
+ same => n,Set(DB(agistatus/${{EXTEN}})=${{AGISTATUS}})
  same => n,Hangup()
 
 [agi-dead]
@@ -86,8 +94,14 @@ class Bench:
     def __init__(self, running: Exchange, port: int) -> None:
         self.pbx = running.pbx
         self.scripts = {name: Script() for name in ("keys", "quiet", "dead")}
-        self.server = FastAgiServer(dict(self.scripts), reactor, deadline=90.0)
-        self.port = reactor.listenTCP(port, self.server, interface="127.0.0.1")
+        served: dict[str, AgiScript] = {
+            **self.scripts,
+            "does": _does,
+            "fails": _fails,
+            "refused": _refused,
+        }
+        self.server = FastAgiServer(served, reactor, deadline=90.0)
+        self.port = listen(reactor, self.server, port)
 
     async def run(self, name: str, work: Callable[[AgiSession], Awaitable[object]]) -> Any:
         """On a channel whose other end keys 5 again and again, is quiet, or has gone."""
@@ -97,9 +111,24 @@ class Bench:
         other = "s@agi-keys" if name == "keys" else "s@agi-quiet"
         self.pbx.cli(f"channel originate Local/{place}/n extension {other}")
         made = await script.done.addTimeout(80, reactor)
-        while self.server._open:
+        while self.server.sessions:
             await deferLater(reactor, 0.05)
         return made
+
+
+async def _does(call: AgiSession) -> None:
+    await call.set("DONE", "1")
+
+
+async def _fails(call: AgiSession) -> None:
+    await call.set("DONE", "1")
+    raise LookupError("no such task")
+
+
+async def _refused(call: AgiSession) -> None:
+    """The script may fail while Asterisk is at work; it reads the word when it is through."""
+    call.send(b'WAIT FOR DIGIT "300"\n')
+    raise LookupError("no such task")
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +304,21 @@ async def test_with_a_caller_who_keys(bench: Bench) -> None:
 async def test_after_the_caller_has_gone(bench: Bench) -> None:
     made = await bench.run("dead", lambda call: all_of(call, GONE))
     assert {} == differing(made, GONE)
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("does", "SUCCESS"), ("fails", "FAILURE"), ("refused", "FAILURE"), ("unknown", "FAILURE")],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_dialplan_sees_whether_a_script_failed(
+    bench: Bench, script: str, status: str
+) -> None:
+    bench.pbx.cli(f"channel originate Local/{script}@agi-status/n extension s@agi-quiet")
+    while not (said := bench.pbx.cli(f"database get agistatus {script}")).startswith("Value:"):
+        await deferLater(reactor, 0.05)
+
+    assert said.split()[1] == status
 
 
 def test_no_command_of_this_asterisk_is_left_out(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from fastagi_server import AgiError, AgiSession, CommandFailed, FastAgiServer, Reply, command
+from fastagi_server.session import FAILURE
 from fastagi_server.testing import environment
 
 DEADLINE = 5.0
@@ -44,6 +45,8 @@ class Other:
         self.seen += said
         *lines, self.seen = self.seen.split(b"\n")
         for line in lines:
+            if line == FAILURE.rstrip():
+                return  # the session is over
             self.pending.append(int(line.rpartition(b"n")[2].rstrip(b'"')))
 
 

@@ -1,10 +1,10 @@
 """A session, its server, and what no peer can do to the others; on a clock of our own."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -116,22 +116,173 @@ def test_a_session_does_not_outlive_its_deadline() -> None:
     asterisk = FakeAsterisk(server(script, clock, deadline=5.0))
     asterisk.connect("x")
     clock.advance(4.9)
-    ended.append(asterisk.transport.disconnected)
+    ended.append(asterisk.transport.disconnecting)
     clock.advance(0.2)
-    ended.append(asterisk.transport.disconnected)
+    ended.append(asterisk.transport.disconnecting)
+    asterisk.serve()
 
     assert ended == [False, True]
+    assert asterisk.failed, "the dialplan can tell"
+
+
+def test_who_does_not_read_what_he_was_told_is_cut_off() -> None:
+    """A peer that lets our words lie must not keep the session open for ever."""
+    clock = Clock()
+    asterisk = FakeAsterisk(server(_waits_for_ever, clock, deadline=5.0))
+    asterisk.connect("x")
+    clock.advance(5)
+    seen = [asterisk.transport.disconnected]
+    clock.advance(1)
+
+    assert [*seen, asterisk.transport.disconnected] == [False, True]
+
+
+async def _waits_for_ever(call: AgiSession) -> None:
+    await Deferred(lambda _: None)
 
 
 def test_a_peer_that_never_speaks_is_cut_off_too() -> None:
+    """Sooner than one whose script works: Asterisk writes its opening block at once."""
     clock = Clock()
-    asterisk = FakeAsterisk(server(_nothing, clock, deadline=5.0))
-    protocol = asterisk.server.buildProtocol(asterisk.transport.getPeer())
+    running = server(_nothing, clock, deadline=5.0, block_deadline=2.0)
+    asterisk = FakeAsterisk(running)
+    asterisk.connect("x")
+    other = FakeAsterisk(running)
+    protocol = running.buildProtocol(other.transport.getPeer())
+    assert protocol is not None
+    protocol.makeConnection(other.transport)
+    protocol.dataReceived(environment("x")[:100])
+    clock.advance(1.9)
+    seen = [other.transport.disconnecting]
+    clock.advance(0.2)
+
+    assert [*seen, other.transport.disconnecting] == [False, True]
+    assert running.counters.timed_out == 1
+
+
+@pytest.mark.parametrize(("limit", "cancelled"), [(30.0, True), (None, False)])
+def test_a_script_that_goes_on_without_its_session_is_cancelled(
+    limit: float | None, cancelled: bool
+) -> None:
+    """Or left alone, where it must not stop half-way."""
+    clock, ended = Clock(), []
+
+    async def script(call: AgiSession) -> None:
+        try:
+            await Deferred()
+        except CancelledError:
+            ended.append(clock.seconds())
+            raise
+
+    running = server(script, clock, handler_deadline=limit)
+    asterisk = FakeAsterisk(running)
+    asterisk.connect("x")
+    clock.advance(5)
+    asterisk.protocol.connectionLost(Failure(ConnectionResetError()))
+    clock.advance(29.9)
+    assert ended == []
+    clock.advance(0.2)
+
+    assert bool(ended) is cancelled
+    assert running.counters.cancelled == int(cancelled)
+
+
+def test_a_script_that_waits_for_a_reply_is_not_cancelled_but_told() -> None:
+    """What it waits for is the session's own, and that has ended."""
+    clock, ended = Clock(), []
+
+    async def script(call: AgiSession) -> None:
+        try:
+            await call.wait_for_digit()
+        except SessionTimeout as error:
+            ended.append(error)
+            await Deferred.fromCoroutine(_waits_for_ever(call))
+
+    running = server(script, clock, deadline=5.0, handler_deadline=5.0)
+    asterisk = FakeAsterisk(running)
+    protocol = running.buildProtocol(asterisk.transport.getPeer())
     assert protocol is not None
     protocol.makeConnection(asterisk.transport)
-    clock.advance(5.1)
+    protocol.dataReceived(environment("x"))
+    clock.advance(5)
 
-    assert asterisk.transport.disconnected
+    assert len(ended) == 1
+
+
+def test_a_script_may_return_a_deferred_instead_of_being_a_coroutine() -> None:
+    gate: Deferred[None] = Deferred()
+
+    def script(call: AgiSession) -> Awaitable[None]:
+        return gate
+
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x")
+    seen = [asterisk.transport.disconnecting]
+    gate.callback(None)
+
+    assert [*seen, asterisk.transport.disconnecting] == [False, True]
+
+
+class _Foreign:
+    """Something that another loop would know how to wait for."""
+
+    def __await__(self) -> Generator[object, None, None]:
+        yield "a future of somebody else's"
+
+
+def test_what_nobody_here_can_wait_for_is_an_error_of_the_script() -> None:
+    async def script(call: AgiSession) -> None:
+        with pytest.raises(TypeError, match="somebody else"):
+            await _Foreign()
+        await call.set("WENT", "on")
+
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x")
+
+    assert asterisk.variables == {"WENT": "on"}
+
+
+def test_a_deferred_that_fails_is_an_exception_in_the_script() -> None:
+    gate: Deferred[None] = Deferred()
+    said: list[str] = []
+
+    async def script(call: AgiSession) -> None:
+        try:
+            await gate
+        except LookupError as error:
+            said.append(str(error))
+        await call.set("WENT", "on")
+
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x")
+    gate.errback(LookupError("no such task"))
+    asterisk.serve()
+
+    assert said == ["no such task"]
+    assert asterisk.variables == {"WENT": "on"}
+
+
+def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None:
+    """A script that runs commands through Deferreds, as with addTimeout."""
+    said: list[object] = []
+
+    async def script(call: AgiSession) -> None:
+        said.append(await Deferred.fromCoroutine(call.get_full("a")))
+        with pytest.raises(CallEnded):
+            await Deferred.fromCoroutine(call.batch(command("NOOP"), command("NOOP")))
+        said.append("told")
+
+    running = server(script)
+    asterisk = FakeAsterisk(running)
+    protocol = running.buildProtocol(asterisk.transport.getPeer())
+    assert protocol is not None
+    protocol.makeConnection(asterisk.transport)
+    protocol.dataReceived(environment("x"))
+    protocol.dataReceived(b"200 result=1 (b)\n")
+    protocol.dataReceived(b"200 result=0\n")
+    protocol.connectionLost(Failure(ConnectionResetError()))
+
+    assert said == ["b", "told"]
 
 
 async def _nothing(call: AgiSession) -> None:
@@ -167,6 +318,7 @@ def test_a_script_that_fails_ends_its_own_session_only() -> None:
         asterisk = FakeAsterisk(running)
         asterisk.connect("x")
         assert asterisk.transport.disconnecting
+        assert asterisk.failed, "the dialplan can tell: AGISTATUS=FAILURE"
         assert asterisk.variables == {}
 
     assert (running.counters.accepted, running.counters.failed) == (3, 3)
@@ -178,7 +330,8 @@ def test_an_unknown_script_is_closed_at_once() -> None:
     asterisk.connect("nonsense")
 
     assert asterisk.transport.disconnecting
-    assert running.counters.unknown_script == 1
+    assert asterisk.failed
+    assert (running.counters.unknown_script, running.counters.failed) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +402,7 @@ def test_garbage_ends_the_session_and_nothing_else() -> None:
     session.dataReceived(b"GET / HTTP/1.0\r\n\r\n")
 
     assert asterisk.transport.disconnected
+    assert running.counters.not_agi == 1
 
 
 def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
@@ -292,3 +446,68 @@ def test_an_answer_that_nobody_asked_for_ends_the_session() -> None:
 
     assert [True, False] == said
     assert asterisk.transport.disconnected
+
+
+def test_a_batch_of_nothing_says_that_there_is_nothing_more() -> None:
+    said: list[object] = []
+
+    async def script(call: AgiSession) -> None:
+        said.append((call.running, call.arguments, await call.batch()))
+        with pytest.raises(RuntimeError, match="after a batch"):
+            await call.batch()
+
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x", "t1-1", "")
+
+    assert said == [(True, ("t1-1", ""), [])]
+    assert asterisk.transport.half_closed
+
+
+def test_a_second_command_before_the_reply_is_refused_even_if_the_first_was_not_awaited() -> None:
+    """And the reply of the first is not taken for the second's."""
+    said: list[object] = []
+
+    async def script(call: AgiSession) -> None:
+        first = call.send(command("GET VARIABLE", "A"))
+        with pytest.raises(RuntimeError, match="one command at a time"):
+            call.send(command("GET VARIABLE", "B"))
+        await gate
+        said.append((await first).value)
+
+    gate: Deferred[None] = Deferred()
+    asterisk = FakeAsterisk(server(script))
+    asterisk.variables = {"A": "1", "B": "2"}
+    asterisk.connect("x")
+    gate.callback(None)
+
+    assert said == ["1"]
+
+
+def test_a_time_out_behind_a_batch_has_no_way_to_say_so() -> None:
+    """Our side of the connection is closed already; it is closed whole."""
+    clock = Clock()
+
+    async def script(call: AgiSession) -> None:
+        await call.batch(command("NOOP"))
+
+    running = server(script, clock, deadline=5.0)
+    asterisk = FakeAsterisk(running)
+    protocol = running.buildProtocol(asterisk.transport.getPeer())
+    assert protocol is not None
+    protocol.makeConnection(asterisk.transport)
+    protocol.dataReceived(environment("x"))
+    clock.advance(5)
+
+    assert asterisk.transport.value() == b"NOOP\n"
+    assert asterisk.transport.disconnecting
+
+
+def test_a_script_that_waits_for_nothing_of_its_own_is_not_cancelled() -> None:
+    running = server(_nothing)
+    asterisk = FakeAsterisk(running)
+    asterisk.connect("x")
+    session = asterisk.protocol
+    assert isinstance(session, AgiSession)
+    session.cancel_script()
+
+    assert running.counters.finished == 1

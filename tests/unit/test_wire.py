@@ -79,7 +79,7 @@ def test_a_name_cut_in_the_middle_of_a_character_is_kept() -> None:
     "data",
     [
         b"GET / HTTP/1.1\r\n",
-        b"agi_network yes\n",
+        b"agi_network: yes\nnetwork: yes\n",
         environment("x") + b"hello\n",
         b"agi_x: " + b"y" * MAX_LINE,
         b"agi_x: " + b"y" * MAX_LINE + b"\n",
@@ -126,3 +126,33 @@ def test_a_command_too_long_for_asterisk_16_is_refused() -> None:
 def test_mset_carries_machine_made_values_only(value: str) -> None:
     with pytest.raises(CommandRefused):
         set_variables({"A": value})
+
+
+@pytest.mark.parametrize("end", [b"HANGUP\n", b"HANGUP\n\n", b"\nHANGUP\n"])
+@pytest.mark.parametrize("pieces", ["whole", "bytes"])
+def test_a_caller_already_gone_leaves_his_word_before_or_behind_the_block(
+    end: bytes, pieces: str
+) -> None:
+    """In any of these places, however it is cut; and the next reply is a reply."""
+    data = environment("x", "a b")[:-1] + end + b"200 result=1 (y)\n"
+    wire = AgiWire()
+    parts = [data] if pieces == "whole" else [data[n : n + 1] for n in range(len(data))]
+    events = [event for part in parts for event in wire.receive(part)]
+
+    assert events == [
+        parsed(environment("x", "a b")), Hangup(), Reply(200, "1", "y")
+    ]  # fmt: skip
+
+
+def test_what_a_block_does_not_say_is_empty() -> None:
+    """A hand-made peer may leave out what Asterisk always says."""
+    said = parsed(b"agi_request: agi://127.0.0.1\n\n")
+
+    assert (said.script, said.arguments) == ("", ())
+    assert repr(said) == "Environment({'request': 'agi://127.0.0.1'})"
+
+
+def parsed(block: bytes) -> Environment:
+    (event,) = AgiWire().receive(block)
+    assert isinstance(event, Environment)
+    return event
