@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from datetime import date, time, timedelta
 from difflib import get_close_matches
+from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -423,7 +424,8 @@ class PurposeConfig(_Section):
     tag: str = ""
     field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
     value: str = ""
-    confirm: bool = False
+    kind: Literal["", "service", "debt", "advertising"] = ""
+    confirm: bool | None = None
     trunks: tuple[str, ...] = ()
     caller_ids: tuple[CallerNumber, ...] = ()
 
@@ -545,6 +547,32 @@ class Config(_Section):
             if limit.number not in shown:
                 raise ValueError(f"asterisk.caller_ids: {limit.number} is shown by no trunk")
         return self
+
+    @model_validator(mode="after")
+    def _advertising(self) -> "Config":
+        for purpose in self.purposes:
+            if purpose.confirm is False and self._advertises_in_russia(purpose):
+                raise ValueError(
+                    f"purposes.{purpose.name}: advertising may not be dialled in Russia without a"
+                    " person (law 38-FZ, article 18); remove confirm = false"
+                )
+        return self
+
+    def _advertises_in_russia(self, purpose: PurposeConfig) -> bool:
+        return purpose.kind == "advertising" and self.calendar.country == "RU"
+
+    def needs_word(self, purpose: PurposeConfig) -> bool:
+        """Must a person say "dial it now" for each call of this purpose?"""
+        return bool(purpose.confirm) or self._advertises_in_russia(purpose)
+
+    @property
+    def reading(self) -> str:
+        """A fingerprint of what decides which tasks, fields and tags are read of the portal."""
+        said = (
+            self.query, self.client_fields, self.rules.do_not_call_tag, self.phones, self.purposes,
+            self.calendar.country,
+        )  # fmt: skip
+        return sha256(repr(said).encode()).hexdigest()[:12]
 
     @property
     def routing(self) -> Routing:

@@ -155,6 +155,14 @@ def without_means(task: CallTask, facts: Facts, now: datetime) -> Refusal | None
     return None
 
 
+def nobody_there(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """
+    What of the means may have gone between the spool and the dialplan, and is no fault of the call
+    itself: the portal's word, and everybody who was at work.
+    """
+    return _portal_silent(task, facts, now) or _nobody_at_work(task, facts, now)
+
+
 def explain(task: CallTask, facts: Facts, now: datetime) -> list[Look]:
     """
     The rules in order, up to the one that holds; of the rules about a client, what each says of
@@ -272,7 +280,11 @@ def _client(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     refusals = [word for word in words if word is not None]
     if len(refusals) < len(words):
         return None
-    return min(refusals, key=lambda one: one.until)
+    # A number that may never be dialled says nothing of when: another one's time comes first.
+    passing = [
+        one for one in refusals if one.reason not in (Reason.DO_NOT_CALL, Reason.WRONG_NUMBER)
+    ]
+    return min(passing or refusals, key=lambda one: one.until)
 
 
 def _hours(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:

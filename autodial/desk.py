@@ -25,6 +25,7 @@ from autodial.decide import (
     deputies_of,
     first_allowed,
     in_order,
+    nobody_there,
 )
 from autodial.model import (
     ANSWERED,
@@ -42,7 +43,7 @@ from autodial.model import (
 from autodial.recent import Recent
 from autodial.retry import spread
 from autodial.roster import Roster
-from autodial.routes import Route
+from autodial.routes import Route, routes_tried
 from autodial.store import ledger, pauses, words
 from autodial.store.database import Store
 from autodial.store.tasks import confirm, load_task
@@ -59,6 +60,7 @@ class Claimed:
     number: str  #: as the carriers want it
     wait: int  #: seconds to let the client's phone ring
     routes: tuple[Route, ...]
+    lines: tuple[int, ...]  #: how many calls each of these carriers takes at once
     ring: "Ring"
 
 
@@ -92,6 +94,7 @@ class Desk:
     #: When the last call was started over each carrier.
     started: dict[str, datetime] = field(factory=dict, init=False)
     recent: Recent = field(init=False)
+    last_claim: datetime | None = field(default=None, init=False)  #: that was granted
 
     def __attrs_post_init__(self) -> None:
         self.recent = Recent(self.config.pace.abandoned_over)
@@ -143,6 +146,7 @@ class Desk:
             self.log.warn("{attempt}: claim refused", attempt=attempt)
             return None
         self._live[attempt] = found
+        self.last_claim = now
         self.take_away(attempt)  # a crash of Asterisk must not find the file again
         self._refresh_while_ringing(found)
         return self._yes(found)
@@ -152,9 +156,11 @@ class Desk:
         task = await self.store.run(load_task, attempt.task)
         if task is None:
             return "the task is gone"
-        facts = self.facts()
-        task = evolve(task, in_progress=False, phones=_only(task, attempt.number))
-        refusal = against(task, facts, self.now())
+        facts, now = self.facts(), self.now()
+        # This attempt itself is not one that was made before it.
+        made = task.attempts - 1
+        task = evolve(task, in_progress=False, attempts=made, phones=_only(task, attempt.number))
+        refusal = against(task, facts, now) or nobody_there(task, facts, now)
         return refusal.reason.value if refusal is not None else None
 
     async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
@@ -164,6 +170,9 @@ class Desk:
         ``number``: digits the file named, or empty; a number that is not the task's is refused.
         """
         now = self.now()
+        if self.config.pace.shadow:
+            self.log.info("shadow: task {task} of a hand-made call file refused", task=task_id)
+            return None
         task = await self.store.run(load_task, task_id)
         if task is None:
             self.log.warn("task {task} of a hand-made call file is not a call task", task=task_id)
@@ -186,6 +195,7 @@ class Desk:
             self.log.info("task {task}: {taken}", task=task_id, taken=taken)
             return None
         self.opened(attempt, held=decision.held)
+        self.last_claim = now
         self._refresh_while_ringing(attempt)
         return self._yes(attempt)
 
@@ -210,15 +220,18 @@ class Desk:
 
     async def result(self, attempt: AttemptId, report: Report) -> bool:
         """Write the end down. True once it is on disk, and for an attempt that ended before."""
+        known = self._live.get(attempt)
         ended = await self.store.run(
             ledger.record, attempt, report, self.now(), self.config.rules_for_retry,
-            self.config.telling, fit=self._fit,
+            self.config.telling, fit=self._fit, most=self.config.client.attempts,
         )  # fmt: skip
         if ended.recorded is ledger.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended)
             self._wrap_up(ended)
+            for route in routes_tried(known.routes, report.trunk)[1:] if known else ():
+                self.recent.shown(self.now(), route.caller_id)
             if ended.outcome in ANSWERED:
                 self.recent.ended(self.now(), abandoned=ended.abandoned)
         return True
@@ -233,7 +246,7 @@ class Desk:
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
             ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
-            self.config.telling, fit=self._fit,
+            self.config.telling, fit=self._fit, most=self.config.client.attempts,
         )  # fmt: skip
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended, why)
@@ -245,9 +258,11 @@ class Desk:
         he did not hear, to when he is likely to.
         """
         facts = self.facts()
-        later = spread(at, self.config.client.spread, phone[0])
         unheard = outcome in (Outcome.SILENT, Outcome.UNREACHABLE)
         choose = best_allowed if unheard else first_allowed
+        first = choose(facts.limits, facts.hours, phone, at)
+        # Spread from there, or all that was moved would fall on the minute the day begins.
+        later = spread(first, self.config.client.spread, phone[0])
         return choose(facts.limits, facts.hours, phone, later)
 
     def take_away(self, name: str) -> None:
@@ -315,11 +330,13 @@ class Desk:
         )
 
     def _yes(self, attempt: Attempt) -> Claimed:
+        lines = {trunk.name: trunk.lines for trunk in self.config.asterisk.trunks}
         return Claimed(
             attempt,
             self._dialled(attempt.number),
             self.config.asterisk.ring_client,
             attempt.routes,
+            tuple(lines[route.trunk] for route in attempt.routes if route.trunk in lines),
             self._ring(attempt),
         )
 

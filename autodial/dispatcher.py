@@ -19,13 +19,14 @@ from autodial.desk import Desk, dialled
 from autodial.do_not_call import DoNotCall
 from autodial.hours import Hours
 from autodial.limits import Limits
-from autodial.model import Attempt, CallTask, TaskId
+from autodial.model import Attempt, AttemptId, CallTask, TaskId
 from autodial.roster import Roster
 from autodial.routes import Routing
+from autodial.states import State
 from autodial.store import flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
-from autodial.store.tasks import any_due, due_tasks, look_again, save_reasons, save_waiting
+from autodial.store.tasks import due_tasks, look_again, save_reasons, save_waiting
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
 #: Tasks read at once, and how often in one turn: few of many that are due can be dialled now.
@@ -34,11 +35,19 @@ PAGE, PAGES = 25, 40
 TOLD_AGAIN = timedelta(seconds=5)
 #: In shadow mode a task that would have been dialled is looked at again after this long.
 SHADOW = timedelta(minutes=30)
+#: And so long its operator is taken for busy.
+SHADOW_CALL = timedelta(minutes=2)
+#: Asterisk takes a call file at once; after so long it does not.
+UNTAKEN = timedelta(minutes=1)
+#: After one that could not be written, the next is tried sooner than this.
+UNWRITTEN = timedelta(minutes=10)
+#: A task that waits is looked at again sooner than this: what is older is over.
+STALE = timedelta(minutes=2)
 #: What keeps a task that is due, though it is neither the client's nor the task's doing.
 STALLING = frozenset(
     {
         Reason.PBX_SILENT, Reason.PORTAL_SILENT, Reason.TRUNKS_FULL, Reason.RULES_UNREADABLE,
-        Reason.NOT_FOR_OTHERS,
+        Reason.NOT_FOR_OTHERS, Reason.NO_ROUTE,
     }
 )  # fmt: skip
 
@@ -62,6 +71,10 @@ class Dispatcher:
     stopping: bool = field(default=False, init=False)
     _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
     _stalling_since: datetime | None = field(default=None, init=False)
+    #: Why tasks that are due were not dialled when they were looked at last; None: all of them.
+    _held_up: dict[TaskId | None, tuple[str, datetime]] = field(factory=dict, init=False)
+    _no_file: datetime | None = field(default=None, init=False)  #: when the last could not be
+    _files: dict[AttemptId, datetime] = field(factory=dict, init=False)  #: call files not claimed
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
     _all_paused: bool = field(default=False, init=False)
     _hours: Hours = field(init=False)
@@ -105,29 +118,36 @@ class Dispatcher:
 
     async def turn(self) -> None:
         """Look at what is due and dial what may be dialled."""
-        if not self.config.pace.automatic:
-            return
+        try:
+            await self._turn()
+        except Exception:
+            self._held_up[None] = "error, see the log", self.now()
+            raise
+        finally:
+            await self._watch_for_a_stall(self.facts())
+
+    async def _turn(self) -> None:
         now = self.now()
         paused = await self.store.run(pauses.paused)
         self._all_paused = pauses.EVERYBODY in paused
         self.roster.set_paused(paused)
+        if not self.config.pace.automatic:
+            return  # hand-made call files ask the desk, which now knows of the pauses
         facts = self.facts()
         if facts.do_not_call != self._listed:
             self._listed = facts.do_not_call
             await self.store.run(look_again, now)  # who was taken off the list waits no longer
-        words: list[Decision] = []
         for _ in range(PAGES):
             if general(self.facts(), self.now()) is not None:
                 break
             found = await self.store.run(due_tasks, now, PAGE)
-            words += await self._look(found, now)
+            await self._look(found, now)
             if len(found) < PAGE:
                 break
-        await self._wait_together(self.facts(), words)
+        await self._wait_together(self.facts())
 
-    async def _look(self, found: Sequence[CallTask], now: datetime) -> list[Decision]:
+    async def _look(self, found: Sequence[CallTask], now: datetime) -> None:
         """Decide on each of these tasks, until something stands in the way of all."""
-        words: list[Decision] = []
         looks: list[tuple[TaskId, str, datetime | None]] = []
         facts = self.facts()
         for task in found:
@@ -136,7 +156,8 @@ class Dispatcher:
             decision = decide(task, facts, self.now())
             if isinstance(decision, Dial) and self.config.pace.shadow:
                 decision = await self._only_say(task, decision)
-            words.append(decision)
+                facts = self.facts()
+            self._hold_up(task.id, decision)
             if isinstance(decision, Dial):
                 await self._dial(task, decision)
                 facts = self.facts()
@@ -144,14 +165,13 @@ class Dispatcher:
                 looks.append((task.id, *_reason(decision)))
         if looks:
             await self.store.run(save_reasons, looks, now)
-        return words
 
-    async def _wait_together(self, facts: Facts, words: list[Decision]) -> None:
+    async def _wait_together(self, facts: Facts) -> None:
         """What is still due waits for the same thing, if for anything."""
         now = self.now()
         wait = general(facts, now)
+        self._hold_up(None, wait)
         if wait is not None:
-            words.append(wait)
             if wait.reason is Reason.PACE:
                 self.wake_at(wait.until)
             # Tasks fall due meanwhile: they are to say why they wait, if not at once.
@@ -164,7 +184,6 @@ class Dispatcher:
                 await self.store.run(save_waiting, wait.reason.value, now)
         else:
             self._waiting = None
-        await self._watch_for_a_stall(facts, words)
 
     async def beat(self) -> None:
         """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
@@ -174,23 +193,35 @@ class Dispatcher:
     async def _only_say(self, task: CallTask, decision: Dial) -> Wait:
         """Shadow mode: say what would be dialled, and leave Asterisk and the portal alone."""
         said = f"{decision.phone.number} for {decision.operator.name}"
-        self.log.info("shadow: task {task} would be dialled, {said}", task=task.id, said=said)
-        await self.store.run(note, self.now(), task.id, "would be dialled", said)
-        return Wait(Reason.SHADOW, self.now() + SHADOW)
-
-    async def _watch_for_a_stall(self, facts: Facts, words: Sequence[Decision]) -> None:
-        """Tasks are due, operators are free, and nothing is dialled: somebody should know."""
         now = self.now()
-        free = any(operator.free(now) for operator in facts.operators)
-        waits = [d.reason.value for d in words if isinstance(d, Wait) and d.reason in STALLING]
-        if waits and not await self.store.run(any_due, now):
+        self.log.info("shadow: task {task} would be dialled, {said}", task=task.id, said=said)
+        await self.store.run(note, now, task.id, "would be dialled", said)
+        # As if he were in that call, and the pace had been used: the next one is for the next.
+        self.desk.next_start = now + timedelta(seconds=1 / self.config.pace.calls_per_second)
+        self.roster.wraps_up(decision.operator.id, now + SHADOW_CALL)
+        return Wait(Reason.SHADOW, now + SHADOW)
+
+    async def _watch_for_a_stall(self, facts: Facts) -> None:
+        """Tasks are due, operators are free, and nobody's phone rings: somebody should know."""
+        now = self.now()
+        self._held_up = {
+            task: (why, at) for task, (why, at) in self._held_up.items() if now - at < STALE
+        }
+        waits = [why for why, _ in self._held_up.values()]
+        if not any(operator.free(now) for operator in facts.operators):
             waits = []
-        if not (free and waits) or any(isinstance(decision, Dial) for decision in words):
-            if self._stalling_since is not None:
+        if self._no_file is not None and now - self._no_file < UNWRITTEN:
+            waits.append("no call file can be written")
+        spooled = {a.id for a in self.desk.live() if a.state == State.SPOOLED.value}
+        self._files = {name: at for name, at in self._files.items() if name in spooled}
+        waits += ["call file not taken" for at in self._files.values() if now - at > UNTAKEN]
+        since, rang = self._stalling_since, self.desk.last_claim
+        if not waits or (since is not None and rang is not None and rang > since):
+            if since is not None:
                 await self.store.run(flags.clear, flags.STALLED)
-            self._stalling_since = None
+            self._stalling_since = now if waits else None
             return
-        self._stalling_since = self._stalling_since or now
+        self._stalling_since = since or now
         if now - self._stalling_since >= self.config.pace.stall_after:
             self._stalling_since = now
             self.log.error(
@@ -200,6 +231,13 @@ class Dispatcher:
                 reasons=", ".join(f"{reason} {n}" for reason, n in Counter(waits).most_common()),
             )
             await self.store.run(flags.mark, now, flags.STALLED)
+
+    def _hold_up(self, task: TaskId | None, decision: Decision | None) -> None:
+        """Remember of a task (None: of all) whether it waits for what is nobody's doing."""
+        if isinstance(decision, Wait) and decision.reason in STALLING:
+            self._held_up[task] = decision.reason.value, self.now()
+        else:
+            self._held_up.pop(task, None)
 
     async def _dial(self, task: CallTask, decision: Dial) -> None:
         now = self.now()
@@ -220,8 +258,11 @@ class Dispatcher:
         self.desk.opened(attempt, held=decision.held)
         try:
             self.spool.submit(self._call_file(attempt))
+            self._files[attempt.id] = now
+            self._no_file = None
         except (CallFileError, SpoolError) as error:
             self.log.error("{attempt}: {error}", attempt=attempt.id, error=error)
+            self._no_file = now
             await self.desk.give_up(attempt.id, str(error))
             return
         self.log.info(

@@ -5,12 +5,17 @@ It fails closed: a file that is missing, or a line that is not a number, means t
 called until a person has looked. A list that matches nothing would be worse than none.
 """
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.phones import e164
+
+#: Seconds for which a file must not have been written to be taken for complete.
+SETTLED = 2.0
 
 
 @define(eq=False)
@@ -21,8 +26,10 @@ class DoNotCall:
 
     path: Path | None
     region: str  #: whose national format people may have used
+    clock: Callable[[], float] = time.time  #: seconds, as file times have them
     _stamp: tuple[int, int, int] | None = field(default=None, init=False)
-    _numbers: frozenset[str] | None = field(default=frozenset(), init=False)
+    _numbers: frozenset[str] | None = field(default=None, init=False)
+    _before: frozenset[str] = field(default=frozenset(), init=False)  #: the last settled list
 
     def numbers(self) -> frozenset[str] | None:
         if self.path is None:
@@ -33,11 +40,17 @@ class DoNotCall:
             if stamp != self._stamp:
                 self._numbers = self._read(self.path)
                 self._stamp = stamp
+            # Somebody may still be writing it: until it has rested, nobody is taken off the list.
+            settled = self.clock() - found.st_mtime >= SETTLED
         except (OSError, UnicodeDecodeError) as error:
             self.log.error("{path}: {error}; nobody is called", path=self.path, error=error)
             self._stamp = None
             return None
-        return self._numbers
+        if self._numbers is None:
+            return None
+        if settled:
+            self._before = self._numbers
+        return self._numbers | self._before
 
     def _read(self, path: Path) -> frozenset[str] | None:
         numbers = set()

@@ -37,6 +37,11 @@ class Calendar:
     days_off: Collection[date] = ()
     working_days: Collection[date] = ()  #: stronger than everything else
 
+    @property
+    def weekend(self) -> Collection[int]:
+        """Days of the week, Monday is 0."""
+        return _public(self.country).weekend if self.country else (5, 6)
+
     def off(self, day: date) -> bool:
         """A holiday, or a weekend, that nobody made a working day."""
         if day in self.working_days:
@@ -45,7 +50,7 @@ class Calendar:
             return True
         if self.country:
             return not _public(self.country).is_working_day(day)
-        return day.weekday() >= 5
+        return day.weekday() in self.weekend
 
     def holiday(self, day: date) -> bool:
         """A day off that is not simply a weekend."""
@@ -55,7 +60,7 @@ class Calendar:
 
     def moved(self, day: date) -> bool:
         """A day of the weekend that is worked, in place of another."""
-        if day in self.days_off or day.weekday() < 5:
+        if day in self.days_off or day.weekday() not in self.weekend:
             return False
         if day in self.working_days:
             return True
@@ -77,9 +82,10 @@ class Hours:
     quiet: tuple[Span, ...] = field(default=(), kw_only=True)  #: of every day
 
     def span(self, day: date) -> Span | None:
-        """The hours of a day; a moved working day has those of a Friday."""
+        """The hours of a day; a moved working day has those of the week's last, mostly Friday."""
         if self.calendar.moved(day):
-            return self.week[4]
+            weekend = self.calendar.weekend
+            return self.week[max(one for one in range(7) if one not in weekend)]
         if self.holiday is not Usual.USUAL and self.calendar.holiday(day):
             return self.holiday
         return self.week[day.weekday()]

@@ -92,12 +92,15 @@ class Importer:
     _read_next: datetime | None = field(default=None, init=False)
     _expected: int | None = field(default=None, init=False)  #: open tasks at the last whole walk
     _complaints: frozenset[str] = field(default=frozenset(), init=False)
+    _without_field: set[str] = field(factory=set, init=False)  #: kinds of clients, complained of
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
     async def restore(self) -> None:
         """After a start: what the portal said before is better than nothing."""
         self.roster.set_staff(await self.store.run(presence.load_staff))
-        self.seen = await self.store.run(flags.last, flags.PORTAL_SEEN)
+        # What was read under other rules may lack what the new ones ask for.
+        read = await self.store.run(flags.last, flags.READ_WITH + self.config.reading)
+        self.seen = await self.store.run(flags.last, flags.PORTAL_SEEN) if read else None
         if self.seen is not None:
             self._expected = await self.store.run(open_count)
         self._heard = await self.store.run(mark)
@@ -217,7 +220,9 @@ class Importer:
             self._walked = asked
             self._forget_clients()
         self._refreshed = {number: self._refreshed[number] for number in newer}
-        await self.store.run(flags.mark, self.now(), flags.PORTAL_SEEN)
+        await self.store.run(flags.clear, flags.READ_WITH + "%")
+        read_with = flags.READ_WITH + self.config.reading
+        await self.store.run(flags.mark, self.now(), flags.PORTAL_SEEN, read_with)
         self.seen = self.now()
         tell = self.log.info if changed else self.log.debug
         tell(
@@ -320,11 +325,26 @@ class Importer:
 
     def _entry(self, client: Client, phone: PortalPhone) -> Entry:
         zone = client.fields.get(self.config.client.zone_field, "")
-        forbidden = client.fields.get(self.config.rules.do_not_call_field, "")
         return Entry(
             phone.value, phone.kind, client.name, client.entity_type, client.entity_id, zone,
-            forbidden.lower() not in NO,
+            self._forbidden(client),
         )  # fmt: skip
+
+    def _forbidden(self, client: Client) -> bool:
+        """Does his field say that he is not to be called? If he has none, nobody can say: yes."""
+        name = self.config.rules.do_not_call_field
+        if not name:
+            return False
+        said = client.fields.get(name)
+        if said is None and client.entity_type not in self._without_field:
+            self._without_field.add(client.entity_type)
+            self.log.error(
+                "[rules] do_not_call_field: the portal's {entity} has no {name}, so nobody of them"
+                " is called; correct the name, or add the field in the CRM",
+                entity=client.entity_type,
+                name=name,
+            )
+        return said is None or said.lower() not in NO
 
     def _bare(self, task: PortalTask) -> Imported:
         """A task with what its tags and fields say, and without its phones."""
@@ -335,7 +355,7 @@ class Importer:
             task,
             None,
             purpose=purpose.name if purpose else "",
-            needs_word=bool(purpose and purpose.confirm),
+            needs_word=purpose is not None and self.config.needs_word(purpose),
             do_not_call=bool(forbidden) and forbidden in task.tags,
             deputies=tuple(int(user) for user in named if user.isdecimal()),
         )

@@ -15,7 +15,7 @@ from autodial.model import Called
 from autodial.zones import named, of_number
 
 HOUR, DAY, WEEK, MONTH = (
-    timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=30),
+    timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=31),
 )  # fmt: skip
 
 
@@ -38,16 +38,22 @@ class Limits:
 
     def hours(self, zone: ZoneInfo) -> Hours:
         """When a client may be called who lives in ``zone``."""
-        week = (*[self.workdays] * 5, *[self.days_off] * 2)
+        weekend = self.calendar.weekend
+        week = tuple(self.days_off if day in weekend else self.workdays for day in range(7))
         return Hours(zone, week, calendar=self.calendar, holiday=self.days_off, quiet=self.quiet)
 
     def zones(self, number: str, zone: str) -> tuple[ZoneInfo, ...]:
-        """Where a client may be: what the CRM says, else the numbering plan, else ours."""
+        """
+        Where a client may be: what the CRM says, else the numbering plan, else ours. What the CRM
+        says and nobody can read is not ignored: then all zones of the plan count.
+        """
         said = named(zone)
         if said is not None:
             return (said,)
         found = of_number(number) or (self.elsewhere,)
-        return found if len(found) == 1 or self.spanning is None else (self.spanning,)
+        if len(found) == 1 or self.spanning is None or zone.strip():
+            return found
+        return (self.spanning,)
 
     def opens(self, number: str, zone: str, now: datetime) -> datetime | None:
         """None if the client may be called now by his clock; otherwise when, at the earliest."""

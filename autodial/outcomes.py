@@ -61,7 +61,8 @@ OPERATOR: Mapping[str, Outcome] = {
     "queue": Outcome.CLIENT_LEFT,  # in the site's own queue
     "resolve": Outcome.CLIENT_LEFT,
     "": Outcome.CLIENT_LEFT,  # hung up before the answered leg ran its first line
-    "agifail": Outcome.LINE_FAILED,  # the server was gone, and no operator came with the claim
+    # The server was gone, and no operator came with the claim: our fault, but he was disturbed.
+    "agifail": Outcome.OPERATOR_MISSED,
 }
 
 
@@ -75,7 +76,8 @@ def outcome_of(report: Report) -> Outcome:
     code = _sip(report.tech)
     if code in SIP:
         return SIP[code]
-    if code in RINGING and report.dial_status in ("NOANSWER", "CANCEL"):
+    # His phone rang, and that is the last that was heard of it: also when Asterisk was shut down.
+    if code in RINGING and (code >= 180 or report.dial_status in ("NOANSWER", "CANCEL")):
         return RINGING[code]
     if not report.tech and report.dial_status in ("NOANSWER", "CANCEL") and report.cause in (0, 16):
         return Outcome.LINE_FAILED  # the carrier said nothing at all, not even 100

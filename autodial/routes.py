@@ -3,7 +3,7 @@ Over which carriers a call may go, and which number its client sees: lines and p
 calls of a number at once and in a day, and what each purpose may use. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import field, frozen
@@ -15,6 +15,12 @@ class Route:
 
     trunk: str
     caller_id: str = ""  #: empty: the site's own, from the call file or the dialplan
+
+
+def routes_tried(routes: Sequence[Route], last: str) -> Sequence[Route]:
+    """Of an attempt's routes: the first, and those after it up to the carrier it ended with."""
+    names = [route.trunk for route in routes]
+    return routes[: names.index(last) + 1] if last in names else routes[:1]
 
 
 @frozen(kw_only=True)

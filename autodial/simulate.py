@@ -32,7 +32,7 @@ from autodial.store.schema import attempts as attempt_table
 from autodial.store.schema import operators as staff_table
 from autodial.store.schema import tasks as task_table
 from autodial.store.tasks import Imported, save_tasks
-from autodial.world import World
+from autodial.world import Call, Replayed, World
 from bitrix24 import PortalTask
 from call_files import CallFile
 
@@ -82,6 +82,8 @@ class Simulation:
     operators: int
     start: datetime
     end: datetime
+    #: The tasks of a day that was; their calls end as they did, and further ones are drawn.
+    replay: Sequence[Replayed] = ()
     _clock: datetime = field(init=False)
     _events: list[tuple[datetime, int, Callable[[], None], bool]] = field(factory=list, init=False)
     _order: "count[int]" = field(factory=count, init=False)
@@ -125,6 +127,9 @@ class Simulation:
             return
         outcome = self.world.end(self._local().hour, self._random)
         rings = self._random.choice(self.world.rings)
+        if (was := self._was(attempt)) is not None:
+            outcome = None if was.outcome in ANSWERED else was.outcome
+            rings = _seconds(was.claimed, was.answered, rings)
         if outcome is None and rings < claimed.wait:
             self._in(rings, lambda: self._answered(attempt))
             return
@@ -132,9 +137,21 @@ class Simulation:
         lasts = claimed.wait if outcome is Outcome.SILENT else self._random.uniform(1, 6)
         self._in(lasts, lambda: self._end(attempt, _UNANSWERED[outcome]))
 
+    def _was(self, attempt: AttemptId) -> Call | None:
+        """What became of this very call on the day that is replayed; None: there was none such."""
+        if not self.replay:
+            return None
+        task, _, n = attempt.removeprefix("t").partition("-")
+        calls = self.replay[int(task) - 1].calls
+        return calls[int(n) - 1] if int(n) <= len(calls) else None
+
     def _answered(self, attempt: AttemptId) -> None:
         ring = self._desk.whom_to_ring(attempt)
-        leaves = self._clock + self.world.leaves_after(self._random) * SECOND
+        patience = self.world.leaves_after(self._random)
+        was = self._was(attempt)
+        if was is not None and was.outcome is Outcome.CLIENT_LEFT:
+            patience = _seconds(was.answered, was.ended, patience)
+        leaves = self._clock + patience * SECOND
         waiting = _Waiting(attempt, self._clock, leaves, ring.seconds if ring else 0)
         self._ring(waiting, ring.extensions if ring is not None else ())
 
@@ -170,6 +187,9 @@ class Simulation:
 
     def _talk(self, client: "_Waiting", extension: str) -> None:
         lasts = min(self._random.choice(self.world.talk), 1800.0)
+        was = self._was(client.attempt)
+        if was is not None and was.talk_seconds:
+            lasts = float(was.talk_seconds)
         self._roster.set_phone(extension, "INUSE")
         begins = self._clock
 
@@ -232,6 +252,8 @@ class Simulation:
     def _task(self, number: int) -> Imported:
         """Half of the tasks are due when the day begins, the others through its first half."""
         late = max(0.0, self._random.uniform(-1, 1)) * (self.end - self.start) / 2
+        if self.replay:
+            late = self.replay[number].due - self.start
         # A country code that nobody has: these numbers cannot be dialled.
         phone = Phone(f"+999{number:08d}", "", "CONTACT", number + 1, zone=self.config.hours.zone)
         task = PortalTask(
@@ -317,6 +339,11 @@ class _Waiting:
             stage="dial", dial_status="ANSWER", operator_state=state, answered=self.since,
             ended=day.clock,
         )  # fmt: skip
+
+
+def _seconds(since: datetime | None, until: datetime | None, otherwise: float) -> float:
+    known = since is not None and until is not None
+    return max(0.0, (until - since).total_seconds()) if known else otherwise  # type: ignore[operator]
 
 
 _UNANSWERED = {

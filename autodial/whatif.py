@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import product
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from autodial.plot import svg
 from autodial.printing import read, show_table
 from autodial.simulate import Day, Simulation
 from autodial.store import views
-from autodial.world import World, measured
+from autodial.world import Replayed, World, measured, replayed
 
 
 @frozen
@@ -63,6 +64,11 @@ class _Series(click.ParamType[object]):
     is_flag=True,
     help="Clients and operators as the ledger's calls show them.",
 )
+@click.option(
+    "--replay",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The tasks of that day out of the ledger, with the calls they had.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Which day; today, if not said.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False))
@@ -70,16 +76,23 @@ class _Series(click.ParamType[object]):
 @click.pass_obj
 def simulate(
     path: Path, tasks: int, staff: tuple[int, ...], power: tuple[float, ...] | None,
-    hours: str | None, as_measured: bool, seed: int, date: datetime | None,
+    hours: str | None, as_measured: bool, replay: datetime | None, seed: int,
+    date: datetime | None,
     csv_file: Path | None, svg_file: Path | None,
 ) -> None:  # fmt: skip
     """What if: a day by this configuration, with drawn clients; nothing is dialled or written."""
     config = load(path)
     zone = ZoneInfo(config.hours.zone)
-    day = (date or datetime.now(zone)).date()
+    day = (replay or date or datetime.now(zone)).date()
     config = _with_hours(config, day, hours)
     start, end = _span(config, day)
     world = measured(read(config, views.calls), zone) if as_measured else World()
+    was: list[Replayed] = []
+    if replay is not None:
+        was = replayed(read(config, partial(views.calls_between, start=start, end=end)))
+    if replay is not None and not was:
+        raise click.ClickException(f"{day}: the ledger has no calls of that day's hours")
+    tasks = len(was) or tasks
     table = Table(
         "operators", "power", "tasks done", "talked", "attempts", "abandoned", "last call",
         "operators busy", box=SIMPLE_HEAD, pad_edge=False,
@@ -89,7 +102,7 @@ def simulate(
     for number, ratio in product(staff, power or (config.pace.power,)):
         pace = config.pace.model_copy(update={"power": ratio})
         tried = config.model_copy(update={"pace": pace})
-        made = Simulation(tried, world, seed, tasks, number, start, end).run()
+        made = Simulation(tried, world, seed, tasks, number, start, end, was).run()
         last = made.last_finished
         table.add_row(
             str(number), f"{ratio:g}", f"{made.finished} of {made.tasks}", str(made.talked),

@@ -79,6 +79,23 @@ class Call:
     talk_seconds: int | None
 
 
+@frozen(kw_only=True)
+class Replayed:
+    """A task of a day that was, with the calls it had."""
+
+    due: datetime
+    calls: tuple[Call, ...]
+
+
+def replayed(calls: Sequence[tuple[int, Call]]) -> list[Replayed]:
+    """The tasks of a day out of the ledger's calls, in the order in which they came up."""
+    tasks: dict[int, list[Call]] = {}
+    for task, call in calls:
+        if call.outcome not in _OURS:
+            tasks.setdefault(task, []).append(call)
+    return [Replayed(due=made[0].claimed, calls=tuple(made)) for made in tasks.values()]
+
+
 def measured(calls: Sequence[Call], zone: ZoneInfo) -> World:
     """
     The world that these calls show; what they are too few to show is left as it is in ``World``.

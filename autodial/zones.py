@@ -1,5 +1,6 @@
 """In which time zones a client may be: by what the CRM says, or by the numbering plan."""
 
+import re
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -35,10 +36,10 @@ def named(text: str) -> ZoneInfo | None:
 
 
 def _offset(base: int, rest: str) -> ZoneInfo | None:
-    hours = rest.removesuffix(":00") or "0"
-    if not hours.lstrip("+-").isdigit():
+    found = re.fullmatch(r"([+-][0-9]{1,2})?(:00)?", rest)
+    if found is None:
         return None
-    ahead = base + int(hours)
+    ahead = base + int(found.group(1) or 0)
     if not -12 <= ahead <= 14:
         return None
     # The database's names have the sign of the sea charts: west is positive.

@@ -155,7 +155,7 @@ def _client(entity_type: str, row: Row, fields: Sequence[str]) -> Client:
         entity_id=row.number("ID"),
         name=person or str(row.get("TITLE") or ""),
         phones=tuple(phones),
-        fields={name: _plain(row.get(name)) for name in fields},
+        fields={name: _plain(row.get(name)) for name in fields if name in row},
     )
 
 
@@ -163,4 +163,6 @@ def _plain(value: Any) -> str:
     """A field of a site's own as text; the portal says yes and no in several ways."""
     if isinstance(value, bool):
         return "1" if value else ""
-    return "" if value is None or isinstance(value, list | dict) else str(value)
+    if isinstance(value, list):  # a field of several values
+        return ", ".join(filter(None, (_plain(one) for one in value)))
+    return "" if value is None or value == {} else str(value)

@@ -252,6 +252,9 @@ class Row:
     def _kind(self) -> str:
         return type(self.said).__name__
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.said
+
     def get(self, name: str) -> Any:
         """The field, or None."""
         return self.said.get(name)

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from autodial.store.schema import flags
 
+READ_WITH = "read with "  #: … under the rules of this fingerprint
 PORTAL_SEEN = "portal_seen"  #: the portal answered a whole poll
 ALIVE = "alive"  #: the dialler was running
 PBX_UP = "pbx_up"  #: and Asterisk's manager was there, or is not asked
@@ -20,8 +21,8 @@ def mark(db: sa.Connection, now: datetime, *names: str) -> None:
 
 
 def clear(db: sa.Connection, name: str) -> None:
-    """It is no longer so."""
-    db.execute(sa.delete(flags).where(flags.c.name == name))
+    """It is no longer so. A name may end with ``%``: all that begin so."""
+    db.execute(sa.delete(flags).where(flags.c.name.like(name)))
 
 
 def last(db: sa.Connection, name: str) -> datetime | None:

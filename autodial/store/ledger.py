@@ -30,13 +30,13 @@ from autodial.outcomes import outcome_of
 from autodial.power import abandoned
 from autodial.recent import Past
 from autodial.retry import Rule
-from autodial.routes import Route
+from autodial.routes import Route, routes_tried
 from autodial.states import IN_FLIGHT, Event, State, advance
 from autodial.store.events import note
 from autodial.store.outbox import owe, put_back, registered
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, operators, phones, reservations, tasks
-from autodial.store.tasks import deputies_in
+from autodial.store.tasks import NEVER_REACHED, deputies_in, made_in_series
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
@@ -256,9 +256,12 @@ def record(
     rules: Mapping[Outcome, Rule],
     telling: Telling | None = None,
     fit: Fit = _as_it_is,
+    most: int | None = None,
 ) -> Ended:
     """
     End an attempt with what Asterisk reported. The first report wins; a second changes nothing.
+
+    ``most``: attempts that one task may have; after the last of them it is given up.
     """
     found = load_attempt(db, attempt)
     if found is None:
@@ -268,7 +271,7 @@ def record(
     ):
         # The second run of a call file. It says nothing about the first.
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome_of(report), report, now, rules, telling or Telling(), fit)
+    return _end(db, found, outcome_of(report), report, now, rules, telling or Telling(), fit, most)
 
 
 def give_up(
@@ -280,6 +283,7 @@ def give_up(
     rules: Mapping[Outcome, Rule],
     telling: Telling | None = None,
     fit: Fit = _as_it_is,
+    most: int | None = None,
 ) -> Ended:
     """
     End an attempt that Asterisk says nothing about: LOST, or WITHDRAWN.
@@ -292,7 +296,7 @@ def give_up(
         return Ended(Recorded.UNKNOWN)
     if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome, Report(stage=why), now, rules, telling or Telling(), fit)
+    return _end(db, found, outcome, Report(stage=why), now, rules, telling or Telling(), fit, most)
 
 
 def _end(
@@ -304,6 +308,7 @@ def _end(
     rules: Mapping[Outcome, Rule],
     telling: Telling,
     fit: Fit,
+    most: int | None,
 ) -> Ended:
     state = State(attempt.state)
     moved = advance(state, Event.OUTCOME)
@@ -324,7 +329,7 @@ def _end(
         )
     )
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
-    next_call = _plan_next(db, attempt, outcome, now, rules, fit)
+    next_call = _plan_next(db, attempt, outcome, now, rules, fit, most)
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
@@ -355,6 +360,7 @@ def _plan_next(
     now: datetime,
     rules: Mapping[Outcome, Rule],
     fit: Fit,
+    most: int | None,
 ) -> datetime | None:
     """Put the task off by the rule of the outcome, or be through with it."""
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
@@ -371,7 +377,9 @@ def _plan_next(
     )
     earlier = (db.scalar(same) or 1) - 1
     next_call = rules[outcome].next_call(earlier, now)
-    if outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
+    if most is not None and made_in_series(db, attempt) >= most:
+        next_call = None
+    elif outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
         next_call = now + NEXT_NUMBER
     if next_call is not None:
         zone = sa.select(phones.c.zone).where(
@@ -384,6 +392,8 @@ def _plan_next(
         spent = outcome not in (Outcome.TALKED, Outcome.BAD_NUMBER)
         values = {"halted": "exhausted" if spent else outcome.value, "next_check": None}
         values["reason"] = "finished"
+    if outcome not in NEVER_REACHED:
+        values["confirmed"] = None  # a person's word is for one call
     db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
     return next_call
 
@@ -495,19 +505,22 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
         attempts.c.ended_at > now - over,
         attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
     )
-    shown = sa.select(attempts.c.spooled_at, attempts.c.caller_ids).where(
-        attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != ""
-    )
-    firsts = (
-        (row.spooled_at, row.caller_ids.partition(":")[0])
+    shown = sa.select(
+        attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, attempts.c.report
+    ).where(attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != "")
+    tried = (
+        (row.spooled_at, route.caller_id)
         for row in db.execute(shown.order_by(attempts.c.spooled_at))
+        for route in routes_tried(
+            _routes(row.trunks, row.caller_ids), (row.report or {}).get("trunk", "")
+        )
     )
     return Past(
         answers=tuple(
             (row.ended_at, abandoned(Outcome(row.outcome), row.answered_at, row.ended_at))
             for row in db.execute(ended.order_by(attempts.c.ended_at))
         ),
-        shown=tuple((at, number) for at, number in firsts if number),
+        shown=tuple((at, number) for at, number in tried if number),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import evolve, frozen
 
-from autodial.model import Called, CallTask, OperatorId, Outcome, Phone, TaskId, Word
+from autodial.model import Attempt, Called, CallTask, OperatorId, Outcome, Phone, TaskId, Word
 from autodial.phones import Refused
 from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
@@ -18,7 +18,8 @@ from autodial.store.talks import SAME
 from bitrix24 import PortalTask
 
 #: Ends in which the client's phone cannot have rung: they do not count against him.
-_NEVER_REACHED = {Outcome.LINE_FAILED.value, Outcome.WITHDRAWN.value}
+NEVER_REACHED = frozenset({Outcome.LINE_FAILED, Outcome.WITHDRAWN})
+_NEVER_REACHED = {outcome.value for outcome in NEVER_REACHED}
 _ABANDONED = {Outcome.CLIENT_LEFT.value, Outcome.OPERATOR_MISSED.value}
 
 
@@ -31,10 +32,14 @@ _DUE = (
     .limit(sa.bindparam("limit"))
 )
 _ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
+#: An attempt of the task as it stands, in which the client was, or may have been, disturbed.
+_COUNTS = (attempts.c.series == tasks.c.series) & (
+    attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NEVER_REACHED)
+)
 _MADE = (
     sa.select(
         attempts.c.task,
-        sa.func.sum(sa.case((attempts.c.series == tasks.c.series, 1), else_=0)).label("n"),
+        sa.func.sum(sa.case((_COUNTS, 1), else_=0)).label("n"),
         sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
     )
     .join(tasks)
@@ -254,9 +259,13 @@ def save_one(
 
 
 def look_again(db: sa.Connection, now: datetime) -> None:
-    """After a start: the rules may have changed, so every open task is looked at anew."""
+    """
+    The rules may have changed: every task that is due is looked at anew, whatever it waits for. One
+    that is not due would be told just that.
+    """
     waiting = (tasks.c.open == 1) & (tasks.c.halted == "") & tasks.c.reason.not_in(("dial",))
-    db.execute(sa.update(tasks).where(waiting).values(next_check=now))
+    due = tasks.c.due.is_(None) | (tasks.c.due <= now)
+    db.execute(sa.update(tasks).where(waiting, due).values(next_check=now))
 
 
 def open_count(db: sa.Connection) -> int:
@@ -269,13 +278,11 @@ def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
     return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})))
 
 
-def any_due(db: sa.Connection, now: datetime) -> bool:
-    """Is there a task that the planner must look at now?"""
-    return db.scalar(_DUE.with_only_columns(tasks.c.id), {"now": now, "limit": 1}) is not None
-
-
 def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
-    """A person says: dial it now. Counts until the deadline is moved by hand; False: unknown."""
+    """
+    A person says: dial it now. Counts for one call, and until the deadline is moved by hand; False:
+    unknown.
+    """
     changed = db.execute(
         sa.update(tasks)
         .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.halted == "")
@@ -326,6 +333,12 @@ def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -
         )
         for row in rows
     ]
+
+
+def made_in_series(db: sa.Connection, attempt: Attempt) -> int:
+    """How many attempts of its task count, this one included."""
+    row = db.execute(_MADE, {"ids": [attempt.task]}).first()
+    return int(row.n) if row is not None else 0
 
 
 def deputies_in(said: str) -> tuple[OperatorId, ...]:

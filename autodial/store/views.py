@@ -88,18 +88,32 @@ class Debts:
 
 def calls(db: sa.Connection) -> list[Call]:
     """All calls that have ended, as a simulated day wants them."""
+    return [call for _, call in _calls(db, sa.true())]
+
+
+def calls_between(db: sa.Connection, start: datetime, end: datetime) -> list[tuple[int, Call]]:
+    """Those of a span of time, each with the number of its task."""
+    return _calls(db, (attempts.c.claimed_at >= start) & (attempts.c.claimed_at < end))
+
+
+def _calls(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[int, Call]]:
     query = sa.select(
-        attempts.c.outcome, attempts.c.claimed_at, attempts.c.answered_at, attempts.c.ended_at,
-        attempts.c.report, attempts.c.talk_seconds,
-    ).where(attempts.c.outcome.is_not(None), attempts.c.claimed_at.is_not(None))  # fmt: skip
+        attempts.c.task, attempts.c.outcome, attempts.c.claimed_at, attempts.c.answered_at,
+        attempts.c.ended_at, attempts.c.report, attempts.c.talk_seconds,
+    ).where(
+        attempts.c.outcome.is_not(None), attempts.c.claimed_at.is_not(None), which
+    )  # fmt: skip
     return [
-        Call(
-            outcome=Outcome(row.outcome),
-            claimed=row.claimed_at,
-            answered=row.answered_at,
-            talked=_moment(row.report, "talked"),
-            ended=_moment(row.report, "ended") or row.ended_at,
-            talk_seconds=row.talk_seconds,
+        (
+            row.task,
+            Call(
+                outcome=Outcome(row.outcome),
+                claimed=row.claimed_at,
+                answered=row.answered_at,
+                talked=_moment(row.report, "talked"),
+                ended=_moment(row.report, "ended") or row.ended_at,
+                talk_seconds=row.talk_seconds,
+            ),
         )
         for row in db.execute(query.order_by(attempts.c.spooled_at))
     ]

@@ -31,14 +31,21 @@ def say(
 ) -> AttemptId | None:
     """
     Write down his word and what follows from it; None: he has had no talk lately, or its task was
-    closed or moved by a person since.
+    closed or moved by a person since. (That a client is never to be called again counts all the
+    same.)
     """
     attempt = _last_talk(db, operator, now)
     if attempt is None:
         return None
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
     if not task.open or task.series != attempt.series:
-        return None
+        if word is not Word.NEVER:
+            return None
+        # The task is a person's business by now; what the client wants is not of the task.
+        db.execute(sa.delete(never).where(never.c.attempt == attempt.id))
+        _never(db, attempt, operator, now)
+        note(db, now, attempt.task, "word", word.value, attempt.id)
+        return attempt.id
     _take_back(db, attempt)
     db.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(word=word.value))
     following = _next_call(db, attempt, word, now, later, fit)
@@ -117,8 +124,10 @@ def _owe(
     db: sa.Connection, attempt: Attempt, operator: OperatorId, word: Word,
     following: datetime | None, telling: Telling, now: datetime,
 ) -> None:  # fmt: skip
-    """Under the word's own number: what the end of the call owed is another debt."""
-    target = word.code
+    """Under the word's own number: what the end, or a word before, owed are other debts."""
+    before = (outbox.c.attempt == attempt.id) & (outbox.c.kind == "comment") & (outbox.c.target > 0)
+    spoken = db.scalar(sa.select(sa.func.count()).where(before)) or 0
+    target = 10 * spoken + word.code
     change: dict[str, object] = {}
     if following is not None:
         change["deadline"] = following.isoformat()

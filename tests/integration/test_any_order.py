@@ -50,6 +50,8 @@ PERSON = {
     "+442079460301": 3,
 }
 PER_DAY, APART = 2, timedelta(minutes=90)
+#: The call centre's own hours, Monday first.
+HOUSE = (*[(6, 23)] * 4, (9, 16), (11, 15), (0, 0))
 REPORTS = {
     "talked": ("dial", "ANSWER", "16", "", "talk", "101", "1000", "1010", "1075", "c"),
     "missed": ("dial", "ANSWER", "16", "", "NOANSWER", "101", "1000", "", "1020", "c"),
@@ -72,16 +74,38 @@ def config(place: Path) -> Config:
                 "preset": "none", "workdays": "09:00-20:00", "days_off": "10:00-18:00",
                 "per_day": PER_DAY, "apart": "90m",
             },
-            "hours": dict.fromkeys(
-                ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
-                "00:00-24:00",
-            ),
+            "hours": {
+                **dict.fromkeys(("monday", "tuesday", "wednesday", "thursday"), "06:00-23:00"),
+                "friday": "09:00-16:00", "saturday": "11:00-15:00", "sunday": "off",
+            },
             "calendar": {"country": ""},
             "rules": {"do_not_call": str(place / "never.txt")},
             "retry": {"silent": ["5m"] * 9, "busy": ["5m"] * 9, "line_failed": ["5m"] * 9},
         },
         "test",
     )  # fmt: skip
+
+
+class _Killed(BaseException):
+    """The process is gone."""
+
+
+class _Mortal(FakeStore):
+    """A store whose process is killed before or after the commit of some transaction to come."""
+
+    dies: tuple[int, bool] | None = None
+
+    async def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        if self.dies is None:
+            return await super().run(function, *arguments, **named)
+        left, after = self.dies
+        self.dies = (left - 1, after)
+        if left == 0 and not after:
+            raise _Killed
+        made = await super().run(function, *arguments, **named)
+        if left == 0:
+            raise _Killed
+        return made
 
 
 RARELY = st.sampled_from((False, False, False, True))
@@ -101,6 +125,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.borne: dict[int, list[datetime]] = defaultdict(list)  #: by person, calls and talks
         self.claimed: dict[AttemptId, datetime] = {}
         self.online = {501: True, 502: True}
+        self.all_paused = False
         self.rung: list[AttemptId] = []  #: claimed, and not ended
         self.next_task = 100
         self._start()
@@ -109,7 +134,8 @@ class AnyOrder(RuleBasedStateMachine):
         """A dialler that knows what is on disk, and nothing else."""
         root = Path(self.place.name) / "house"
         root.mkdir(exist_ok=True)
-        self.house: House = build(self.config, FakeStore(self.engine), self.now, self.run, root)
+        self.store = _Mortal(self.engine)
+        self.house: House = build(self.config, self.store, self.now, self.run, root)
         self.house.roster.set_staff(self._staff())
         self.house.desk.restore(self.run(ledger.in_flight), self.run(ledger.reserved))
         over = self.config.pace.abandoned_over
@@ -194,6 +220,16 @@ class AnyOrder(RuleBasedStateMachine):
         else:
             self.run(pauses.resume, OperatorId(who))
 
+    @rule(on=RARELY)
+    def pause_all(self, on: bool) -> None:
+        """The dispatcher learns of it at its next turn, a second later."""
+        self.all_paused = on
+        if on:
+            self.run(pauses.pause, pauses.EVERYBODY, self.now(), "")
+        else:
+            self.run(pauses.resume, pauses.EVERYBODY)
+        run_now(self.house.dispatcher.turn())
+
     # What the dialler and Asterisk do.
 
     @rule(times=st.integers(1, 4), slow=RARELY)
@@ -217,7 +253,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self._ends(attempt, how)
             self.clock(7)
 
-    @rule(what=st.sampled_from(("talk", "list", "hour")))
+    @rule(what=st.sampled_from(("talk", "list", "hour", "nobody", "pause")))
     def meanwhile(self, what: str) -> None:
         """Something changes while the call file lies in the spool."""
         run_now(self.house.dispatcher.turn())
@@ -227,8 +263,20 @@ class AnyOrder(RuleBasedStateMachine):
             elif attempt.state == State.SPOOLED.value and what == "list":
                 self.do_not_call(attempt.number, True)
         self.clock(55 if what == "hour" else 0.02)
+        if what == "nobody":
+            self._everybody(there=False)
+        if what == "pause":
+            self.pause_all(True)
         for attempt in self._spooled():
             self._claim(attempt)
+        if what == "nobody":
+            self._everybody(there=True)
+        if what == "pause":
+            self.pause_all(False)
+
+    def _everybody(self, *, there: bool) -> None:
+        self.online = dict.fromkeys(self.online, there)
+        self.house.roster.set_staff(self._staff())
 
     @precondition(lambda self: self.rung)
     @rule(data=st.data())
@@ -260,6 +308,11 @@ class AnyOrder(RuleBasedStateMachine):
         local = now.astimezone(ZoneInfo(ZONES[number]))
         first, last = (10, 18) if local.weekday() >= 5 else (9, 20)
         assert first <= local.hour < last, f"{number} rings at {local:%H:%M}"
+        here = now.astimezone(ZoneInfo(MOSCOW))
+        opens, closes = HOUSE[here.weekday()]
+        assert opens <= here.hour < closes, f"the house is closed at {here:%a %H:%M}"
+        assert any(self.online.values()), "nobody is at work"
+        assert not self.all_paused, "everything is paused"
         assert number not in self.listed, "he is on the list"
         assert all(now - at >= APART for at in self.borne[person]), "too soon after the last"
         day = [at for at in self.borne[person] if at > now - timedelta(days=1)]
@@ -298,6 +351,40 @@ class AnyOrder(RuleBasedStateMachine):
     def crash(self) -> None:
         """Memory is gone; what was committed stays."""
         self._start()
+
+    @rule(
+        what=st.sampled_from(("turn", "claim", "result", "word")), writes=st.integers(0, 5),
+        after=st.booleans(), data=st.data(),
+    )  # fmt: skip
+    def crash_in_the_middle(self, what: str, writes: int, after: bool, data: st.DataObject) -> None:
+        """``kill -9`` before or after a commit; what was said then is not heard."""
+        wanted = {"claim": self._spooled(), "result": self.rung}.get(what, [AttemptId("")])
+        if not wanted:
+            return
+        attempt = data.draw(st.sampled_from(wanted))
+        told = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
+        work = {
+            "turn": lambda: self.house.dispatcher.turn(),
+            "claim": lambda: self.house.desk.claim(attempt),
+            "result": lambda: self.house.desk.result(attempt, told),
+            "word": lambda: self.house.desk.word("101", "2"),
+        }[what]
+        self.store.dies = (writes, after)
+        try:
+            run_now(work())
+        except _Killed:
+            pass
+        else:
+            if what == "claim" and attempt not in self._spooled():
+                self.store.dies = None
+                flying = {a.id: a for a in self.run(ledger.in_flight)}
+                if attempt in flying:  # it came through, and Asterisk heard of it
+                    self.rung.append(attempt)
+                    self.claimed[attempt] = self.now()
+                    self._rings(flying[attempt].number)
+        self._start()
+        flying_now = {a.id for a in self.run(ledger.in_flight)}
+        self.rung = [one for one in self.rung if one in flying_now]
 
     def _spooled(self) -> list[AttemptId]:
         flying = self.run(ledger.in_flight)

@@ -1,5 +1,6 @@
 """What the dialplan is answered: FastAGI server, a fake Asterisk, a real store."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from attrs import define, evolve
 from autodial.config import Config
 from autodial.decide import Facts
 from autodial.desk import dialled
-from autodial.do_not_call import DoNotCall
+from autodial.do_not_call import SETTLED, DoNotCall
 from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.store import ledger, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
@@ -39,6 +40,7 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_TO": "30",
         "AD_TRUNKS": "carrier1:carrier2",
         "AD_CIDS": ":",
+        "AD_LINES": "9",
         "AD_OPS": "101:102:103",
         "AD_OPTO": "20",
         "AD_LANG": "ru",
@@ -64,7 +66,7 @@ def test_the_claim_takes_the_call_file_away(house: House) -> None:
     assert frozenset() == house.spool.waiting()
 
 
-@pytest.mark.parametrize("change", ["closed", "do not call", "paused"])
+@pytest.mark.parametrize("change", ["closed", "do not call", "paused", "nobody", "silent"])
 def test_the_last_look_before_the_client_is_dialled(
     house: House, change: str, tmp_path: Path
 ) -> None:
@@ -77,6 +79,8 @@ def test_the_last_look_before_the_client_is_dialled(
         "closed": facts,
         "do not call": _with(facts, do_not_call=frozenset({PHONE.number})),
         "paused": _with(facts, paused=True),
+        "nobody": _with(facts, operators=()),
+        "silent": _with(facts, portal_ok=False),
     }[change]
     house.desk.facts = lambda: changed
 
@@ -256,3 +260,18 @@ def test_a_changed_list_counts_at_once(tmp_path: Path) -> None:
     path.write_text("+442079460000\n+442079460001\n")
 
     assert frozenset({"+442079460000", "+442079460001"}) == known.numbers()
+
+
+def test_a_list_that_is_being_written_takes_nobody_off(tmp_path: Path) -> None:
+    """An editor that saves in place empties the file first."""
+    path = tmp_path / "dnc.txt"
+    path.write_text("+442079460000\n+442079460001\n")
+    rested = path.stat().st_mtime + SETTLED
+    known = DoNotCall(path, "RU", clock=lambda: rested)
+    both = known.numbers()
+    path.write_text("+442079460001\n")
+    os.utime(path, (rested - 1, rested - 1))
+    seen = [both, known.numbers()]
+    known.clock = lambda: rested + SETTLED
+
+    assert [*seen, known.numbers()] == [both, both, frozenset({"+442079460001"})]

@@ -1,7 +1,9 @@
 """The dispatcher on a real store: what it hands to the spool, and what it leaves alone."""
 
+import shutil
+from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ import pytest_twisted
 from attrs import evolve
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.config import ClientConfig, Config
-from autodial.model import AttemptId, OperatorId
+from autodial.config import ClientConfig, Config, TrunkConfig
+from autodial.do_not_call import SETTLED
+from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.outcomes import parse_report
 from autodial.store import flags, ledger, pauses, tasks, views
 from autodial.store.events import story
+from autodial.store.schema import outbox as debts
+from autodial.store.schema import tasks as task_table
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
 from tests.integration.test_ledger import PHONE, bring, portal_task
@@ -133,9 +138,14 @@ async def test_who_is_taken_off_the_list_waits_no_longer(
     listed = tmp_path / "do-not-call.txt"
     listed.write_text(f"{PHONE.number}\n")
     house = make(rules={"do_not_call": listed})
+    house.dispatcher.do_not_call.clock = lambda: listed.stat().st_mtime + SETTLED
     await house.dispatcher.turn()
     assert {8017: "do not call"} == reasons(run)
+    house.dispatcher.do_not_call.clock = lambda: listed.stat().st_mtime
     listed.write_text("")
+    await house.dispatcher.turn()
+    assert [] == spooled(house), "somebody may still be writing the list"
+    house.dispatcher.do_not_call.clock = lambda: listed.stat().st_mtime + SETTLED
     await house.dispatcher.turn()
     assert ["t8017-1"] == spooled(house)
 
@@ -157,8 +167,173 @@ async def test_a_stall_is_said_once_in_a_while_and_remembered(
     assert run(flags.last, flags.STALLED) is not None
     await house.desk.give_up(AttemptId("t8017-1"), "test")
     await house.dispatcher.turn()
+    assert run(flags.last, flags.STALLED) is not None, "a call file is not yet a call"
+    for attempt in spooled(house):
+        await house.desk.claim(AttemptId(attempt))
+    now.advance(seconds=1)
     await house.dispatcher.turn()
     assert run(flags.last, flags.STALLED) is None
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("why", ["not for others", "call file not taken", "no call file can"])
+async def test_what_else_is_a_stall(make: Make, run: Run, now: Now, why: str) -> None:
+    """At the dispatcher's own pace, a turn a second."""
+    only_own: dict[str, Any] = {"order": ("responsible",)} if why == "not for others" else {}
+    house = make(pace={"stall_after": timedelta(minutes=5)}, staff=only_own)
+    if why == "not for others":
+        house.roster.set_phone("101", "INUSE")
+    if why == "no call file can":
+        shutil.rmtree(house.spool.outgoing)
+    with capturedLogs() as logs:
+        for _ in range(7 * 60):
+            await house.dispatcher.turn()
+            now.advance(seconds=1)
+    alarms = [e for e in logs if e["log_level"] is LogLevel.error and "reasons" in e]
+    assert 1 == len(alarms)
+    assert why in alarms[0]["reasons"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_turn_that_fails_is_a_stall_too(
+    make: Make, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr("autodial.dispatcher.due_tasks", broken)
+    house = make(pace={"stall_after": timedelta(minutes=5)})
+    with capturedLogs() as logs:
+        for _ in range(7):
+            with pytest.raises(LookupError):
+                await house.dispatcher.turn()
+            now.advance(minutes=1)
+    (alarm,) = [e for e in logs if e["log_level"] is LogLevel.error]
+    assert "error" in alarm["reasons"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_so_many_attempts_are_so_many_calls_and_then_the_task_is_handed_back(
+    make: Make, run: Run, now: Now
+) -> None:
+    """A limit of two: the second call is made, and after it the task is given up by rule."""
+    house = make(
+        client={"attempts": 2, "preset": "none"}, tasks={"hand_back_to": 700},
+    )  # fmt: skip
+    for n in (1, 2):
+        await house.dispatcher.turn()
+        assert await house.desk.claim(AttemptId(f"t8017-{n}")) is not None
+        await house.desk.result(AttemptId(f"t8017-{n}"), SILENT)
+        now.advance(minutes=60 * 30)
+    rows = run(lambda db: list(db.execute(debts.select().where(debts.c.attempt == "t8017-2"))))
+    owed = {row.kind: row.payload for row in rows}
+    assert "exhausted" == run(tasks.load_task, TaskId(8017)).halted
+    assert {"responsible": 700} == owed["task"]
+    assert owed["comment"]["next"] is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_reached_nobody_is_no_attempt_of_the_client(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make(client={"attempts": 1, "preset": "none"})
+    carrier = parse_report(["dial", "CONGESTION", "34", "SIP%20503%20x"])
+    await house.dispatcher.turn()
+    await house.desk.claim(AttemptId("t8017-1"))
+    await house.desk.result(AttemptId("t8017-1"), carrier)
+    now.advance(minutes=6)
+    await house.dispatcher.turn()
+    assert await house.desk.claim(AttemptId("t8017-2")) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_person_s_word_is_for_one_call(make: Make, run: Run, now: Now) -> None:
+    """The next call of an advertisement waits for the next word."""
+    house = make()
+    wanted = evolve(tasks.Imported(portal_task(8017), (PHONE,)), needs_word=True)
+    run(tasks.save_tasks, [wanted], NOON, asked=NOON)
+    assert run(tasks.confirm, TaskId(8017), NOON)
+    await house.dispatcher.turn()
+    await house.desk.claim(AttemptId("t8017-1"))
+    await house.desk.result(AttemptId("t8017-1"), SILENT)
+    now.advance(minutes=60 * 24)
+    await house.dispatcher.turn()
+    assert ["t8017-1"] == [line.id for line in run(views.attempt_lines)]
+    assert {8017: "confirm"} == reasons(run)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pauses_hold_for_hand_made_call_files_too(make: Make, run: Run) -> None:
+    house = make(pace={"automatic": False})
+    run(pauses.pause, pauses.EVERYBODY, NOON, "")
+    await house.dispatcher.turn()
+    assert house.ask("claim", "", "", "8017").variables == {"AD_GO": "0"}
+    run(pauses.resume, pauses.EVERYBODY)
+    await house.dispatcher.turn()
+    assert house.ask("claim", "", "", "8017").variables["AD_GO"] == "1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_shadow_mode_refuses_hand_made_call_files(make: Make, run: Run) -> None:
+    house = make(pace={"shadow": True})
+    await house.dispatcher.turn()
+    assert house.ask("claim", "", "", "8017").variables == {"AD_GO": "0"}
+    assert [] == run(views.attempt_lines)
+
+
+@pytest_twisted.ensureDeferred
+async def test_in_shadow_mode_one_operator_takes_one_call(make: Make, run: Run, now: Now) -> None:
+    """As if it were made: the next one is for the next operator, at the pace of the house."""
+    house = make(pace={"shadow": True})
+    for number in range(8020, 8026):
+        bring(run, portal_task(number))
+    for _ in range(20):
+        await house.dispatcher.turn()
+        now.advance(seconds=1)
+    told = [line for number in range(8017, 8026) for line in run(story, number)]
+    said = Counter(line.detail.rpartition(" ")[2] for line in told if "would" in line.kind)
+    assert said == {"101": 1, "102": 1, "103": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_list_s_change_does_not_touch_tasks_that_are_not_due(
+    make: Make, run: Run, now: Now, tmp_path: Path
+) -> None:
+    """With a million of them, that would be a million looks."""
+    listed = tmp_path / "do-not-call.txt"
+    listed.write_text("")
+    house = make(rules={"do_not_call": listed})
+    later = NOON + timedelta(days=3)
+    bring(run, portal_task(8018, later))
+    for _ in range(3):
+        await house.dispatcher.turn()
+        now.advance(seconds=2)
+    before = _next_looks(run)
+    listed.write_text(f"{PHONE.number}\n")
+    await house.dispatcher.turn()
+    assert before[8018] == _next_looks(run)[8018] == later
+
+
+def _next_looks(run: Run) -> dict[int, datetime]:
+    rows = run(lambda db: list(db.execute(task_table.select())))
+    return {row.id: row.next_check for row in rows}
+
+
+@pytest_twisted.ensureDeferred
+async def test_numbers_shown_by_the_second_carrier_count(make: Make, run: Run, now: Now) -> None:
+    """In memory, and after a restart out of the ledger."""
+    two = [{"name": "a", "lines": 9, "caller_ids": ["1111"]},
+           {"name": "b", "lines": 9, "caller_ids": ["2222"]}]  # fmt: skip
+    house = make(asterisk={"trunks": tuple(TrunkConfig.model_validate(one) for one in two)})
+    await house.dispatcher.turn()
+    await house.desk.claim(AttemptId("t8017-1"))
+    await house.desk.result(
+        AttemptId("t8017-1"),
+        parse_report(["dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "5", "b"]),
+    )
+    assert {"1111": 1, "2222": 1} == dict(house.desk.recent.in_a_day(now()))
+    past = run(ledger.past, now(), timedelta(days=1))
+    assert {"1111", "2222"} == {number for _, number in past.shown}
 
 
 @pytest_twisted.ensureDeferred

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.logger import capturedLogs
 
 from autodial.config import Config, parse
 from autodial.importer import Importer
@@ -215,6 +216,30 @@ async def test_a_whole_portal_comes_over(
     assert sum(bool(line.client) for line in lines) > 200
 
 
+def _whole(importer: Importer) -> Importer:
+    """Its next poll walks all tasks again."""
+    importer._walked = None
+    return importer
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("changed", [False, True])
+async def test_what_was_read_under_other_rules_is_not_dialled_by(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, changed: bool
+) -> None:
+    """After a restart with a new purpose or tag, nobody is called before the portal is read."""
+    client = Portal.direct(WEBHOOK, portal.send)
+    kept: Any = store
+    first = Importer(config, client, kept, Roster(), now, lambda _: None)
+    await first.poll()
+    rules = config.rules.model_copy(update={"do_not_call_tag": "не звонить"})
+    other = config.model_copy(update={"rules": rules}) if changed else config
+    second = Importer(other, client, kept, Roster(), now, lambda _: None)
+    await second.restore()
+
+    assert (second.seen is None) is changed
+
+
 @pytest_twisted.ensureDeferred
 async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
@@ -254,6 +279,16 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     assert [False, False, True] == [task.do_not_call for task in found]
     assert ["debt", "advertising", ""] == [task.purpose for task in found]
     assert [(550, 551), (), ()] == [task.own_deputies for task in found]
+    del contacts[2]["UF_CRM_DNC"]
+    importer._clients.clear()
+    with capturedLogs() as logs:
+        await Importer.poll(_whole(importer))
+    nobody_knows = run(tasks.load_task, TaskId(numbers[2]))
+    assert nobody_knows.phones[0].do_not_call, "a field that is not there says nothing: no call"
+    assert any("do_not_call_field" in str(event["log_format"]) for event in logs)
+    contacts[2]["UF_CRM_DNC"] = False
+    importer._clients.clear()
+    await Importer.poll(_whole(importer))
     for number in numbers:
         await importer.refresh(TaskId(number))
     again = [run(tasks.load_task, TaskId(number)) for number in numbers]

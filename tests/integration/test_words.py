@@ -213,3 +213,37 @@ async def test_other_tasks_with_the_same_client_hear_of_the_talk(house: House, r
     await talk(house)
     told = run(lambda db: list(db.execute(debts.select())))
     assert {8017, 8018} == {row.task for row in told if row.kind == "comment"}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("since", ["closed", "moved"])
+async def test_never_again_counts_whatever_became_of_the_task(
+    house: House, run: Run, since: str
+) -> None:
+    """It is the client's wish, and not the task's."""
+    await talk(house)
+    if since == "closed":
+        bring(run, portal_task(8099), complete=True)
+    else:
+        bring(run, portal_task(8017, NOON + timedelta(hours=5)), at=NOON + timedelta(seconds=1))
+    assert "1" == key(house, "9")
+    assert [PHONE.number] == [line.number for line in run(words.never_lines)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
+    house: House, run: Run, now: Now
+) -> None:
+    """Later, and twenty minutes after that later again: the deadline is the second one's."""
+    await talk(house)
+    assert "1" == key(house, "2")
+    first = run(tasks.load_task, TaskId(8017)).due
+    while (debt := run(outbox.next_debt, now())) is not None:
+        run(outbox.paid, debt, now(), deadline=first if debt.kind == "task" else None)
+    now.advance(minutes=20)
+    assert "1" == key(house, "2")
+    second = run(tasks.load_task, TaskId(8017)).due
+    found = run(lambda db: list(db.execute(debts.select().where(debts.c.state == "owed"))))
+
+    assert second == first + timedelta(minutes=20)
+    assert [second.isoformat()] == [r.payload["deadline"] for r in found if r.kind == "task"]

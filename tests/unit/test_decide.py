@@ -1,6 +1,6 @@
 """The dial decision, rule by rule: one side no call and why, the other side a call."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial import texts
+from autodial.config import ClientConfig
 from autodial.decide import Dial, Drop, Facts, Reason, Wait, Who, decide, explain, in_order
-from autodial.hours import Hours
+from autodial.hours import Calendar, Hours
 from autodial.limits import DAY, Limits
 from autodial.model import AttemptId, Called, CallTask, Operator, OperatorId, Phone, TaskId
 from autodial.routes import Route
@@ -145,6 +146,106 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (Reason.PACE, {}, {"next_start": NOON + MINUTE}, {"next_start": NOON}),
 ]  # fmt: skip
+
+
+MOSCOW = ZoneInfo("Europe/Moscow")
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=MOSCOW)
+
+
+def by_preset(name: str, **said: Any) -> Limits:
+    wishes = ClientConfig.model_validate({"preset": name, **said})
+    return wishes.limits(Calendar(country="RU", days_off=(date(2026, 11, 25),)), "Europe/Moscow")
+
+
+SPAN = (time(9), time(20))
+RUSSIA = Hours(MOSCOW, (*[SPAN] * 5, None, None), calendar=Calendar(country="RU"), holiday=None)
+WORKED = Calendar(working_days=(date(2026, 11, 28),))
+QUIET = Hours(MOSCOW, (ALL_DAY,) * 7, quiet=((time(13), time(14)),))
+#: Calendar, presets and budgets through the real decision: what is so, the last minute of no and
+#: the first of yes.
+CALENDAR: dict[str, tuple[Reason, dict[str, Any], str, str, tuple[str, ...]]] = {
+    "a public holiday": (
+        Reason.HOURS, {"hours": RUSSIA}, "2026-11-04T19:59", "2026-11-05T09:00", (),
+    ),
+    "a weekend that is worked": (
+        Reason.HOURS, {"hours": evolve(RUSSIA, calendar=WORKED)},
+        "2026-11-28T08:59", "2026-11-28T09:00", (),
+    ),
+    "a quiet period": (Reason.HOURS, {"hours": QUIET}, "2026-11-23T13:59", "2026-11-23T14:00", ()),
+    "a quiet period begins": (
+        Reason.HOURS, {"hours": QUIET}, "2026-11-23T13:00", "2026-11-23T12:59", (),
+    ),
+    "230-FZ, a workday's morning": (
+        Reason.CLIENT_HOURS, {"limits": by_preset("ru-230fz")},
+        "2026-11-23T07:59", "2026-11-23T08:00", (),
+    ),
+    "230-FZ, a workday's evening": (
+        Reason.CLIENT_HOURS, {"limits": by_preset("ru-230fz")},
+        "2026-11-23T22:00", "2026-11-23T21:59", (),
+    ),
+    "230-FZ, a site's own day off": (
+        Reason.CLIENT_HOURS, {"limits": by_preset("ru-230fz")},
+        "2026-11-25T08:59", "2026-11-25T09:00", (),
+    ),
+    "230-FZ, a day": (
+        Reason.BUDGET, {"limits": by_preset("ru-230fz")},
+        "2026-11-24T11:59", "2026-11-24T12:00", ("2026-11-23T12:00",),
+    ),
+    "230-FZ, a week": (
+        Reason.BUDGET, {"limits": by_preset("ru-230fz")},
+        "2026-11-30T11:59", "2026-11-30T12:00", ("2026-11-23T12:00", "2026-11-25T12:00"),
+    ),
+    "230-FZ, a month": (
+        Reason.BUDGET, {"limits": by_preset("ru-230fz")},
+        "2026-11-01T11:59", "2026-11-01T12:00",
+        tuple(f"2026-10-{day:02d}T12:00" for day in (1, 2, 8, 9, 15, 16, 22, 23)),
+    ),
+    "an hour": (
+        Reason.BUDGET, {"limits": by_preset("none", per_hour=2)},
+        "2026-11-23T12:59", "2026-11-23T13:00", ("2026-11-23T12:00", "2026-11-23T12:30"),
+    ),
+    "FTC, the evening": (
+        Reason.CLIENT_HOURS, {"limits": by_preset("us-ftc")},
+        "2026-11-23T21:00", "2026-11-23T20:59", (),
+    ),
+    "Ofcom, the rest after an abandoned call": (
+        Reason.BUDGET, {"limits": by_preset("uk-ofcom")},
+        "2026-11-26T11:59", "2026-11-26T12:00", ("!2026-11-23T12:00",),
+    ),
+    "courtesy, the morning": (
+        Reason.CLIENT_HOURS, {"limits": by_preset("courtesy")},
+        "2026-11-23T08:59", "2026-11-23T09:00", (),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALENDAR)
+def test_calendars_and_presets_through_the_real_decision(name: str) -> None:
+    reason, so, no, yes, calls = CALENDAR[name]
+    had = tuple(Called(at(call.lstrip("!")), call.startswith("!")) for call in calls)
+    phone = evolve(ONE, zone="Europe/Moscow")
+    task = evolve(TASK, due=at("2026-10-01T00:00"), phones=(phone,), history={phone.number: had})
+    facts = evolve(FACTS, **so)
+    refusal = decide(task, facts, at(no))
+
+    assert isinstance(refusal, Wait)
+    assert refusal.reason is reason
+    assert isinstance(decide(task, facts, at(yes)), Dial)
+
+
+def test_a_number_that_is_never_dialled_does_not_hide_when_the_other_one_is() -> None:
+    """The list has no time of its own: what holds the task is the other number's budget."""
+    limits = evolve(FREE, per=((7 * DAY, 1),))
+    history = {TWO.number: (Called(NOON - DAY),)}
+    task, facts = evolve(TASK, history=history), evolve(FACTS, limits=limits)
+    listed = evolve(facts, do_not_call=frozenset({ONE.number}))
+
+    assert decide(evolve(task, phones=(ONE, TWO)), listed, NOON) == Wait(
+        Reason.BUDGET, NOON + 6 * DAY
+    )
 
 
 def _both(change: dict[str, Any], task: CallTask, facts: Facts) -> tuple[CallTask, Facts]:

@@ -79,7 +79,7 @@ def test_hours_of_a_preset_to_the_minute(
         ("ru-230fz", ["2026-11-23T12:00", "2026-11-25T12:00"],
          {"2026-11-26T13:00": False, "2026-11-30T11:59": False, "2026-11-30T12:00": True}),
         ("ru-230fz", [f"2026-11-{day:02d}T12:00" for day in (1, 2, 8, 9, 15, 16, 22, 23)],
-         {"2026-11-30T13:00": False, "2026-12-01T11:59": False, "2026-12-01T12:00": True}),
+         {"2026-11-30T13:00": False, "2026-12-02T11:59": False, "2026-12-02T12:00": True}),
         ("courtesy", ["2026-11-23T12:00"], {"2026-11-23T12:59": False, "2026-11-23T13:00": True}),
         ("courtesy", ["2026-11-23T09:00", "2026-11-23T11:00", "2026-11-23T13:00"],
          {"2026-11-24T08:59": False, "2026-11-24T09:00": True}),
@@ -169,7 +169,8 @@ def test_a_number_that_nobody_can_place_is_taken_for_ours() -> None:
         ("Europe/Moscow", "Europe/Moscow"), (" Asia/Tomsk ", "Asia/Tomsk"), ("UTC+3", "Etc/GMT-3"),
         ("utc-5", "Etc/GMT+5"), ("МСК+4", "Etc/GMT-7"), ("мск", "Etc/GMT-3"), ("GMT", "UTC"),
         ("GMT+05:00", "Etc/GMT-5"), ("", None), ("../etc/passwd", None), ("Moscow", None),
-        ("UTC+25", None), ("UTC+5:30", None), ("Europe", None),
+        ("UTC+25", None), ("UTC+5:30", None), ("Europe", None), ("UTC+-3", None), ("UTC+³", None),
+        ("МСК--1", None), ("UTC:30", None),
     ],
 )  # fmt: skip
 def test_zones_as_people_write_them(text: str, zone: str | None) -> None:
@@ -297,3 +298,35 @@ def test_without_best_hours_it_is_the_first_allowed_moment() -> None:
     late = at("2026-11-23T20:30")
     assert at("2026-11-24T09:00") == best_allowed(limits, always, (MOSCOW, ""), late)
     assert at("2026-11-24T09:00") == first_allowed(limits, always, (MOSCOW, ""), late)
+
+
+def test_a_zone_that_nobody_can_read_is_not_taken_for_none() -> None:
+    """A number of many zones, for which a site has one: not if the CRM says something else."""
+    one = ClientConfig.model_validate({"preset": "ru-230fz", "spanning": "Europe/Moscow"})
+    limits = one.limits(Calendar(country="RU"), "Europe/Moscow")
+    number = "+79990001122"  # a mobile number rings anywhere in Russia
+
+    assert len(limits.zones(number, "")) == 1
+    assert len(limits.zones(number, "Екатеринбург")) > 5
+
+
+@pytest.mark.parametrize(
+    ("day", "open_at_noon"), [(20, False), (21, False), (22, True), (26, True)]
+)
+def test_the_weekend_is_the_country_s_own(day: int, open_at_noon: bool) -> None:
+    """In Israel Friday and Saturday; on a Sunday people work."""
+    calendar = Calendar(country="IL")
+    limits = Limits(
+        workdays=(time(9), time(20)), days_off=None, calendar=calendar, elsewhere=ZoneInfo("UTC")
+    )
+    noon = datetime(2026, 11, day, 12, tzinfo=ZoneInfo("UTC"))
+
+    assert (limits.opens("+97225551234", "UTC", noon) is None) is open_at_noon
+    assert calendar.off(noon.date()) is not open_at_noon
+
+
+def test_a_sunday_of_work_is_not_a_moved_day_in_israel() -> None:
+    week = (*[(time(9), time(17))] * 4, None, None, (time(10), time(12)))
+    hours = Hours(ZoneInfo("UTC"), week, calendar=Calendar(country="IL"))
+
+    assert hours.span(date(2026, 11, 22)) == (time(10), time(12))

@@ -34,7 +34,7 @@ ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
         ("dial,CHANUNAVAIL,1,SIP%20404%20Not%20Found", Outcome.BAD_NUMBER),
         ("dial,CONGESTION,34,SIP%20503%20x", Outcome.LINE_FAILED),
         ("dial,CHANUNAVAIL,3,", Outcome.LINE_FAILED),  # the carrier is not registered
-        ("dial,CHANUNAVAIL,0,SIP%20180%20Ringing", Outcome.LINE_FAILED),  # Asterisk was stopped
+        ("dial,CHANUNAVAIL,0,SIP%20180%20Ringing", Outcome.SILENT),  # Asterisk was stopped
         # A Reason header: 22 and 16 differ in status and cause, the words are the same.
         ("dial,NOANSWER,19,SIP%20480%20x", Outcome.UNREACHABLE),
         ("dial,CHANUNAVAIL,27,SIP%20480%20x", Outcome.UNREACHABLE),
@@ -44,7 +44,7 @@ ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
         ("dial,ANSWER,16,SIP%20200%20OK,,,,,5", Outcome.CLIENT_LEFT),
         ("dial,ANSWER,17,SIP%20200%20OK,BUSY,101,1,,5", Outcome.OPERATOR_MISSED),
         ("dial,ANSWER,16,SIP%20200%20OK,none,,1,,5", Outcome.OPERATOR_MISSED),
-        ("dial,ANSWER,16,SIP%20200%20OK,agifail,,1,,5", Outcome.LINE_FAILED),
+        ("dial,ANSWER,16,SIP%20200%20OK,agifail,,1,,5", Outcome.OPERATOR_MISSED),
         # Other technologies have no SIP words; the cause decides.
         ("dial,CHANUNAVAIL,1,", Outcome.BAD_NUMBER),
         ("dial,BUSY,17,", Outcome.BUSY),
