@@ -113,6 +113,10 @@ class Simulation:
         self._clock = self.end
         return self._day((*points, self._point()))
 
+    def ask(self, question: Callable[[sa.Connection], T]) -> T:
+        """Of the ledger of the simulated day, when it is over."""
+        return self._store.now(question)
+
     # What happens.
 
     def submit(self, call: CallFile) -> Path:

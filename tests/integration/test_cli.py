@@ -138,6 +138,17 @@ def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
     assert off.exit_code == 1 and "does not work" in off.output
 
 
+def test_a_day_of_the_ledger_is_simulated_again(told: Callable[..., Result]) -> None:
+    """The call that ``told`` made; and a day without calls is said."""
+    words = ("simulate", "--operators", "1", "--hours", "00:00-24:00")
+    made = told(*words, "--replay", f"{NOON:%Y-%m-%d}")
+    none = told(*words, "--replay", "2026-11-01")
+
+    assert "of 1" in made.output
+    assert none.exit_code == 1
+    assert "the ledger has no calls" in none.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -1,7 +1,7 @@
 """The simulated day: the production planner on a fake clock, the same for the same seed."""
 
 from concurrent.futures import ProcessPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from multiprocessing import get_context
 from zoneinfo import ZoneInfo
@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from autodial.config import Config, parse
-from autodial.model import Outcome
+from autodial.model import ANSWERED, Outcome
 from autodial.simulate import Day, Simulation
-from autodial.world import World
+from autodial.store import views
+from autodial.world import Call, World, replayed
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 MORNING, EVENING = (datetime(2026, 11, 23, hour, tzinfo=MOSCOW) for hour in (9, 20))
@@ -88,3 +89,30 @@ def test_one_call_for_one_operator_abandons_few(seed: int) -> None:
     """1:1 dialling: only those are lost who do not wait, or whose operator lets it ring out."""
     made = day(seed=seed, tasks=60, operators=5)
     assert made.answers.rate < 0.1
+
+
+def test_a_day_out_of_the_ledger_is_replayed_with_its_own_calls() -> None:
+    """Each task comes up when it did, and its first call ends as it did, whatever the world."""
+    wanted: dict[str, dict[str, object]] = {
+        "client": {"preset": "none"}, "pace": {"calls_per_second": 5.0, "max_calls": 60}
+    }  # fmt: skip
+    was = Simulation(config(**wanted), World(), 1, 60, 2, MORNING, EVENING)
+    was.run()
+    tasks = replayed(was.ask(partial(views.calls_between, start=MORNING, end=EVENING)))
+    deaf = World(answered={}, otherwise=0.0)
+    again = Simulation(config(**wanted), deaf, 2, len(tasks), 6, MORNING, EVENING, tasks)
+    again.run()
+    made: dict[int, list[Call]] = {}
+    for number, call in again.ask(partial(views.calls_between, start=MORNING, end=EVENING)):
+        made.setdefault(number, []).append(call)
+
+    assert len(made) == len(tasks) == 60
+    for number, task in enumerate(tasks, 1):
+        first, then = task.calls[0], made[number][0]
+        assert timedelta(0) <= then.claimed - task.due < timedelta(minutes=15)
+        if first.outcome in ANSWERED:
+            assert then.outcome in ANSWERED
+        else:
+            assert then.outcome is first.outcome
+        if first.outcome is then.outcome is Outcome.TALKED:
+            assert first.talk_seconds == then.talk_seconds

@@ -96,7 +96,7 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "do_not_call_field =",
         "[[purposes",
         "name =",
-        "confirm =",
+        "kind =",
         "deputies_field =",
         "[[asterisk.caller_ids",
         "number =",
@@ -222,3 +222,30 @@ def test_a_file_that_is_not_there_or_not_toml_is_a_sentence(tmp_path: Path) -> N
     path.chmod(0o600)
     with pytest.raises(ConfigError, match=r"autodial\.toml"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "country", "waits"),
+    [
+        ({"kind": "advertising"}, "RU", True),
+        ({"kind": "advertising"}, "GB", False),
+        ({"kind": "debt"}, "RU", False),
+        ({"kind": "debt", "confirm": True}, "GB", True),
+    ],
+)
+def test_advertising_in_russia_waits_for_a_person(
+    purpose: dict[str, Any], country: str, waits: bool
+) -> None:
+    config = said() | {"purposes": [{"name": "x", "tag": "x", **purpose}]}
+    config["calendar"] = {"country": country}
+    made = parse(config, "autodial.toml")
+
+    assert made.needs_word(made.purposes[0]) is waits
+
+
+def test_advertising_in_russia_cannot_be_switched_to_automatic() -> None:
+    wrong = said()
+    wrong["purposes"] = [{"name": "ads", "tag": "x", "kind": "advertising", "confirm": False}]
+
+    with pytest.raises(ConfigError, match=r"purposes\.ads: advertising may not be"):
+        parse(wrong, "autodial.toml")
