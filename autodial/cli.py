@@ -31,6 +31,7 @@ from autodial.store.tasks import confirm
 from autodial.whatif import simulate
 from bitrix24 import Application, PortalError
 from call_files import SpoolError
+from fastagi_server import NotWell, check
 
 T = TypeVar("T")
 #: What the portal and the store number with.
@@ -400,6 +401,13 @@ def doctor(path: Path) -> None:
         click.echo(f"portal: {finding.sentence(config.language)}")
     if not found:
         click.echo(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
+    address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
+    try:
+        took = f"{1000 * check(address):.1f} ms"
+        click.echo(f"fastagi: {texts.text('check.fastagi', config.language, detail=took)}")
+    except NotWell as error:
+        # It may not have been started yet: no failure of what is configured.
+        click.echo(f"fastagi: {error}")
     if serious:
         sys.exit(1)
 

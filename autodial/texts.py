@@ -77,6 +77,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "presence.came": {"ru": "на месте", "en": "came to work"},
     "presence.left": {"ru": "ушёл", "en": "left"},
     # what is wrong with the portal
+    "check.fastagi": {"ru": "отвечает за {detail}", "en": "answers in {detail}"},
     "check.well": {
         "ru": "всё в порядке, вебхук пользователя {detail}",
         "en": "all is well; we are user {detail} there",

@@ -16,9 +16,11 @@ from fastagi_server.errors import (
     SessionTimeout,
     UnknownApplication,
     UnknownCommand,
+    UnknownScript,
     UsageError,
     WireError,
 )
+from fastagi_server.health import NotWell, check, ping
 from fastagi_server.hub import Hub, listen
 from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
@@ -51,6 +53,7 @@ __all__ = [
     "Hangup",
     "Heard",
     "Hub",
+    "NotWell",
     "Played",
     "Recognized",
     "Recorded",
@@ -59,9 +62,12 @@ __all__ = [
     "SessionTimeout",
     "UnknownApplication",
     "UnknownCommand",
+    "UnknownScript",
     "UsageError",
     "WireError",
+    "check",
     "command",
     "listen",
+    "ping",
     "set_variables",
 ]

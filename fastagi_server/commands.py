@@ -10,6 +10,7 @@ work after the caller has hung up say so; the others raise ``DeadChannel`` then.
 from abc import abstractmethod
 from collections.abc import Awaitable, Mapping
 from datetime import datetime
+from urllib.parse import unquote
 
 from fastagi_server import results
 from fastagi_server.errors import ActionFailed, UnknownApplication
@@ -49,8 +50,19 @@ class Commands:
         """Set one variable or function to any text without control characters."""
         results.done(await self.send(command("SET VARIABLE", name, value)))
 
+    async def get_many(self, *names: str) -> tuple[str, ...]:
+        """
+        Several variables or functions in one round trip, empty where unset. Each value comes
+        through as it is, a newline in it, too, which ``get`` cannot carry (``URIENCODE``).
+        """
+        said = await self.get_full("|".join([f"${{URIENCODE(${{{name}}})}}" for name in names]))
+        values = tuple(unquote(value, errors="surrogateescape") for value in said.split("|"))
+        if len(values) != len(names):
+            raise ActionFailed(f"{len(values)} values for {len(names)} names: {said[:80]!r}")
+        return values
+
     async def set_many(self, values: Mapping[str, str]) -> None:
-        """Set machine-made values in one round trip (``EXEC MSet``)."""
+        """Set several to any texts without control characters in one round trip (``EXEC MSet``)."""
         results.number(await self.send(set_variables(values)))
 
     # AstDB and the log. All of these work after the caller has hung up.

@@ -6,8 +6,10 @@ channel's 511, a usage error's 520 block), and postpones commands that come befo
 the real one does, so that a server which pipelines fails here too.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
@@ -102,11 +104,9 @@ class FakeAsterisk:
                     else "200 result=0\n"
                 )
             case ["GET", "FULL", "VARIABLE", expression]:
-                for name, value in self.variables.items():
-                    expression = expression.replace(f"${{{name}}}", value)
-                return f"200 result=1 ({expression})\n"
+                return f"200 result=1 ({self._evaluated(expression)})\n"
             case ["EXEC", "MSet", pairs]:
-                for pair in pairs.split(","):
+                for pair in _arguments(pairs):
                     name, _, value = pair.partition("=")
                     self.variables[name] = value
                 return "200 result=0\n"
@@ -118,6 +118,33 @@ class FakeAsterisk:
                 return f"200 result={int(self.database.pop(f'{family}/{key}', None) is not None)}\n"
             case _:
                 return "510 Invalid or unknown command\n"
+
+    def _evaluated(self, expression: str) -> str:
+        """Variables, alone or in URIENCODE(); what is not set is empty."""
+        known = self.variables
+
+        def encoded(found: re.Match[str]) -> str:
+            return quote(known.get(found[1], ""), errors="surrogateescape")
+
+        said = re.sub(r"\$\{URIENCODE\(\$\{([^{}]+)\}\)\}", encoded, expression)
+        return re.sub(r"\$\{([^{}]+)\}", lambda found: known.get(found[1], ""), said)
+
+
+def _arguments(text: str) -> list[str]:
+    """As Asterisk takes an application's arguments apart."""
+    found, depth, quoted = [""], 0, False
+    rest = iter(text)
+    for character in rest:
+        if character == "\\":
+            found[-1] += next(rest, "")
+        elif character == '"':
+            quoted = not quoted
+        elif character == "," and not depth and not quoted:
+            found.append("")
+        else:
+            depth += (character in "([") - (character in ")]")
+            found[-1] += character
+    return found
 
 
 def environment(script: str, *arguments: str, channel: Mapping[str, str] | None = None) -> bytes:

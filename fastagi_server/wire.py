@@ -35,9 +35,9 @@ MAX_COMMAND = 2_000
 
 _REPLY = re.compile(r"(\d{3}) (?:result=(\S*)(?: \((.*)\))?)?(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: What MSet would take apart.
+#: What MSet takes for its own: in a name it cannot be, in a value it is escaped.
 _SPLITS_NAME = re.compile(r'[,"\\=\x00-\x1f\x7f]')
-_SPLITS_VALUE = re.compile(r'[,"\\\x00-\x1f\x7f]')
+_SPLITS_VALUE = re.compile(r'[,"\\()\[\]]')
 
 
 class Environment:
@@ -244,13 +244,18 @@ def set_variables(values: Mapping[str, str]) -> bytes:
     """
     Encode ``EXEC MSet``: many variables in one command and one round trip.
 
-    MSet splits at commas and eats quotes, so it carries machine-made values only: free text is
-    refused here and belongs in ``SET VARIABLE``.
+    MSet splits at commas outside of brackets, eats quotes, and takes the next character after a
+    backslash as it is: so any text can be carried, but for control characters.
 
     Raises:
-        CommandRefused: a value with a comma, a quote, a backslash or a control character.
+        CommandRefused: a control character, a name with a comma, a quote, a backslash or ``=``, or
+            more than MAX_COMMAND bytes.
     """
+    pairs = []
     for name, value in values.items():
-        if _SPLITS_NAME.search(name) or _SPLITS_VALUE.search(value):
-            raise CommandRefused(f"MSet cannot carry {name}={value[:40]!r}; use SET VARIABLE")
-    return command("EXEC", "MSet", ",".join([f"{name}={value}" for name, value in values.items()]))
+        if _SPLITS_NAME.search(name):
+            raise CommandRefused(f"not a variable's name: {name!r}")
+        if _SPLITS_VALUE.search(value):
+            value = _SPLITS_VALUE.sub(r"\\\g<0>", value)
+        pairs.append(f"{name}={value}")
+    return command("EXEC", "MSet", ",".join(pairs))

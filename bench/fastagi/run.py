@@ -2,7 +2,7 @@
 FastAGI servers side by side: ours with all it has, plain servers in C, and what the package index
 offers.
 
-    python bench/fastagi/run.py [--rounds 5] [--seconds 1.2] [--svg plot.svg]
+    python bench/fastagi/run.py [--rounds 5] [--seconds 1.2] [--plot fastagi.svg]
 
 The load generator (agiload.c) plays Asterisk 22's side, writes its block line by line, and checks
 what each session sets. All contenders take turns within each round; medians and ratios are
@@ -128,8 +128,12 @@ def syscalls(generator: str, port: int, process: int) -> float | None:
 @click.command()
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--seconds", default=1.2, show_default=True)
-@click.option("--only", help="Names of contenders, with commas.")
-def main(rounds: int, seconds: float, only: str | None) -> None:
+@click.option("--only", help="Names of contenders, with semicolons between.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="SVG or PNG.")
+def main(rounds: int, seconds: float, only: str | None, plot: Path | None) -> None:
+    """Measure, and print medians and ratios."""
+    if plot is not None and find_spec("matplotlib") is None:
+        raise click.UsageError("--plot: pip install -r bench/requirements.txt")
     console = Console(width=110)
     with ExitStack() as stack:
         into = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -147,6 +151,8 @@ def main(rounds: int, seconds: float, only: str | None) -> None:
         for workload in WORKLOADS:
             console.print(table(workload, chosen, made))
         console.print(others(generator, chosen, servers))
+        if plot is not None:
+            draw(plot, chosen, made)
 
 
 def middle(said: list[dict[str, Any]], key: str) -> float:
@@ -174,6 +180,31 @@ def table(
             str(sum(one["err"] for one in said)),
         )  # fmt: skip
     return shown
+
+
+def draw(
+    target: Path, chosen: list[Contender], made: Mapping[tuple[str, str], list[dict[str, Any]]]
+) -> None:
+    """CPU per session of all, by workload."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    names = [contender.name for contender in chosen]
+    height = 0.8 / len(WORKLOADS)
+    for row, workload in enumerate(WORKLOADS):
+        known = [(n, name) for n, name in enumerate(names) if (name, workload) in made]
+        places = [n + row * height for n, _ in known]
+        costs = [middle(made[name, workload], "srv_cpu_us") for _, name in known]
+        bars = axes.barh(places, costs, height, label=workload)
+        axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
+    axes.set_yticks([n + 0.3 for n in range(len(names))], names)
+    axes.invert_yaxis()
+    axes.set_xlabel("server CPU per session, us (median; less is better)")
+    axes.legend(title="session")
+    figure.savefig(target)
 
 
 def others(

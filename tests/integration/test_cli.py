@@ -22,6 +22,7 @@ from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views
 from bitrix24 import Employee, LoginEvent, Presence
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
+from dialplan.demo.pbx import free_ports
 from dialplan.demo.rig import toml
 from tests.integration.conftest import NOON
 from tests.integration.test_ledger import BUSY, PHONE, TALKED, bring, dial, portal_task
@@ -44,6 +45,7 @@ def path(config: Config, tmp_path: Path) -> Path:
                 "tasks": {"tag": "autodial"},
                 "staff": {"departments": [5]},
                 "asterisk": {"spool": "/nowhere", "trunks": [{"name": "c", "lines": 1}]},
+                "fastagi": {"port": free_ports(1)[0]},
                 "hours": {"zone": "UTC"},
                 "store": {"path": str(config.store.path)},
             }
@@ -311,9 +313,9 @@ def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Pa
 
         portal.scopes, portal.administrator = SCOPES, True
         said = told("doctor")
-        assert (0, "portal: всё в порядке, вебхук пользователя 1\n") == (
-            said.exit_code, said.output,
-        )  # fmt: skip
+        first, second = said.output.splitlines()
+        assert (0, "portal: всё в порядке, вебхук пользователя 1") == (said.exit_code, first)
+        assert second.startswith("fastagi: agi://127.0.0.1:") and "is it running?" in second
     said = told("doctor")
     assert 1 == said.exit_code
     assert "portal" in said.output and portal.secret not in said.output

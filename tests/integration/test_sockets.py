@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from socket import create_connection
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.protocols.basic import LineReceiver
 
@@ -24,8 +26,11 @@ from fastagi_server import (
     BACKLOG,
     AgiSession,
     FastAgiServer,
+    NotWell,
+    check,
     command,
     listen,
+    ping,
     set_variables,
 )
 from fastagi_server.testing import environment
@@ -61,7 +66,7 @@ def listening(request: pytest.FixtureRequest) -> Listening:
 
 @contextmanager
 def _listening(*, hot: bool, **limits: Any) -> Iterator[tuple[FastAgiServer, int]]:
-    scripts = {"batch": _batch, "stuck": _stuck, "long": _long}
+    scripts = {"batch": _batch, "stuck": _stuck, "long": _long, "ping": ping}
     server = FastAgiServer(scripts, reactor, **limits)
     if hot:
         port: Any = listen(reactor, server, 0)
@@ -117,6 +122,66 @@ async def test_a_burst_of_connections_is_not_dropped(listening: Listening) -> No
 
     with listening() as (_, port):
         assert await deferToThread(burst, port) == 300
+
+
+@ensure
+async def test_a_server_s_health_is_asked_by_its_own_protocol(listening: Listening) -> None:
+    """The same question as a monitoring program asks, and each thing that can be wrong."""
+
+    def asked(address: str) -> str:
+        try:
+            return f"{check(address, 0.5):.3f}"
+        except NotWell as error:
+            return str(error)
+
+    with listening(deadline=1.0) as (server, port):
+        well = await deferToThread(asked, f"agi://127.0.0.1:{port}/ping")
+        unknown = await deferToThread(asked, f"agi://127.0.0.1:{port}/nothing")
+        stuck = await deferToThread(asked, f"agi://127.0.0.1:{port}/stuck")
+        server.max_sessions = 0
+        refused = await deferToThread(asked, f"agi://127.0.0.1:{port}/ping")
+    gone = await deferToThread(asked, f"agi://127.0.0.1:{port}/ping")
+
+    assert float(well) < 0.5
+    assert "there is none of this name" in unknown
+    assert "no answer within 0.5 s" in stuck
+    assert "closed without a word" in refused or "cut off" in refused
+    assert "is it running?" in gone
+    assert "is not an address" in asked("http://127.0.0.1/")
+
+
+@ensure
+async def test_a_short_block_is_heard_soon_and_not_at_the_deadline(listening: Listening) -> None:
+    """A hand-made peer says less than Asterisk does, and waits."""
+
+    def short(port: int) -> bytes:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(b"agi_network_script: ping\n\n")
+            return peer.recv(100)
+
+    with listening(block_deadline=3.0) as (server, port):
+        assert b"AGI_PONG" in await deferToThread(short, port)
+        assert server.counters.timed_out == 0
+
+
+@ensure
+async def test_a_peer_that_stops_reading_does_not_keep_its_session(listening: Listening) -> None:
+    """What it was told lies in the kernel's buffers; it is cut off all the same."""
+
+    def deaf(port: int, over: Event) -> None:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(environment("long"))
+            over.wait(10)
+
+    over = Event()
+    with listening(deadline=0.3) as (server, port):
+        waiting = deferToThread(deaf, port, over)
+        while server.counters.timed_out == 0 or server.sessions:
+            await deferLater(reactor, 0.02)
+        over.set()
+        await waiting
+
+    assert server.counters.timed_out == 1
 
 
 def test_pyst2_reads_the_environment_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:

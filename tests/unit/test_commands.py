@@ -62,6 +62,15 @@ Ask = Callable[[Commands], Coroutine[Any, Any, object]]
         ),
         (lambda c: c.set("A", 'x"\\'), 'SET VARIABLE "A" "x\\"\\\\"', "200 result=1", None),
         (lambda c: c.set_many({"A": "1", "B": "2"}), 'EXEC "MSet" "A=1,B=2"', "200 result=0", None),
+        (
+            lambda c: c.set_many({"A": 'a,"b', "CALLERID(name)": "(\\"}),
+            'EXEC "MSet" "A=a\\\\,\\\\\\"b,CALLERID(name)=\\\\(\\\\\\\\"', "200 result=0", None,
+        ),
+        (
+            lambda c: c.get_many("A", "F(x)", "B"),
+            'GET FULL VARIABLE "${URIENCODE(${A})}|${URIENCODE(${F(x)})}|${URIENCODE(${B})}"',
+            "200 result=1 (one%0Atwo|%7C|)", ("one\ntwo", "|", ""),
+        ),
         (lambda c: c.execute("Wait", "1"), 'EXEC "Wait" "1"', "200 result=0", 0),
         (lambda c: c.database_put("f", "k", "v"), 'DATABASE PUT "f" "k" "v"', "200 result=1", None),
         (lambda c: c.database_get("f", "k"), 'DATABASE GET "f" "k"', "200 result=1 (v)", "v"),

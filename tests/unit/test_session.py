@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable, Generator
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from fastagi_server import (
+    ActionFailed,
     AgiSession,
     CallEnded,
     DeadChannel,
@@ -511,3 +514,42 @@ def test_a_script_that_waits_for_nothing_of_its_own_is_not_cancelled() -> None:
     session.cancel_script()
 
     assert running.counters.finished == 1
+
+
+@given(st.dictionaries(st.sampled_from("ABCD"), st.text(st.characters(exclude_categories=["C"]))))
+def test_any_texts_go_to_the_channel_and_back_in_one_round_trip_each(
+    values: dict[str, str],
+) -> None:
+    """Commas, quotes, brackets, backslashes: what is set is what is read."""
+    read: list[tuple[str, ...]] = []
+
+    async def script(call: AgiSession) -> None:
+        await call.set_many(values)
+        read.append(await call.get_many("A", "B", "C", "D"))
+
+    assume(values and sum(map(len, values.values())) < 200)
+    asterisk = FakeAsterisk(server(script))
+    asterisk.connect("x")
+
+    assert asterisk.variables == values
+    assert read == [tuple(values.get(name, "") for name in "ABCD")]
+
+
+def test_values_that_do_not_come_back_one_for_one_are_refused() -> None:
+    failures: list[str] = []
+
+    async def script(call: AgiSession) -> None:
+        try:
+            await call.get_many("A", "B")
+        except ActionFailed as error:
+            failures.append(str(error))
+
+    running = server(script)
+    asterisk = FakeAsterisk(running)
+    protocol = running.buildProtocol(asterisk.transport.getPeer())
+    assert protocol is not None
+    protocol.makeConnection(asterisk.transport)
+    protocol.dataReceived(environment("x"))
+    protocol.dataReceived(b"200 result=1 (one)\n")
+
+    assert failures == ["1 values for 2 names: 'one'"]

@@ -1,0 +1,65 @@
+"""
+Is a FastAGI server well? Asked through the very protocol that calls use.
+
+The server runs ``ping``; whoever wants to know (a monitoring program, an administrator) plays
+Asterisk for a moment: ``python -m fastagi_server agi://127.0.0.1:4573/ping``.
+"""
+
+import re
+import socket
+import time
+
+from fastagi_server.errors import AgiError
+from fastagi_server.session import FAILURE, AgiSession
+from fastagi_server.testing import environment
+from fastagi_server.wire import set_variables
+
+#: What ``ping`` sets on the channel, so that a dialplan can ask as well.
+PONG = "AGI_PONG"
+_ADDRESS = re.compile(
+    r"agi://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[]+)(:(?P<port>[0-9]+))?(/(?P<script>.*))?"
+)
+
+
+class NotWell(AgiError):
+    """The FastAGI server does not answer as it should."""
+
+
+async def ping(call: AgiSession) -> None:
+    """``AGI(agi://…/ping)``: sets AGI_PONG to 1."""
+    await call.batch(set_variables({PONG: "1"}))
+
+
+def check(address: str, timeout: float = 3.0) -> float:
+    """
+    Ask ``agi://host[:port]/script``; the seconds that it took. Blocking.
+
+    Raises:
+        NotWell: nobody answers, the script failed, or it said nothing; with what was seen.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise NotWell(f"{address!r} is not an address as agi://127.0.0.1:4573/ping")
+    host, port = found["host"].strip("[]"), int(found["port"] or 4573)
+    script = found["script"] or ""
+    begun = time.monotonic()
+    said = b""
+    try:
+        with socket.create_connection((host, port), timeout) as peer:
+            peer.sendall(environment(script))
+            while data := peer.recv(4096):
+                said += data
+                peer.sendall(b"200 result=0\n" * data.count(b"\n"))
+                if time.monotonic() - begun > timeout:
+                    raise TimeoutError
+    except TimeoutError:
+        raise NotWell(f"{address}: no answer within {timeout:g} s") from None
+    except ConnectionResetError:
+        raise NotWell(f"{address}: the session was cut off") from None
+    except OSError as error:
+        raise NotWell(f"{address}: {error.strerror or error}; is it running?") from error
+    if said == FAILURE:
+        raise NotWell(f"{address}: the script failed, or there is none of this name")
+    if not said:
+        raise NotWell(f"{address}: closed without a word: too many sessions, or we are not allowed")
+    return time.monotonic() - begun
