@@ -1,0 +1,70 @@
+<?php
+/*
+ * Installs and uninstalls the highlight of Autodial24's calls. Touches no file of others: one event
+ * handler, one folder of its own below /bitrix/js. PHP 7.1 and later.
+ */
+
+use Bitrix\Main\Config\Option;
+use Bitrix\Main\EventManager;
+use Bitrix\Main\Localization\Loc;
+use Bitrix\Main\ModuleManager;
+
+Loc::loadMessages(__FILE__);
+
+class autodial24_highlight extends CModule
+{
+	public $MODULE_ID = 'autodial24.highlight';
+	public $MODULE_VERSION;
+	public $MODULE_VERSION_DATE;
+	public $MODULE_NAME;
+	public $MODULE_DESCRIPTION;
+	public $PARTNER_NAME = 'Autodial24';
+	public $PARTNER_URI = '';
+	/* Only administrators may change settings; there are no rights to hand out. */
+	public $MODULE_GROUP_RIGHTS = 'N';
+
+	/** Where the script goes, below the document root. */
+	const JS = '/bitrix/js/autodial24/highlight';
+
+	public function __construct()
+	{
+		$arModuleVersion = array();
+		include __DIR__ . '/version.php';
+		$this->MODULE_VERSION = $arModuleVersion['VERSION'];
+		$this->MODULE_VERSION_DATE = $arModuleVersion['VERSION_DATE'];
+		$this->MODULE_NAME = Loc::getMessage('AUTODIAL24_HIGHLIGHT_NAME');
+		$this->MODULE_DESCRIPTION = Loc::getMessage('AUTODIAL24_HIGHLIGHT_DESCRIPTION');
+	}
+
+	public function DoInstall()
+	{
+		global $USER, $APPLICATION;
+		if (!is_object($USER) || !$USER->IsAdmin()) {
+			return false;
+		}
+		if (!CopyDirFiles(__DIR__ . '/js', $_SERVER['DOCUMENT_ROOT'] . self::JS, true, true)) {
+			$APPLICATION->ThrowException(Loc::getMessage('AUTODIAL24_HIGHLIGHT_NO_COPY', array('#DIR#' => self::JS)));
+			return false;
+		}
+		ModuleManager::registerModule($this->MODULE_ID);
+		EventManager::getInstance()->registerEventHandler(
+			'main', 'OnEpilog', $this->MODULE_ID, 'Autodial24\\Highlight\\Page', 'onEpilog'
+		);
+		return true;
+	}
+
+	public function DoUninstall()
+	{
+		global $USER;
+		if (!is_object($USER) || !$USER->IsAdmin()) {
+			return false;
+		}
+		EventManager::getInstance()->unRegisterEventHandler(
+			'main', 'OnEpilog', $this->MODULE_ID, 'Autodial24\\Highlight\\Page', 'onEpilog'
+		);
+		DeleteDirFilesEx(self::JS);
+		Option::delete($this->MODULE_ID);
+		ModuleManager::unRegisterModule($this->MODULE_ID);
+		return true;
+	}
+}

@@ -1,0 +1,1 @@
+autodial24.highlight/install/js/highlight.js
