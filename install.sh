@@ -137,6 +137,9 @@ checks() {
     "$venv/bin/ruff" format --check .
     step "mypy"
     "$venv/bin/mypy"
+    step "PHP"
+    local file
+    for file in $(find bitrix24_ui -name '*.php'); do php -l "$file" >/dev/null || fail "$file"; done
     step "shellcheck"
     shellcheck install.sh .ci/run
     step "Tests: unit, integration, system (about eight minutes)"
@@ -150,6 +153,8 @@ main() {
     esac
     need_root "$@"
     setup
+    # The highlight on the portal is tried in a real browser, its module in a real PHP.
+    [ "$1" != test ] || debian_packages chromium fonts-dejavu-core php-cli
     case $1 in
     demo)
         step "Demo"

@@ -33,7 +33,9 @@ from pydantic import (
     model_validator,
 )
 
+from autodial import texts
 from autodial.decide import Who
+from autodial.display import Look, Looks, wrong_in
 from autodial.errors import ConfigError
 from autodial.hours import Calendar, Hours, Usual
 from autodial.limits import DAY, HOUR, MONTH, WEEK, Limits
@@ -140,11 +142,13 @@ class PortalConfig(_Section):
     walk: Duration = timedelta(minutes=15)
     requests_per_second: float = Field(10.0, gt=0, le=1000)
     line: str = Field("autodial", max_length=50)
-    line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=r"^[^'\\\n\r]*$")
+    line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=r"^[^'\\\n\r<>]*$")
     call_type: Literal["incoming", "outgoing"] = "incoming"
     when_silent: Literal["continue", "stop"] = "continue"
     silent_after: Duration = timedelta(minutes=30)
     notify: bool = False
+    pool: int = Field(0, ge=0, le=50)
+    call_id_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
 
     @model_validator(mode="after")
     def _known(self) -> "PortalConfig":
@@ -244,6 +248,27 @@ class TrunkConfig(_Section):
     caller_ids: tuple[CallerNumber, ...] = ()
 
 
+def _template(text: str) -> str:
+    wrong = wrong_in(text)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return text
+
+
+Template = Annotated[str, Field(max_length=200), AfterValidator(_template)]
+#: The value of a SIP header: no line breaks, and nothing that a dialplan would take apart.
+AlertInfo = Annotated[str, Field(max_length=200, pattern=r"^[ -~]*$")]
+
+
+class PhoneConfig(_Section):
+    """[[asterisk.phones]]"""
+
+    extension: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    display: Template | None = None
+    ascii: bool | None = None
+    alert: AlertInfo | None = None
+
+
 class CallerIdConfig(_Section):
     """[[asterisk.caller_ids]]"""
 
@@ -264,6 +289,10 @@ class AsteriskConfig(_Section):
     ring_operator: int = Field(20, ge=5, le=120)
     longest_call: Duration = timedelta(hours=1)
     tag: str | None = Field(None, max_length=40)
+    display: Template = "{tag} {client}"
+    ascii: bool = False
+    alert: AlertInfo = ""
+    phones: tuple[PhoneConfig, ...] = ()
     ami_host: str = "127.0.0.1"
     ami_port: int | None = Field(None, ge=1, le=65535)
     ami_user: str = "autodial"
@@ -426,6 +455,8 @@ class PurposeConfig(_Section):
     value: str = ""
     kind: Literal["", "service", "debt", "advertising"] = ""
     confirm: bool | None = None
+    display: Template | None = None
+    alert: AlertInfo | None = None
     trunks: tuple[str, ...] = ()
     caller_ids: tuple[CallerNumber, ...] = ()
 
@@ -564,6 +595,22 @@ class Config(_Section):
     def needs_word(self, purpose: PurposeConfig) -> bool:
         """Must a person say "dial it now" for each call of this purpose?"""
         return bool(purpose.confirm) or self._advertises_in_russia(purpose)
+
+    @property
+    def looks(self) -> Looks:
+        """What operators' phones show and how they ring."""
+        asterisk = self.asterisk
+        return Looks(
+            tag=asterisk.tag or texts.text("tag", self.language),
+            common=Look(template=asterisk.display, alert=asterisk.alert, ascii=asterisk.ascii),
+            purposes={
+                said.name: Look(template=said.display, alert=said.alert) for said in self.purposes
+            },
+            phones={
+                said.extension: Look(template=said.display, alert=said.alert, ascii=said.ascii)
+                for said in asterisk.phones
+            },
+        )
 
     @property
     def reading(self) -> str:

@@ -13,7 +13,6 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from autodial import texts
 from autodial.capacity import DIALLING
 from autodial.config import Config
 from autodial.decide import (
@@ -27,6 +26,7 @@ from autodial.decide import (
     in_order,
     nobody_there,
 )
+from autodial.display import Looks
 from autodial.model import (
     ANSWERED,
     Attempt,
@@ -71,6 +71,7 @@ class Ring:
     extensions: tuple[str, ...]
     seconds: int
     caller_name: str
+    alert: str | None = None  #: Alert-Info, for a ring of its own; None: the dialplan's
 
 
 @define(eq=False)
@@ -94,10 +95,12 @@ class Desk:
     #: When the last call was started over each carrier.
     started: dict[str, datetime] = field(factory=dict, init=False)
     recent: Recent = field(init=False)
+    _looks: Looks = field(init=False)
     last_claim: datetime | None = field(default=None, init=False)  #: that was granted
 
     def __attrs_post_init__(self) -> None:
         self.recent = Recent(self.config.pace.abandoned_over)
+        self._looks = self.config.looks
 
     def live(self) -> tuple[Attempt, ...]:
         """Attempts under way."""
@@ -204,9 +207,15 @@ class Desk:
         known = self._live.get(attempt)
         return self._ring(known) if known is not None else None
 
-    def ringing(self, attempt: AttemptId, extension: str) -> None:
-        """An operator's phone is about to ring; the portal is told off the voice path."""
+    def ringing(self, attempt: AttemptId, extension: str) -> tuple[str, str | None] | None:
+        """
+        An operator's phone is about to ring; the portal is told off the voice path. What this phone
+        is to show, and its Alert-Info, if that is not what was said at the answer.
+        """
+        own: tuple[str, str | None] | None = None
         if attempt in self._live:
+            if self._looks.phones:  # also what a phone before it was told is not for this one
+                own = self._look(self._live[attempt], extension)
             self._live[attempt] = evolve(self._live[attempt], state="answered")
             self.roster.hand_over(extension, attempt)
 
@@ -217,6 +226,7 @@ class Desk:
             self.on_owed()
 
         self._aside(tell(), attempt)
+        return own
 
     async def result(self, attempt: AttemptId, report: Report) -> bool:
         """Write the end down. True once it is on disk, and for an attempt that ended before."""
@@ -358,12 +368,14 @@ class Desk:
         free = [one for one in known if one is not None and self._may_take(one, attempt)]
         # Who writes up his last talk is disturbed only if nobody else is there.
         extensions = [one.extension for one in sorted(free, key=lambda one: one.wraps_up(now))]
-        tag = self.config.asterisk.tag or texts.text("tag", self.config.language)
-        return Ring(
-            tuple(extensions),
-            self.config.asterisk.ring_operator,
-            texts.caller_name(tag, attempt.client),
-        )
+        name, alert = self._look(attempt, "")
+        return Ring(tuple(extensions), self.config.asterisk.ring_operator, name, alert)
+
+    def _look(self, attempt: Attempt, extension: str) -> tuple[str, str | None]:
+        """The name that a phone shows, and its Alert-Info; None: the dialplan knows."""
+        look = self._looks.of(attempt.purpose, extension)
+        name = self._looks.name(look, client=attempt.client, task=attempt.task, title=attempt.title)
+        return name, look.alert if self._looks.rings else None
 
     def _may_take(self, operator: Operator, attempt: Attempt) -> bool:
         """

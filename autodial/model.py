@@ -166,6 +166,7 @@ class Attempt:
     routes: tuple[Route, ...]  #: carriers in order, with the number to show on each
     state: str
     series: int  #: the task's, when it was made: a person who moves the deadline starts a new one
+    purpose: str = ""  #: of its task
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
 
 

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from autodial import texts
 from autodial.config import Config
-from autodial.model import OperatorId, Outcome
+from autodial.model import AttemptId, OperatorId, Outcome
 from autodial.recordings import Recordings
 from autodial.roster import Roster
 from autodial.store import outbox
@@ -73,6 +73,8 @@ class Reporter:
     _failures: dict[int, int] = field(factory=dict, init=False)
     _set_aside: dict[int, int] = field(factory=dict, init=False)
     _portal_answers: bool = field(default=False, init=False)
+    #: Lines of the pool that the portal has, and the call that each was named for, if it goes on.
+    _named: dict[str, AttemptId | None] = field(factory=dict, init=False)
     _line_ensured: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -187,18 +189,48 @@ class Reporter:
         """Safe to repeat: the portal knows the attempt's id."""
         portal = self.config.portal
         await self.ensure_line()
+        line = await self._line_of(debt) if debt.ended is None else portal.line
         call_id = await self.portal.register_call(
             external_id=debt.attempt,
             user=debt.payload["user"],
             phone=debt.number,
             started=self._started(datetime.fromisoformat(debt.payload["at"])),
-            line=portal.line,
+            line=line,
             incoming=portal.call_type == "incoming",
             # A card for a call that is over would only confuse.
             show=debt.ended is None,
             client=debt.entity,
         )
         await self.store.run(outbox.paid, debt, self.now(), call_id=call_id)
+        if portal.call_id_field and debt.ended is None:
+            # For the script on the portal, which links the card to its task; without it there is
+            # a card all the same.
+            try:
+                await self.portal.set_field(debt.task, portal.call_id_field, call_id)
+            except PortalError as error:
+                self.log.warn(
+                    "{attempt}: no link on its card: {error}", attempt=debt.attempt, error=error
+                )
+
+    async def _line_of(self, debt: Debt) -> str:
+        """
+        A line of the pool, named after the task: that name is on the card, also without any code on
+        the portal. The name is read when the card is shown, so a line serves one call at a time;
+        when all of them do, the common line serves as well.
+        """
+        portal = self.config.portal
+        lines = [f"{portal.line}-{number}" for number in range(1, portal.pool + 1)]
+        mine = [line for line in lines if self._named.get(line) == debt.attempt]
+        free = [line for line in lines if self._named.get(line) is None]
+        line = next(iter((*mine, *free)), portal.line)
+        if line != portal.line:
+            name = f"{portal.line_name}: {debt.title}"
+            if line in self._named:
+                await self.portal.name_line(line, name)
+            else:
+                await self.portal.ensure_line(line, name)
+            self._named[line] = debt.attempt
+        return line
 
     async def _move(self, debt: Debt) -> None:
         """The call rings at another operator: his card up, the others' down."""
@@ -224,6 +256,10 @@ class Reporter:
         await self.store.run(outbox.paid, debt, self.now())
 
     async def _finish(self, debt: Debt) -> None:
+        self._named = {
+            line: None if attempt == debt.attempt else attempt
+            for line, attempt in self._named.items()
+        }
         if debt.call_id is not None:  # None: its registration was refused for good
             await self.portal.finish_call(
                 debt.call_id,

@@ -85,6 +85,7 @@ async def resolve(call: AgiSession, desk: Desk) -> None:
             {
                 "AD_OPS": ":".join(ring.extensions),
                 "AD_OPTO": str(ring.seconds),
+                **({} if ring.alert is None else {"__AD_ALERT": ring.alert}),
                 "AD_OK": "1",
             }
         ),
@@ -92,8 +93,15 @@ async def resolve(call: AgiSession, desk: Desk) -> None:
 
 
 async def ringing(call: AgiSession, desk: Desk) -> None:
-    """``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring."""
-    desk.ringing(AttemptId(call.argument(0)), call.argument(1))
+    """
+    ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what this
+    phone shows, if it is to show something else than the others.
+    """
+    own = desk.ringing(AttemptId(call.argument(0)), call.argument(1))
+    if own is not None:
+        name, alert = own
+        shown = [command("SET VARIABLE", "CALLERID(name)", name)]
+        await call.batch(*shown, *([] if alert is None else [set_variables({"__AD_ALERT": alert})]))
 
 
 async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:

@@ -288,6 +288,6 @@ def cut(name: str, limit: int) -> str:
     return data[:limit].decode("utf-8", "ignore").rstrip()
 
 
-def caller_name(tag: str, client: str) -> str:
-    """What the operator's phone shows: the tag, then as much of the client's name as fits."""
-    return cut(one_line(f"{tag} {client}"), CALLER_NAME)
+def caller_name(text: str) -> str:
+    """As an operator's phone can show it: one line, and as much of it as fits."""
+    return cut(one_line(text), CALLER_NAME)

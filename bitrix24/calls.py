@@ -31,6 +31,11 @@ class CallMethods(Asking):
             # "Line already exists"; the text is not to be relied on, so the update decides.
             await self.call("telephony.externalLine.update", line)
 
+    async def name_line(self, number: str, name: str) -> None:
+        """Another name for a line that is there; the number must go with it, or is lost."""
+        line = {"NUMBER": number, "NAME": clean_line_name(name)}
+        await self.call("telephony.externalLine.update", line)
+
     async def register_call(
         self,
         *,
@@ -158,8 +163,11 @@ class CallMethods(Asking):
 
 
 def clean_line_name(name: str) -> str:
-    """An apostrophe, a backslash or a line break in a line's name breaks the desktop's card."""
-    return " ".join(re.sub(r"['\\]", "", name).split())
+    """
+    An apostrophe, a backslash, a line break or the end of a script in a line's name leaves the
+    call window of the portal's desktop app empty; the portal keeps 255 characters.
+    """
+    return " ".join(re.sub(r"['\\<>]", "", name).split())[:255]
 
 
 def _talk(row: Row) -> list[Talk]:

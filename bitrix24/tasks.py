@@ -169,6 +169,10 @@ class TaskMethods(Asking):
             # Alone it is a delegation: a second one would make the new responsible an observer.
             await self._update(task, fields, once=list(fields) == ["RESPONSIBLE_ID"])
 
+    async def set_field(self, task: int, name: str, value: str) -> None:
+        """A field of a site's own (UF_…), whatever is in it."""
+        await self._line.call("tasks.task.update", {"taskId": task, "fields": {name: value}})
+
     async def _update(self, task: PortalTask, fields: Params, *, once: bool = False) -> None:
         params = {"taskId": task.id, "fields": fields}
         await self._line.call("tasks.task.update", params, once=once)

@@ -568,7 +568,7 @@ def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
 
 
 def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
-    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies)
+    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies, tasks.c.purpose)
     query = sa.select(*columns).join(tasks).where(condition)
     return [
         Attempt(
@@ -584,6 +584,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             routes=_routes(row.trunks, row.caller_ids),
             state=row.state,
             series=row.series,
+            purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
         )
         for row in db.execute(query.order_by(attempts.c.spooled_at))

@@ -110,15 +110,16 @@ def add_deal(
 
 
 def add_task(
-    portal: SimulatedPortal, title: str, *codes: str, responsible: int, deadline: datetime
-) -> int:
-    """A call task, tagged as one; returns its id."""
+    portal: SimulatedPortal, title: str, *codes: str, responsible: int, deadline: datetime,
+    tags: tuple[str, ...] = (),
+) -> int:  # fmt: skip
+    """A call task, tagged as one, and with other tags; returns its id."""
     fields = {
         "TITLE": title,
         "RESPONSIBLE_ID": responsible,
         "DEADLINE": deadline.isoformat(),
         "UF_CRM_TASK": list(codes),
-        "TAGS": [TAG],
+        "TAGS": [TAG, *tags],
     }
     with portal.lock:
         return int(task_add(portal, {"fields": fields})["task"]["id"])

@@ -418,7 +418,7 @@ def task_update(portal: "SimulatedPortal", params: Row) -> Any:
     if delegates and changed["RESPONSIBLE_ID"] not in row["AUDITORS"]:
         unchanged = False  # again the same person is a change, unless he observes already
     else:
-        unchanged = all(row[name] == value for name, value in changed.items())
+        unchanged = all(row.get(name) == value for name, value in changed.items())
     alone = set(fields) <= _DEADLINE_FIELDS or len(fields) == 1
     if not (alone and unchanged):  # no right is asked for where nothing would change
         _check_update(portal, row, set(fields))
@@ -453,8 +453,8 @@ def _delegate(row: Row, changed: Row) -> None:
 
 def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
     for name, value in changed.items():
-        if row[name] != value:
-            remember(portal, row, name, row[name], value)
+        if row.get(name) != value:
+            remember(portal, row, name, row.get(name), value)
             row[name] = value
             if name == "DEADLINE":
                 row["DEADLINE_CHANGES"] += 1

@@ -79,7 +79,9 @@ class Rig:
         """He has been away for an hour."""
         self.portal.users[number]["LAST_ACTIVITY"] = datetime.fromtimestamp(time.time() - 3600, UTC)
 
-    def task(self, fate: str, *, responsible: int, name: str | None = None) -> int:
+    def task(
+        self, fate: str, *, responsible: int, name: str | None = None, tags: tuple[str, ...] = ()
+    ) -> int:
         """A call task due now, whose client's phone does ``fate`` (see far/); a new number."""
         index = self._numbers[fate] % 10
         self._numbers[fate] += 1
@@ -87,8 +89,9 @@ class Rig:
         code = add_contact(self.portal, name or f"Клиент {fate}{index}", ("MOBILE", number))
         past = datetime.fromtimestamp(time.time() - 120, UTC)
         return add_task(
-            self.portal, f"Позвонить {fate}{index}", code, responsible=responsible, deadline=past
-        )
+            self.portal, f"Позвонить {fate}{index}", code,
+            responsible=responsible, deadline=past, tags=tags,
+        )  # fmt: skip
 
     def start_dialler(self) -> None:
         """Write its configuration and start ``autodial run``; returns when it listens."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve
 
-from autodial.config import Config
+from autodial.config import Config, PhoneConfig
 from autodial.decide import Facts
 from autodial.desk import dialled
 from autodial.do_not_call import SETTLED, DoNotCall
@@ -16,7 +16,7 @@ from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.store import ledger, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
-from tests.integration.house import House, build
+from tests.integration.house import House, build, variant
 from tests.integration.test_ledger import PHONE, bring, portal_task
 
 Run = Callable[..., Any]
@@ -117,6 +117,33 @@ def test_the_order_of_ringing(house: House) -> None:
     house.roster.reserve(OperatorId(502), AttemptId("t9-9"))
 
     assert house.ask("resolve", attempt).variables["AD_OPS"] == "103:101"
+
+
+def test_each_phone_is_told_what_it_can_show(
+    config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path
+) -> None:
+    """The second phone must not show what was meant for the first."""
+    phones = ({"extension": "101", "ascii": True, "alert": "<http://127.0.0.1>;info=own"},)
+    asterisk = {"phones": tuple(PhoneConfig.model_validate(phone) for phone in phones)}
+    house = build(variant(config, asterisk=asterisk), store, now, run, tmp_path)
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    answered = house.ask("resolve", attempt).variables
+    first = house.ask("ringing", attempt, "101").variables
+    second = house.ask("ringing", attempt, "102").variables
+
+    assert answered["CALLERID(name)"] == second["CALLERID(name)"] == "АВТОДОЗВОН Иван"
+    assert first == {
+        "CALLERID(name)": "AVTODOZVON Ivan", "__AD_ALERT": "<http://127.0.0.1>;info=own"
+    }  # fmt: skip
+    assert second["__AD_ALERT"] == answered["__AD_ALERT"] == ""
+
+
+def test_phones_that_are_all_alike_are_told_once(house: House) -> None:
+    """Nothing is asked on the way from the answer to the ringing that is known already."""
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    assert house.ask("ringing", attempt, "101").commands == []
 
 
 def test_an_unregistered_phone_is_not_offered(house: House) -> None:

@@ -69,6 +69,89 @@ def attempt(
     return AttemptId(made.id)
 
 
+def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
+    """An attempt whose operator's phone rings."""
+    if 501 not in portal.users:
+        add_operator(portal, 501, "101")
+    number = add_task(portal, title, responsible=501, deadline=NOON)
+    task = PortalTask(
+        id=number, title=title, status=2, responsible=501, deadline=NOON, clients=()
+    )  # fmt: skip
+    phone = evolve(PHONE, number=f"+4420794601{number % 100:02d}", entity_id=number)
+    run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
+    decision = Dial(phone, ANNA, (Route("c"),), held=False)
+    found = run(tasks.load_task, TaskId(number))
+    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, made.id, NOON)
+    run(ledger.ringing, made.id, "101", NOON)
+    return AttemptId(made.id)
+
+
+def end(run: Run, number: AttemptId) -> None:
+    run(ledger.record, number, parse_report(TALKED.split(",")), NOON, DEFAULTS)
+
+
+@pytest_twisted.ensureDeferred
+async def test_lines_of_a_pool_are_named_after_the_task_while_its_call_lasts(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """One call a line, a third takes the common line; what breaks the app's card is left out."""
+    said = config.portal.model_copy(update={"pool": 2, "line_name": "АВТОДОЗВОН"})
+    paying = reporter(config.model_copy(update={"portal": said}), portal, store, now)
+    titles = ("Договор 17", "It's </script> 18", "Договор 19")
+    first, _, _ = [under_way(run, portal, title) for title in titles]
+    await paying.turn()
+    used = {call["EXTERNAL_CALL_ID"]: call["LINE"] for call in portal.calls.values()}
+
+    assert portal.lines == {
+        "autodial": "АВТОДОЗВОН",
+        "autodial-1": "АВТОДОЗВОН: Договор 17",
+        "autodial-2": "АВТОДОЗВОН: Its /script 18",
+    }
+    assert list(used.values()) == ["autodial-1", "autodial-2", "autodial"]
+    end(run, first)
+    await paying.turn()
+    again = under_way(run, portal, "Договор 20")
+    await paying.turn()
+    used = {call["EXTERNAL_CALL_ID"]: call["LINE"] for call in portal.calls.values()}
+    assert used[again] == "autodial-1"
+    assert portal.lines["autodial-1"] == "АВТОДОЗВОН: Договор 20"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_call_s_number_is_written_into_the_task_for_the_script_on_the_portal(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    said = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
+    number = under_way(run, portal, "x")
+    await reporter(config.model_copy(update={"portal": said}), portal, store, now).turn()
+    ((call, _),) = portal.calls.items()
+    task = int(number[1:].partition("-")[0])
+
+    assert portal.tasks[task]["UF_AUTODIAL_CALL"] == call
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_card_without_a_link_is_still_a_card(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """The portal does not take the number into the task: the call is registered all the same."""
+    said = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
+    under_way(run, portal, "x")
+
+    async def send(request: Request) -> Answer:
+        if request.method == "tasks.task.update":
+            portal.fail_next(Fault.DIED)
+        return await portal.send(request)
+
+    kept: Any = store
+    changed = config.model_copy(update={"portal": said})
+    await Reporter(changed, Portal.direct(WEBHOOK, send), kept, Roster(), now).turn()
+
+    assert [debt.state for debt in run(views.debts)] == ["done"]
+    assert len(portal.calls) == 1
+
+
 def told_once(portal: SimulatedPortal, attempts: list[AttemptId]) -> None:
     for number in attempts:
         task = int(number[1:].partition("-")[0])

@@ -155,7 +155,7 @@ def test_numbers_as_people_type_them() -> None:
 
 @given(st.text(max_size=200), st.text(max_size=100))
 def test_a_caller_s_name_fits_asterisk_whatever_it_is(tag: str, client: str) -> None:
-    name = texts.caller_name(tag, client)
+    name = texts.caller_name(f"{tag} {client}")
 
     assert len(name.encode()) < 80
     assert name.isprintable() or name == ""

@@ -368,6 +368,7 @@ function addStyle() {
 		'.autodial-call .im-phone-call-title-text:before{margin-right:8px}',
 		/* the simple layout has room above its title */
 		'.autodial-call .im-phone-calling-text:before{position:absolute;left:16px;top:28px;font-size:14px;line-height:22px}',
+		'.autodial-call .im-phone-btn-arrow{color:T!important}',
 		/* the folded panel has no title */
 		'.im-phone-call-panel-mini.autodial-call{outline:3px solid C!important}',
 		'.im-phone-call-panel-mini.autodial-call:before{content:attr(data-autodial);position:absolute;left:-3px;' +
