@@ -1,7 +1,7 @@
 """
 FastAGI servers with a real Asterisk as the caller: what AGI() costs the call that waits for it.
 
-    python bench/fastagi/asterisk.py [--rounds 5] [--loops 300] [--calls 200]
+    python bench/fastagi/real_asterisk.py [--rounds 5] [--loops 300] [--calls 200]
 
 One channel runs AGI() again and again: wall time of each. Then so many call files at once, each a
 call that runs it once: calls a second. All servers take turns within each round; medians, and
