@@ -48,7 +48,9 @@ class Commands:
 
     async def set(self, name: str, value: str) -> None:
         """Set one variable or function to any text without control characters."""
-        results.done(await self.send(command("SET VARIABLE", name, value)))
+        reply = await self.send(command("SET VARIABLE", name, value))
+        if reply.result != "1":
+            results.done(reply)
 
     async def get_many(self, *names: str) -> tuple[str, ...]:
         """

@@ -43,11 +43,11 @@ def check(address: str, timeout: float = 3.0) -> float:
     host, port = found["host"].strip("[]"), int(found["port"] or 4573)
     script = found["script"] or ""
     begun = time.monotonic()
-    said = b""
+    said = data = b""
     try:
         with socket.create_connection((host, port), timeout) as peer:
             peer.sendall(environment(script))
-            while data := peer.recv(4096):
+            while (data := peer.recv(4096)) and data != FAILURE:
                 said += data
                 peer.sendall(b"200 result=0\n" * data.count(b"\n"))
                 if time.monotonic() - begun > timeout:
@@ -58,7 +58,7 @@ def check(address: str, timeout: float = 3.0) -> float:
         raise NotWell(f"{address}: the session was cut off") from None
     except OSError as error:
         raise NotWell(f"{address}: {error.strerror or error}; is it running?") from error
-    if said == FAILURE:
+    if data == FAILURE:
         raise NotWell(f"{address}: the script failed, or there is none of this name")
     if not said:
         raise NotWell(f"{address}: closed without a word: too many sessions, or we are not allowed")

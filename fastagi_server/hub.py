@@ -169,7 +169,10 @@ class Hub:
             for number, event in events:
                 line = lines.get(number)
                 if line is not None:
-                    line.happened(event)
+                    if event == select.EPOLLIN:  # nearly always
+                        line.read()
+                    else:
+                        line.happened(event)
                 elif self._listening and number == self._number:
                     self._accept()
             if not events or seconds() > until:
@@ -283,9 +286,9 @@ class Line:
         if event & _WRITE:
             self._send_more()
         if event & ~_WRITE and not self.disconnected:
-            self._read()
+            self.read()
 
-    def _read(self) -> None:
+    def read(self) -> None:
         try:
             data = self._socket.recv(CHUNK, _AT_ONCE)
             if self._marked:
@@ -321,7 +324,7 @@ class Line:
     def unmark(self, moment: float = 0) -> None:
         """It has kept silent, or has little to say."""
         self._lift_mark()
-        self._read()
+        self.read()
 
     def _send_more(self) -> None:
         try:

@@ -186,9 +186,17 @@ class AgiSession(Commands, Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         wire, asked = self._wire, self._asked
-        if asked is not None and wire.between_lines and (known := COMMON.get(data)) is not None:
-            self._answered(known)
-            return
+        if asked is not None and wire.between_lines and asked.count == 1:
+            known = COMMON.get(data)
+            if known is not None:
+                # The answer to most commands, and most commands are awaited by the script itself.
+                asked.replies.append(known)
+                self._asked = None
+                if asked.awaited:
+                    self._step(None)
+                else:
+                    self._go_on(asked)
+                return
         try:
             for event in wire.receive(data):
                 if type(event) is Reply:

@@ -198,6 +198,7 @@ def test_a_command_and_its_answer(ask: Ask, line: str, answer: str, expected: ob
         (lambda c: c.stream_file("f"), "200 result=-1 endpos=0"),
         (lambda c: c.get_data("f"), "200 result=-1"),
         (lambda c: c.record_file("f"), "200 result=-1 (writefile) endpos=0"),
+        (lambda c: c.set("A", "x"), "200 result=0"),
         (lambda c: c.database_put("f", "k", "v"), "200 result=0"),
         (lambda c: c.get_full("x", "PJSIP/nobody"), "200 result=0"),
         (lambda c: c.execute("Dial", "x"), "200 result=-1"),

@@ -271,6 +271,7 @@ def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None
 
     async def script(call: AgiSession) -> None:
         said.append(await Deferred.fromCoroutine(call.get_full("a")))
+        said.append(await Deferred.fromCoroutine(call.set("A", "1")))
         with pytest.raises(CallEnded):
             await Deferred.fromCoroutine(call.batch(command("NOOP"), command("NOOP")))
         said.append("told")
@@ -282,10 +283,11 @@ def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None
     protocol.makeConnection(asterisk.transport)
     protocol.dataReceived(environment("x"))
     protocol.dataReceived(b"200 result=1 (b)\n")
+    protocol.dataReceived(b"200 result=1\n")
     protocol.dataReceived(b"200 result=0\n")
     protocol.connectionLost(Failure(ConnectionResetError()))
 
-    assert said == ["b", "told"]
+    assert said == ["b", None, "told"]
 
 
 async def _nothing(call: AgiSession) -> None:
