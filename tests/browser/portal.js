@@ -83,7 +83,7 @@ function crm(title) {
 }
 
 function panel() {
-	return element('im-phone-call-panel-mini', [
+	return element(window.panelName || 'im-phone-call-panel-mini', [
 		element('im-phone-call-panel-mini-time', [], '00:07'),
 		element('im-phone-call-panel-mini-buttons', [], ''), element('im-phone-call-panel-mini-expand', [], '')
 	]);

@@ -118,7 +118,8 @@ def shot(page: Page, name: str) -> None:
 def word(page: Page) -> str:
     """What the pseudo-element says."""
     said: str = page.evaluate("""() => {
-      const node = document.querySelector('.im-phone-call-panel-mini, .im-phone-call-title-text,'
+      const node = document.querySelector('[class*=im-phone-call-panel-mini].autodial-call,'
+        + '.im-phone-call-title-text,'
         + '.im-phone-calling-text')
       return [getComputedStyle(node, ':before').content, node.dataset.autodial].join(' ')
     }""")
@@ -198,14 +199,21 @@ def test_it_survives_each_redraw(open_page: Open, generation: str) -> None:
         assert TAG in word(page)
 
 
-def test_folded_and_unfolded(open_page: Open) -> None:
-    """The panel has no title: it is known from before, and says the word itself."""
+@pytest.mark.parametrize(
+    "panel", ["im-phone-call-panel-mini", "im-phone-call-panel-mini-container"]
+)
+def test_folded_and_unfolded(open_page: Open, panel: str) -> None:
+    """The panel has no title: it is known from before, and says the word itself, outside of it."""
     page = open_page("new")
+    page.evaluate(f"window.panelName = '{panel}'")
     show(page, OURS, "crm")
     assert painted(page)
     page.evaluate("card.fold()")
     assert painted(page)
     assert TAG in word(page)
+    assert (
+        page.evaluate(f"getComputedStyle(document.querySelector('.{panel}')).overflow") == "visible"
+    )
     shot(page, "new-folded")
     page.evaluate("card.unfold()")
     assert painted(page)
@@ -214,6 +222,38 @@ def test_folded_and_unfolded(open_page: Open) -> None:
     show(page, OTHER, "crm")
     page.evaluate("card.fold()")
     assert not painted(page)
+
+
+def test_a_card_that_was_folded_on_the_page_before(open_page: Open) -> None:
+    """The portal draws the panel from its own memory, and says nothing of whose it is."""
+    page = open_page("new")
+    for name, ours in ((TAG, True), ("74950000000", False)):
+        kept = json.dumps({"callId": f"x{ours}", "callView": {"companyPhoneNumber": name}})
+        page.evaluate(
+            f"BX.localStorage = {{get: key => key === 'vox-folded-call-card' ? {kept} : null}}"
+        )
+        page.evaluate("window.panel = document.body.appendChild(document.createElement('div'))")
+        page.evaluate(
+            "panel.className = 'im-phone-call-panel-mini'; panel.innerHTML = '<b>00:07</b>'"
+        )
+        assert painted(page) is ours
+        page.evaluate("panel.remove()")
+        assert not painted(page)
+
+
+@pytest.mark.parametrize("tag", ["", "  ", "АВТО  ОБЗВОН", "АВТО\tОБЗВОН"])
+@pytest.mark.parametrize("title", ["", TITLE])
+def test_no_tag_and_no_title_sets_the_page_running_in_circles(
+    open_page: Open, tag: str, title: str
+) -> None:
+    """A browser gives a title back with single blanks: never the same as what was written."""
+    page = open_page("old", tag=tag)
+    page.evaluate(f"document.title = '{title}'")
+    show(page, OURS)
+    assert painted(page)
+    page.evaluate("card.close()")
+    assert not painted(page)
+    assert page.title() == title
 
 
 @pytest.mark.parametrize(
@@ -402,6 +442,9 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
         ("h.isOurLine('', '', h.settings({lines: ['']}))", False),
         ("h.isOurLine(undefined, 'Линия Автодозвон 2', h.settings({}))", True),
         ("h.hasTag('anything', h.settings({tag: ' '}))", False),
+        ("h.settings({tag: ' АВТО \\n ОБЗВОН '}).tag", "АВТО ОБЗВОН"),
+        ("h.isOurLine('AutoDial', '', h.settings({}))", True),
+        ("h.unmarked('☎ T —', 'T')", ""),
         ("h.announced('hideExternalCall', {callId: 'x'}, h.settings({}))", None),
         ("h.announced('showExternalCall', {callId: 7, lineNumber: 'y'}, h.settings({}))",
          {"id": "7", "ours": False}),

@@ -44,7 +44,8 @@ function settings(given) {
 		said[key] = given[key] === undefined || given[key] === null ? DEFAULTS[key] : given[key];
 	}
 	if (!(said.lines instanceof Array)) { said.lines = said.lines ? [said.lines] : []; }
-	said.tag = String(said.tag).replace(/^\s+|\s+$/g, '');
+	/* As a browser gives a title back: one blank for several. */
+	said.tag = String(said.tag).replace(/\s+/g, ' ').replace(/^ | $/g, '') || DEFAULTS.tag;
 	if (!/^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(said.color)) { said.color = DEFAULTS.color; }
 	return said;
 }
@@ -53,13 +54,14 @@ function settings(given) {
 function isOurLine(number, name, config) {
 	var n;
 	for (n = 0; n < config.lines.length; n++) {
-		if (number !== undefined && number !== null && number !== '' && String(config.lines[n]) === String(number)) { return true; }
+		if (number !== undefined && number !== null && number !== '' &&
+			String(config.lines[n]).toLowerCase() === String(number).toLowerCase()) { return true; }
 	}
 	return hasTag(name, config);
 }
 
 function hasTag(text, config) {
-	return config.tag !== '' && typeof text === 'string' && text.toUpperCase().indexOf(config.tag.toUpperCase()) >= 0;
+	return typeof text === 'string' && text.toUpperCase().indexOf(config.tag.toUpperCase()) >= 0;
 }
 
 /* The call that a command of the portal announces; null: none. */
@@ -96,8 +98,8 @@ function textOn(color) {
 function marked(title, tag) { return '\u260e ' + tag + ' \u2014 ' + unmarked(title, tag); }
 
 function unmarked(title, tag) {
-	var mark = '\u260e ' + tag + ' \u2014 ';
-	while (title.indexOf(mark) === 0) { title = title.slice(mark.length); }
+	var mark = '\u260e ' + tag + ' \u2014';
+	while (title.indexOf(mark) === 0) { title = title.slice(mark.length).replace(/^ /, ''); }
 	return title;
 }
 
@@ -154,6 +156,7 @@ var shown = null;        /* the last card that said whose it is: {id, ours} */
 var present = false;     /* there was a card on the screen */
 var ours = false;        /* the card on the screen is the dialler's */
 var painted = null;      /* the title of the card that was painted, so that it is done once */
+var titled = null;       /* a title and what was written over it, until it is seen there */
 var timer = null;        /* looks after the tab's title while our card is open */
 var tasks = {};          /* by call: what a lookup found; false: asked, and nothing yet */
 var played = {};
@@ -222,9 +225,21 @@ function closed() {
 	paintSoon();
 }
 
+function isFolded() { return folded.length + folded18.length > 0; }
+
+/* A card that was folded on the page before, and is unfolded from the portal's memory of it. */
+function foldedBefore() {
+	try {
+		var kept = window.BX.localStorage.get('vox-folded-call-card'), its = kept && kept.callView || kept;
+		return its ? { callId: kept.callId || its.callId, companyPhoneNumber: its.companyPhoneNumber } : null;
+	} catch (error) {
+		return null;
+	}
+}
+
 /* Whose is the card on the screen? true, false, or null: nothing says so (a folded card has no title). */
 function whose(title) {
-	var open = view();
+	var open = view() || (title === '' && shown === null && isFolded() ? foldedBefore() : null);
 	if (open && open.callId !== undefined) {
 		if (isKnown(open.callId) || isOurLine(open.lineNumber, open.companyPhoneNumber, config)) { return true; }
 		if (title !== '') { return hasTag(title, config); }
@@ -239,11 +254,13 @@ function whose(title) {
 var wrappers = document.getElementsByClassName('im-phone-call-wrapper');
 var levels = document.getElementsByClassName('im-phone-call-top-level');
 var folded = document.getElementsByClassName('im-phone-call-panel-mini');
+var folded18 = document.getElementsByClassName('im-phone-call-panel-mini-container');  /* end of 2017 */
 var dressed = document.getElementsByClassName('autodial-call');
 
 function element() {
 	var n;
 	if (folded.length) { return folded[folded.length - 1]; }
+	if (folded18.length) { return folded18[folded18.length - 1]; }
 	if (levels.length) { return levels[levels.length - 1]; }
 	for (n = wrappers.length - 1; n >= 0; n--) {
 		/* (The bar of a call list that was put aside is no card.) */
@@ -368,16 +385,17 @@ function addStyle() {
 		'.autodial-call .im-phone-call-title-text:before{margin-right:8px}',
 		/* the simple layout has room above its title */
 		'.autodial-call .im-phone-calling-text:before{position:absolute;left:16px;top:28px;font-size:14px;line-height:22px}',
-		'.autodial-call .im-phone-btn-arrow{color:T!important}',
+		'.autodial-call .im-phone-btn-arrow{color:T!important;background:transparent!important}',
 		/* the folded panel has no title */
-		'.im-phone-call-panel-mini.autodial-call{outline:3px solid C!important}',
-		'.im-phone-call-panel-mini.autodial-call:before{content:attr(data-autodial);position:absolute;left:-3px;' +
-			'bottom:100%;margin-bottom:3px;padding:0 8px;background:C;color:T;font:bold 12px/20px Arial,sans-serif;' +
+		'.im-phone-call-panel-mini.autodial-call,.im-phone-call-panel-mini-container.autodial-call{' +
+			'outline:3px solid C!important;overflow:visible!important}',
+		'.im-phone-call-panel-mini.autodial-call:before,.im-phone-call-panel-mini-container.autodial-call:before{' +
+			'content:attr(data-autodial);position:absolute;left:-3px;bottom:100%;margin-bottom:3px;padding:0 8px;background:C;color:T;font:bold 12px/20px Arial,sans-serif;' +
 			'white-space:nowrap}',
 		'.autodial-call-link{position:absolute;left:16px;right:110px;bottom:1px;height:14px;overflow:hidden;' +
 			'font:11px/14px Arial,sans-serif;text-align:left;text-overflow:ellipsis;white-space:nowrap;' +
 			'color:T!important;text-decoration:underline!important;z-index:2}',
-		'.im-phone-calling-section .autodial-call-link{bottom:auto;top:8px;right:45px}',
+		'.im-phone-calling-section .autodial-call-link{bottom:auto;top:8px}',
 		'.autodial-call-anchor{position:relative}'
 	];
 	style.id = 'autodial-call-style';
@@ -389,7 +407,13 @@ function addStyle() {
 var markTab = safely(function () {
 	if (window.PCW) { return; }
 	var wanted = marked(document.title, config.tag);
-	if (document.title !== wanted) { document.title = wanted; }
+	if (document.title === wanted) {
+		titled = null;
+	} else if (titled !== document.title + wanted) {
+		/* (A browser may change what it is given: then once more would be for ever.) */
+		titled = document.title + wanted;
+		document.title = wanted;
+	}
 	if (timer === null) { timer = window.setInterval(function () { if (ours) { markTab(); } }, TITLE); }
 });
 
