@@ -10,6 +10,7 @@ handling as the dialler has them.
 import sys
 from typing import Any
 
+from peers import variables as values
 from twisted.internet import reactor as _reactor
 from twisted.logger import (
     FilteringLogObserver,
@@ -22,16 +23,6 @@ from twisted.logger import (
 from fastagi_server import BACKLOG, AgiSession, FastAgiServer, Script, listen, set_variables
 
 reactor: Any = _reactor
-
-
-def values(task: str) -> dict[str, str]:
-    """What the dialplan is told of a task; the load generator checks it."""
-    return {
-        "AUTODIAL_DIAL": f"PJSIP/{100 + int(task) % 50}",
-        "CALLERID(name)": f"AUTODIAL {task}",
-        "AUTODIAL_TIMEOUT": "25",
-        "AUTODIAL_TITLE": f"Call back: task {task}",
-    }
 
 
 async def standard(call: AgiSession) -> None:

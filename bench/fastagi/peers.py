@@ -17,7 +17,7 @@ from typing import Any
 
 
 def variables(task: str) -> dict[str, str]:
-    """What ``ours.py`` sets, too; the load generator checks it."""
+    """What the dialplan is told of a task, by whatever server; the load generator checks it."""
     return {
         "AUTODIAL_DIAL": f"PJSIP/{100 + int(task) % 50}",
         "CALLERID(name)": f"AUTODIAL {task}",

@@ -31,6 +31,16 @@ def server(script: Script, clock: Clock | None = None, **limits: object) -> Fast
     return FastAgiServer({"x": script}, clock or Clock(), **limits)  # type: ignore[arg-type]
 
 
+def begun(running: FastAgiServer) -> tuple[FakeAsterisk, AgiSession]:
+    """A session whose script has begun, and whose Asterisk answers only what a test says."""
+    asterisk = FakeAsterisk(running)
+    session = running.admit("127.0.0.1")
+    assert session is not None
+    session.makeConnection(asterisk.transport)
+    session.dataReceived(environment("x"))
+    return asterisk, session
+
+
 def test_each_command_gets_its_own_answer() -> None:
     said: list[object] = []
 
@@ -202,11 +212,7 @@ def test_a_script_that_waits_for_a_reply_is_not_cancelled_but_told() -> None:
             await Deferred.fromCoroutine(_waits_for_ever(call))
 
     running = server(script, clock, deadline=5.0, handler_deadline=5.0)
-    asterisk = FakeAsterisk(running)
-    protocol = running.buildProtocol(asterisk.transport.getPeer())
-    assert protocol is not None
-    protocol.makeConnection(asterisk.transport)
-    protocol.dataReceived(environment("x"))
+    begun(running)
     clock.advance(5)
 
     assert len(ended) == 1
@@ -277,11 +283,7 @@ def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None
         said.append("told")
 
     running = server(script)
-    asterisk = FakeAsterisk(running)
-    protocol = running.buildProtocol(asterisk.transport.getPeer())
-    assert protocol is not None
-    protocol.makeConnection(asterisk.transport)
-    protocol.dataReceived(environment("x"))
+    _, protocol = begun(running)
     protocol.dataReceived(b"200 result=1 (b)\n")
     protocol.dataReceived(b"200 result=1\n")
     protocol.dataReceived(b"200 result=0\n")
@@ -496,11 +498,7 @@ def test_a_time_out_behind_a_batch_has_no_way_to_say_so() -> None:
         await call.batch(command("NOOP"))
 
     running = server(script, clock, deadline=5.0)
-    asterisk = FakeAsterisk(running)
-    protocol = running.buildProtocol(asterisk.transport.getPeer())
-    assert protocol is not None
-    protocol.makeConnection(asterisk.transport)
-    protocol.dataReceived(environment("x"))
+    asterisk, _ = begun(running)
     clock.advance(5)
 
     assert asterisk.transport.value() == b"NOOP\n"
@@ -547,11 +545,7 @@ def test_values_that_do_not_come_back_one_for_one_are_refused() -> None:
             failures.append(str(error))
 
     running = server(script)
-    asterisk = FakeAsterisk(running)
-    protocol = running.buildProtocol(asterisk.transport.getPeer())
-    assert protocol is not None
-    protocol.makeConnection(asterisk.transport)
-    protocol.dataReceived(environment("x"))
+    _, protocol = begun(running)
     protocol.dataReceived(b"200 result=1 (one)\n")
 
     assert failures == ["1 values for 2 names: 'one'"]
