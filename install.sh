@@ -138,8 +138,8 @@ checks() {
     step "mypy"
     "$venv/bin/mypy"
     step "PHP"
-    local file
-    for file in $(find bitrix24_ui -name '*.php'); do php -l "$file" >/dev/null || fail "$file"; done
+    find bitrix24_ui -name '*.php' -print0 | xargs -0 -n 1 php -l >"$cache/php.log" ||
+        fail "PHP refuses a file; see $cache/php.log"
     step "shellcheck"
     shellcheck install.sh .ci/run
     step "Tests: unit, integration, system (about eight minutes)"

@@ -515,6 +515,13 @@ class EventsConfig(_Section):
         return self
 
 
+class MetricsConfig(_Section):
+    """[metrics]"""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(None, ge=1, le=65535)
+
+
 class StoreConfig(_Section):
     """[store]"""
 
@@ -540,6 +547,7 @@ class Config(_Section):
     retry: Mapping[str, tuple[Duration, ...]] = Field(default_factory=dict)
     recording: RecordingConfig = RecordingConfig.model_validate({})
     events: EventsConfig = EventsConfig.model_validate({})
+    metrics: MetricsConfig = MetricsConfig.model_validate({})
     store: StoreConfig = StoreConfig()
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ Its answers come from memory. The only waits are the durable ones: a claim and a
 disk before the dialplan hears of them.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -95,6 +96,7 @@ class Desk:
     #: When the last call was started over each carrier.
     started: dict[str, datetime] = field(factory=dict, init=False)
     recent: Recent = field(init=False)
+    ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
     _looks: Looks = field(init=False)
     last_claim: datetime | None = field(default=None, init=False)  #: that was granted
 
@@ -331,6 +333,8 @@ class Desk:
 
     def _log_end(self, attempt: AttemptId, ended: ledger.Ended, why: str = "") -> None:
         self.ended(attempt)
+        if ended.outcome is not None:
+            self.ended_since_start[ended.outcome] += 1
         self.log.info(
             "{attempt}: {outcome} {why}next {next}",
             attempt=attempt,

@@ -71,6 +71,7 @@ class Dispatcher:
     stopping: bool = field(default=False, init=False)
     _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
     _stalling_since: datetime | None = field(default=None, init=False)
+    _alarmed: bool = field(default=False, init=False)
     #: Why tasks that are due were not dialled when they were looked at last; None: all of them.
     _held_up: dict[TaskId | None, tuple[str, datetime]] = field(factory=dict, init=False)
     _no_file: datetime | None = field(default=None, init=False)  #: when the last could not be
@@ -185,6 +186,11 @@ class Dispatcher:
         else:
             self._waiting = None
 
+    @property
+    def stalled(self) -> bool:
+        """Tasks are due, operators free, and nothing was dialled for too long."""
+        return self._alarmed
+
     async def beat(self) -> None:
         """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
         pbx = (flags.PBX_UP,) if self.pbx_ok() else ()
@@ -220,10 +226,11 @@ class Dispatcher:
             if since is not None:
                 await self.store.run(flags.clear, flags.STALLED)
             self._stalling_since = now if waits else None
+            self._alarmed = False
             return
         self._stalling_since = since or now
         if now - self._stalling_since >= self.config.pace.stall_after:
-            self._stalling_since = now
+            self._stalling_since, self._alarmed = now, True
             self.log.error(
                 "stalled: tasks are due and operators free, and nothing was dialled for"
                 " {minutes:.0f} minutes: {reasons}",

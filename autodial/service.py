@@ -11,6 +11,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
+from twisted.web.server import Site
 
 from autodial.ami import Ami, client_service
 from autodial.checkup import Checkup
@@ -21,6 +22,7 @@ from autodial.errors import ConfigError
 from autodial.events import event_site
 from autodial.importer import Importer
 from autodial.janitor import Janitor
+from autodial.metrics import Measured, metrics_site
 from autodial.model import OperatorId, TaskId
 from autodial.periodic import Periodic
 from autodial.reporter import Reporter
@@ -68,7 +70,7 @@ class Dialler:
     services: MultiService = field(factory=MultiService, init=False)
     ami: Ami | None = field(default=None, init=False)
     _port: Any = field(default=None, init=False)
-    _hook: IListeningPort | None = field(default=None, init=False)
+    _side_doors: list[IListeningPort] = field(factory=list, init=False)  #: events, metrics
     _poll: Periodic = field(init=False)
     _importer: Importer = field(init=False)
     _reporter: Reporter = field(init=False)
@@ -197,15 +199,23 @@ class Dialler:
             ) from error
         if events.port is not None:
             site = event_site(events.token.get_secret_value(), self._poll.wake)
-            try:
-                self._hook = self.reactor.listenTCP(events.port, site, interface=events.host)
-            except CannotListenError as error:
-                await _maybe(self._port.stopListening())
-                raise ConfigError(
-                    f"[events] {events.host}:{events.port}: {error.socketError}; change the port"
-                ) from error
+            await self._open("events", events.host, events.port, site)
+        metrics = self.config.metrics
+        if metrics.port is not None:
+            measured = Measured(self.server, self.desk, self.dispatcher, self.now)
+            await self._open("metrics", metrics.host, metrics.port, metrics_site(measured))
         self.services.startService()
         self.log.info("running; {count} attempts were under way", count=len(open_now))
+
+    async def _open(self, section: str, host: str, port: int, site: Site) -> None:
+        try:
+            self._side_doors.append(self.reactor.listenTCP(port, site, interface=host))
+        except CannotListenError as error:
+            for door in (self._port, *self._side_doors):
+                await _maybe(door.stopListening())
+            raise ConfigError(
+                f"[{section}] {host}:{port}: {error.socketError}; change the port"
+            ) from error
 
     def _listen(self, fastagi: FastAgiConfig) -> Any:
         if fastagi.hot_path:
@@ -220,8 +230,8 @@ class Dialler:
         if self._port is not None:
             await _maybe(self._port.stopListening())
             await self.server.drain()
-        if self._hook is not None:
-            await _maybe(self._hook.stopListening())
+        for door in self._side_doors:
+            await _maybe(door.stopListening())
         await _maybe(self.services.stopService())
         self.transport.stop()
         self.store.stop()

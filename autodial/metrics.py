@@ -1,0 +1,113 @@
+"""
+What a monitoring system asks: ``/metrics`` for Prometheus, ``/healthz`` for anybody.
+
+Everything is read from memory, at the moment of the question; nothing here waits.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import asdict, define
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.twisted import MetricsResource
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from fastagi_server import FastAgiServer
+
+if TYPE_CHECKING:  # both import the configuration, and the wiring imports us
+    from autodial.desk import Desk
+    from autodial.dispatcher import Dispatcher
+
+
+@define(eq=False)
+class Measured:
+    """The dialler as a collector of figures."""
+
+    server: FastAgiServer
+    desk: "Desk"
+    dispatcher: "Dispatcher"
+    now: Callable[[], datetime]
+
+    def health(self) -> Mapping[str, bool]:
+        """What must all be so for calls to be made."""
+        facts = self.dispatcher.facts()
+        return {
+            "portal": facts.portal_ok,
+            "asterisk": facts.pbx_ok,
+            "rules": facts.do_not_call is not None,
+            "dialling": not self.dispatcher.stalled,
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures, for Prometheus."""
+        sessions = CounterMetricFamily(
+            "autodial_fastagi_sessions", "FastAGI sessions since the start", labels=["result"]
+        )
+        for name, value in asdict(self.server.counters).items():
+            sessions.add_metric([name], value)
+        yield sessions
+        yield GaugeMetricFamily(
+            "autodial_fastagi_open", "FastAGI sessions open now", self.server.sessions
+        )
+        attempts = CounterMetricFamily(
+            "autodial_attempts", "attempts ended since the start, by outcome", labels=["outcome"]
+        )
+        for outcome, count in self.desk.ended_since_start.items():
+            attempts.add_metric([outcome.value], count)
+        yield attempts
+        live = GaugeMetricFamily("autodial_calls", "attempts under way, by state", labels=["state"])
+        for state in ("spooled", "claimed", "answered"):
+            live.add_metric([state], sum(a.state == state for a in self.desk.live()))
+        yield live
+        yield from self._people()
+        well = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
+        for what, is_well in self.health().items():
+            well.add_metric([what], int(is_well))
+        yield well
+
+    def _people(self) -> Iterator[Metric]:
+        now = self.now()
+        people = GaugeMetricFamily("autodial_operators", "operators, by state", labels=["state"])
+        states = [operator.state(now) for operator in self.desk.roster.operators()]
+        for state in sorted(set(states)):
+            people.add_metric([state], states.count(state))
+        yield people
+        answers = self.desk.recent.answers(now)
+        yield GaugeMetricFamily(
+            "autodial_abandoned_ratio",
+            "share of the clients who answered lately and found nobody",
+            answers.rate,
+        )
+
+
+class Health(Resource):
+    """200 and what is well, or 503 and what is not."""
+
+    isLeaf = True
+
+    def __init__(self, measured: Measured) -> None:
+        super().__init__()
+        self._measured = measured
+
+    def render_GET(self, request: Request) -> bytes:
+        said = self._measured.health()
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setResponseCode(200 if all(said.values()) else 503)
+        return json.dumps(said).encode() + b"\n"
+
+
+def metrics_site(measured: Measured) -> Site:
+    """What listens on ``[metrics] port``."""
+    registry = CollectorRegistry()
+    registry.register(measured)
+    root = Resource()
+    root.putChild(b"metrics", MetricsResource(registry=registry))
+    root.putChild(b"healthz", Health(measured))
+    site = Site(root)
+    site.displayTracebacks = False
+    return site
