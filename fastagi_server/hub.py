@@ -20,14 +20,14 @@ once.
 
 import select
 import socket
-from errno import EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EWOULDBLOCK
+from errno import EAGAIN, ECONNABORTED, EINTR, EWOULDBLOCK
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -49,6 +49,8 @@ BATCH = 64
 #: Seconds that a turn may take before the reactor does something else, and that it waits in it for
 #: what comes next.
 TURN, LINGER = 0.002, 0.001
+#: Seconds before connections are accepted again, after none could be (too many open files, mostly).
+REST = 0.5
 #: What a session may leave unread of what we say before it is closed.
 MOST_UNSENT = 1_000_000
 
@@ -59,9 +61,8 @@ _AT_ONCE = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _READ, _WRITE = select.EPOLLIN | select.EPOLLRDHUP, select.EPOLLOUT
 _DONE = Failure(ConnectionDone())
 _LOST = Failure(ConnectionLost())
-_LATER = frozenset({EAGAIN, EWOULDBLOCK, EINTR})
-#: The listening socket is well, though it could not accept this time.
-_PASSING = frozenset({*_LATER, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM})
+#: Who wanted to connect has gone again, or was accepted by somebody else.
+_LATER = frozenset({EAGAIN, EWOULDBLOCK, EINTR, ECONNABORTED})
 
 
 def listen(
@@ -109,6 +110,7 @@ class Hub:
     _epoll: select.epoll = field(factory=select.epoll, init=False)
     _lines: dict[int, "Line"] = field(factory=dict, init=False)
     _listening: bool = field(default=True, init=False)
+    _resting: IDelayedCall | None = field(default=None, init=False)
     _number: int = field(init=False)
     _family: int = field(init=False)
     #: Lines that have not said as much as the mark.
@@ -122,6 +124,15 @@ class Hub:
         self._epoll.register(self.listener, select.EPOLLIN)
         self.reactor.addReader(self)
 
+    def _rest(self) -> None:
+        """No further connection can be had for now: the listener would be readable all the time."""
+        self._epoll.unregister(self.listener)
+        self._resting = self.reactor.callLater(REST, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = None
+        self._epoll.register(self.listener, select.EPOLLIN)
+
     # What a port of Twisted can do.
 
     def getHost(self) -> IPv4Address | IPv6Address:
@@ -131,7 +142,10 @@ class Hub:
         """Take no further session; those under way go on."""
         if self._listening:
             self._listening = False
-            self._epoll.unregister(self.listener)
+            if self._resting is not None:
+                self._resting.cancel()
+            else:
+                self._epoll.unregister(self.listener)
             self.listener.close()
             self._perhaps_end()
         return succeed(None)
@@ -183,10 +197,9 @@ class Hub:
         try:
             number, peer = self.listener._accept()  # type: ignore[attr-defined]
         except OSError as error:
-            if error.errno not in _PASSING:
-                self.log.failure("accepting FastAGI connections")
-            elif error.errno not in _LATER:
-                self.log.warn("a FastAGI connection was not accepted: {error}", error=error)
+            if error.errno not in _LATER:
+                self.log.error("FastAGI connections are not accepted: {error}", error=error)
+                self._rest()
             return
         connection: Any = socket.SocketType(self._family, _STREAM, 0, number)
         session = self.server.admit(peer[0])

@@ -3,8 +3,9 @@
 import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from errno import EMFILE
 from functools import partial
-from socket import create_connection
+from socket import create_connection, socket
 from threading import Event
 from typing import Any
 
@@ -148,6 +149,29 @@ async def test_a_server_s_health_is_asked_by_its_own_protocol(listening: Listeni
     assert "closed without a word" in refused or "cut off" in refused
     assert "is it running?" in gone or "cut off" in gone  # the port is closed in a moment
     assert "is not an address" in asked("http://127.0.0.1/")
+
+
+@ensure
+async def test_when_no_connection_can_be_had_the_server_rests_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Too many open files: said once, not in circles, and the caller is served later."""
+    tries: list[int] = []
+
+    def no_more(self: socket) -> None:
+        tries.append(1)
+        raise OSError(EMFILE, "Too many open files")
+
+    with _listening(hot=True) as (_, port):
+        monkeypatch.setattr(socket, "_accept", no_more)
+        served = deferToThread(_talk, port, "batch")
+        while not tries:
+            await deferLater(reactor, 0.01)
+        await deferLater(reactor, 0.2)
+        monkeypatch.undo()
+        assert b"AD_OK=1" in await served
+
+    assert len(tries) == 1
 
 
 @ensure
