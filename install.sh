@@ -142,7 +142,7 @@ checks() {
         fail "PHP refuses a file; see $cache/php.log"
     step "shellcheck"
     shellcheck install.sh .ci/run
-    step "Tests: unit, integration, system (about eight minutes)"
+    step "Tests: unit, integration, system (about a quarter of an hour)"
     AUTODIAL24_SYSTEM=required "$venv/bin/python" -m pytest
 }
 
