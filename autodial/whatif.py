@@ -71,14 +71,22 @@ class _Series(click.ParamType[object]):
 )
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Which day; today, if not said.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="The table."
+)
+@click.option(
+    "--curve",
+    "curve_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Calls and talks by the quarter of an hour, as CSV.",
+)
 @click.option("--svg", "svg_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
 def simulate(
     path: Path, tasks: int, staff: tuple[int, ...], power: tuple[float, ...] | None,
     hours: str | None, as_measured: bool, replay: datetime | None, seed: int,
     date: datetime | None,
-    csv_file: Path | None, svg_file: Path | None,
+    csv_file: Path | None, curve_file: Path | None, svg_file: Path | None,
 ) -> None:  # fmt: skip
     """What if: a day by this configuration, with drawn clients; nothing is dialled or written."""
     config = load(path)
@@ -97,6 +105,7 @@ def simulate(
         "operators", "power", "tasks done", "talked", "attempts", "abandoned", "last call",
         "operators busy", box=SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
+    sums: list[Sequence[object]] = []
     rows: list[Sequence[object]] = []
     made: Day | None = None
     for number, ratio in product(staff, power or (config.pace.power,)):
@@ -109,15 +118,32 @@ def simulate(
             str(sum(made.attempts.values())), f"{made.answers.rate:.1%}",
             f"{last.astimezone(zone):%H:%M}" if last else "-", f"{made.busy:.0%}",
         )  # fmt: skip
+        sums.append(
+            (
+                number, ratio, made.tasks, made.finished, made.talked,
+                sum(made.attempts.values()), f"{made.answers.rate:.4f}",
+                last.astimezone(zone).isoformat(timespec="minutes") if last else "",
+                f"{made.busy:.4f}",
+            )
+        )  # fmt: skip
         rows += [(number, ratio, f"{at.astimezone(zone):%H:%M}", t, a) for at, t, a in made.points]
     show_table(table)
     if csv_file is not None:
-        with csv_file.open("w", newline="", encoding="utf-8") as stream:
-            head = ("operators", "power", "time", "talks", "attempts")
-            csv.writer(stream).writerows([head, *rows])
+        head = (
+            "operators", "power", "tasks", "done", "talked", "attempts", "abandoned_share",
+            "last_call", "busy_share",
+        )  # fmt: skip
+        _write(csv_file, head, sums)
+    if curve_file is not None:
+        _write(curve_file, ("operators", "power", "time", "talks", "attempts"), rows)
     if svg_file is not None and made is not None:
         title = f"{day}: {tasks} tasks, {staff[-1]} operators"
         svg_file.write_text(svg(made.points, zone, title), encoding="utf-8")
+
+
+def _write(file: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([head, *rows])
 
 
 def _with_hours(config: Config, day: date, hours: str | None) -> Config:

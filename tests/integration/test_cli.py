@@ -1,5 +1,6 @@
 """The command line on a real store: what people read, and what programs read."""
 
+import csv
 import json
 import re
 import socket
@@ -126,17 +127,24 @@ def test_who_is_never_called_again_and_who_is_after_all(
 
 
 def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
-    table, plot = tmp_path / "day.csv", tmp_path / "day.svg"
+    table, curve, plot = (tmp_path / name for name in ("day.csv", "curve.csv", "day.svg"))
     common = ("simulate", "--tasks", "6", "--date", "2026-11-23")
     some = told(*common, "--operators", "1,2", "--power", "1,2", "--csv", str(table), "--svg",
-                str(plot))  # fmt: skip
+                str(plot), "--curve", str(curve))  # fmt: skip
     rows = [line.split() for line in some.output.splitlines() if line.strip()[:1].isdigit()]
     assert [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")] == [(r[0], r[1]) for r in rows]
-    assert table.read_text().startswith("operators,power,time,talks,attempts\n1,1.0,09:00,")
+    assert curve.read_text().startswith("operators,power,time,talks,attempts\n1,1.0,09:00,")
+    with table.open(encoding="utf-8") as stream:
+        sums = list(csv.DictReader(stream))
+    assert [(row["operators"], row["power"]) for row in sums] == [
+        ("1", "1.0"), ("1", "2.0"), ("2", "1.0"), ("2", "2.0")
+    ]  # fmt: skip
+    assert [f"{row['done']} of 6" in some.output for row in sums] == [True] * 4
+    assert all(0 <= float(row["busy_share"]) <= 1 for row in sums)
     assert plot.read_text().startswith("<svg")
-    short = told(*common, "--hours", "12:00-12:30", "--csv", str(table))
+    short = told(*common, "--hours", "12:00-12:30", "--curve", str(curve))
     assert short.exit_code == 0
-    assert "12:30" == table.read_text().splitlines()[-1].split(",")[2]
+    assert "12:30" == curve.read_text().splitlines()[-1].split(",")[2]
     off = told("simulate", "--date", "2026-11-22")
     assert off.exit_code == 1 and "does not work" in off.output
 
