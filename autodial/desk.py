@@ -61,7 +61,8 @@ class Claimed:
     number: str  #: as the carriers want it
     wait: int  #: seconds to let the client's phone ring
     routes: tuple[Route, ...]
-    lines: tuple[int, ...]  #: how many calls each of these carriers takes at once
+    #: How many calls each of these carriers takes at once; None: it has left the configuration.
+    lines: tuple[int | None, ...]
     ring: "Ring"
 
 
@@ -350,7 +351,7 @@ class Desk:
             self._dialled(attempt.number),
             self.config.asterisk.ring_client,
             attempt.routes,
-            tuple(lines[route.trunk] for route in attempt.routes if route.trunk in lines),
+            tuple(lines.get(route.trunk) for route in attempt.routes),
             self._ring(attempt),
         )
 

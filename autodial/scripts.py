@@ -61,7 +61,7 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
                 "AD_TO": str(said.wait),
                 "AD_TRUNKS": ":".join(route.trunk for route in said.routes),
                 "AD_CIDS": ":".join(route.caller_id for route in said.routes),
-                "AD_LINES": ":".join(map(str, said.lines)),
+                "AD_LINES": ":".join("" if most is None else str(most) for most in said.lines),
                 "AD_OPS": ":".join(said.ring.extensions),
                 "AD_OPTO": str(said.ring.seconds),
                 "AD_LANG": language,

@@ -40,7 +40,7 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_TO": "30",
         "AD_TRUNKS": "carrier1:carrier2",
         "AD_CIDS": ":",
-        "AD_LINES": "9",
+        "AD_LINES": "9:",  # the second carrier has left the configuration
         "AD_OPS": "101:102:103",
         "AD_OPTO": "20",
         "AD_LANG": "ru",

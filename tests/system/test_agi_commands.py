@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import defer
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -348,7 +349,7 @@ def _guide() -> dict[str, Any]:
     """The scripts that the guide shows, as it shows them."""
     known: dict[str, Any] = {"answer_of_a_slow_service": lambda _: Deferred()}
     known |= {name: getattr(fastagi_server, name) for name in fastagi_server.__all__}
-    known["reactor"] = reactor
+    known |= {"reactor": reactor, "defer": defer}
     for block in blocks("docs/fastagi.md"):
         if block.startswith("async def"):
             exec(block, known)

@@ -6,6 +6,17 @@ from autodial.model import Outcome
 from dialplan.demo.rig import Rig
 from tests.system import scene
 
+#: A call that has a carrier's line, up to the moment when its end has been reported.
+ENDED = """
+[ended]
+exten => s,1,Set(AD_ID=ended)
+ same => n,Set(GROUP(autodial)=carrier1)
+ same => n,Set(HAD=${GROUP_COUNT(carrier1@autodial)})
+ same => n,Gosub(autodial-end,s,1)
+ same => n,Set(DB(lines/counted)=${HAD} then ${GROUP_COUNT(carrier1@autodial)})
+ same => n,Hangup()
+"""
+
 
 def test_a_full_carrier_is_passed_over_when_another_has_failed(house: Callable[..., Rig]) -> None:
     """Two calls fail over to a carrier of one line: one talks, the other reaches nobody."""
@@ -34,3 +45,18 @@ def test_a_full_carrier_is_passed_over_when_another_has_failed(house: Callable[.
     assert scene.outcome(rig, second) is Outcome.LINE_FAILED
     assert carriers == ["1"], "the second carrier was not asked"
     assert scene.state(rig, first) == "answered"
+
+
+def test_a_line_is_free_before_its_call_is_reported(house: Callable[..., Rig]) -> None:
+    """The dialler fills a line as soon as it is told; the call that had it may not count still."""
+    rig = house(extensions=("101",))
+    pbx = rig.exchange.pbx
+    place = pbx.outside / "etc/autodial.d"
+    place.mkdir()
+    place.chmod(0o755)
+    (place / "autodial-ended.conf").write_text(ENDED)
+    pbx.cli("dialplan reload")
+    pbx.cli("channel originate Local/s@ended application Wait 1")
+    rig.wait(lambda: "Value:" in pbx.cli("database get lines counted"), "the call to end")
+
+    assert pbx.cli("database get lines counted").strip() == "Value: 1 then 0"
