@@ -10,6 +10,7 @@ from autodial.model import ANSWERED, Outcome
 from autodial.store import database, views
 from autodial.store.events import ended_counts
 from bitrix24.simulator.portal import Row
+from dialplan.demo.pbx import Asterisk
 from dialplan.demo.rig import Rig
 
 T = TypeVar("T")
@@ -123,6 +124,15 @@ def wait_for_talk(rig: Rig, extension: str) -> None:
 def _line(rig: Rig, extension: str) -> str:
     rows = rig.exchange.pbx.cli("core show channels concise").splitlines()
     return next((row for row in rows if row.startswith(f"PJSIP/{extension}-")), "")
+
+
+def add_dialplan(pbx: Asterisk, name: str, text: str) -> None:
+    """A site's own piece of dialplan, included as ``autodial-<name>.conf``."""
+    place = pbx.outside / "etc/autodial.d"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o755)
+    (place / f"autodial-{name}.conf").write_text(text)
+    pbx.cli("dialplan reload")
 
 
 def blocks(document: str) -> list[str]:

@@ -34,7 +34,7 @@ from fastagi_server import (
     listen,
 )
 from fastagi_server import Script as AgiScript
-from tests.system.scene import blocks
+from tests.system.scene import add_dialplan, blocks
 
 reactor: Any = _reactor
 MOMENT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -146,11 +146,7 @@ async def _refused(call: AgiSession) -> None:
 def bench() -> Iterator[Bench]:
     (port,) = free_ports(1)
     with exchange(extensions=("101",), agi_port=port) as running:
-        place = running.pbx.outside / "etc/autodial.d"
-        place.mkdir()
-        place.chmod(0o755)
-        (place / "autodial-agi.conf").write_text(DIALPLAN.format(port=port))
-        running.pbx.cli("dialplan reload")
+        add_dialplan(running.pbx, "agi", DIALPLAN.format(port=port))
         made = Bench(running, port)
         yield made
         pytest_twisted.blockon(made.port.stopListening())

@@ -129,12 +129,8 @@ def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
     """Keyed on the phone of extension 101: a pause, its end, a word for a task, and after it."""
     pbx = rig.exchange.pbx
     (text,) = [block for block in scene.blocks(document) if "/pause," in block]
-    place = pbx.outside / "etc/autodial.d"
-    place.mkdir(exist_ok=True)
-    place.chmod(0o755)
     caller = "exten => _*X!,1,Set(CALLERID(num)=101)\n same => n,Goto(codes,${EXTEN},1)\n"
-    (place / "autodial-codes.conf").write_text(f"[phone101]\n{caller}[codes]\n{text}")
-    pbx.cli("dialplan reload")
+    scene.add_dialplan(pbx, "codes", f"[phone101]\n{caller}[codes]\n{text}")
 
     def key(code: str) -> None:
         pbx.cli(f"channel originate Local/{code}@phone101 application Wait 1")

@@ -161,11 +161,7 @@ def test_the_documented_call_file_works(rig: Rig, document: str) -> None:
 def test_the_documented_hook_runs(rig: Rig) -> None:
     pbx = rig.exchange.pbx
     (text,) = [b for b in scene.blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
-    place = pbx.outside / "etc/autodial.d"
-    place.mkdir()
-    place.chmod(0o755)
-    (place / "autodial-site.conf").write_text(text)
-    pbx.cli("dialplan reload")
+    scene.add_dialplan(pbx, "site", text)
     task = imported(rig, rig.task("03", responsible=501))
     drop(rig, "hooked", task)
     scene.wait_for_reports(rig, [task])

@@ -51,11 +51,7 @@ def test_a_line_is_free_before_its_call_is_reported(house: Callable[..., Rig]) -
     """The dialler fills a line as soon as it is told; the call that had it may not count still."""
     rig = house(extensions=("101",))
     pbx = rig.exchange.pbx
-    place = pbx.outside / "etc/autodial.d"
-    place.mkdir()
-    place.chmod(0o755)
-    (place / "autodial-ended.conf").write_text(ENDED)
-    pbx.cli("dialplan reload")
+    scene.add_dialplan(pbx, "ended", ENDED)
     pbx.cli("channel originate Local/s@ended application Wait 1")
     rig.wait(lambda: "Value:" in pbx.cli("database get lines counted"), "the call to end")
 

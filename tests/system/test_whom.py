@@ -158,14 +158,10 @@ def test_the_documented_queue_takes_what_no_operator_takes(strong: Rig, document
     """Asterisk's own Queue(), as the document shows it; who takes the call becomes responsible."""
     pbx = strong.exchange.pbx
     (text,) = [block for block in scene.blocks(document) if "Queue(" in block]
-    place = pbx.outside / "etc/autodial.d"
-    place.mkdir(exist_ok=True)
-    place.chmod(0o755)
-    (place / "autodial-queue.conf").write_text(text)
     (pbx.outside / "etc/queues.conf").write_text(
         "[service]\nmembergosub = service-member\nmember => PJSIP/102\n"
     )
-    pbx.cli("dialplan reload")
+    scene.add_dialplan(pbx, "queue", text)
     pbx.cli("module load app_queue.so")
     pbx.cli("dialplan set global AD_QUEUE 600@service")
     try:
