@@ -256,7 +256,7 @@ def _template(text: str) -> str:
 
 
 Template = Annotated[str, Field(max_length=200), AfterValidator(_template)]
-#: The value of a SIP header: no line breaks, and nothing that a dialplan would take apart.
+#: The value of a SIP header: one line of printable ASCII.
 AlertInfo = Annotated[str, Field(max_length=200, pattern=r"^[ -~]*$")]
 
 

@@ -220,7 +220,7 @@ class Importer:
             self._walked = asked
             self._forget_clients()
         self._refreshed = {number: self._refreshed[number] for number in newer}
-        await self.store.run(flags.clear, flags.READ_WITH + "%")
+        await self.store.run(flags.clear_all, flags.READ_WITH)
         read_with = flags.READ_WITH + self.config.reading
         await self.store.run(flags.mark, self.now(), flags.PORTAL_SEEN, read_with)
         self.seen = self.now()

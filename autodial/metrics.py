@@ -1,7 +1,8 @@
 """
 What a monitoring system asks: ``/metrics`` for Prometheus, ``/healthz`` for anybody.
 
-Everything is read from memory, at the moment of the question; nothing here waits.
+Everything is known to the running dialler at the moment of the question: neither the store nor the
+portal is asked.
 """
 
 import json

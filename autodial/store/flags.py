@@ -21,8 +21,13 @@ def mark(db: sa.Connection, now: datetime, *names: str) -> None:
 
 
 def clear(db: sa.Connection, name: str) -> None:
-    """It is no longer so. A name may end with ``%``: all that begin so."""
-    db.execute(sa.delete(flags).where(flags.c.name.like(name)))
+    """It is no longer so."""
+    db.execute(sa.delete(flags).where(flags.c.name == name))
+
+
+def clear_all(db: sa.Connection, beginning: str) -> None:
+    """Nothing whose name begins so is so any longer."""
+    db.execute(sa.delete(flags).where(flags.c.name.startswith(beginning, autoescape=True)))
 
 
 def last(db: sa.Connection, name: str) -> datetime | None:
