@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from autodial.model import internal_number
 from autodial.store.views import OperatorLine
 
 
@@ -18,9 +19,11 @@ def conflicts(members: Sequence[OperatorLine]) -> dict[int, tuple[str, ...]]:
         wrong = []
         if not member.extension:
             wrong.append("no extension")
+        elif not internal_number(member.extension):
+            wrong.append("unusable extension")
         if shared[member.extension] > 1:
             wrong.append("shared extension")
-        if member.extension and member.phone in ("UNKNOWN", "INVALID"):
+        if internal_number(member.extension) and member.phone in ("UNKNOWN", "INVALID"):
             wrong.append("unknown to asterisk")
         if wrong:
             found[member.id] = tuple(wrong)

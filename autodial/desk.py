@@ -285,9 +285,17 @@ class Desk:
         except OSError as error:
             self.log.error("{attempt}: call file stays: {error}", attempt=name, error=error)
 
-    async def call_now(self, task: TaskId) -> bool:
-        """A person's word for a task; False: not one that could be dialled."""
-        return await self.store.run(confirm, task, self.now())
+    async def call_now(self, extension: str, task: TaskId) -> bool:
+        """
+        A person's word for a task. False: nobody has this extension, or it is no task that could
+        be dialled.
+        """
+        if self._with_extension(extension) is None:
+            return False
+        confirmed = await self.store.run(confirm, task, self.now())
+        if confirmed:
+            self.log.info("task {task}: dial it now, says {who}", task=task, who=extension)
+        return confirmed
 
     async def word(self, extension: str, code: str) -> bool:
         """

@@ -1,5 +1,6 @@
 """What the dialler talks about. No I/O, no clocks: values only."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
@@ -12,6 +13,16 @@ from autodial.routes import Route
 TaskId = NewType("TaskId", int)
 OperatorId = NewType("OperatorId", int)
 AttemptId = NewType("AttemptId", str)
+
+
+#: What an internal number may be. It becomes an argument of the dialplan, where a quotation mark, a
+#: bracket or a comma would be more than text.
+_INTERNAL = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+def internal_number(text: str) -> str:
+    """An internal number as the portal has it, if it can be one; otherwise empty: never rung."""
+    return text if _INTERNAL.fullmatch(text) else ""
 
 
 class Outcome(Enum):
@@ -104,7 +115,8 @@ class Operator:
 
     id: OperatorId
     name: str
-    extension: str  #: empty: cannot be rung
+    #: Empty: cannot be rung. What is no internal number is none.
+    extension: str = field(converter=internal_number)
     online: bool  #: at work by the portal's word and the configured rule
     phone: str = "UNKNOWN"  #: Asterisk's device state
     reserved_for: AttemptId | None = None

@@ -118,9 +118,12 @@ async def spoolfail(call: AgiSession, desk: Desk) -> None:
 
 
 async def call_now(call: AgiSession, desk: Desk) -> None:
-    """``AGI(…/call-now,task)``: a person's word for a task; sets AD_SAID to 1 or 0."""
-    task = call.argument(0)
-    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await desk.call_now(TaskId(int(task)))
+    """
+    ``AGI(…/call-now,extension,task)``: a person's word for a task, keyed on an operator's phone;
+    sets AD_SAID to 1 or 0.
+    """
+    who, task = call.argument(0), call.argument(1)
+    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await desk.call_now(who, TaskId(int(task)))
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 

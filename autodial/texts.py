@@ -70,6 +70,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "phone.emergency": {"ru": "экстренная служба", "en": "an emergency number"},
     # what is wrong with an operator's phone
     "no extension": {"ru": "нет внутреннего номера", "en": "no internal number"},
+    "unusable extension": {
+        "ru": "это не внутренний номер (латинские буквы, цифры и _ . -, до 40 знаков): не звоним",
+        "en": "no usable internal number (letters, digits and _ . -, up to 40): never rung",
+    },
     "shared extension": {"ru": "номер у двоих", "en": "number shared by two"},
     "unknown to asterisk": {"ru": "Asterisk не знает номера", "en": "unknown to Asterisk"},
     "presence.login": {"ru": "вошёл в портал", "en": "logged in"},

@@ -86,7 +86,14 @@ class Asterisk:
 
     def start(self) -> None:
         """Boot it and wait until it is ready."""
-        inside = ["setpriv", "--reuid=asterisk", "--regid=asterisk", "--clear-groups"]
+        inside = [
+            "env",
+            f"--chdir={self.directory}",
+            "setpriv",
+            "--reuid=asterisk",
+            "--regid=asterisk",
+            "--clear-groups",
+        ]
         inside += ["--pdeathsig=KILL", "/usr/sbin/asterisk", "-f", "-C", self._configuration]
         log = (self.outside / "console").open("ab")
         with log:
@@ -152,6 +159,7 @@ class Exchange:
     far: Asterisk
     ports: dict[str, int]
     ami_secret: str
+    phone_secret: str  #: with which each of the phones registers
     extensions: tuple[str, ...]
 
     @property
@@ -224,13 +232,16 @@ def exchange(
     impatience: float = 1.5,
     longest_call: int = 600,
     record: bool = False,
+    live_dangerously: str = "no",
     keep_logs: Path | None = None,
 ) -> Iterator[Exchange]:
     """
     Boot the two Asterisks and clear them away afterwards, whatever happens.
 
     ``operator_rings`` and ``operator_talks`` are seconds of a phone whose fate is "talks";
-    ``impatience`` is how long the client waits who hangs up while the operator's phone rings.
+    ``impatience`` is how long the client waits who hangs up while the operator's phone rings;
+    ``live_dangerously`` is Asterisk's own option ("yes": functions that act may be called from
+    outside the dialplan, too).
     """
     root = asterisk_root()
     with ExitStack() as stack:
@@ -247,6 +258,7 @@ def exchange(
             "DATA": "/usr/share/asterisk",
             "AMI_SECRET": os.urandom(12).hex(),
             "PHONE_SECRET": os.urandom(12).hex(),
+            "LIVE_DANGEROUSLY": live_dangerously,
             "OPERATOR_RINGS": f"{operator_rings:g}",
             "OPERATOR_TALKS": f"{operator_talks:g}",
             "IMPATIENCE": f"{impatience:g}",
@@ -263,7 +275,9 @@ def exchange(
         far.write(_files("far", {**values, "DIR": str(far.directory), **_rtp(1)}))
         if keep_logs is not None:
             stack.callback(_save_logs, (pbx, far), keep_logs)
-        running = Exchange(pbx, far, ports, values["AMI_SECRET"], extensions)
+        running = Exchange(
+            pbx, far, ports, values["AMI_SECRET"], values["PHONE_SECRET"], extensions
+        )
         stack.callback(running.stop)
         running.start()
         yield running

@@ -233,10 +233,20 @@ def test_an_operator_pauses_by_his_phone_and_comes_back(house: House, run: Run) 
 def test_a_person_s_word_by_phone(house: House, run: Run) -> None:
     waits = tasks.Imported(portal_task(8020), (PHONE,), needs_word=True)
     run(tasks.save_tasks, [waits], NOON, asked=NOON)
-    assert house.ask("call-now", "8020").variables == {"AD_SAID": "1"}
+    assert house.ask("call-now", "101", "8020").variables == {"AD_SAID": "1"}
     assert run(tasks.load_task, TaskId(8020)).confirmed
     for wrong in ("4711", "", "8020x", "9" * 30):
-        assert house.ask("call-now", wrong).variables == {"AD_SAID": "0"}
+        assert house.ask("call-now", "101", wrong).variables == {"AD_SAID": "0"}
+
+
+def test_a_word_for_a_task_is_an_operator_s(house: House, run: Run) -> None:
+    """Not that of any phone of the house."""
+    waits = tasks.Imported(portal_task(8020), (PHONE,), needs_word=True)
+    run(tasks.save_tasks, [waits], NOON, asked=NOON)
+    for nobody in ("999", "", "8020"):
+        assert house.ask("call-now", nobody, "8020").variables == {"AD_SAID": "0"}
+
+    assert not run(tasks.load_task, TaskId(8020)).confirmed
 
 
 def test_ping(house: House) -> None:

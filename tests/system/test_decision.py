@@ -13,6 +13,7 @@ from autodial.model import CallTask, Outcome, TaskId
 from autodial.store import pauses, tasks, views
 from dialplan.demo.rig import Rig
 from tests.system import scene
+from tests.system.sip_peer import SipPeer
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +128,13 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
 @pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
 def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
     """Keyed on the phone of extension 101: a pause, its end, a word for a task, and after it."""
-    pbx = rig.exchange.pbx
-    (text,) = [block for block in scene.blocks(document) if "/pause," in block]
-    caller = "exten => _*X!,1,Set(CALLERID(num)=101)\n same => n,Goto(codes,${EXTEN},1)\n"
-    scene.add_dialplan(pbx, "codes", f"[phone101]\n{caller}[codes]\n{text}")
+    (text,) = [block for block in scene.blocks(document) if "autodial-codes" in block]
+    scene.add_dialplan(rig.exchange.pbx, "codes", text)
+    ports, secret = rig.exchange.ports, rig.exchange.phone_secret
 
     def key(code: str) -> None:
-        pbx.cli(f"channel originate Local/{code}@phone101 application Wait 1")
+        with SipPeer(ports["DEAD_PORT"], ports["SIP_PORT"]) as phone:
+            assert 200 == phone.invite(code, caller="101", user="101", password=secret)
 
     def paused() -> bool:
         return bool(scene.read(rig, pauses.paused))

@@ -1,0 +1,220 @@
+"""
+Whatever the portal, a carrier, a client or a phone says: on the real Asterisk it stays text.
+
+Each hostile text would leave a file of its own (a canary) if anything took it for code.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+
+from autodial.conflicts import conflicts
+from autodial.model import Outcome
+from autodial.store import pauses, views
+from bitrix24.simulator.seed import add_contact, add_operator, add_task
+from dialplan.demo.rig import Rig
+from tests.system import scene
+from tests.system.sip_peer import Says, SipPeer
+
+#: What the peer's carrier does, by the last three digits of the number called.
+RINGS, BUSY, REJECTS, MOVED, TRIES, ANSWERS, OTHER = (f"44207946000{n}" for n in range(7))
+
+
+class Hostile:
+    """
+    Hostile texts, each with a canary of its own: a file in the directory that Asterisk works in
+    (a path would not do: to the parser of expressions a slash is a division).
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._place = rig.exchange.pbx.outside
+
+    def expression(self, name: str) -> str:
+        """Ends a quoted string of an expression, calls a function, begins another string."""
+        return f"1\" & SHELL(touch$IFS'canary_{name}') & \"1"
+
+    def substitution(self, name: str) -> str:
+        """What a text must not be evaluated for."""
+        return f"${{SHELL(touch canary_{name})}}"
+
+    def application(self, name: str) -> str:
+        """Closes one application's brackets and names another."""
+        return f"1):System(touch canary_{name}"
+
+    def texts(self, name: str) -> str:
+        return f"{self.expression(name)}{self.substitution(name)}{self.application(name)}"
+
+    def found(self) -> list[str]:
+        """The canaries that are there: the doors by which a text was executed."""
+        return sorted(path.name for path in self._place.glob("canary_*"))
+
+
+@pytest.fixture(scope="module", params=["no", "yes"], ids=["as shipped", "live_dangerously"])
+def rig(house: Callable[..., Rig], request: pytest.FixtureRequest) -> Rig:
+    made = house(
+        extensions=("101", "102", "103"),
+        operator_rings=1,
+        operator_talks=1,
+        live_dangerously=request.param,
+        overrides={
+            "portal": {"poll": "1s", "walk": "2s"},
+            "asterisk": {
+                # Where this one points the peer below listens.
+                "trunks": [{"name": "carrier-dead", "lines": 20}],
+                "ring_client": 5,
+            },
+            "retry": {
+                outcome: ["1h"]
+                for outcome in ("line_failed", "operator_missed", "busy", "silent", "rejected")
+            },
+        },
+    )
+    made.operator(501, "101")
+    made.start_dialler()
+    # A house that lets anybody call in, as the gateway of a carrier with many addresses makes it.
+    pjsip = made.exchange.pbx.outside / "etc/pjsip.conf"
+    with pjsip.open("a") as stream:
+        stream.write("[anonymous](carrier)\ntrust_id_inbound = yes\n")
+        stream.write("[103](+)\ntrust_id_inbound = yes\n")
+    made.exchange.pbx.cli("module reload res_pjsip.so")
+    return made
+
+
+@pytest.fixture(scope="module")
+def hostile(rig: Rig) -> Hostile:
+    return Hostile(rig)
+
+
+@pytest.fixture(scope="module")
+def peer(rig: Rig, hostile: Hostile) -> Iterator[SipPeer]:
+    phrase, ports = hostile.expression, rig.exchange.ports
+    moved = f"Contact: <sip:{quote(phrase('302'))}@127.0.0.1:{ports['SIP_PORT']}>"
+    reason = f'Reason: Q.850;cause=21;text="{phrase("reason")}"'
+    named = f'"{hostile.substitution("pai")}" <sip:{quote(phrase("pai"))}@x>'
+    with SipPeer(ports["DEAD_PORT"], ports["SIP_PORT"]) as found:
+        found.answers = {
+            RINGS: (Says(f"180 Ringing{phrase('180')}"),),
+            BUSY: (Says(f"486 Busy{phrase('486')}{hostile.application('486')}"),),
+            REJECTS: (
+                Says(f"603 {phrase('603')}", (reason,)),
+            ),
+            MOVED: (
+                Says("302 Moved", (moved,)),
+            ),
+            TRIES: (Says(f"100 {phrase('100')}"),),
+            ANSWERS: (
+                Says(
+                    f"200 {phrase('200')}",
+                    (
+                        f"P-Asserted-Identity: {named}",
+                        f"Alert-Info: {hostile.texts('alert')}",
+                        f"X-Autodial-Task: {hostile.texts('header')}",
+                    ),
+                    session=True,
+                ),
+            ),
+            OTHER: (Says("200 OK", session=True),),
+            "103": (Says(f"486 {phrase('phone')}"),),
+        }  # fmt: skip
+        yield found
+
+
+def call(rig: Rig, number: str, *, responsible: int, name: str = "Анна", title: str = "x") -> int:
+    code = add_contact(rig.portal, name, ("MOBILE", f"+{number}"))
+    past = datetime.now(UTC) - timedelta(minutes=2)
+    return add_task(rig.portal, title, code, responsible=responsible, deadline=past)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (RINGS, Outcome.SILENT),
+        (BUSY, Outcome.BUSY),
+        (REJECTS, Outcome.REJECTED),
+        (MOVED, None),
+        (TRIES, Outcome.UNREACHABLE),
+        (ANSWERS, Outcome.TALKED),
+    ],
+    ids=["180", "486", "603 and Reason", "302", "100", "200 and its headers"],
+)
+def test_what_a_carrier_says_is_no_code(
+    rig: Rig, hostile: Hostile, peer: SipPeer, number: str, expected: Outcome | None
+) -> None:
+    task = call(rig, number, responsible=501)
+    scene.wait_for_reports(rig, [task])
+
+    assert hostile.found() == []
+    assert expected in (None, scene.outcome(rig, task))
+
+
+def test_what_a_portal_user_types_is_no_code(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
+    """An internal number, a client's name, a task's title. What is no number is named as such."""
+    seen = datetime.now(UTC)
+    add_operator(rig.portal, 504, hostile.expression("extension"), name="Mallory", seen=seen)
+    add_operator(rig.portal, 505, hostile.application("list"), name="Oscar", seen=seen)
+    task = call(
+        rig, OTHER, responsible=504, name=hostile.texts("name"), title=hostile.texts("title")
+    )
+    scene.wait_for_reports(rig, [task])
+
+    assert hostile.found() == []
+    assert Outcome.TALKED is scene.outcome(rig, task)
+    assert "101" == scene.attempts(rig, task)[0].report["operator"]
+    assert {504, 505} <= {
+        who
+        for who, wrong in conflicts(scene.read(rig, views.operator_lines)).items()
+        if "unusable extension" in wrong
+    }
+
+
+def test_what_an_operator_s_phone_says_is_no_code(
+    rig: Rig, hostile: Hostile, peer: SipPeer
+) -> None:
+    rig.operator(503, "103")
+    assert 200 == peer.register("103", rig.exchange.phone_secret)
+    task = call(rig, OTHER, responsible=503)
+    scene.wait_for_reports(rig, [task])
+
+    assert hostile.found() == []
+    assert Outcome.TALKED is scene.outcome(rig, task), "the next operator takes it"
+
+
+def test_what_a_stranger_sends_is_no_code(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
+    """An incoming call from the carrier, with everything hostile that a header can hold."""
+    user = quote(hostile.expression("from"))
+    shown = f'"{hostile.substitution("from")}" <sip:{user}@127.0.0.1:{peer.port}>'
+    headers = (
+        f"X-Autodial-Attempt: {hostile.texts('x')}",
+        f"Alert-Info: {hostile.texts('alert_in')}",
+        f"Subject: {hostile.texts('subject')}",
+    )
+    # All that the house answers to a call from outside: our contexts are not within reach.
+    for callee in ("442079460000", f"4{quote(hostile.expression('callee'))}"):
+        assert 403 == peer.invite(callee, caller=shown, user="stranger", headers=headers)
+
+    assert hostile.found() == []
+
+
+def test_a_code_is_for_the_phone_it_is_keyed_on(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
+    """Not for the caller id that a phone sends; and nothing that is keyed is code."""
+    (text,) = [block for block in scene.blocks("dialplan/README.md") if "[from-phones]" in block]
+    scene.add_dialplan(rig.exchange.pbx, "codes", text)
+    secret = rig.exchange.phone_secret
+    assert 200 == peer.register("103", secret)
+    claims = 'P-Asserted-Identity: "Operator 101" <sip:101@127.0.0.1>'
+    keyed = (
+        "*50",
+        f"*55{quote(hostile.expression('keyed'))}",
+        f"*8{quote(hostile.expression('keyed'))}",
+    )
+    for code in keyed:
+        for caller in ("103", f'"{hostile.substitution("caller")}" <sip:103@127.0.0.1>'):
+            peer.invite(code, caller=caller, user="103", password=secret, headers=(claims,))
+    rig.wait(lambda: bool(scene.read(rig, pauses.paused)), "the pause")
+    (who,) = scene.read(rig, pauses.paused)
+    named = {line.id: line.extension for line in scene.read(rig, views.operator_lines)}
+
+    assert hostile.found() == []
+    assert "103" == named[who]
