@@ -3,29 +3,42 @@ Asterisk's manager interface, as far as the dialler needs it: to look, never to 
 
 One connection: device states as they change, the live channels with their attempts, and the
 reports that the dialplan kept in AstDB while we were away. The manager user needs no right to
-originate, command or change anything.
+originate, command or change anything. What is believed of all that is in ``ami_wire``.
 """
 
-import itertools
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import md5
+from secrets import token_hex
 
 from attrs import define, field
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
+from autodial.ami_wire import DEVICE_STATES, VARIABLES, AmiWire, Listing, Message, NotAmi
 from autodial.errors import PbxError
 
-#: Seconds to wait for the end of a list.
+#: Seconds to wait for the end of an answer.
 PATIENCE = 10.0
-#: The dialplan's family in AstDB, and the variable that names a channel's attempt.
-FAMILY, VARIABLE = "autodial", "AD_ID"
+#: The dialplan's family in AstDB, the variable that names a channel's attempt, and the one that
+#: holds the report once its hangup handler has put it together.
+FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
 
-Message = Mapping[str, str]
+#: The last field of a channel's row before the variables, and those after them (16 and 22 alike).
+_CHANNEL = (
+    "Event",
+    "ActionID",
+    "Channel",
+    "Context",
+    "Uniqueid",
+    "Linkedid",
+    "Duration",
+    "BridgeId",
+)
 
 
 class NotConnected(Exception):
@@ -49,30 +62,65 @@ class Ami:
     def connected(self) -> bool:
         return self._link is not None
 
-    async def channels(self) -> set[str]:
-        """The attempts that have a live channel."""
-        rows = await self._list({"Action": "CoreShowChannels"}, "CoreShowChannelsComplete")
-        alive: set[str] = set()
-        for row in rows:
-            named = row.get("ChanVariable", "").split("\n")
-            found = [text.partition("=")[2] for text in named if text.startswith(f"{VARIABLE}=")]
-            if not found and "@autodial-" in row.get("Channel", ""):
+    async def channels(self) -> dict[str, tuple[str, ...]]:
+        """
+        The attempts that have live channels, with the channels' names.
+
+        Raises:
+            NotConnected. PbxError: the list is damaged, or does not name the attempts.
+        """
+        listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", _CHANNEL)
+        found: dict[str, tuple[str, ...]] = {}
+        for row in await self._list({"Action": "CoreShowChannels"}, listing):
+            pairs = [text.partition("=") for text in row.all(VARIABLES)]
+            named = [value for name, _, value in pairs if name == VARIABLE]
+            channel = row.get("Channel")
+            if not named and "@autodial-" in channel:
                 # Taking this for "no channel" would end talks that are under way.
                 raise PbxError(f"channels do not name their attempt: set channelvars = {VARIABLE}")
-            alive |= set(found)
-        return alive
+            for attempt in named:
+                found[attempt] = (*found.get(attempt, ()), channel)
+        return found
 
     async def kept_reports(self) -> dict[str, str]:
         """Reports in AstDB by attempt: those that were not acknowledged."""
-        rows = await self._list(
-            {"Action": "DBGetTree", "Family": FAMILY}, "DBGetTreeComplete", empty="not found"
+        listing = Listing(
+            "DBGetTreeResponse", "DBGetTreeComplete", ("Event", "ActionID", "Key", "Val")
         )
-        return {row["Key"].rpartition("/")[2]: row.get("Val", "") for row in rows if "Key" in row}
+        action = {"Action": "DBGetTree", "Family": FAMILY}
+        rows = await self._list(action, listing, empty="not found")
+        return {row.get("Key").rpartition("/")[2]: row.get("Val") for row in rows}
 
-    async def _list(self, action: Message, complete: str, empty: str = "") -> list[Message]:
+    async def report(self, channel: str) -> str | None:
+        """
+        What the hangup handler of a channel is about to report; empty: the channel is still in its
+        call; None: there is no such channel.
+        """
+        action = {"Action": "Getvar", "Channel": channel, "Variable": REPORT}
+        try:
+            answer = await self._connected().ask(action)
+        except PbxError as error:
+            if "No such channel" in str(error):
+                return None
+            raise
+        return answer.get("Value")
+
+    def _connected(self) -> "AmiLink":
         if self._link is None:
             raise NotConnected
-        return await self._link.ask(action, complete, empty)
+        return self._link
+
+    async def _list(
+        self, action: Mapping[str, str], listing: Listing, empty: str = ""
+    ) -> Sequence[Message]:
+        """``empty``: the refusal that means "no rows"."""
+        try:
+            await self._connected().ask(action, listing)
+        except PbxError as error:
+            if empty and empty in str(error):
+                return ()
+            raise
+        return listing.result()
 
     def factory(self) -> Factory:
         """For a ClientService, which reconnects for ever."""
@@ -91,44 +139,67 @@ class Ami:
 
 @define
 class _Question:
-    complete: str
-    empty: str
-    answer: "Deferred[list[Message]]"
-    rows: list[Message] = field(factory=list)
+    answer: "Deferred[Message]"
+    listing: Listing | None = None
 
 
-class AmiLink(LineReceiver):
+class AmiLink(Protocol):
     """One connection: logs in, then answers questions and passes events on."""
 
     log = Logger()
     transport: ITCPTransport
-    delimiter = b"\r\n"
-    MAX_LENGTH = 65_536
 
     def __init__(self, ami: Ami) -> None:
         self._ami = ami
-        self._message: dict[str, str] = {}
+        self._wire = AmiWire()
         self._questions: dict[str, _Question] = {}
-        self._ids = itertools.count(1)
-        self._login = ""
+        #: The list whose rows come just now.
+        self._open: Listing | None = None
 
     def connectionMade(self) -> None:
-        self._login = self._send(
-            {"Action": "Login", "Username": self._ami.user, "Secret": self._ami.secret}
+        Deferred.fromCoroutine(self._log_in()).addErrback(self._not_in)
+
+    async def _log_in(self) -> None:
+        """With a challenge: whoever answers in Asterisk's place does not learn the secret."""
+        ami = self._ami
+        said = await self.ask({"Action": "Challenge", "AuthType": "MD5"})
+        key = md5(f"{said.get('Challenge')}{ami.secret}".encode(), usedforsecurity=False)
+        await self.ask(
+            {"Action": "Login", "AuthType": "MD5", "Username": ami.user, "Key": key.hexdigest()}
         )
+        ami.linked(self)
+        listing = Listing(
+            "DeviceStateChange", "DeviceStateListComplete", ("Event", "ActionID", "Device", "State")
+        )
+        await self.ask({"Action": "DeviceStateList"}, listing)
+        for row in listing.result():
+            self._device(row)
 
-    def _send(self, action: Message) -> str:
-        number = str(next(self._ids))
+    def _not_in(self, failure: Failure) -> None:
+        if failure.check(NotConnected):
+            return
+        self.transport.loseConnection()
+        failure.trap(PbxError)
+        if not self._ami.refused:  # it is tried for ever, and said once
+            self.log.error("{error}", error=failure.value)
+        self._ami.refused = True
+
+    def ask(self, action: Mapping[str, str], listing: Listing | None = None) -> "Deferred[Message]":
+        """
+        Send an action. Fires with its response, or, for a list, with the list's end.
+
+        Fails with PbxError (refused, with Asterisk's own words), NotConnected.
+        """
+        number = token_hex(16)
         rows = {**action, "ActionID": number}
+        for name, value in rows.items():
+            if re.search(r"[\x00-\x1f\x7f]", value):
+                return _failed(PbxError(f"{name} cannot hold {value!r}"))
         self.transport.write("".join(f"{k}: {v}\r\n" for k, v in rows.items()).encode() + b"\r\n")
-        return number
-
-    async def ask(self, action: Message, complete: str, empty: str) -> list[Message]:
-        """Send an action that answers with a list; all its rows."""
-        answer: Deferred[list[Message]] = Deferred()
-        self._questions[self._send(action)] = _Question(complete, empty, answer)
+        answer: Deferred[Message] = Deferred()
+        self._questions[number] = _Question(answer, listing)
         answer.addTimeout(PATIENCE, self._ami.clock, self._no_answer)
-        return await answer
+        return answer
 
     def _no_answer(self, _: object, seconds: float) -> Failure:
         """A link that is open and silent is worth nothing: drop it, and a new one is made."""
@@ -136,64 +207,51 @@ class AmiLink(LineReceiver):
         self.transport.abortConnection()
         return Failure(NotConnected())
 
-    def lineReceived(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace")
-        if text:
-            key, colon, value = text.partition(": ")
-            if colon:  # the banner has none
-                # A key can come several times (ChanVariable): one line each.
-                earlier = f"{self._message[key]}\n" if key in self._message else ""
-                self._message[key] = earlier + value
-            return
-        message, self._message = self._message, {}
-        if message:
-            self._received(message)
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for message in self._wire.receive(data):
+                self._received(message)
+        except NotAmi as error:
+            self.log.error("Asterisk's manager: {error}", error=error)
+            self.transport.abortConnection()
 
     def _received(self, message: Message) -> None:
-        number = message.get("ActionID", "")
-        if number == self._login and "Response" in message:
-            self._logged_in(message)
-        elif "Response" in message and number in self._questions:
-            self._answered(number, message)
-        elif number in self._questions:
-            self._row(number, message)
-        match message.get("Event"):
-            case "DeviceStateChange":
-                technology, _, extension = message.get("Device", "").partition("/")
-                if technology == "PJSIP":
-                    self._ami.on_device(extension, message.get("State", "UNKNOWN"))
-            case "Shutdown":
-                self.transport.loseConnection()
-
-    def _logged_in(self, message: Message) -> None:
-        if message["Response"] != "Success":
-            if not self._ami.refused:  # it is tried for ever, and said once
-                self.log.error("{error}", error=PbxError(message.get("Message", "login refused")))
-            self._ami.refused = True
+        number = message.get("ActionID")
+        question = self._questions.get(number)
+        if self._open is not None and (question is None or question.listing is not self._open):
+            self._open.stray()
+        elif question is not None:
+            self._answered(number, question, message)
+        elif message.get("Event") == "DeviceStateChange":
+            if message.whole({"Event", "Privilege", "Device", "State"}):
+                self._device(message)
+        elif message.get("Event") == "Shutdown":
             self.transport.loseConnection()
-            return
-        self._ami.linked(self)
-        self._send({"Action": "DeviceStateList"})
 
-    def _answered(self, number: str, message: Message) -> None:
-        """A refusal ends the question; ``empty`` is the refusal that means "no rows"."""
-        if message["Response"] == "Success":
-            return
-        question = self._questions.pop(number)
-        said = message.get("Message", "")
-        if question.empty and question.empty in said:
-            question.answer.callback([])
-        else:
-            question.answer.errback(Failure(PbxError(said)))
-
-    def _row(self, number: str, message: Message) -> None:
-        question = self._questions[number]
-        if message.get("Event") != question.complete:
-            question.rows.append(message)
+    def _answered(self, number: str, question: _Question, message: Message) -> None:
+        listing = question.listing
+        if "Response" not in dict(message.fields):
+            if listing is None or self._open is not listing:
+                return  # a row of nothing that was asked for
+            if not listing.take(message):
+                return
+            self._open = None
+        elif message.get("Response") == "Success" and listing is not None:
+            self._open = listing
             return
         del self._questions[number]
-        if not question.answer.called:
-            question.answer.callback(question.rows)
+        if question.answer.called:
+            return
+        if message.get("Response") in ("", "Success"):
+            question.answer.callback(message)
+        else:
+            question.answer.errback(Failure(PbxError(message.get("Message") or "refused")))
+
+    def _device(self, message: Message) -> None:
+        technology, _, extension = message.get("Device").partition("/")
+        state = message.get("State")
+        if technology == "PJSIP" and state in DEVICE_STATES:
+            self._ami.on_device(extension, state)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._ami.unlinked(self)
@@ -201,6 +259,12 @@ class AmiLink(LineReceiver):
         for question in questions.values():
             if not question.answer.called:
                 question.answer.errback(Failure(NotConnected()))
+
+
+def _failed(error: Exception) -> "Deferred[Message]":
+    answer: Deferred[Message] = Deferred()
+    answer.errback(Failure(error))
+    return answer
 
 
 def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTime) -> ClientService:

@@ -313,10 +313,22 @@ class FastAgiConfig(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(4573, ge=1, le=65535)
+    secret: SecretStr = SecretStr("")
     allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ("127.0.0.0/8", "::1/128")
     deadline: Duration = timedelta(seconds=5)
-    max_sessions: int = 500
+    max_sessions: int = Field(500, ge=10)
     hot_path: bool = True
+
+    @field_validator("secret")
+    @classmethod
+    def _strong(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if text and not re.fullmatch("[A-Za-z0-9_-]{16,128}", text):
+            raise ValueError(
+                "at least 16 letters and digits; 'autodial secret' makes one and writes it where"
+                " the dialplan needs it, too"
+            )
+        return secret
 
 
 class PaceConfig(_Section):

@@ -91,6 +91,10 @@ class Desk:
     on_ended: Callable[[], None]
     on_owed: Callable[[], None]
     withdraw: Callable[[str], bool]
+    #: Asterisk's own word on an attempt's outbound leg (its channel, if known): still in its call?
+    under_way: Callable[[AttemptId, str | None], Awaitable[bool]]
+    #: The channels of the outbound legs, as their claims named them.
+    _legs: dict[AttemptId, str] = field(factory=dict, init=False)
     _live: dict[AttemptId, Attempt] = field(factory=dict, init=False)
     #: When the pace allows the next call; None: now.
     next_start: datetime | None = field(default=None, init=False)
@@ -128,6 +132,7 @@ class Desk:
     def ended(self, attempt: AttemptId) -> None:
         """An attempt is over, by whatever way."""
         self._live.pop(attempt, None)
+        self._legs.pop(attempt, None)
         self.roster.release(attempt)
         self.on_ended()
         self.on_owed()
@@ -138,6 +143,20 @@ class Desk:
             number: evolve(attempt, responsible=responsible.get(attempt.task, attempt.responsible))
             for number, attempt in self._live.items()
         }
+
+    def claimed_by(self, attempt: AttemptId, channel: str) -> None:
+        """The channel of an attempt's outbound leg, which will report its end."""
+        if attempt in self._live:
+            self._legs[attempt] = channel
+
+    async def over(self, attempt: AttemptId) -> bool:
+        """
+        Can this attempt have ended? A report alone is not believed while Asterisk says that the
+        call goes on.
+        """
+        if attempt not in self._live:
+            return True
+        return not await self.under_way(attempt, self._legs.get(attempt))
 
     async def claim(self, attempt: AttemptId) -> Claimed | None:
         """May this attempt's client be dialled? Yes at most once; None: no."""

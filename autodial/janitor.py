@@ -5,22 +5,24 @@ spool that nobody answers for.
 It looks at AstDB, the live channels, the spool and the clock; the ledger decides.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-from attrs import define
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from autodial.ami import Ami, NotConnected
 from autodial.desk import Desk
 from autodial.errors import PbxError
-from autodial.model import AttemptId
+from autodial.model import AttemptId, attempt_id
 from autodial.outcomes import parse_report
 from autodial.scripts import AstDb
 from autodial.states import State
 from autodial.store import ledger
 from autodial.store.database import Store
 from call_files import Spool
+from fastagi_server import SparingLog
 
 #: An attempt without a live channel is given up this long after its last step: between the
 #: rename of a call file and its channel, and between a claim and its record, there is a moment.
@@ -39,6 +41,11 @@ class Janitor:
     astdb: AstDb
     now: Callable[[], datetime]
     ami: Ami | None
+    clock: IReactorTime
+    _sparing: SparingLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sparing = SparingLog(self.log, self.clock)
 
     async def turn(self) -> None:
         """One round. What Asterisk cannot be asked now is left to the clock."""
@@ -58,10 +65,21 @@ class Janitor:
             return
         before = self.now() - GRACE
         # The order matters: a channel that is gone has written its report, to us or to AstDB.
-        alive = await self.ami.channels()
-        for attempt, said in (await self.ami.kept_reports()).items():
-            await self.desk.result(AttemptId(attempt), parse_report(said.split(",")))
-            self.astdb.recorded.add(attempt)
+        alive: Collection[str] | None
+        try:
+            alive = await self.ami.channels()
+        except PbxError as error:
+            self._sparing.warn("{error}; nothing is given up by this list", error=error)
+            alive = None
+        for key, said in (await self.ami.kept_reports()).items():
+            name = attempt_id(key)
+            if name is None:
+                self._sparing.warn("AstDB, family autodial: {key} is no attempt", key=key)
+                continue
+            await self.desk.result(name, parse_report(said.split(",")))
+            self.astdb.recorded.add(name)
+        if alive is None:
+            return
         for attempt, state in await self.store.run(ledger.older_than, before):
             if attempt in alive:
                 continue

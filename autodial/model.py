@@ -25,6 +25,15 @@ def internal_number(text: str) -> str:
     return text if _INTERNAL.fullmatch(text) else ""
 
 
+#: How an attempt is named: task 8017, its third.
+_ATTEMPT = re.compile(r"t[0-9]{1,16}-[0-9]{1,9}")
+
+
+def attempt_id(text: str) -> AttemptId | None:
+    """A text from outside as the name of an attempt; None: it cannot be one."""
+    return AttemptId(text) if _ATTEMPT.fullmatch(text) else None
+
+
 class Outcome(Enum):
     """How one attempt ended, in the client's terms."""
 

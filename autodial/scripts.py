@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.desk import Claimed, Desk
-from autodial.model import AttemptId, Report, TaskId
+from autodial.model import AttemptId, Report, TaskId, attempt_id
 from autodial.outcomes import parse_report
 from fastagi_server import AgiSession, Script, command, set_variables
 
@@ -36,10 +36,13 @@ class AstDb:
 
 async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> None:
     """``AGI(…/claim,AD_ID,number,AD_TASK)``: may this client be dialled?"""
-    attempt, number, task = call.argument(0), call.argument(1), call.argument(2)
+    name, number, task = call.argument(0), call.argument(1), call.argument(2)
+    attempt = attempt_id(name)
     said: Claimed | None = None
-    if attempt:
-        said = await desk.claim(AttemptId(attempt))
+    if attempt is not None:
+        said = await desk.claim(attempt)
+    elif name:
+        _log.warn("{attempt}: claimed, and no attempt's name", attempt=name)
     elif re.fullmatch(r"[0-9]{1,12}", task):
         said = await desk.claim_task(TaskId(int(task)), number)
         if said is not None and not call.alive:
@@ -49,6 +52,7 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
     if said is None:
         await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
         return
+    desk.claimed_by(said.attempt.id, call.environment.variables.get("channel", ""))
     await call.batch(
         # What a person typed goes by SET VARIABLE, which carries any text.
         command("SET VARIABLE", "AD_TAG", said.ring.caller_name),
@@ -106,8 +110,14 @@ async def ringing(call: AgiSession, desk: Desk) -> None:
 
 async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
     """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
-    report = parse_report(call.arguments[1:])
-    if await desk.result(AttemptId(call.argument(0)), report):
+    attempt, report = AttemptId(call.argument(0)), parse_report(call.arguments[1:])
+    if not await desk.over(attempt):
+        # Not acknowledged: what is true of it waits in AstDB until the call has ended.
+        _log.warn(
+            "{attempt}: an end is reported, and Asterisk says the call goes on", attempt=attempt
+        )
+        return
+    if await desk.result(attempt, report):
         await call.batch(set_variables({"AD_ACK": "1"}), *astdb.deletions())
 
 

@@ -1,29 +1,31 @@
 """The wiring: one function builds the whole dialler; nothing runs until it is started."""
 
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from autodial.ami import Ami, client_service
+from autodial.ami import Ami, NotConnected, client_service
 from autodial.checkup import Checkup
 from autodial.config import Config, FastAgiConfig, PortalConfig
 from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
-from autodial.errors import ConfigError
+from autodial.errors import ConfigError, PbxError
 from autodial.events import event_site
 from autodial.importer import Importer
 from autodial.janitor import Janitor
 from autodial.metrics import Measured, metrics_site
-from autodial.model import OperatorId, TaskId
+from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.periodic import Periodic
 from autodial.reporter import Reporter
 from autodial.roster import Roster
@@ -43,10 +45,12 @@ from bitrix24 import (
     Webhook,
 )
 from call_files import Spool
-from fastagi_server import BACKLOG, FastAgiServer, listen
+from fastagi_server import BACKLOG, FastAgiServer, SharedSecret, listen
 
 T = TypeVar("T")
 
+#: The dialplan's global that holds [fastagi] secret.
+SECRET_VARIABLE = "AD_SECRET"
 #: Seconds between two looks, when nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
 #: Between two looks at what only people read, and two tries to look at the portal.
@@ -111,15 +115,17 @@ class Dialler:
             on_ended=lambda: dispatch.wake(),
             on_owed=lambda: report.wake(),
             withdraw=spool.withdraw,
+            under_way=self._under_way,
         )  # fmt: skip
         self.ami = self._make_ami(roster, lambda: sweep.wake())
-        janitor = Janitor(self.store, self.desk, spool, astdb, now, self.ami)
+        janitor = Janitor(self.store, self.desk, spool, astdb, now, self.ami, self.reactor)
         self.server = FastAgiServer(
             scripts(self.desk, astdb, config.language),
             self.reactor,
             deadline=config.fastagi.deadline.total_seconds(),
             max_sessions=config.fastagi.max_sessions,
             allow=config.fastagi.allow,
+            secret=SharedSecret(SECRET_VARIABLE, config.fastagi.secret.get_secret_value()),
             # What is written down must also be done: no script of ours may stop half-way.
             handler_deadline=None,
         )
@@ -159,6 +165,19 @@ class Dialler:
             on_down=roster.forget_phones,
         )
 
+    async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
+        """Does Asterisk itself say that this attempt's outbound leg is still in its call?"""
+        if self.ami is None:
+            return False
+        try:
+            if leg is None:
+                names = (await self.ami.channels()).get(attempt, ())
+                leg = next((name for name in names if name.endswith(";2")), None)
+            return leg is not None and await self.ami.report(leg) == ""
+        except (NotConnected, PbxError) as error:
+            self.log.info("{attempt}: not looked up: {error}", attempt=attempt, error=error)
+            return False
+
     def _wake_at(self, service: Periodic, moment: datetime) -> None:
         delay = (moment - self.now()).total_seconds()
         self.reactor.callLater(max(0.0, delay), service.wake)
@@ -170,6 +189,11 @@ class Dialler:
         Raises:
             ConfigError, StoreError, SpoolError: with what to do.
         """
+        if not self.config.fastagi.secret.get_secret_value():
+            raise ConfigError(
+                "fastagi.secret must be set, or any process of this host could answer for Asterisk:"
+                " run 'autodial secret', then asterisk -rx \"dialplan reload\""
+            )
         self._spool.prepare()
         self.store.start()
         self.transport.start()
@@ -218,8 +242,12 @@ class Dialler:
             ) from error
 
     def _listen(self, fastagi: FastAgiConfig) -> Any:
+        held = held_socket(self.reactor, fastagi)
         if fastagi.hot_path:
-            return listen(self.reactor, self.server, fastagi.port, fastagi.host)
+            return listen(self.reactor, self.server, fastagi.port, fastagi.host, held=held)
+        if held is not None:
+            # The reactor has a copy of its own; ours is closed with this name.
+            return self.reactor.adoptStreamPort(held.fileno(), held.family, self.server)
         return self.reactor.listenTCP(
             fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
         )
@@ -240,6 +268,30 @@ class Dialler:
 async def _maybe(result: "Deferred[Any] | None") -> None:
     if result is not None:
         await result
+
+
+def held_socket(reactor: Any, fastagi: FastAgiConfig) -> socket.socket | None:
+    """
+    The listening socket that systemd holds for us across restarts; None: there is none.
+
+    While somebody holds the port nobody else can take it, and calls wait in its queue.
+
+    Raises:
+        ConfigError: it is another address than the configuration's.
+    """
+    try:
+        # Twisted has taken over what the environment says of it; FileDescriptorName= is the name.
+        endpoint = serverFromString(reactor, "systemd:domain=INET:name=fastagi")
+    except KeyError:
+        return None
+    held = socket.socket(fileno=endpoint.fileno)
+    host, port, *_ = held.getsockname()
+    if (ip_address(host), port) != (ip_address(fastagi.host), fastagi.port):
+        raise ConfigError(
+            f"the socket unit listens on {host}:{port}, and [fastagi] says"
+            f" {fastagi.host}:{fastagi.port}: make ListenStream= of autodial24.socket the same"
+        )
+    return held
 
 
 def access(portal: PortalConfig) -> Access:

@@ -235,7 +235,7 @@ class Simulation:
         self._desk = Desk(
             config, store, self._roster, lambda: self._clock,  # type: ignore[arg-type]
             facts=self._dispatcher.facts, refresh=_nothing_new, on_ended=lambda: None,
-            on_owed=lambda: None, withdraw=lambda name: True,
+            on_owed=lambda: None, withdraw=lambda name: True, under_way=_never,
         )  # fmt: skip
         self._dispatcher.desk = self._desk
         for number in range(self.operators):
@@ -357,6 +357,11 @@ _UNANSWERED = {
     Outcome.UNREACHABLE: Report(stage="dial", dial_status="CHANUNAVAIL", cause=20),
     Outcome.BAD_NUMBER: Report(stage="dial", dial_status="CHANUNAVAIL", cause=1),
 }
+
+
+async def _never(attempt: AttemptId, leg: str | None) -> bool:
+    """A simulated call that was reported is over."""
+    return False
 
 
 async def _nothing_new(task: TaskId) -> None:

@@ -148,6 +148,7 @@ def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[s
         desk = Desk(
             config, store, roster, lambda: moment, facts=dispatcher.facts, refresh=_nobody,
             on_ended=_nothing, on_owed=_nothing, withdraw=lambda _: True,
+            under_way=_never,
         )  # fmt: skip
         dispatcher.desk = desk
         again = sa.update(task_table).where(task_table.c.id <= due).values(next_check=NOON)
@@ -166,6 +167,10 @@ def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[s
         engine.dispose()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return median(took[1:]), used, looked, steps
+
+
+async def _never(attempt: object, leg: object) -> bool:
+    return False
 
 
 async def _nobody(task: object) -> None:

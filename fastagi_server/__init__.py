@@ -13,6 +13,7 @@ from fastagi_server.errors import (
     CommandFailed,
     CommandRefused,
     DeadChannel,
+    NotTrusted,
     SessionTimeout,
     UnknownApplication,
     UnknownCommand,
@@ -23,8 +24,10 @@ from fastagi_server.errors import (
 from fastagi_server.health import NotWell, check, ping
 from fastagi_server.hub import Hub, listen
 from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
+from fastagi_server.secret import SharedSecret
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
 from fastagi_server.session import AgiSession, Script
+from fastagi_server.sparing import SparingLog
 from fastagi_server.wire import (
     AgiWire,
     Environment,
@@ -53,6 +56,7 @@ __all__ = [
     "Hangup",
     "Heard",
     "Hub",
+    "NotTrusted",
     "NotWell",
     "Played",
     "Recognized",
@@ -60,6 +64,8 @@ __all__ = [
     "Reply",
     "Script",
     "SessionTimeout",
+    "SharedSecret",
+    "SparingLog",
     "UnknownApplication",
     "UnknownCommand",
     "UnknownScript",

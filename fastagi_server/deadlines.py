@@ -5,7 +5,7 @@ All of a kind have the same time, so who came first is due first: a dict in the 
 is the queue, and to come and to go cost a dictionary's insert and removal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from attrs import define, field
@@ -29,6 +29,10 @@ class Deadlines(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._until)
+
+    def __iter__(self) -> Iterator[T]:
+        """Who came first comes first."""
+        return iter(self._until)
 
     def start(self, one: T) -> None:
         """From now on."""

@@ -21,6 +21,10 @@ class UnknownScript(AgiError):
     """The dialplan asked for a path that the server does not know."""
 
 
+class NotTrusted(AgiError):
+    """The other side does not know the secret that our Asterisk knows; it is told nothing."""
+
+
 class CommandRefused(AgiError):
     """The command cannot be sent: its text would break AGI's framing or its length limit."""
 

@@ -73,18 +73,22 @@ def listen(
     *,
     backlog: int = BACKLOG,
     mark: int = MARK,
+    held: socket.socket | None = None,
 ) -> "Hub":
     """
-    Listen as ``reactor.listenTCP`` does, on the hot path. ``mark`` 0: no SO_RCVLOWAT.
+    Listen as ``reactor.listenTCP`` does, on the hot path. ``mark`` 0: no SO_RCVLOWAT. ``held``: a
+    socket that listens already, for a port that another process keeps across our restarts.
 
     Raises:
         CannotListenError: the address is taken, or not ours.
     """
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener = held or socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((interface, port))
+        listener.setblocking(False)
+        if held is None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((interface, port))
         if mark:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
         listener.listen(backlog)

@@ -2,12 +2,14 @@
 The FastAGI server: who may connect, which script runs, and what no peer can do to the others.
 
 FastAGI has no authentication of its own, and whoever *answers* on this port can run commands on
-the PBX; whoever *asks* can only run our scripts. So: listen on loopback by default, name the
-allowed addresses otherwise, and bound sessions, lines and time.
+the PBX; whoever *asks* can run our scripts. So: listen on loopback by default, name the allowed
+addresses otherwise, ask for the secret of the installation first (see ``secret``), and bound
+sessions, lines and time.
 """
 
-from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -17,8 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastagi_server.deadlines import Deadlines
-from fastagi_server.errors import CallEnded, UnknownScript, WireError
+from fastagi_server.errors import CallEnded, NotTrusted, UnknownScript, WireError
+from fastagi_server.secret import SharedSecret
 from fastagi_server.session import AgiSession, Script
+from fastagi_server.sparing import SparingLog
 
 #: How long one session may take, in seconds. A server that keeps silent hangs the channel for
 #: ever (Asterisk has no read timeout), so this bound is what frees a caller.
@@ -48,6 +52,8 @@ class Counters:
     accepted: int = 0  #: sessions let in
     refused_address: int = 0
     refused_limit: int = 0
+    refused_secret: int = 0  #: sessions that did not know the secret
+    evicted: int = 0  #: sessions closed for a new one before they had said who they are
     finished: int = 0  #: scripts that ran to their end
     failed: int = 0  #: scripts that raised, or whose caller had gone
     unknown_script: int = 0
@@ -63,7 +69,11 @@ class FastAgiServer(Factory):
 
     A script that raises ends its own session only; the dialplan sees AGISTATUS=FAILURE. So it does
     for a path that is not known. Every time is in seconds; ``handler_deadline`` None: a script is
-    never cancelled, for scripts that must not be left half-way.
+    never cancelled, for scripts that must not be left half-way. With a ``secret`` only the scripts
+    of ``open_to_all`` run for somebody who does not know it.
+
+    When as many sessions are open as may be, the oldest that has not said who it is makes room:
+    silent connections keep nobody out.
     """
 
     log = Logger()
@@ -75,6 +85,8 @@ class FastAgiServer(Factory):
     handler_deadline: float | None = HANDLER_DEADLINE
     max_sessions: int = MAX_SESSIONS
     allow: Sequence[str] = LOOPBACK
+    secret: SharedSecret | None = None
+    open_to_all: Collection[str] = ("ping",)
     counters: Counters = field(factory=Counters)
     #: How many sessions are open.
     sessions: int = field(default=0, init=False)
@@ -86,11 +98,13 @@ class FastAgiServer(Factory):
     _drained: list[Deferred[None]] = field(factory=list, init=False)
     _networks: list[IPv4Network | IPv6Network] = field(factory=list, init=False)
     _hosts: dict[str, bool] = field(factory=dict, init=False)  #: who has knocked, and may he
+    _sparing: SparingLog = field(init=False)
 
     noisy = False
 
     def __attrs_post_init__(self) -> None:
         self._networks = [ip_network(text) for text in self.allow]
+        self._sparing = SparingLog(self.log, self.clock)
         clock, block = self.clock, min(self.block_deadline, self.deadline)
         self._new = Deadlines(clock, block, self._no_longer_new)
         self._old = Deadlines(clock, self.deadline - block, self._overdue)
@@ -108,17 +122,36 @@ class FastAgiServer(Factory):
             known = self._meet(host)
         if not known:
             self.counters.refused_address += 1
-            self.log.warn("connection from {host} refused: not in the allow-list", host=host)
+            self._sparing.warn("connection from {host} refused: not in the allow-list", host=host)
             return None
-        if self._draining or self.sessions >= self.max_sessions:
+        full = self.sessions >= self.max_sessions
+        if self._draining or (full and not self._make_room()):
             self.counters.refused_limit += 1
-            self.log.warn("session refused: {count} are open", count=self.sessions)
+            self._sparing.warn("session refused: {count} are open", count=self.sessions)
             return None
         self.counters.accepted += 1
         self.sessions += 1
         session = AgiSession(self)
         self._new.start(session)
         return session
+
+    def _make_room(self) -> bool:
+        """Close the oldest session of whom nothing is known; False: there is none."""
+        for session in (*self._old, *self._new):
+            if not self._known(session):
+                self.counters.evicted += 1
+                self._sparing.warn(
+                    "{count} sessions are open: a silent one is closed for a new one",
+                    count=self.sessions,
+                )
+                if not self._old.end(session):
+                    self._new.end(session)
+                session.abort()
+                return True
+        return False
+
+    def _known(self, session: AgiSession) -> bool:
+        return session.opened if self.secret is None else session.trusted
 
     def _meet(self, host: str) -> bool:
         if len(self._hosts) >= MAX_HOSTS:
@@ -152,7 +185,17 @@ class FastAgiServer(Factory):
     # What a session says of its life.
 
     def started(self, session: AgiSession) -> Script:
-        return self.scripts.get(session.environment.script, _unknown)
+        name = session.environment.script
+        script = self.scripts.get(name, _unknown)
+        if self.secret is None or name in self.open_to_all:
+            return script
+        return partial(self._proven, script=script, secret=self.secret)
+
+    async def _proven(self, session: AgiSession, script: Script, secret: SharedSecret) -> None:
+        if not await secret.known_to(session):
+            raise NotTrusted(f"{session.environment.script}: not by our Asterisk")
+        session.trusted = True
+        await script(session)
 
     def finished(self, session: AgiSession, failure: Failure | None) -> None:
         if self._alone is not None and len(self._alone):
@@ -162,7 +205,15 @@ class FastAgiServer(Factory):
             return
         if failure.check(UnknownScript):
             self.counters.unknown_script += 1
-            self.log.warn("{error}", error=failure.getErrorMessage())
+            self._sparing.warn("{error}", error=failure.getErrorMessage())
+            return
+        if failure.check(NotTrusted):
+            self.counters.refused_secret += 1
+            self._sparing.warn(
+                "{error}, for it does not know the secret (global variable {variable})",
+                error=failure.getErrorMessage(),
+                variable=self.secret and self.secret.variable,
+            )
             return
         self.counters.failed += 1
         # The first argument names the call; the others may hold a client's number.
@@ -179,7 +230,7 @@ class FastAgiServer(Factory):
 
     def spoke_otherwise(self, session: AgiSession, error: WireError) -> None:
         self.counters.not_agi += 1
-        self.log.warn("session closed: {error}", error=error)
+        self._sparing.warn("session closed: {error}", error=error)
 
     def closed(self, session: AgiSession) -> None:
         self.sessions -= 1
@@ -209,10 +260,14 @@ class FastAgiServer(Factory):
 
 
 def _within(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    address: IPv4Address | IPv6Address
     try:
         address = ip_address(host)
     except ValueError:
         return False
+    # A socket that serves both families shows an IPv4 peer as ::ffff:127.0.0.1.
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     return any(address in network for network in networks)
 
 

@@ -121,6 +121,7 @@ class AgiSession(Commands, Protocol):
         self._half_closed = False
         self._gone: CallEnded | None = None
         self.hung_up = False
+        self.trusted = False  #: its owner knows who is on the other side
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ the real one does, so that a server which pipelines fails here too.
 import re
 import shlex
 from collections.abc import Mapping
+from hashlib import sha1
 from urllib.parse import quote
 
 from twisted.internet.address import IPv4Address
@@ -35,14 +36,15 @@ class FakeAsterisk:
     One channel that runs ``AGI(agi://127.0.0.1/<script>,<arguments>)``.
 
     ``variables`` holds what the server has set; ``commands`` what it said, in order; ``database``
-    is AstDB. ``dead`` makes it a hung-up channel. ``failed`` is true after a script that failed
-    (AGISTATUS=FAILURE).
+    is AstDB, ``globals`` are the dialplan's. ``dead`` makes it a hung-up channel. ``failed`` is
+    true after a script that failed (AGISTATUS=FAILURE).
     """
 
     def __init__(self, server: FastAgiServer, *, dead: bool = False) -> None:
         self.server = server
         self.dead = dead
         self.variables: dict[str, str] = {}
+        self.globals: dict[str, str] = {}
         self.database: dict[str, str] = {}
         self.commands: list[str] = []
         self.transport = _Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
@@ -120,13 +122,17 @@ class FakeAsterisk:
                 return "510 Invalid or unknown command\n"
 
     def _evaluated(self, expression: str) -> str:
-        """Variables, alone or in URIENCODE(); what is not set is empty."""
+        """Variables, alone or in URIENCODE(), and a SharedSecret's proof; else empty."""
         known = self.variables
 
         def encoded(found: re.Match[str]) -> str:
             return quote(known.get(found[1], ""), errors="surrogateescape")
 
+        def hashed(found: re.Match[str]) -> str:
+            return sha1(f"{found[1]}{self.globals.get(found[2], '')}".encode()).hexdigest()
+
         said = re.sub(r"\$\{URIENCODE\(\$\{([^{}]+)\}\)\}", encoded, expression)
+        said = re.sub(r"\$\{SHA1\(([0-9a-f]*)\$\{GLOBAL\((\w+)\)\}\)\}", hashed, said)
         return re.sub(r"\$\{([^{}]+)\}", lambda found: known.get(found[1], ""), said)
 
 

@@ -159,6 +159,7 @@ class Exchange:
     far: Asterisk
     ports: dict[str, int]
     ami_secret: str
+    agi_secret: str  #: AD_SECRET of the dialplan
     phone_secret: str  #: with which each of the phones registers
     extensions: tuple[str, ...]
 
@@ -257,6 +258,7 @@ def exchange(
             "MODULES": str(_inside(root, _modules(root))),
             "DATA": "/usr/share/asterisk",
             "AMI_SECRET": os.urandom(12).hex(),
+            "AGI_SECRET": os.urandom(32).hex(),
             "PHONE_SECRET": os.urandom(12).hex(),
             "LIVE_DANGEROUSLY": live_dangerously,
             "OPERATOR_RINGS": f"{operator_rings:g}",
@@ -276,7 +278,13 @@ def exchange(
         if keep_logs is not None:
             stack.callback(_save_logs, (pbx, far), keep_logs)
         running = Exchange(
-            pbx, far, ports, values["AMI_SECRET"], values["PHONE_SECRET"], extensions
+            pbx,
+            far,
+            ports,
+            values["AMI_SECRET"],
+            values["AGI_SECRET"],
+            values["PHONE_SECRET"],
+            extensions,
         )
         stack.callback(running.stop)
         running.start()

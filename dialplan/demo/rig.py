@@ -6,6 +6,7 @@ own, started as an administrator starts it. The demo and the system tests stand 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,9 +22,19 @@ from attrs import define, field
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.seed import DEPARTMENT, TAG, add_contact, add_operator, add_task
 from dialplan.demo.pbx import Exchange, exchange, free_ports
+from fastagi_server import BACKLOG
 
 #: Seconds anything may take on a busy machine before we say it never will.
 PATIENCE = 120.0
+
+
+#: How systemd hands a socket over: descriptor 3, and who it is for.
+_HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="fastagi", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class RigError(Exception):
@@ -43,6 +54,7 @@ class Rig:
     _numbers: Counter[str] = field(factory=Counter, init=False)
     _serving: ExitStack = field(factory=ExitStack, init=False)
     _portal_port: int = field(default=0, init=False)
+    _held: socket.socket | None = field(default=None, init=False)
 
     @property
     def config(self) -> Path:
@@ -97,12 +109,18 @@ class Rig:
         """Write its configuration and start ``autodial run``; returns when it listens."""
         self.config.touch(0o600)
         self.config.write_text(toml(self.settings), encoding="utf-8")
+        command = [sys.executable, "-m", "autodial", "--config", str(self.config), "run"]
+        passed: tuple[int, ...] = ()
+        if self._held is not None:
+            passed = (self._held.fileno(),)
+            command = [sys.executable, "-c", _HAND_OVER, str(passed[0]), *command]
         with self.log.open("ab") as log:
             self.dialler = subprocess.Popen(
-                [sys.executable, "-m", "autodial", "--config", str(self.config), "run"],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=passed,
                 start_new_session=True,
                 env={**os.environ, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "default"},
             )
@@ -110,6 +128,15 @@ class Rig:
         self.wait(lambda: "running;" in self.said(started) or self._dead(), "the dialler's start")
         if self._dead():
             raise RigError(f"the dialler did not start:\n{self.said()[-3000:]}")
+
+    def hold_port(self) -> None:
+        """From the next start on, hold the FastAGI port across restarts, as systemd does."""
+        self._held = socket.create_server(("127.0.0.1", self.port), backlog=BACKLOG)
+
+    def let_go_of_port(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def _dead(self) -> bool:
         return self.dialler is not None and self.dialler.poll() is not None
@@ -198,7 +225,7 @@ def rig(
                 "ami_port": running.ports["AMI_PORT"],
                 "ami_secret": running.ami_secret,
             },
-            "fastagi": {"port": port, "deadline": "3s"},
+            "fastagi": {"port": port, "deadline": "3s", "secret": running.agi_secret},
             "pace": {"calls_per_second": 10, "max_calls": 30},
             "recording": {"folder": str(running.recordings)} if behaviour.get("record") else {},
             "client": {"preset": "none"},
@@ -226,6 +253,7 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 def _clean(whole: Rig) -> None:
     if whole.dialler is not None:
         whole.stop_dialler()
+    whole.let_go_of_port()
 
 
 def _save_log(whole: Rig, target: Path) -> None:

@@ -39,6 +39,9 @@ class House:
     astdb: AstDb
     run: Run
     refreshed: list[int] = field(factory=list)
+    #: Attempts whose calls go on by Asterisk's word, and the channels for which it was asked.
+    talking: set[AttemptId] = field(factory=set)
+    legs: list[str | None] = field(factory=list)
 
     def ask(self, script: str, *arguments: str) -> FakeAsterisk:
         asterisk = FakeAsterisk(self.server)
@@ -91,13 +94,17 @@ def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
     async def refresh(task: TaskId) -> None:
         refreshed.append(task)
 
+    async def under_way(attempt: AttemptId, leg: str | None) -> bool:
+        made[0].legs.append(leg)
+        return attempt in made[0].talking
+
     dispatcher = Dispatcher(
         config, store, roster, spool, now,  # type: ignore[arg-type]
         pbx_ok=lambda: True, portal_seen=lambda: now(), wake_at=lambda moment: None,
     )  # fmt: skip
     desk = Desk(
         config, store, roster, now, facts=lambda: made[0].dispatcher.facts(), refresh=refresh,  # type: ignore[arg-type]
-        on_ended=lambda: None, on_owed=lambda: None, withdraw=spool.withdraw,
+        on_ended=lambda: None, on_owed=lambda: None, withdraw=spool.withdraw, under_way=under_way,
     )  # fmt: skip
     dispatcher.desk = desk
     astdb = AstDb()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from errno import EMFILE
 from functools import partial
+from hashlib import md5
 from socket import create_connection, socket
 from threading import Event
 from typing import Any
@@ -219,12 +220,40 @@ def test_pyst2_reads_the_environment_as_we_do(monkeypatch: pytest.MonkeyPatch) -
     ) == ("t1-1", "442079460000", "claim")  # fmt: skip
 
 
+#: A channel's row without its variables, as Asterisk 16 and 22 write it.
+ROW = """Event: CoreShowChannel
+ActionID: {id}
+Channel: Local/1@autodial-out-1;2
+ChannelState: 6
+ChannelStateDesc: Up
+CallerIDNum: {caller}
+CallerIDName: <unknown>
+ConnectedLineNum: <unknown>
+ConnectedLineName: <unknown>
+Language: ru
+AccountCode:
+Context: autodial-out
+Exten: 1
+Priority: 20
+Uniqueid: 1795702652.1
+Linkedid: 1795702652.0
+{variables}Application: Dial
+ApplicationData: PJSIP/1@carrier1
+Duration: 00:00:10
+BridgeId:
+
+""".replace("\n", "\r\n")
+LIST = "Response: Success\r\nActionID: {id}\r\nEventList: start\r\n\r\n"
+END = "Event: {of}Complete\r\nActionID: {id}\r\nEventList: Complete\r\nListItems: {items}\r\n\r\n"
+
+
 class _Manager(LineReceiver):
     """A manager server that knows what the dialler asks, and splits its words unkindly."""
 
     transport: ITCPTransport
     #: A site's own variable stands beside ours.
-    channel_variables = "ChanVariable: SITE=x\r\nChanVariable: AD_ID=t8017-1\r\nX: y\r\n"
+    channel_variables = "ChanVariable: SITE=x\r\nChanVariable: AD_ID=t8017-1\r\n"
+    caller = "442079460000"
     delimiter = b"\r\n"
 
     def __init__(self, secret: str) -> None:
@@ -241,28 +270,35 @@ class _Manager(LineReceiver):
             return
         message, self._message = self._message, {}
         number = message["ActionID"]
+        row = ROW.format(id=number, caller=self.caller, variables=self.channel_variables)
         answer = {
+            "Challenge": "Response: Success\r\nActionID: {id}\r\nChallenge: 136529784\r\n\r\n",
             "Login": self._login(message),
-            "DeviceStateList": "Response: Success\r\nActionID: {id}\r\n\r\n"
-            "Event: DeviceStateChange\r\nActionID: {id}\r\nDevice: PJSIP/101\r\n"
-            "State: NOT_INUSE\r\n\r\nEvent: DeviceStateListComplete\r\nActionID: {id}\r\n\r\n",
-            "CoreShowChannels": "Response: Success\r\nActionID: {id}\r\n\r\n"
-            "Event: CoreShowChannel\r\nActionID: {id}\r\nChannel: Local/1@autodial-out-1;2\r\n"
-            + self.channel_variables
-            + "\r\nEvent: CoreShowChannelsComplete\r\n"
-            "ActionID: {id}\r\n\r\n",
-            "DBGetTree": "Response: Success\r\nActionID: {id}\r\n\r\n"
-            "Event: DBGetTreeResponse\r\nActionID: {id}\r\nKey: /autodial/t8017-2\r\n"
-            "Val: dial,BUSY,17\r\n\r\nEvent: DBGetTreeComplete\r\nActionID: {id}\r\n\r\n",
+            "DeviceStateList": LIST
+            + "Event: DeviceStateChange\r\nActionID: {id}\r\nDevice: PJSIP/101\r\n"
+            + "State: NOT_INUSE\r\n\r\n"
+            + END.replace("{of}", "DeviceStateList"),
+            "CoreShowChannels": LIST + row + END.replace("{of}", "CoreShowChannels"),
+            "DBGetTree": LIST
+            + "Event: DBGetTreeResponse\r\nKey: /autodial/t8017-2\r\n"
+            + "Val: dial,BUSY,17\r\nActionID: {id}\r\n\r\n"
+            + END.replace("{of}", "DBGetTree"),
+            "Getvar": self._variable(message),
         }[message["Action"]]
-        data = answer.format(id=number).encode()
+        data = answer.format(id=number, items=1).encode()
         for start in range(0, len(data), 7):
             self.transport.write(data[start : start + 7])
 
     def _login(self, message: dict[str, str]) -> str:
-        if message.get("Secret") == self._secret:
+        key = md5(f"136529784{self._secret}".encode()).hexdigest()
+        if message.get("AuthType") == "MD5" and message.get("Key") == key:
             return "Response: Success\r\nActionID: {id}\r\n\r\n"
         return "Response: Error\r\nActionID: {id}\r\nMessage: Authentication failed\r\n\r\n"
+
+    def _variable(self, message: dict[str, str]) -> str:
+        if message.get("Channel", "").endswith(";2"):
+            return "Response: Success\r\nActionID: {id}\r\nVariable: AD_RES\r\nValue: \r\n\r\n"
+        return "Response: Error\r\nActionID: {id}\r\nMessage: No such channel\r\n\r\n"
 
 
 @ensure
@@ -290,12 +326,20 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
     service.startService()
     try:
         await ups[0]
-        assert {"t8017-1"} == await ami.channels()
+        assert {"t8017-1": ("Local/1@autodial-out-1;2",)} == await ami.channels()
+        assert ("", None) == (await ami.report("Local/1;2"), await ami.report("Local/9"))
+        with pytest.raises(PbxError, match="cannot hold"):
+            await ami.report("Local/1\r\nAction: Logoff")
         assert await ami.kept_reports() == {"t8017-2": "dial,BUSY,17"}
         assert [("101", "NOT_INUSE")] == devices
         made[0].channel_variables = ""
         with pytest.raises(PbxError, match="channelvars"):
             await ami.channels()
+        made[0].caller = "1\r\n\r\nEvent: DeviceStateChange\r\nPrivilege: call,all\r\n"
+        made[0].caller += "Device: PJSIP/101\r\nState: BUSY\r\n\r\nX: "
+        with pytest.raises(PbxError, match="a damaged row"):
+            await ami.channels()
+        assert [("101", "NOT_INUSE")] == devices, "a stranger's event is none"
         made[0].transport.abortConnection()
         await ups[1]
         assert downs == [1]

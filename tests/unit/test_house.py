@@ -19,7 +19,7 @@ ALLOWED = {
     "fastagi_server": set[str](),
     "call_files": set[str](),
     "bitrix24": set[str](),
-    "dialplan": {"bitrix24"},  # the demo's portal
+    "dialplan": {"bitrix24", "fastagi_server"},  # the demo's portal, and its port
     "autodial": {"fastagi_server", "call_files", "bitrix24"},
 }
 #: The rules: values, tables, decisions.

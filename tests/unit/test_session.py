@@ -353,11 +353,14 @@ def test_only_allowed_addresses_get_in(host: str, let_in: bool) -> None:
 
 
 def test_no_more_sessions_than_the_limit() -> None:
-    running = server(_nothing, max_sessions=2)
-    peer = IPv4Address("TCP", "127.0.0.1", 40000)
-    made = [running.buildProtocol(peer) for _ in range(3)]
+    async def waits(call: AgiSession) -> None:
+        await Deferred()
 
-    assert [session is not None for session in made] == [True, True, False]
+    running = server(waits, max_sessions=2)
+    for _ in range(2):
+        begun(running)
+
+    assert running.admit("127.0.0.1") is None
     assert running.counters.refused_limit == 1
 
 

@@ -1,0 +1,40 @@
+"""
+Who asks: a secret that one Asterisk shares with this server.
+
+FastAGI has no authentication, and any process of the host can open a session. So a session must
+first prove that its other side is our Asterisk: it hashes a random word of ours together with a
+global variable that holds the secret. The secret itself is on no wire, in no log (Asterisk's holds
+every argument that the dialplan passes, and with ``agi set debug`` all that is said) and in no
+process list; an answer that was overheard proves nothing later.
+"""
+
+from hashlib import sha1
+from hmac import compare_digest
+from secrets import token_hex
+
+from attrs import field, frozen
+
+from fastagi_server.session import AgiSession
+from fastagi_server.wire import command
+
+
+@frozen
+class SharedSecret:
+    """``variable`` is the name of Asterisk's global (func_sha1 and func_global must be loaded)."""
+
+    variable: str
+    secret: str = field(repr=False)
+
+    async def known_to(self, session: AgiSession) -> bool:
+        """
+        Ask for the proof: one round trip, also after the caller has hung up.
+
+        Raises:
+            CommandFailed, CallEnded: as ``AgiSession.send``.
+        """
+        word = token_hex(16)
+        asked = f"${{SHA1({word}${{GLOBAL({self.variable})}})}}"
+        reply = await session.send(command("GET FULL VARIABLE", asked))
+        expected = sha1(f"{word}{self.secret}".encode(), usedforsecurity=False).hexdigest()
+        said = (reply.value or "").encode("utf-8", "surrogateescape")
+        return compare_digest(said, expected.encode())

@@ -1,0 +1,36 @@
+"""Log lines that a stranger can cause: few of them, however often he tries."""
+
+from collections import Counter
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+#: Seconds between two lines of one kind.
+EVERY = 10.0
+
+
+@define(eq=False)
+class SparingLog:
+    """
+    Warnings of one kind at most every so many seconds; the next says how many were left out.
+
+    The kind is the format, so there are as many kinds as formats in the code.
+    """
+
+    log: Logger
+    clock: IReactorTime
+    every: float = EVERY
+    _last: dict[str, float] = field(factory=dict, init=False)
+    _left_out: Counter[str] = field(factory=Counter, init=False)
+
+    def warn(self, text: str, **fields: object) -> None:
+        """Log a warning, or count it."""
+        now = self.clock.seconds()
+        if text in self._last and now - self._last[text] < self.every:
+            self._left_out[text] += 1
+            return
+        self._last[text] = now
+        left_out = self._left_out.pop(text, 0)
+        more = f" (and {left_out} times more since the last such line)" if left_out else ""
+        self.log.warn(text + more, **fields)

@@ -1,0 +1,170 @@
+"""Who may ask the FastAGI server, and what a stranger can do to those who may: nothing."""
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from fastagi_server import AgiSession, FastAgiServer, SharedSecret, SparingLog, set_variables
+from fastagi_server.testing import FakeAsterisk, environment
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    """What is logged meanwhile."""
+    events: list[LogEvent] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        events.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield events
+    globalLogPublisher.removeObserver(observe)
+
+
+async def _done(call: AgiSession) -> None:
+    await call.batch(set_variables({"DONE": "1"}))
+
+
+def server(clock: Clock | None = None, **wishes: object) -> FastAgiServer:
+    settings = {"secret": SharedSecret("AD_SECRET", SECRET)} | wishes
+    return FastAgiServer({"x": _done, "ping": _done}, clock or Clock(), **settings)  # type: ignore[arg-type]
+
+
+def ask(
+    running: FastAgiServer, script: str, *, knows: str | None, dead: bool = False
+) -> FakeAsterisk:
+    asterisk = FakeAsterisk(running, dead=dead)
+    if knows is not None:
+        asterisk.globals["AD_SECRET"] = knows
+    asterisk.connect(script, "t1-1")
+    return asterisk
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["living", "hung up"])
+def test_our_asterisk_is_answered(dead: bool) -> None:
+    assert {"DONE": "1"} == ask(server(), "x", knows=SECRET, dead=dead).variables
+
+
+@pytest.mark.parametrize("knows", [None, "", "x", SECRET[:-1], SECRET + "0"])
+def test_who_does_not_know_the_secret_is_told_nothing(
+    knows: str | None, logged: list[LogEvent]
+) -> None:
+    running = server()
+    asterisk = ask(running, "x", knows=knows)
+    logs = [formatEvent(event) for event in logged]
+
+    assert ({}, True, 1) == (asterisk.variables, asterisk.failed, running.counters.refused_secret)
+    assert [
+        "x: not by our Asterisk, for it does not know the secret (global variable AD_SECRET)"
+    ] == logs
+
+
+def test_a_health_check_needs_no_secret() -> None:
+    assert {"DONE": "1"} == ask(server(), "ping", knows=None).variables
+
+
+def test_a_script_that_is_not_known_is_not_told_to_strangers_either() -> None:
+    running = server()
+    ask(running, "nope", knows=None)
+
+    assert (1, 0) == (running.counters.refused_secret, running.counters.unknown_script)
+
+
+def test_the_secret_is_never_sent_and_no_answer_serves_twice() -> None:
+    """What an eavesdropper hears at one session is worth nothing at the next."""
+    first, second = (ask(server(), "x", knows=SECRET) for _ in range(2))
+
+    assert first.commands[0] != second.commands[0]
+    assert SECRET not in "".join(first.commands)
+    assert SECRET not in repr(server().secret)
+
+
+def silent(running: FastAgiServer) -> StringTransport:
+    """A connection that says nothing."""
+    transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
+    session = running.admit("127.0.0.1")
+    assert session is not None
+    session.makeConnection(transport)
+    transport.session = session  # type: ignore[attr-defined]
+    return transport
+
+
+def test_silent_connections_keep_nobody_out() -> None:
+    """The oldest that has not said who it is makes room; those that have are never closed."""
+    answer: Deferred[None] = Deferred()
+
+    async def waits(call: AgiSession) -> None:
+        await answer
+        await call.batch(set_variables({"DONE": "1"}))
+
+    running = FastAgiServer(
+        {"waits": waits, "x": _done},
+        Clock(),
+        max_sessions=3,
+        secret=SharedSecret("AD_SECRET", SECRET),
+    )
+    ours = ask(running, "waits", knows=SECRET)
+    strangers = [silent(running) for _ in range(20)]
+    late = ask(running, "x", knows=SECRET)
+    answer.callback(None)
+    ours.serve()
+
+    assert ({"DONE": "1"}, {"DONE": "1"}) == (ours.variables, late.variables)
+    assert [True] * 19 + [False] == [stranger.disconnecting for stranger in strangers]
+    assert 0 == running.counters.refused_limit
+
+
+def test_who_speaks_and_proves_nothing_makes_room_too() -> None:
+    running = server(max_sessions=2)
+    for _ in range(5):
+        silent(running).session.dataReceived(environment("x"))  # type: ignore[attr-defined]
+
+    assert {"DONE": "1"} == ask(running, "x", knows=SECRET).variables
+
+
+@pytest.mark.parametrize(
+    ("host", "allow", "let_in"),
+    [
+        ("::ffff:127.0.0.1", ("127.0.0.0/8",), True),
+        ("::ffff:10.0.0.5", ("127.0.0.0/8", "::1/128"), False),
+        ("::1", ("127.0.0.0/8", "::1/128"), True),
+        ("::ffff:127.0.0.1", ("::1/128",), False),
+        ("fe80::1%eth0", ("fe80::/10",), True),
+    ],
+)
+def test_an_ipv4_peer_of_a_socket_for_both_is_an_ipv4_peer(
+    host: str, allow: tuple[str, ...], let_in: bool
+) -> None:
+    made = server(allow=allow).buildProtocol(IPv6Address("TCP", host, 40000))
+
+    assert let_in is (made is not None)
+
+
+def test_a_stranger_cannot_fill_the_log(logged: list[LogEvent]) -> None:
+    clock = Clock()
+    running = server(clock, allow=("10.0.0.0/8",))
+    for _ in range(1000):
+        running.admit("127.0.0.1")
+    clock.advance(11)
+    running.admit("127.0.0.1")
+    logs = [formatEvent(event) for event in logged]
+
+    assert 2 == len(logs)
+    assert logs[1].endswith("(and 999 times more since the last such line)")
+
+
+def test_one_kind_does_not_hide_another(logged: list[LogEvent]) -> None:
+    sparing = SparingLog(Logger(), Clock())
+    for text in ("a {x}", "a {x}", "b {x}"):
+        sparing.warn(text, x=1)
+
+    assert ["a 1", "b 1"] == [formatEvent(event) for event in logged]
