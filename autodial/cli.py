@@ -1,5 +1,6 @@
 """The command ``autodial``: tables for people, ``--json`` for programs."""
 
+import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from autodial.model import OperatorId, TaskId
 from autodial.phones import e164
 from autodial.printing import print_json, read, show_table, tell, when, words
 from autodial.run import run_dialler
+from autodial.secret import secret
 from autodial.service import access, portal_of, send_now
 from autodial.store import outbox, pauses, views
 from autodial.store import words as spoken
@@ -57,13 +59,20 @@ class _Main(click.Group):
 @click.pass_context
 def main(ctx: click.Context, path: Path) -> None:
     """Work through the call tasks of a Bitrix24 portal with an Asterisk PBX."""
+    os.umask(0o077)  # what we make is nobody else's
     ctx.obj = path
 
 
 @main.command()
+@click.option("--as-root", is_flag=True, help="Run although this is root.")
 @click.pass_obj
-def run(path: Path) -> None:
+def run(path: Path, as_root: bool) -> None:
     """Run the dialler until it is told to stop (SIGTERM, Ctrl-C)."""
+    if os.geteuid() == 0 and not as_root:
+        raise click.ClickException(
+            "run this as Asterisk's user, for example 'runuser -u asterisk -- autodial run':"
+            " otherwise a fault in the dialler is root's. If it must be so: --as-root"
+        )
     sys.exit(run_dialler(load(path)))
 
 
@@ -258,6 +267,7 @@ def never(path: Path, remove: str | None, as_json: bool) -> None:
 
 
 main.add_command(simulate)
+main.add_command(secret)
 
 
 @main.command("call-now")

@@ -1,5 +1,6 @@
 """The recordings that Asterisk leaves in a folder, named by attempt."""
 
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +39,9 @@ class Recordings:
             return Found(name=name)
         file = self.config.folder / name
         try:
-            found = file.stat()
+            found = file.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                return Found(name=name)  # a link would have us send another file
         except OSError:
             late = now - ended > PATIENCE
             return Found(name=name, wait=None if late else now + AGAIN)

@@ -285,8 +285,10 @@ def held_socket(reactor: Any, fastagi: FastAgiConfig) -> socket.socket | None:
     except KeyError:
         return None
     held = socket.socket(fileno=endpoint.fileno)
+    held.setblocking(False)
     host, port, *_ = held.getsockname()
     if (ip_address(host), port) != (ip_address(fastagi.host), fastagi.port):
+        held.close()
         raise ConfigError(
             f"the socket unit listens on {host}:{port}, and [fastagi] says"
             f" {fastagi.host}:{fastagi.port}: make ListenStream= of autodial24.socket the same"

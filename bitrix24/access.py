@@ -16,9 +16,12 @@ from urllib.parse import urlencode
 
 from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
 
 from bitrix24.errors import PortalDenied, PortalUnavailable
 from bitrix24.wire import Answer, Params, Request, Row
+
+_log = Logger()
 
 Send = Callable[[Request], Awaitable[Answer]]
 
@@ -31,6 +34,19 @@ class Access(Protocol):
     async def renew(self, send: Send, used: str) -> bool:
         """The token ``used`` has expired: get another; False if there is none to get."""
         ...
+
+
+def _private(path: Path, flags: int) -> int:
+    """
+    A file that only its owner can read, made if need be and never through a link. Made by root, it
+    is the directory's owner's: the dialler runs as somebody else.
+    """
+    file = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.fchmod(file, 0o600)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(file, owner.st_uid, owner.st_gid)
+    return file
 
 
 def _no_slash(text: str) -> str:
@@ -107,7 +123,12 @@ class Application:
 
     def _load(self) -> tuple[str, str]:
         try:
-            said = json.loads(self.tokens.read_text())
+            file = os.open(self.tokens, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(file) as stream:
+                if os.fstat(file).st_mode & 0o077:
+                    _log.warn("{path} was open to others, and is not any more", path=self.tokens)
+                    os.fchmod(file, 0o600)
+                said = json.load(stream)
             return said.get("access_token", ""), said["refresh_token"]
         except (OSError, ValueError, KeyError) as error:
             raise PortalDenied(
@@ -117,8 +138,8 @@ class Application:
     def _save(self, access: str, refresh: str) -> None:
         """On disk before it is used: a refresh token that was used and lost locks us out."""
         draft = self.tokens.with_suffix(".new")
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(file, "w") as stream:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(_private(draft, os.O_WRONLY | os.O_EXCL), "w") as stream:
             json.dump({"access_token": access, "refresh_token": refresh}, stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -128,7 +149,7 @@ class Application:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Two processes refreshing at once would each spoil the other's token."""
-        with self.tokens.with_suffix(".lock").open("w") as stream:
+        with os.fdopen(_private(self.tokens.with_suffix(".lock"), os.O_WRONLY), "w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

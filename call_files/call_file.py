@@ -17,7 +17,8 @@ MAX_LINE = 1022
 #: A day makes that two days, and the clean-up at start removes it long before.
 RETRY_TIME = 86_400
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: How our files may be called.
+FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VARIABLE = re.compile(r"_{0,2}[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -43,7 +44,7 @@ class CallFile:
         Raises:
             CallFileError: a name or value that the format cannot carry.
         """
-        if not _NAME.fullmatch(self.name):
+        if not FILE_NAME.fullmatch(self.name):
             raise CallFileError(f"not a file name of letters, digits, - and _: {self.name!r}")
         if "/" not in self.channel:
             raise CallFileError(f"a channel is written Tech/destination, not {self.channel!r}")

@@ -5,14 +5,19 @@ Asterisk may read a file the moment it appears, half-written or not, so a file i
 staging directory *inside* ``outgoing`` (sub-directories are ignored there), given to Asterisk's
 user, and renamed in: atomic, and on one file system by construction unless somebody mounted
 something there, which is checked at start.
+
+Where we run as root, whoever may write the spool could lay a link in our way. So nothing is reached
+by a path: files are made new (O_EXCL) below directories that were opened and looked at.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import field, frozen
 
-from call_files.call_file import CallFile
+from call_files.call_file import FILE_NAME, CallFile
 
 #: The staging directory. pbx_spool ignores directories, and the rename stays on one file system.
 STAGING = ".autodial-staging"
@@ -63,17 +68,52 @@ class Spool:
                 " dialler as Asterisk's user (files of another user are re-dialled for ever)"
             )
         try:
-            self.staging.mkdir(mode=0o750, exist_ok=True)
-            self._give_away(self.staging)
+            self.staging.mkdir(mode=0o700)
+        except FileExistsError:
+            pass  # looked at below
         except OSError as error:
             raise SpoolError(f"{self.staging} cannot be made: {error.strerror}") from error
-        if self.staging.stat().st_dev != self.outgoing.stat().st_dev:
-            raise SpoolError(
-                f"{self.staging} is on another file system than {self.outgoing}: a file moved"
-                " between two can be dialled before it is complete; unmount it"
-            )
-        for draft in self.staging.iterdir():
-            draft.unlink()  # a crash between writing and renaming: it was never handed over
+        with self._opened() as (outgoing, staging):
+            os.fchmod(staging, 0o700)
+            self._give_away(staging)
+            if os.fstat(staging).st_dev != os.fstat(outgoing).st_dev:
+                raise SpoolError(
+                    f"{self.staging} is on another file system than {self.outgoing}: a file moved"
+                    " between two can be dialled before it is complete; unmount it"
+                )
+            for draft in os.listdir(staging):  # noqa: PTH208  # a path could lead elsewhere by now
+                # A crash between writing and renaming: it was never handed over.
+                os.unlink(draft, dir_fd=staging)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[int, int]]:
+        """
+        The descriptors of the spool and of the staging place.
+
+        Raises:
+            SpoolError: the staging place is not a directory of ours, or something in it refused.
+        """
+        outgoing = os.open(self.outgoing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                staging = os.open(STAGING, flags, dir_fd=outgoing)
+            except NotADirectoryError:  # so is a link called that is not to be followed
+                raise SpoolError(
+                    f"{self.staging} is not a directory but a link or a file that somebody put"
+                    " there: remove it"
+                ) from None
+            try:
+                owner = os.fstat(staging).st_uid
+                if owner not in (os.geteuid(), os.fstat(outgoing).st_uid):
+                    raise SpoolError(f"{self.staging} belongs to user {owner}: remove it")
+                yield outgoing, staging
+            finally:
+                os.close(staging)
+        except OSError as error:
+            raise SpoolError(f"{self.staging}: {error.strerror}") from error
+        finally:
+            os.close(outgoing)
 
     def submit(self, call: CallFile) -> Path:
         """
@@ -84,18 +124,18 @@ class Spool:
             the directory refused the file.
         """
         text = call.render()
-        draft = self.staging / f"{call.name}{SUFFIX}"
-        final = self.outgoing / draft.name
+        draft = f"{call.name}{SUFFIX}"
+        final = self.outgoing / draft
         if final.exists():
             raise SpoolError(f"{final.name} is already in the spool; a name is used once")
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with self._opened() as (outgoing, staging):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(draft, flags, 0o600, dir_fd=staging)
+            with os.fdopen(file, "w", encoding="utf-8") as stream:
+                os.fchmod(file, 0o600)  # whatever the umask
                 stream.write(text)
-            self._give_away(draft)
-            draft.rename(final)
-        except OSError as error:
-            raise SpoolError(f"{final.name} could not be written: {error.strerror}") from error
+                self._give_away(file)
+            os.rename(draft, draft, src_dir_fd=staging, dst_dir_fd=outgoing)
         return final
 
     def waiting(self) -> frozenset[str]:
@@ -104,17 +144,19 @@ class Spool:
 
     def withdraw(self, name: str) -> bool:
         """
-        Remove a file. True if it was there.
+        Remove a file. True if it was there. Raises OSError if it cannot be removed.
 
         Harmless for a call that is already up: without retries Asterisk has no use for the file.
         """
+        if not FILE_NAME.fullmatch(name):
+            return False  # none of ours is called so
         try:
             (self.outgoing / f"{name}{SUFFIX}").unlink()
         except FileNotFoundError:
             return False
         return True
 
-    def _give_away(self, path: Path) -> None:
+    def _give_away(self, file: int) -> None:
         if os.geteuid() == 0:
             owner = self.outgoing.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.fchown(file, owner.st_uid, owner.st_gid)

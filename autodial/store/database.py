@@ -5,6 +5,8 @@ SQLite keeps one writer: one thread, whose order of work is the order of asking.
 transaction is durable when it returns (WAL with synchronous=FULL).
 """
 
+import glob
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,10 +19,13 @@ from attrs import define, field
 from sqlalchemy import event
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from autodial.errors import StoreError
 from autodial.store.schema import metadata
+
+_log = Logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,11 +79,11 @@ def migrate(path: Path, release: str = "head") -> None:
         StoreError: the place cannot be written, or the file is not ours.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(path)
     except OSError as error:
         raise StoreError(
-            f"{path}: {error.strerror}; set [store] path to a writable place"
+            f"{path}: {error.strerror}; set [store] path to a writable place, and no link"
         ) from error
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -89,6 +94,30 @@ def migrate(path: Path, release: str = "head") -> None:
         raise StoreError(f"{path}: {error.orig}") from error
     finally:
         engine.dispose()
+
+
+def _close_to_others(path: Path) -> None:
+    """
+    The store is made for its owner alone; an old one that others may read, and what lies beside it
+    under its name (SQLite's own files, copies), is closed to them.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(path, flags | os.O_CREAT, 0o600))
+    for beside in path.parent.glob(f"{glob.escape(path.name)}*"):
+        if not beside.is_file() or beside.is_symlink():
+            continue
+        file = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(file).st_mode & 0o077:
+                os.fchmod(file, 0o600)
+                _log.warn("{path} was open to others, and is not any more", path=beside)
+        except PermissionError as error:
+            raise StoreError(
+                f"{beside} holds clients' names and numbers and others may read it: chmod 600"
+                f" {beside}"
+            ) from error
+        finally:
+            os.close(file)
 
 
 def read(path: Path, question: Callable[[sa.Connection], T]) -> T:

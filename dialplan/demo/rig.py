@@ -109,7 +109,8 @@ class Rig:
         """Write its configuration and start ``autodial run``; returns when it listens."""
         self.config.touch(0o600)
         self.config.write_text(toml(self.settings), encoding="utf-8")
-        command = [sys.executable, "-m", "autodial", "--config", str(self.config), "run"]
+        command = [sys.executable, "-m", "autodial", "--config", str(self.config)]
+        command += ["run", "--as-root"]  # it gives its call files to the user of that Asterisk
         passed: tuple[int, ...] = ()
         if self._held is not None:
             passed = (self._held.fileno(),)

@@ -47,7 +47,7 @@ def path(config: Config, tmp_path: Path) -> Path:
                 "tasks": {"tag": "autodial"},
                 "staff": {"departments": [5]},
                 "asterisk": {"spool": "/nowhere", "trunks": [{"name": "c", "lines": 1}]},
-                "fastagi": {"port": free_ports(1)[0]},
+                "fastagi": {"port": free_ports(1)[0], "secret": "0123456789abcdef"},
                 "hours": {"zone": "UTC"},
                 "store": {"path": str(config.store.path)},
             }
@@ -361,7 +361,7 @@ def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
         text = path.read_text().replace("/nowhere", str(spool))
         path.write_text(re.sub(r"port = [0-9]+", f"port = {port}", text))
         done = subprocess.run(
-            [sys.executable, "-m", "autodial", "--config", str(path), "run"],
+            [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
@@ -373,7 +373,7 @@ def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
 def test_run_says_what_is_wrong_with_the_spool(path: Path) -> None:
     """The dialler refuses to start, with what to do; in a process of its own, as it is run."""
     done = subprocess.run(
-        [sys.executable, "-m", "autodial", "--config", str(path), "run"],
+        [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 

@@ -85,7 +85,7 @@ def test_a_file_appears_whole_under_its_name(outgoing: Path) -> None:
     path = spool.submit(made())
 
     assert made().render() == path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.stat().st_mode & 0o777 == 0o600
     assert frozenset({"t8017-3"}) == spool.waiting()
     assert list(spool.staging.iterdir()) == []
 
@@ -135,17 +135,87 @@ def test_two_file_systems_are_a_configuration_error(
     """A file moved between two can be dialled before it is complete."""
     spool = Spool(outgoing)
     spool.staging.mkdir()
-    real = Path.stat
+    there, real = spool.staging.stat().st_ino, os.fstat
 
-    def elsewhere(path: Path, **wishes: bool) -> os.stat_result:
-        said = real(path, **wishes)
-        if path.name != spool.staging.name:
+    def elsewhere(file: int) -> os.stat_result:
+        said = real(file)
+        if said.st_ino != there:
             return said
         return os.stat_result((*said[:2], said.st_dev + 1, *said[3:10]))
 
-    monkeypatch.setattr(Path, "stat", elsewhere)
+    monkeypatch.setattr(os, "fstat", elsewhere)
     with pytest.raises(SpoolError, match="another file system"):
         spool.prepare()
+
+
+def test_a_link_in_the_staging_place_is_refused(outgoing: Path, tmp_path: Path) -> None:
+    """As root we would write, and give away, what it points to."""
+    target = tmp_path / "etc"
+    target.mkdir(mode=0o755)
+    (target / "shadow").write_text("root")
+    spool = Spool(outgoing)
+    spool.staging.symlink_to(target)
+
+    with pytest.raises(SpoolError, match="a link or a file that somebody put there"):
+        spool.prepare()
+    assert [("shadow", "root")] == [(path.name, path.read_text()) for path in target.iterdir()]
+    assert 0o755 == target.stat().st_mode & 0o777
+
+
+def test_a_link_laid_later_is_refused_too(outgoing: Path, tmp_path: Path) -> None:
+    spool = Spool(outgoing)
+    spool.prepare()
+    spool.staging.rmdir()
+    spool.staging.symlink_to(tmp_path)
+
+    with pytest.raises(SpoolError, match="a link"):
+        spool.submit(made())
+    assert ["outgoing"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_draft_that_somebody_made_is_not_written(outgoing: Path, tmp_path: Path) -> None:
+    """Neither through a link, nor into a file that others hold open."""
+    target = tmp_path / "shadow"
+    target.write_text("root")
+    spool = Spool(outgoing)
+    spool.prepare()
+    for lay in (Path.symlink_to, Path.hardlink_to):
+        draft = spool.staging / "t8017-3.call"
+        lay(draft, target)
+        owner = target.stat().st_uid
+        with pytest.raises(SpoolError, match="File exists"):
+            spool.submit(made())
+        assert ("root", owner) == (target.read_text(), target.stat().st_uid)
+        draft.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_staging_place_of_somebody_else_is_refused(outgoing: Path) -> None:
+    spool = Spool(outgoing)
+    spool.staging.mkdir()
+    os.chown(spool.staging, 4242, 4242)
+
+    with pytest.raises(SpoolError, match="belongs to user 4242"):
+        spool.prepare()
+
+
+def test_only_files_of_ours_are_withdrawn(outgoing: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.call").write_text("")
+
+    assert Spool(outgoing).withdraw("../x") is False
+    assert (tmp_path / "x.call").exists()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077, 0o777])
+def test_a_file_is_its_owner_s_whatever_the_umask(outgoing: Path, mask: int) -> None:
+    spool, before = Spool(outgoing), os.umask(mask)
+    try:
+        spool.prepare()
+        path = spool.submit(made())
+    finally:
+        os.umask(before)
+
+    assert (0o600, 0o700) == (path.stat().st_mode & 0o777, spool.staging.stat().st_mode & 0o777)
 
 
 def test_drafts_of_a_crash_are_cleared(outgoing: Path) -> None:

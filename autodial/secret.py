@@ -1,0 +1,133 @@
+"""
+``autodial secret``: the secret that the dialplan and the dialler share, made once and written where
+both read it. It is never printed.
+"""
+
+import os
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+from secrets import token_hex
+
+import click
+from attrs import frozen
+
+from autodial.errors import ConfigError
+
+#: Where the globals are on a PBX that was installed as documented.
+GLOBALS = Path("/etc/asterisk/autodial-globals.conf")
+
+_GLOBAL = re.compile(r"^AD_SECRET[ \t]*=[ \t]*(?:>[ \t]*)?(\S*)[^\n]*$", re.MULTILINE)
+_SECTION = re.compile(r"^\[fastagi\][ \t]*(?:#[^\n]*)?$", re.MULTILINE)
+_KEY = re.compile(r"^#?secret[ \t]*=[^\n]*\n?", re.MULTILINE)
+
+
+@frozen
+class _File:
+    """A file that is replaced as a whole, with its owner kept."""
+
+    path: Path
+    text: str
+    owner: tuple[int, int]
+
+    def write(self, text: str, mode: int) -> None:
+        """By way of a new file beside it: a crash leaves the old one or the new one."""
+        handle, draft = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                os.fchmod(handle, mode)
+                if os.geteuid() == 0:
+                    os.fchown(handle, *self.owner)
+            Path(draft).replace(self.path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+
+def _read(path: Path) -> _File:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(file, encoding="utf-8") as stream:
+            found = os.fstat(file)
+            return _File(path, stream.read(), (found.st_uid, found.st_gid))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path}: {reason}; name the file itself, not a link to it") from error
+
+
+def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
+    """
+    Write one secret into both files: the configuration's, else the dialplan's, else a new one.
+    False: both had it already.
+
+    Raises:
+        ConfigError: a file cannot be read or written, or is not what it should be.
+    """
+    settings, variables = _read(config), _read(dialplan)
+    try:
+        fastagi = tomllib.loads(settings.text).get("fastagi", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{config}: {error}") from error
+    if not re.search(r"^\[globals\]", variables.text, re.MULTILINE):
+        raise ConfigError(f"{dialplan}: no [globals] in it; is it autodial-globals.conf?")
+    found = _GLOBAL.search(variables.text)
+    ours, theirs = str(fastagi.get("secret", "")), found[1] if found else ""
+    if ours and ours == theirs and not new:
+        return False
+    secret = (not new and (ours or theirs)) or token_hex(32)
+    if not re.fullmatch("[A-Za-z0-9_-]{16,128}", secret):
+        raise ConfigError("the secret that is there is too short or has other signs: use --new")
+    try:
+        settings.write(_with_key(settings.text, secret), 0o600)
+        variables.write(_with_global(variables.text, secret), 0o640)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or config}: {error.strerror}") from error
+    return True
+
+
+def _with_key(text: str, secret: str) -> str:
+    """The TOML with ``secret`` in ``[fastagi]``; everything else as it was."""
+    section = _SECTION.search(text)
+    row = f'secret = "{secret}"\n'
+    if section is None:
+        return f"{text.rstrip()}\n\n[fastagi]\n{row}"
+    start = section.end() + 1
+    next_section = re.search(r"^\[", text[start:], re.MULTILINE)
+    end = start + next_section.start() if next_section else len(text)
+    body = text[start:end]
+    if _KEY.search(body):
+        return text[:start] + _KEY.sub(lambda _: row, body, count=1) + text[end:]
+    return text[:start] + row + body + text[end:]
+
+
+def _with_global(text: str, secret: str) -> str:
+    row = f"AD_SECRET = {secret}"
+    if _GLOBAL.search(text):
+        return _GLOBAL.sub(lambda _: row, text, count=1)
+    return re.sub(
+        r"^(\[globals\][^\n]*)$",
+        lambda head: f"{head[1]}\n{row}",
+        text,
+        count=1,
+        flags=re.MULTILINE,
+    )
+
+
+@click.command()
+@click.option(
+    "--globals", "dialplan", type=click.Path(path_type=Path), default=GLOBALS, show_default=True,
+    help="The dialplan's globals.",
+)  # fmt: skip
+@click.option("--new", is_flag=True, help="Another one, though there is one.")
+@click.pass_obj
+def secret(path: Path, dialplan: Path, new: bool) -> None:
+    """Make the secret with which the dialplan proves itself to the dialler."""
+    if not share_secret(path, dialplan, new=new):
+        click.echo(f"{path} and {dialplan} share a secret already")
+        return
+    click.echo(
+        f'written to {path} and {dialplan}; now: asterisk -rx "dialplan reload", and restart the'
+        " dialler"
+    )
