@@ -8,24 +8,27 @@ once, late, or never.
 from collections.abc import Callable
 from hmac import compare_digest
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
-from twisted.web.resource import Resource
-from twisted.web.server import Site
+
+from autodial.http_limits import BoundedPort, Page
+from fastagi_server import SparingLog
 
 WANTED = frozenset({b"ONTASKADD", b"ONTASKUPDATE", b"ONTASKDELETE"})
 
 
-class EventHook(Resource):
+class EventHook(Page):
     """One address; POST an event with the right token to it."""
 
-    isLeaf = True
+    methods = ("POST",)
     log = Logger()
 
-    def __init__(self, token: str, wake: Callable[[], None]) -> None:
+    def __init__(self, token: str, wake: Callable[[], None], clock: IReactorTime) -> None:
         super().__init__()
         self._token = token.encode()
         self._wake = wake
+        self._sparing = SparingLog(self.log, clock)
 
     def render_POST(self, request: Request) -> bytes:
         said = request.args or {}
@@ -33,7 +36,7 @@ class EventHook(Resource):
         event = (said.get(b"event") or [b""])[0].upper()
         if not compare_digest(token, self._token):
             request.setResponseCode(403)
-            self.log.warn(
+            self._sparing.warn(
                 "an event with a wrong token, from {peer}", peer=request.getClientAddress()
             )
             return b"wrong application_token\n"
@@ -42,8 +45,6 @@ class EventHook(Resource):
         return b"ok\n"
 
 
-def event_site(token: str, wake: Callable[[], None]) -> Site:
+def event_site(token: str, wake: Callable[[], None], clock: IReactorTime) -> BoundedPort:
     """What listens on ``[events] port``."""
-    site = Site(EventHook(token, wake))
-    site.displayTracebacks = False
-    return site
+    return BoundedPort(EventHook(token, wake, clock), clock)

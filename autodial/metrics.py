@@ -14,10 +14,10 @@ from attrs import asdict, define
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.twisted import MetricsResource
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
-from twisted.web.resource import Resource
-from twisted.web.server import Site
 
+from autodial.http_limits import BoundedPort, Page, Root
 from fastagi_server import FastAgiServer
 
 if TYPE_CHECKING:  # both import the configuration, and the wiring imports us
@@ -86,10 +86,10 @@ class Measured:
         )
 
 
-class Health(Resource):
+class Health(Page):
     """200 and what is well, or 503 and what is not."""
 
-    isLeaf = True
+    methods = ("GET", "HEAD")
 
     def __init__(self, measured: Measured) -> None:
         super().__init__()
@@ -102,13 +102,11 @@ class Health(Resource):
         return json.dumps(said).encode() + b"\n"
 
 
-def metrics_site(measured: Measured) -> Site:
+def metrics_site(measured: Measured, clock: IReactorTime) -> BoundedPort:
     """What listens on ``[metrics] port``."""
     registry = CollectorRegistry()
     registry.register(measured)
-    root = Resource()
+    root = Root()
     root.putChild(b"metrics", MetricsResource(registry=registry))
     root.putChild(b"healthz", Health(measured))
-    site = Site(root)
-    site.displayTracebacks = False
-    return site
+    return BoundedPort(root, clock)

@@ -13,7 +13,6 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.web.server import Site
 
 from autodial.ami import Ami, NotConnected, client_service
 from autodial.checkup import Checkup
@@ -22,6 +21,7 @@ from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
 from autodial.errors import ConfigError, PbxError
 from autodial.events import event_site
+from autodial.http_limits import BoundedPort
 from autodial.importer import Importer
 from autodial.janitor import Janitor
 from autodial.metrics import Measured, metrics_site
@@ -222,16 +222,18 @@ class Dialler:
                 " running? Otherwise change host or port, and AD_AGI of the dialplan with it"
             ) from error
         if events.port is not None:
-            site = event_site(events.token.get_secret_value(), self._poll.wake)
+            site = event_site(events.token.get_secret_value(), self._poll.wake, self.reactor)
             await self._open("events", events.host, events.port, site)
         metrics = self.config.metrics
         if metrics.port is not None:
             measured = Measured(self.server, self.desk, self.dispatcher, self.now)
-            await self._open("metrics", metrics.host, metrics.port, metrics_site(measured))
+            await self._open(
+                "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
+            )
         self.services.startService()
         self.log.info("running; {count} attempts were under way", count=len(open_now))
 
-    async def _open(self, section: str, host: str, port: int, site: Site) -> None:
+    async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:
         try:
             self._side_doors.append(self.reactor.listenTCP(port, site, interface=host))
         except CannotListenError as error:

@@ -1,6 +1,7 @@
 """The simulated portal over HTTP, on threads of its own; loopback unless told otherwise."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -13,6 +14,19 @@ from urllib.parse import urlsplit
 from bitrix24.simulator.page import page, state
 from bitrix24.simulator.portal import ConnectionDropped, SimulatedPortal
 
+#: Longest body: a recording of 40 MB in base64, with room. Seconds for a body as a whole, and for
+#: which a connection may be silent. Longest line of a chunked body, and most lines behind it.
+MAX_BODY, LIFETIME, SILENCE, LINE, TRAILERS = 80_000_000, 120.0, 60.0, 1024, 50
+
+
+def _number(text: str, base: int) -> int:
+    if not re.fullmatch("[0-9a-fA-F]{1,12}", text.strip()):
+        raise _Refused(400)
+    try:
+        return int(text, base)
+    except ValueError:
+        raise _Refused(400) from None
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -24,8 +38,17 @@ class _Server(ThreadingHTTPServer):
     open: set["_Handler"]
 
 
+class _Refused(Exception):
+    """A body that is not read; the answer is its status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = SILENCE
     disable_nagle_algorithm = True
     server: _Server
 
@@ -39,7 +62,12 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def do_POST(self) -> None:
-        body = self._body()
+        try:
+            body = self._body()
+        except _Refused as refused:
+            self.close_connection = True
+            self._answer(refused.status, b"", "text/plain")
+            return
         parts = urlsplit(self.path)
         portal = self.server.portal
         if parts.path in ("/", "/state"):  # for people and tests, no part of the interface
@@ -59,18 +87,40 @@ class _Handler(BaseHTTPRequestHandler):
         html = answer.body.startswith(b"<")
         self._answer(answer.status, answer.body, "text/html" if html else "application/json")
 
-    do_GET = do_POST
+    do_GET = do_HEAD = do_POST
 
     def _body(self) -> bytes:
+        """
+        Raises:
+            _Refused: too large, too slow, or no body that could be read.
+        """
+        self._until = time.monotonic() + LIFETIME
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self._read(_number(self.headers.get("Content-Length") or "0", 10))
         body = b""
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass  # trailers
-        return body
+        while size := _number(self.rfile.readline(LINE).partition(b";")[0].decode("latin-1"), 16):
+            if len(body) + size > MAX_BODY:
+                raise _Refused(413)
+            body += self._read(size)
+            self.rfile.readline(LINE)
+        for _ in range(TRAILERS):
+            if not self.rfile.readline(LINE).strip():
+                return body
+        raise _Refused(400)
+
+    def _read(self, size: int) -> bytes:
+        if size > MAX_BODY:
+            raise _Refused(413)
+        pieces = []
+        while size:
+            piece = self.rfile.read1(size)
+            if not piece:
+                raise _Refused(400)
+            if time.monotonic() > self._until:
+                raise _Refused(408)
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)
@@ -79,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Access-Control-Allow-Origin", "*")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet: the path holds the secret."""

@@ -20,7 +20,7 @@ TOKEN = "simulated2token"
 def hook() -> Iterator[tuple[str, list[bool]]]:
     """Its address, and one entry for each time it said "poll now"."""
     woken: list[bool] = []
-    site = event_site(TOKEN, lambda: woken.append(True))
+    site = event_site(TOKEN, lambda: woken.append(True), reactor)
     port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[arg-type]
     number = port.getHost().port  # type: ignore[attr-defined]
     yield f"http://127.0.0.1:{number}/", woken

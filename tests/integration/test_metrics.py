@@ -30,7 +30,7 @@ def house(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
 @pytest.fixture
 def site(house: House, now: Now) -> Iterator[str]:
     measured = Measured(house.server, house.desk, house.dispatcher, now)
-    port = reactor.listenTCP(0, metrics_site(measured), interface="127.0.0.1")
+    port = reactor.listenTCP(0, metrics_site(measured, reactor), interface="127.0.0.1")
     yield f"http://127.0.0.1:{port.getHost().port}"
     pytest_twisted.blockon(port.stopListening())
 
