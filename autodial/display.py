@@ -61,9 +61,12 @@ class Looks:
 def wrong_in(template: str) -> str | None:
     """What is wrong with a template; None: nothing."""
     try:
-        named = [part[1] for part in Formatter().parse(template) if part[1] is not None]
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         return str(error)
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        return "only names stand in braces: no : and no !"  # {tag:>999999999} would be a gigabyte
+    named = [str(part[1]) for part in parts]
     unknown = sorted(set(named) - PLACES)
     if unknown:
         return f"{{{unknown[0]}}} is not known; use {', '.join(sorted(PLACES))} in braces"

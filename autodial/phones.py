@@ -1,6 +1,7 @@
 """Numbers as people type them, made dialable. A refused number has a reason."""
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +27,9 @@ _BARE = re.compile(r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
+#: What every mobile network puts through, wherever it is.
+EMERGENCY = ("112", "911")
+_PLUS = {"\uff0b": "+", "\ufe62": "+", "\u207a": "+"}
 #: What parts a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
 _APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
 #: The international prefix as old Russian offices write it.
@@ -112,11 +116,14 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
             return "phone.abroad"
         number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     elif _short(text, parsed, rules.region):
-        if phonenumbers.is_emergency_number(text, rules.region):
+        # What is looked at is what would be dialled, and nothing else.
+        number = re.sub("[^0-9]", "", text)
+        if is_emergency(number, rules.region):
             return "phone.emergency"  # never, whatever the rules say
+        if not re.fullmatch("[0-9 -]+", text.strip()):
+            return "phone.unreadable"
         if rules.short == "refuse":
             return "phone.short"
-        number = re.sub("[^0-9]", "", text)
     else:
         return "phone.impossible"
     return Phone(
@@ -125,11 +132,29 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     )  # fmt: skip
 
 
+def is_emergency(number: str, region: str) -> bool:
+    """Might a network put this through to an emergency service, of the region or of any mobile?"""
+    known = number.startswith(EMERGENCY)
+    return known or bool(phonenumbers.connects_to_emergency_number(number, region))
+
+
+def in_ascii(text: str) -> str:
+    """
+    Digits of all scripts as 0-9 (the library reads them, the telephone network does not), and the
+    plus signs as ``+``.
+    """
+    if text.isascii():
+        return text
+    digits = ((sign, unicodedata.decimal(sign, None)) for sign in text)
+    return "".join(_PLUS.get(sign, sign) if value is None else str(value) for sign, value in digits)
+
+
 def e164(text: str, region: str) -> str | None:
     """
     A number as programs and lists write it (international with or without its plus, national);
     None: it is none.
     """
+    text = in_ascii(text)
     read = []
     for candidate in (text, f"+{text}"):
         try:
@@ -146,7 +171,7 @@ def e164(text: str, region: str) -> str | None:
 def _one_by_one(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Fields in which people have written several numbers, as several entries."""
     for entry in entries:
-        for text in split_numbers(entry.value):
+        for text in split_numbers(in_ascii(entry.value)):
             yield evolve(entry, value=text)
 
 

@@ -19,7 +19,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from bitrix24.errors import PortalDenied, PortalUnavailable
-from bitrix24.wire import Answer, Params, Request, Row
+from bitrix24.wire import Answer, Params, Request, Row, parsed
 
 _log = Logger()
 
@@ -114,11 +114,11 @@ class Application:
         url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | ours)}"
         answer = await send(Request("oauth.token", url, None))
         try:
-            said = Row("oauth.token", json.loads(answer.body))
+            said = Row("oauth.token", parsed(answer.body))
         except ValueError:
             raise PortalUnavailable(f"oauth.token: HTTP {answer.status}, not JSON") from None
         if said.get("error"):
-            raise PortalDenied(str(said.get("error")), str(said.get("error_description") or ""))
+            raise PortalDenied(said.words("error"), said.words("error_description"))
         self._save(said.text("access_token"), said.text("refresh_token"))
 
     def _load(self) -> tuple[str, str]:
@@ -130,7 +130,7 @@ class Application:
                     os.fchmod(file, 0o600)
                 said = json.load(stream)
             return said.get("access_token", ""), said["refresh_token"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PortalDenied(
                 "NO_TOKENS", f"{self.tokens}: {type(error).__name__}; run: autodial authorize"
             ) from None

@@ -5,7 +5,7 @@ from typing import Any
 
 from bitrix24.errors import AnswerStrange
 from bitrix24.link import Line
-from bitrix24.wire import BATCH_LIMIT, Params, Reply, Row, error_of, query
+from bitrix24.wire import BATCH_LIMIT, Params, Reply, Row, count, error_of, query
 
 Command = tuple[str, Params]
 
@@ -59,8 +59,7 @@ class Asking:
                 said[key] = error = error_of(method, errors[key])
                 self._line.heard(method, error)
             elif isinstance(results, Mapping) and key in results:
-                total = totals.get(key) if isinstance(totals, Mapping) else None
-                total = total if isinstance(total, int) else None
+                total = count(totals.get(key)) if isinstance(totals, Mapping) else None
                 said[key] = Reply(results[key], total, at=reply.at)
             else:
                 said[key] = AnswerStrange("batch", key, f"no answer to {method}")

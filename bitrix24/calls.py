@@ -10,7 +10,7 @@ from typing import Any
 from bitrix24.asking import Asking
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import CallRecord, Talk
-from bitrix24.wire import Params, Row, rows_of, written
+from bitrix24.wire import Params, Row, each, rows_of, sound_rows, written
 
 #: A recording travels inside one request, a third longer than the file; PHP's own limit for a
 #: request is often 64 MB.
@@ -133,8 +133,9 @@ class CallMethods(Asking):
         method = "voximplant.statistic.get"
         criteria: Params = {} if mark is None else {"FILTER": {">ID": mark}}
         order = "DESC" if mark is None else "ASC"
-        rows = rows_of(method, await self.call(method, {**criteria, "SORT": "ID", "ORDER": order}))
-        numbers = [row.number("ID") for row in rows]
+        said = await self.call(method, {**criteria, "SORT": "ID", "ORDER": order})
+        rows = sound_rows(method, said)
+        numbers = each(rows, lambda row: row.number("ID"))
         talks = []
         for row in rows:
             with suppress(AnswerStrange):  # one damaged row; the others are well
@@ -182,7 +183,7 @@ def _talk(row: Row) -> list[Talk]:
             user=row.number("PORTAL_USER_ID"),
             at=at,
             seconds=row.number("CALL_DURATION"),
-            external=str(row.get("EXTERNAL_CALL_ID") or ""),
+            external=row.words("EXTERNAL_CALL_ID"),
             entity=_entity(row),
         )
     ]
@@ -190,5 +191,5 @@ def _talk(row: Row) -> list[Talk]:
 
 def _entity(row: Row) -> tuple[str, int]:
     """Whose call it was; a row without that is as good as any."""
-    kind, number = row.get("CRM_ENTITY_TYPE"), str(row.get("CRM_ENTITY_ID") or "")
-    return (str(kind), int(number)) if kind and number.isdecimal() else ("", 0)
+    kind, number = row.words("CRM_ENTITY_TYPE"), row.words("CRM_ENTITY_ID")
+    return (kind, int(number)) if kind and re.fullmatch("[0-9]{1,15}", number) else ("", 0)

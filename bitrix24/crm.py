@@ -6,7 +6,7 @@ from typing import Any
 from bitrix24.asking import Asking, Command, chunks
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Client, Phone, entity
-from bitrix24.wire import PAGE, Row, rows_of
+from bitrix24.wire import PAGE, Row, each, plain, rows_of, shown
 
 #: CRM code -> the list method, what the portal calls such an entity, and what to ask for.
 _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
@@ -85,12 +85,17 @@ class ClientMethods(Asking):
                 continue
             if isinstance(said, Exception):
                 raise said
-            for row in _rows(method, said):
-                number = row.number("ID" if kind in _HAVE_PHONES else "id")
+            name = "ID" if kind in _HAVE_PHONES else "id"
+            rows = _rows(method, said)
+            readable = each(rows, lambda row, name=name: (row.number(name), row))  # type: ignore[misc]
+            for number, row in readable:
                 try:
                     _take(kind, number, row, found, behind, fields)
                 except AnswerStrange:  # one damaged client; the others are well
                     unseen.add(f"{kind}_{number}")
+            if len(readable) < len(rows):
+                # One of those that are not there, and nobody can say which.
+                unseen |= codes - set(found) - set(behind)
 
 
 def _take(
@@ -130,19 +135,26 @@ def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Comman
 
 
 def _rows(method: str, said: Any) -> list[Row]:
-    return Row(method, said).rows("items") if method == "crm.item.list" else rows_of(method, said)
+    """All of them; one that is no object has no number, and so counts as one that is missing."""
+    listed = Row(method, said).need("items") if method == "crm.item.list" else said
+    items = list(listed.values()) if isinstance(listed, Mapping) else listed or []
+    if not isinstance(items, list):
+        raise AnswerStrange(method, "result", f"expected a list: {shown(items)}")
+    return [Row(method, item if isinstance(item, dict) else {}) for item in items]
 
 
 def _pointed(row: Row, contact: str, company: str) -> tuple[str, ...]:
     """The contacts and the company that a lead, a deal or an item points to."""
     contacts = row.get("contactIds") or [row.get(contact)]
-    codes = [f"C_{number}" for number in contacts if str(number or "0") != "0"]
-    number = row.get(company)
-    return (*codes, *([f"CO_{number}"] if str(number or "0") != "0" else []))
+    if not isinstance(contacts, list):
+        raise AnswerStrange(row.method, "contactIds", f"expected a list: {shown(contacts)}")
+    numbers = [plain(number) for number in contacts]
+    codes = [f"C_{number}" for number in numbers if number not in ("", "0")]
+    number = plain(row.get(company))
+    return (*codes, *([f"CO_{number}"] if number not in ("", "0") else []))
 
 
 def _client(entity_type: str, row: Row, fields: Sequence[str]) -> Client:
-    person = " ".join(str(row.get(key)) for key in ("NAME", "LAST_NAME") if row.get(key))
     phones = []
     # An entity without phones has no PHONE at all.
     for phone in rows_of(row.method, row.get("PHONE"), "PHONE"):
@@ -153,7 +165,7 @@ def _client(entity_type: str, row: Row, fields: Sequence[str]) -> Client:
     return Client(
         entity_type=entity_type,
         entity_id=row.number("ID"),
-        name=person or str(row.get("TITLE") or ""),
+        name=row.words("NAME", "LAST_NAME") or row.words("TITLE"),
         phones=tuple(phones),
         fields={name: _plain(row.get(name)) for name in fields if name in row},
     )
@@ -164,5 +176,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else ""
     if isinstance(value, list):  # a field of several values
-        return ", ".join(filter(None, (_plain(one) for one in value)))
-    return "" if value is None or value == {} else str(value)
+        return ", ".join(filter(None, (plain(one) for one in value)))
+    return plain(value)

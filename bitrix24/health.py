@@ -6,8 +6,8 @@ from typing import Any
 from attrs import frozen
 
 from bitrix24.asking import Asking
-from bitrix24.errors import PortalDenied, PortalRefused
-from bitrix24.wire import Row
+from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
+from bitrix24.wire import Row, plain, shown
 
 #: Methods of the dialler, with the scope that each needs.
 NEEDED: Sequence[tuple[str, str]] = (
@@ -63,7 +63,10 @@ class HealthMethods(Asking):
             }
         )
         profile = Row("profile", _result(said["profile"]))
-        scopes = frozenset(str(scope) for scope in _result(said["scope"]))
+        listed = _result(said["scope"])
+        if not isinstance(listed, list):
+            raise AnswerStrange("scope", "result", f"expected a list: {shown(listed)}")
+        scopes = frozenset(plain(scope) for scope in listed)
         return Health(
             user=profile.number("ID"),
             administrator=profile.get("ADMIN") in (True, "Y"),
@@ -88,7 +91,7 @@ def _lacking(wanted: Sequence[tuple[str, str]], scopes: frozenset[str]) -> tuple
 def _exists(said: Any) -> bool:
     if isinstance(said, Exception):
         return True  # this portal cannot tell (an old box): not a reason to complain
-    return bool(Row("method.get", said).get("isExisting"))
+    return not isinstance(said, dict) or bool(said.get("isExisting"))
 
 
 def _refusal(said: Any) -> str | None:

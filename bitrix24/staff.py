@@ -1,15 +1,24 @@
 """The call centre's staff: who they are, and what the portal knows of their presence."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+
+from twisted.logger import Logger
 
 from bitrix24.asking import Asking, Command
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Employee, LoginEvent, Presence, StaffQuery
-from bitrix24.wire import PAGE, Row, rows_of
+from bitrix24.wire import PAGE, Row, each, plain, sound_rows
+
+_log = Logger()
 
 _USER = ["ID", "NAME", "LAST_NAME", "ACTIVE", "UF_PHONE_INNER", "LAST_LOGIN", "IS_ONLINE"]
 #: Audit types of the portal's event log.
+#: In the place of an answer that was not asked for.
+_NONE = KeyError()
+#: More departments than any company has below the call centre's.
+MOST_DEPARTMENTS = 10_000
 _LOGIN, _LOGOUT = "USER_AUTHORIZE", "USER_LOGOUT"
 
 
@@ -21,8 +30,8 @@ class StaffMethods(Asking):
         criteria: dict[str, Any] = {"ACTIVE": True}
         if which.group is not None:
             method = "sonet_group.user.get"
-            members = rows_of(method, await self.call(method, {"ID": which.group}))
-            criteria["ID"] = [member.number("USER_ID") for member in members]
+            members = sound_rows(method, await self.call(method, {"ID": which.group}))
+            criteria["ID"] = each(members, lambda member: member.number("USER_ID"))
             if not criteria["ID"]:
                 return []
         elif which.departments:
@@ -31,9 +40,9 @@ class StaffMethods(Asking):
             criteria[which.field] = which.value
         select = [*_USER, *([which.field] if which.field else [])]
         rows: list[Row] = []
+        last = 0
         while True:
-            last = rows[-1].number("ID") if rows else 0
-            page = rows_of(
+            page = sound_rows(
                 "user.get",
                 await self.call(
                     "user.get",
@@ -49,29 +58,36 @@ class StaffMethods(Asking):
             rows += page
             if len(page) < PAGE:
                 break
+            before, last = last, max(each(page, _id))
+            if last <= before:
+                raise AnswerStrange("user.get", "ID", "the same page again")
         for row in rows:
             # The portal drops filters it does not know, and would name the whole company.
-            if which.field and str(row.need(which.field)) != which.value:
+            if which.field and plain(row.need(which.field)) != which.value:
                 raise AnswerStrange(
-                    "user.get", which.field, f"user {row.get('ID')} does not have {which.value!r}"
+                    "user.get", which.field, f"a user does not have {which.value!r}"
                 )
-        return [_employee(row) for row in rows]
+        return each(
+            rows,
+            _employee,
+            lambda error: _log.error("somebody of the staff is left out: {error}", error=error),
+        )
 
     async def with_below(self, departments: Sequence[int]) -> tuple[int, ...]:
         """These departments and all below them: the portal's filter knows only the very ones."""
         known = list(departments)
         level = list(departments)
-        while level:
+        while level and len(known) < MOST_DEPARTMENTS:
             commands: dict[str, Command] = {
                 f"p{number}": ("department.get", {"PARENT": number}) for number in level
             }
             said = await self.batch(commands)
             below = [
-                row.number("ID")
+                number
                 for rows in said.values()
-                for row in rows_of("department.get", rows)
+                for number in each(sound_rows("department.get", rows), _id)
             ]
-            level = [number for number in below if number not in known]
+            level = [number for number in dict.fromkeys(below) if number not in known]
             known += level
         return tuple(known)
 
@@ -94,13 +110,14 @@ class StaffMethods(Asking):
                 not isinstance(error, PortalRefused) or isinstance(error, PortalDenied)
             ):
                 raise error
-        seen = {}
+        seen: dict[int, datetime | None] = {}
         if not isinstance(said["seen"], Exception):
-            people = [person for person in (said["seen"] or ()) if person]
-            for row in rows_of("im.user.list.get", people):
-                seen[row.number("id")] = row.moment("last_activity_date")
+            rows = sound_rows("im.user.list.get", said["seen"])
+            seen |= each(rows, lambda row: (row.number("id"), row.moment("last_activity_date")))
+        told = [user for user in users if not isinstance(said.get(f"d{user}", _NONE), Exception)]
+        days = dict(each(told, lambda user: (user, _day(said[f"d{user}"]))))
         return {
-            user: Presence(last_activity=seen.get(user), working_day=_day(said.get(f"d{user}")))
+            user: Presence(last_activity=seen.get(user), working_day=days.get(user))
             for user in users
         }
 
@@ -123,31 +140,36 @@ class StaffMethods(Asking):
                 },
                 rest3=True,
             )
-            rows = Row(method, said).rows("items")
-            for row in rows:
-                at = row.moment("timestampX")
-                if at is not None:
-                    login = row.text("auditTypeId") == _LOGIN
-                    number, user = row.number("id"), row.number("itemId")
-                    found.append(LoginEvent(id=number, user=user, login=login, at=at))
-                mark = row.number("id")
-            if len(rows) < PAGE:
+            rows = sound_rows(method, Row(method, said).need("items"), "items")
+            found += [event for event in each(rows, _login) if event is not None]
+            before, mark = mark, max(each(rows, lambda row: row.number("id")), default=mark)
+            if len(rows) < PAGE or mark <= before:
                 break
         return found
+
+
+def _login(row: Row) -> LoginEvent | None:
+    at = row.moment("timestampX")
+    if at is None:
+        return None
+    login = row.text("auditTypeId") == _LOGIN
+    return LoginEvent(id=row.number("id"), user=row.number("itemId"), login=login, at=at)
+
+
+def _id(row: Row) -> int:
+    return row.number("ID")
 
 
 def _employee(row: Row) -> Employee:
     return Employee(
         id=row.number("ID"),
-        name=" ".join(str(row.get(key)) for key in ("NAME", "LAST_NAME") if row.get(key)),
-        extension=str(row.get("UF_PHONE_INNER") or ""),
+        name=row.words("NAME", "LAST_NAME"),
+        extension=row.words("UF_PHONE_INNER"),
         active=row.need("ACTIVE") in (True, "Y"),
         online=row.get("IS_ONLINE") == "Y",
         last_login=row.moment("LAST_LOGIN"),
     )
 
 
-def _day(said: Any) -> str | None:
-    if said is None or isinstance(said, Exception):
-        return None
+def _day(said: Any) -> str:
     return Row("timeman.status", said).text("STATUS").lower()

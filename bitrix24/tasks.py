@@ -6,6 +6,7 @@ error would mean "all tasks".
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -15,7 +16,17 @@ from twisted.internet.defer import Deferred
 from bitrix24.asking import Asking, Command
 from bitrix24.errors import AnswerLost, AnswerStrange, PortalRefused
 from bitrix24.values import PortalTask, TaskPage, TaskQuery, TaskStatus
-from bitrix24.wire import BATCH_LIMIT, PAGE, Params, Ref, Reply, Row, rows_of, written
+from bitrix24.wire import (
+    BATCH_LIMIT,
+    PAGE,
+    Params,
+    Ref,
+    Reply,
+    Row,
+    plain,
+    rows_of,
+    written,
+)
 
 _TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 #: Stored statuses of a task that still wants work. (The filter STATUS is a computed one: an
@@ -80,13 +91,16 @@ class TaskMethods(Asking):
         most = BATCH_LIMIT * PAGE
         pages = await self._pages(asked, None, most if expected is None else expected)
         total, seen = pages[0].total, 0
+        last: int | None = None
         while pages:
             rows = len(_rows(pages[-1]))
             seen += (len(pages) - 1) * PAGE + rows
             left = most if total is None else total - seen
             ahead = None
             if rows == PAGE and left > 0:
-                last = _rows(pages[-1])[-1].number("id")
+                before, last = last, _lowest(_rows(pages[-1]))
+                if before is not None and last >= before:
+                    raise AnswerStrange(_LIST, "id", "the same page again")
                 ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
             try:
                 for page in pages:
@@ -223,7 +237,7 @@ class TaskMethods(Asking):
             comments += rows_of("task.commentitem.getlist", forum)
         if not isinstance(chat, Exception):
             comments += Row("im.dialog.messages.get", chat).rows("messages")
-        texts = [str(row.get("POST_MESSAGE") or row.get("text") or "") for row in comments]
+        texts = [row.words("POST_MESSAGE") or row.words("text") for row in comments]
         if any(marker in text for text in texts):
             return True
         troubles = [answer for answer in (forum, chat) if isinstance(answer, Exception)]
@@ -256,20 +270,36 @@ def _page(asked: Params, below: int | Ref | None) -> Params:
 
 
 def _rows(reply: Reply) -> list[Row]:
-    return Row(_LIST, reply.result).rows("tasks")
+    """All rows, also those that are no objects: they count for the page."""
+    said = Row(_LIST, reply.result).need("tasks")
+    items = list(said.values()) if isinstance(said, Mapping) else said
+    if not isinstance(items or [], list):
+        raise AnswerStrange(_LIST, "tasks", f"expected a list, not {type(items).__name__}")
+    return [Row(_LIST, item if isinstance(item, dict) else {}) for item in items or []]
+
+
+def _lowest(rows: Sequence[Row]) -> int:
+    """The number of the page's last task, or of the last before it that can be read."""
+    for row in reversed(rows):
+        with suppress(AnswerStrange):
+            return row.number("id")
+    raise AnswerStrange(_LIST, "id", "a page without any")
 
 
 def _task_page(reply: Reply, fields: Sequence[str]) -> TaskPage:
-    rows = _rows(reply)
-    tasks, unreadable = [], {}
-    for row in rows:
+    tasks, unreadable, nameless = [], {}, 0
+    for row in _rows(reply):
         try:
             tasks.append(_task(row, fields))
         except AnswerStrange as error:
-            unreadable[row.number("id")] = error
+            try:
+                unreadable[row.number("id")] = error
+            except AnswerStrange:
+                nameless += 1
     return TaskPage(
         tasks=tuple(tasks),
         unreadable=unreadable,
+        nameless=nameless,
         at=reply.at,
     )
 
@@ -283,7 +313,7 @@ def _task(row: Row, fields: Sequence[str] = ()) -> PortalTask:
         responsible=row.number("responsibleId"),
         deadline=row.moment("deadline"),
         # A task without links says [], false or null.
-        clients=tuple(str(code) for code in clients) if isinstance(clients, list) else (),
+        clients=tuple(filter(None, map(plain, clients))) if isinstance(clients, list) else (),
         tags=_tags(row.get("tags")),
         fields={name: said for name in fields if (said := _texts(row.get(_camel(name))))},
     )
@@ -298,7 +328,8 @@ def _camel(name: str) -> str:
 def _texts(said: Any) -> tuple[str, ...]:
     """One value or several; an empty field says null, false, "" or []."""
     values = said if isinstance(said, list) else [said]
-    return tuple(str(value) for value in values if value not in (None, False, ""))
+    texts = ["1" if value is True else plain(value) for value in values if value not in (0, None)]
+    return tuple(filter(None, texts))
 
 
 def _tags(said: Any) -> frozenset[str]:

@@ -1,15 +1,22 @@
 """
 HTTP to the portal: ``requests`` on a few threads of its own, so that the reactor never waits.
 
-One session per thread (sessions are not safe to share), a time limit on every request, no
-redirects (a redirect would carry the secret elsewhere).
+One session per thread (sessions are not safe to share), no redirects (a redirect would carry the
+secret elsewhere). Every request has a limit in time as a whole, for a portal that drips a byte now
+and then outlives any limit on silence; and every answer one in bytes, counted inflated.
 """
 
+import os
+import socket
 import threading
+import zlib
+from contextlib import suppress
 from typing import Any
 
 import requests
+import urllib3
 from attrs import define, field
+from requests.adapters import HTTPAdapter
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -21,6 +28,14 @@ from bitrix24.wire import Answer, Request
 CONNECT, READ = 5.0, 30.0
 #: Requests under way at once. The cloud blocks an address that asks too fast.
 THREADS = 3
+
+#: Seconds for a request as a whole, and the slowest upload for which it is prolonged, in bytes a
+#: second (a recording has up to 54 MB).
+WHOLE, SLOWEST = 90.0, 100_000
+#: Longest answer, in bytes, inflated: 2,500 tasks with their clients have some five million.
+LONGEST = 64_000_000
+#: Read at once from a connection.
+CHUNK = 65_536
 
 #: Failures of TLS before anything was sent. Any other may have come after the request.
 _HANDSHAKE = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL")
@@ -34,6 +49,58 @@ class _Pool(ThreadPool):
             super().__init__(daemon=True, **wishes)
 
 
+class _Exchange:
+    """One request on its way: which connection carries it, so that it can be cut off."""
+
+    def __init__(self) -> None:
+        self.connection: urllib3.connection.HTTPConnection | None = None
+        self.over = False  #: its time was
+
+    def cut(self) -> None:
+        """Its time is over: whoever reads from the connection finds its end."""
+        self.over = True
+        carrier = self.connection.sock if self.connection is not None else None
+        if carrier is not None:
+            # By a copy of the descriptor: a TLS socket that is shut down forgets its session.
+            with suppress(OSError), socket.socket(fileno=os.dup(carrier.fileno())) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
+
+
+_here = threading.local()  #: ``exchange``: of this thread
+
+
+class _Carrier:
+    """A connection that says that it carries the thread's request."""
+
+    def request(self, *args: Any, **wishes: Any) -> None:
+        _here.exchange.connection = self
+        super().request(*args, **wishes)  # type: ignore[misc]  # urllib3's, mixed in below
+
+
+class _Http(_Carrier, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _Https(_Carrier, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """The same adapter, on our connections."""
+
+    def init_poolmanager(self, *args: Any, **wishes: Any) -> None:
+        super().init_poolmanager(*args, **wishes)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+
 @define(eq=False)
 class RequestsTransport:
     """Send requests from a bounded pool. ``verify`` is True or the path of a CA file."""
@@ -41,6 +108,8 @@ class RequestsTransport:
     reactor: IReactorFromThreads
     verify: bool | str = True
     timeout: tuple[float, float] = (CONNECT, READ)
+    whole: float = WHOLE
+    longest: int = LONGEST
     threads: int = THREADS
     _pool: ThreadPool = field(init=False)
     _local: threading.local = field(factory=threading.local, init=False)
@@ -82,30 +151,70 @@ class RequestsTransport:
             raise AnswerLost(_said(request, error)) from None
         except requests.RequestException as error:
             raise AnswerLost(_said(request, error)) from None
-        if answer.is_redirect:
-            raise PortalUnavailable(f"{request.method}: redirected; check the portal's address")
-        return Answer(answer.status_code, answer.content)
+        except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:
+            raise AnswerLost(_said(request, error)) from None
+        return answer
 
-    def _exchange(self, request: Request) -> requests.Response:
+    def _exchange(self, request: Request) -> Answer:
+        body = request.body() if request.params is not None else None
+        exchange = _here.exchange = _Exchange()
+        seconds = self.whole + len(body or b"") / SLOWEST
+        watch = threading.Timer(seconds, exchange.cut)
+        watch.daemon = True
+        watch.start()
+        try:
+            with self._ask(request, body) as response:
+                if response.is_redirect:
+                    raise PortalUnavailable(
+                        f"{request.method}: redirected; check the portal's address"
+                    )
+                answer = Answer(response.status_code, self._read(request, response))
+        except Exception:
+            if not exchange.over:
+                raise
+        finally:
+            watch.cancel()
+        if exchange.over:  # what was cut off among its headers looks whole
+            raise AnswerLost(f"{request.method}: no end within {seconds:.0f} s")
+        return answer
+
+    def _ask(self, request: Request, body: bytes | None) -> requests.Response:
         session = self._session()
-        if request.params is None:
-            return session.get(request.url, timeout=self.timeout, allow_redirects=False)
+        settings: dict[str, Any] = {
+            "timeout": self.timeout, "allow_redirects": False, "stream": True,
+        }  # fmt: skip
+        if body is None:
+            return session.get(request.url, **settings)
         headers = {"Content-Type": "application/json"}
         if request.token:
             headers["Authorization"] = f"Bearer {request.token}"
-        return session.post(
-            request.url,
-            data=request.body(),
-            headers=headers,
-            timeout=self.timeout,
-            allow_redirects=False,
-        )
+        return session.post(request.url, data=body, headers=headers, **settings)
+
+    def _read(self, request: Request, response: requests.Response) -> bytes:
+        """The body, inflated, and no more of it than an answer may have."""
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "", "gzip", "deflate"):
+            raise AnswerLost(f"{request.method}: an answer encoded as {encoding[:20]!r}")
+        inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "deflate") else None
+        pieces, size = [], 0
+        while data := response.raw.read1(CHUNK, decode_content=False):
+            while data:
+                piece = inflate.decompress(data, CHUNK) if inflate else data
+                data = inflate.unconsumed_tail if inflate else b""
+                pieces.append(piece)
+                size += len(piece)
+                if size > self.longest:
+                    raise AnswerLost(f"{request.method}: an answer of more than {size} bytes")
+        return b"".join(pieces)
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             session = requests.Session()
             session.verify = self.verify
             session.trust_env = False  # a proxy of the environment must not see the secret
+            session.headers["Accept-Encoding"] = "gzip, deflate"
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _Adapter())
             self._local.session = session
         session = self._local.session
         assert isinstance(session, requests.Session)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from bitrix24.errors import AnswerStrange
 
-_CODE = re.compile(r"(CO|C|L|D|T[0-9a-f]+)_(\d+)")
+_CODE = re.compile(r"(CO|C|L|D|T[0-9a-f]{1,8})_([0-9]{1,15})")
 
 
 @frozen(kw_only=True)
@@ -59,6 +59,7 @@ class TaskPage:
 
     tasks: tuple[PortalTask, ...]
     unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, and its answer is damaged
+    nameless: int = 0  #: rows of which not even the task's number can be read
     at: datetime | None = None  #: when the portal began to answer, by its own clock
 
 

@@ -10,11 +10,11 @@ import base64
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from attrs import field, frozen
@@ -53,6 +53,8 @@ BATCH_LIMIT = 50
 PAGE = 50
 
 Params = Mapping[str, Any]
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @frozen
@@ -112,7 +114,7 @@ def decode(answer: Answer, method: str) -> Reply:
         PortalRefused: final.
     """
     try:
-        said = json.loads(answer.body)
+        said = parsed(answer.body)
     except ValueError:
         raise _not_json(answer.status, method) from None
     if not isinstance(said, dict) or ("error" not in said and "result" not in said):
@@ -123,13 +125,78 @@ def decode(answer: Answer, method: str) -> Reply:
     if not isinstance(envelope, dict):
         envelope = {}
     reset = envelope.get("operating_reset_at")
-    total = said.get("total")
     return Reply(
         said["result"],
-        total if isinstance(total, int) else None,
-        float(reset) if isinstance(reset, int | float) else None,
+        count(said.get("total")),
+        float(reset) if isinstance(reset, int | float) and _stamp(reset) else None,
         _stamp(envelope.get("start")),
     )
+
+
+def parsed(body: bytes) -> Any:
+    """
+    JSON as values that can be stored and shown. What no text can hold (half a surrogate pair, a
+    zero byte, bytes that are not UTF-8) becomes U+FFFD; a number of more digits than anything has
+    stays a text, and is refused where a number is wanted; so one damaged field damages no other.
+
+    Raises:
+        ValueError: no JSON, or nested deeper than any answer.
+    """
+    try:
+        said = json.loads(
+            body.decode("utf-8-sig", "replace"), parse_int=_whole, parse_constant=lambda name: None
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return _whole_texts(said) if _DAMAGED.search(body) else said
+
+
+#: Escapes of half surrogate pairs (and of whole ones), and of the zero byte.
+_DAMAGED = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
+_NO_TEXT = re.compile("[\ud800-\udfff\x00]")
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) <= 20 else digits
+
+
+def _whole_texts(said: Any) -> Any:
+    """The same without what no text can hold. (Not recursive: an answer may be nested deeply.)"""
+    holder = [said]
+    waiting: list[Any] = [holder]
+    while waiting:
+        inside = waiting.pop()
+        if isinstance(inside, dict):
+            for key in list(inside):
+                value = inside.pop(key)
+                inside[_NO_TEXT.sub("\ufffd", key)] = value
+        for place in inside if isinstance(inside, dict) else range(len(inside)):
+            value = inside[place]
+            if isinstance(value, str):
+                inside[place] = _NO_TEXT.sub("\ufffd", value)
+            elif isinstance(value, dict | list):
+                waiting.append(value)
+    return holder[0]
+
+
+#: The largest number of anything: what a double holds exactly, as PHP's and JavaScript's do.
+LARGEST = 2**53
+
+
+def count(said: Any) -> int | None:
+    """A count of rows; None for what is none."""
+    known = isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= LARGEST
+    return said if known else None
+
+
+def plain(said: Any) -> str:
+    """A text or a number as text; empty for all else, which no field that we show should hold."""
+    return str(said) if isinstance(said, str | int | float) and not isinstance(said, bool) else ""
+
+
+def shown(said: Any) -> str:
+    """A value for an error's text, however it is nested."""
+    return repr(said)[:40] if isinstance(said, str | int | float | None) else type(said).__name__
 
 
 def _stamp(seconds: Any) -> datetime | None:
@@ -151,13 +218,17 @@ def _not_json(status: int, method: str) -> Exception:
     return PortalUnavailable(text)
 
 
-def error_of(method: str, said: Mapping[str, Any], status: int = 0) -> Exception:
-    """The exception for an error object, of an answer or of one command of a batch."""
-    error = said["error"]
+def error_of(method: str, said: Any, status: int = 0) -> Exception:
+    """
+    The exception for an error object, of an answer or of one command of a batch; what has not even
+    the shape of an error is one without a code.
+    """
+    error = said.get("error") if isinstance(said, Mapping) else said
     if isinstance(error, Mapping):  # REST 3.0
-        code, text = str(error.get("code", "")), str(error.get("message", ""))
+        code, text = plain(error.get("code")), plain(error.get("message"))
     else:
-        code, text = str(error), str(said.get("error_description", ""))
+        described = said.get("error_description") if isinstance(said, Mapping) else ""
+        code, text = plain(error), plain(described)
     if code in BUSY:
         return PortalBusy(f"{method}: {code}")
     if code in CLOSED:
@@ -270,15 +341,15 @@ class Row:
     def number(self, name: str) -> int:
         """A whole number, often written as a string."""
         value = self.need(name)
-        try:
-            return int(value if isinstance(value, str) else str(value))
-        except ValueError:
-            raise AnswerStrange(self.method, name, f"not a number: {value!r:.40}") from None
+        text = plain(value).strip()
+        if not re.fullmatch("-?[0-9]{1,16}", text) or abs(int(text)) > LARGEST:
+            raise AnswerStrange(self.method, name, f"not a number: {shown(value)}")
+        return int(text)
 
     def text(self, name: str) -> str:
         value = self.need(name)
         if not isinstance(value, str | int):
-            raise AnswerStrange(self.method, name, f"not a text: {value!r:.40}")
+            raise AnswerStrange(self.method, name, f"not a text: {shown(value)}")
         return str(value)
 
     def moment(self, name: str) -> datetime | None:
@@ -287,9 +358,13 @@ class Row:
         if not value:  # null, "", false, [] and {} (a date that nobody converted)
             return None
         try:
-            return moment(str(value))
+            return moment(plain(value))
         except ValueError:
-            raise AnswerStrange(self.method, name, f"not a date: {value!r:.40}") from None
+            raise AnswerStrange(self.method, name, f"not a date: {shown(value)}") from None
+
+    def words(self, *names: str) -> str:
+        """These fields as one text, without those that are empty or no texts."""
+        return " ".join(filter(None, (plain(self.get(name)) for name in names)))
 
     def rows(self, name: str) -> "list[Row]":
         """A list of objects; PHP writes an empty map as a list, and some lists as maps."""
@@ -298,16 +373,52 @@ class Row:
     def object(self, name: str) -> "Row":
         value = self.need(name)
         if not isinstance(value, dict):
-            raise AnswerStrange(self.method, name, f"expected an object: {value!r:.40}")
+            raise AnswerStrange(self.method, name, f"expected an object: {shown(value)}")
         return Row(self.method, value)
 
 
 def rows_of(method: str, said: Any, name: str = "result") -> list[Row]:
     """A list of objects, as ``Row.rows``."""
+    return [Row(method, item) for item in _items(method, said, name)]
+
+
+def sound_rows(method: str, said: Any, name: str = "result") -> list[Row]:
+    """As ``rows_of``, without what is no object (null is nobody)."""
+    items = [item for item in _items(method, said, name) if item is not None]
+    return each(items, lambda item: Row(method, item))
+
+
+def each(
+    rows: Iterable[T],
+    read: Callable[[T], U],
+    damaged: Callable[[AnswerStrange], None] = lambda error: None,
+) -> list[U]:
+    """
+    What can be read of an answer's rows: one damaged row does not stop the others.
+
+    Raises:
+        AnswerStrange: there are rows, and not one can be read. That is no damage: the portal speaks
+            otherwise than we know.
+    """
+    found: list[U] = []
+    errors: list[AnswerStrange] = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except AnswerStrange as strange:
+            errors.append(strange)
+    if errors and not found:
+        raise errors[0]
+    for error in errors:
+        damaged(error)
+    return found
+
+
+def _items(method: str, said: Any, name: str) -> list[Any]:
     if isinstance(said, Mapping):
         said = list(said.values())
     if not said:  # null and false mean "none", too
         return []
     if not isinstance(said, list):
         raise AnswerStrange(method, name, f"expected a list, not {type(said).__name__}")
-    return [Row(method, item) for item in said]
+    return said

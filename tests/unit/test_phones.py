@@ -1,5 +1,7 @@
 """Numbers as people type them: dialled rightly, or refused with a reason."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +105,36 @@ def test_countries_and_short_numbers_by_rule() -> None:
     assert "+79990001122" == read("89990001122", own)[0]
     assert ("0611", "") == read("0611", own)
     assert "phone.emergency" == read("112", own)[0]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["112", "１１２", "١١٢", "112,,1", "1 1 2", "1-1-2", "+112", "(112)", "112#1", "1121", "911",
+     "9-1-1", "01", "０１", "0 1", "103", "тел. 112", "112 доб. 5", "112;ext=1", "8112", "\uff0b112"],
+)  # fmt: skip
+def test_no_spelling_of_an_emergency_number_is_dialled(typed: str) -> None:
+    """What is looked at is what would be dialled: in the digits of any script, with any sign."""
+    own = PhoneRules(region="RU", short="allow")
+    phones, _ = dialable([entry(typed)], own)
+
+    assert [] == [p.number for p in phones if re.match(r"\+?(112|911|0?[1-4]$|10[1-4])", p.number)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("＋７ ９９９ ０００-１１-２２", "+79990001122"),
+        ("٨٩٩٩٠٠٠١١٢٢", "+79990001122"),
+        ("０６１１", "0611"),
+    ],
+)
+def test_digits_of_other_scripts_are_dialled_as_digits(typed: str, number: str) -> None:
+    assert number == read(typed, PhoneRules(region="RU", short="allow"))[0]
+
+
+@pytest.mark.parametrize("typed", ["0611,,1", "06*11", "0611p1", "06,11", "+0611"])
+def test_a_short_number_with_other_signs_is_not_guessed(typed: str) -> None:
+    assert read(typed, PhoneRules(region="RU", short="allow"))[0].startswith("phone.")
 
 
 def test_one_number_of_two_clients_is_one_phone_and_mobiles_come_first() -> None:
