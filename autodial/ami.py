@@ -29,7 +29,7 @@ PATIENCE = 10.0
 FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
 
 #: The last field of a channel's row before the variables, and those after them (16 and 22 alike).
-_CHANNEL = (
+CHANNEL_FIELDS = (
     "Event",
     "ActionID",
     "Channel",
@@ -69,7 +69,7 @@ class Ami:
         Raises:
             NotConnected. PbxError: the list is damaged, or does not name the attempts.
         """
-        listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", _CHANNEL)
+        listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
         found: dict[str, tuple[str, ...]] = {}
         for row in await self._list({"Action": "CoreShowChannels"}, listing):
             pairs = [text.partition("=") for text in row.all(VARIABLES)]

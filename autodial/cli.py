@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.table import Column, Table
+from rich.table import Column
 
 from autodial import outlook, texts
 from autodial.checkup import findings
@@ -20,7 +20,7 @@ from autodial.decide import Dial, Wait
 from autodial.errors import AutodialError
 from autodial.model import OperatorId, TaskId
 from autodial.phones import e164
-from autodial.printing import print_json, read, show_table, tell, when, words
+from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
 from autodial.run import run_dialler
 from autodial.secret import secret
 from autodial.service import access, portal_of, send_now
@@ -48,7 +48,16 @@ class _Main(click.Group):
         try:
             return super().invoke(ctx)
         except (AutodialError, SpoolError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_lines(str(error))) from error
+        except click.UsageError:
+            raise  # it quotes what its reader has typed
+        except click.ClickException as error:
+            raise click.ClickException(_lines(error.message)) from error
+
+
+def _lines(text: str) -> str:
+    """An error's sentences: they may quote the portal, a file, or what was typed."""
+    return "\n".join(texts.escaped(line) for line in text.split("\n"))
 
 
 @click.group(cls=_Main)
@@ -59,7 +68,6 @@ class _Main(click.Group):
 @click.pass_context
 def main(ctx: click.Context, path: Path) -> None:
     """Work through the call tasks of a Bitrix24 portal with an Asterisk PBX."""
-    os.umask(0o077)  # what we make is nobody else's
     ctx.obj = path
 
 
@@ -98,7 +106,7 @@ def tasks_(path: Path, as_json: bool) -> None:
     lines = read(config, views.task_lines)
     if as_json:
         return print_json(lines)
-    table = Table("task", "client", "due", "attempts", "last", "now", "responsible")
+    table = PlainTable("task", "client", "due", "attempts", "last", "now", "responsible")
     for line in lines:
         table.add_row(
             str(line.id), line.client, when(config, line.due), str(line.attempts),
@@ -129,24 +137,24 @@ def why(path: Path, task: int | None, operator: str | None, as_json: bool) -> No
     for number in read(config, lambda db: views.number_lines(db, task)):
         extension = f" ext. {number.extension}" if number.extension else ""
         refused = f": not dialled, {words(config, number.refused)}" if number.refused else ""
-        click.echo(f"  {number.number}{extension}  {number.client}{refused}")
+        say(f"  {number.number}{extension}  {number.client}{refused}")
 
 
 def tell_why(config: Config, found: outlook.Why, now: datetime) -> None:
     """The rules passed, the one that holds, when it is looked at again, what would change it."""
     task, held = found.task, found.decision if not isinstance(found.decision, Dial) else None
     said = words(config, held.reason.value if held else "dial")
-    click.echo(f"{task.id} {task.title}: {said}")
+    say(f"{task.id} {task.title}: {said}")
     if task.halted:
-        click.echo(f"  {words(config, task.halted)}")
-    click.echo(f"  due {when(config, task.due)}, {task.attempts} attempts so far")
+        say(f"  {words(config, task.halted)}")
+    say(f"  due {when(config, task.due)}, {task.attempts} attempts so far")
     if isinstance(held, Wait):
-        click.echo(f"  looked at again {when(config, held.until)}")
+        say(f"  looked at again {when(config, held.until)}")
     if held is not None:
-        click.echo(f"  {words(config, 'change')}: {words(config, f'change.{held.reason.value}')}")
+        say(f"  {words(config, 'change')}: {words(config, f'change.{held.reason.value}')}")
     if not found.running:
-        click.echo(f"  the dialler does not run; last seen {when(config, found.seen)}")
-    table = Table("", "rule", "number", "until", box=SIMPLE_HEAD, pad_edge=False)
+        say(f"  the dialler does not run; last seen {when(config, found.seen)}")
+    table = PlainTable("", "rule", "number", "until", box=SIMPLE_HEAD, pad_edge=False)
     for look in found.looks:
         mark = "+" if look.refusal is None else "-"
         until = look.refusal.until if isinstance(look.refusal, Wait) else None
@@ -161,13 +169,13 @@ def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) 
         raise click.ClickException(f"nobody of the staff has the extension {extension}")
     if as_json:
         return print_json([him])
-    click.echo(f"{him.name} ({him.extension}): {words(config, f'operator.{him.state(now)}')}")
+    say(f"{him.name} ({him.extension}): {words(config, f'operator.{him.state(now)}')}")
     if him.reserved_for:
-        click.echo(f"  for {him.reserved_for}")
+        say(f"  for {him.reserved_for}")
     if him.wraps_until and him.wraps_until > now:
-        click.echo(f"  until {when(config, him.wraps_until)}")
+        say(f"  until {when(config, him.wraps_until)}")
     waiting = read(config, lambda db: outlook.due_tasks_of(db, config, him.id, now))
-    table = Table("task", "client", "due", "why it waits", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable("task", "client", "due", "why it waits", box=SIMPLE_HEAD, pad_edge=False)
     for line in waiting:
         said = words(config, line.reason)
         table.add_row(str(line.id), line.client, when(config, line.due), said)
@@ -184,24 +192,22 @@ def status(path: Path, as_json: bool) -> None:
     if as_json:
         return print_json([found])
     if found.running:
-        click.echo("the dialler runs" + ("" if found.pbx else ", without Asterisk's manager"))
+        say("the dialler runs" + ("" if found.pbx else ", without Asterisk's manager"))
     else:
-        click.echo(f"the dialler does not run; last seen {when(config, found.seen)}")
+        say(f"the dialler does not run; last seen {when(config, found.seen)}")
     if found.stalled is not None:
-        click.echo(
-            f"STALLED: tasks due, operators free, nothing dialled ({when(config, found.stalled)})"
-        )
-    click.echo(
+        say(f"STALLED: tasks due, operators free, nothing dialled ({when(config, found.stalled)})")
+    say(
         f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
         f"{found.paused} paused"
     )
     answers, cap = found.answers, config.pace.abandoned_cap
-    click.echo(
+    say(
         f"abandoned {answers.abandoned} of {answers.answered} answered calls"
         f" ({answers.rate:.1%}, cap {cap:.1%}) since"
         f" {when(config, now - config.pace.abandoned_over)}"
     )
-    table = Table("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
     for reason, count in found.funnel:
         table.add_row(str(count), reason, words(config, reason))
     show_table(table)
@@ -216,7 +222,7 @@ def pause(path: Path, extension: str | None, reason: str) -> None:
     config = load(path)
     who = _operator(config, extension)
     write(config.store.path, lambda db: pauses.pause(db, who, datetime.now(UTC), reason))
-    click.echo(f"{extension or 'everybody'}: paused; talks go on, 'autodial resume' ends it")
+    say(f"{extension or 'everybody'}: paused; talks go on, 'autodial resume' ends it")
 
 
 @main.command()
@@ -228,7 +234,7 @@ def resume(path: Path, extension: str | None) -> None:
     who = _operator(config, extension)
     if not write(config.store.path, lambda db: pauses.resume(db, who)):
         raise click.ClickException(f"{extension or 'everybody'}: was not paused")
-    click.echo(f"{extension or 'everybody'}: calls again")
+    say(f"{extension or 'everybody'}: calls again")
 
 
 def _operator(config: Config, extension: str | None) -> OperatorId:
@@ -254,11 +260,11 @@ def never(path: Path, remove: str | None, as_json: bool) -> None:
         now = datetime.now(UTC)
         if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
             raise click.ClickException(f"{remove} is not among them; see 'autodial never'")
-        click.echo(f"{number}: may be called again, as far as the other rules allow")
+        say(f"{number}: may be called again, as far as the other rules allow")
         return None
     if as_json:
         return print_json(lines)
-    table = Table("number", "client", "said to", "when", "in", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable("number", "client", "said to", "when", "in", box=SIMPLE_HEAD, pad_edge=False)
     for line in lines:
         row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
         table.add_row(*row)
@@ -279,7 +285,7 @@ def call_now(path: Path, task: int) -> None:
     read(config, lambda db: None)
     if not write(config.store.path, lambda db: confirm(db, TaskId(task), datetime.now(UTC))):
         raise click.ClickException(f"{task} is not an open call task; see 'autodial why {task}'")
-    click.echo(f"{task}: due now; the other rules still hold ('autodial why {task}')")
+    say(f"{task}: due now; the other rules still hold ('autodial why {task}')")
 
 
 @main.command()
@@ -312,7 +318,7 @@ def operators(path: Path, as_json: bool) -> None:
     if as_json:
         return print_json(lines)
     wrong = conflicts(lines)
-    table = Table(
+    table = PlainTable(
         Column("name", overflow="fold"), "ext.", "portal", "last login", "last logout", "phone",
         "reserved for", "talks",
         box=SIMPLE_HEAD, pad_edge=False,
@@ -328,7 +334,7 @@ def operators(path: Path, as_json: bool) -> None:
     show_table(table)
     for line in lines:
         for trouble in wrong.get(line.id, ()):
-            click.echo(f"{line.name} ({line.extension or line.id}): {words(config, trouble)}")
+            say(f"{line.name} ({line.extension or line.id}): {words(config, trouble)}")
 
 
 #: Asterisk's device states, in words.
@@ -365,7 +371,7 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
     lines = read(config, lambda db: presence_lines(db, since, operator))
     if as_json:
         return print_json(lines)
-    table = Table("when", "operator", "what")
+    table = PlainTable("when", "operator", "what")
     for line in lines:
         said = f"{line.name or '-'} ({line.operator})"
         table.add_row(when(config, line.at), said, words(config, f"presence.{line.kind}"))
@@ -384,12 +390,12 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
         count = write(config.store.path, lambda db: outbox.again(db, again, datetime.now(UTC)))
         if not count:
             raise click.ClickException("nothing that was put aside has this number")
-        click.echo(f"{count} will be sent again")
+        say(f"{count} will be sent again")
         return
     lines = [debt for debt in read(config, views.debts) if debt.state not in ("done", "void")]
     if as_json:
         return print_json(lines)
-    table = Table("number", "attempt", "what", "state", "why it was put aside")
+    table = PlainTable("number", "attempt", "what", "state", "why it was put aside")
     for line in lines:
         table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
     show_table(table)
@@ -408,16 +414,16 @@ def doctor(path: Path) -> None:
     found = findings(said)
     for finding in found:
         serious |= finding.serious
-        click.echo(f"portal: {finding.sentence(config.language)}")
+        say(f"portal: {finding.sentence(config.language)}")
     if not found:
-        click.echo(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
+        say(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
     address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
     try:
         took = f"{1000 * check(address):.1f} ms"
-        click.echo(f"fastagi: {texts.text('check.fastagi', config.language, detail=took)}")
+        say(f"fastagi: {texts.text('check.fastagi', config.language, detail=took)}")
     except NotWell as error:
         # It may not have been started yet: no failure of what is configured.
-        click.echo(f"fastagi: {error}")
+        say(f"fastagi: {error}")
     if serious:
         sys.exit(1)
 
@@ -437,7 +443,7 @@ def authorize(path: Path, code: str) -> None:
         raise click.ClickException(f"{error}; a code lives 30 seconds") from error
     except OSError as error:
         raise click.ClickException(f"{ours.tokens}: {error.strerror}") from error
-    click.echo(f"tokens are in {ours.tokens}")
+    say(f"tokens are in {ours.tokens}")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from autodial.config import load
 from autodial.model import ANSWERED, Outcome
-from autodial.printing import tell
+from autodial.printing import PlainTable, tell
 from autodial.store import views
 from autodial.store.database import read
 from autodial.store.events import ended_counts, story
@@ -139,17 +139,19 @@ def _print_new(
 
 
 def _picture(running: Rig, attempts: Sequence[views.AttemptLine], fates: dict[int, str]) -> Group:
-    people = Table("operator", "phone does", "now", title="Call centre")
+    people = PlainTable("operator", "phone does", "now", title="Call centre")
     for line in _read(running, views.operator_lines):
         people.add_row(
             f"{line.extension} {line.name}",
             OPERATORS.get(line.extension, ""),
             f"reserved for {line.reserved_for}" if line.reserved_for else "free",
         )
-    calls = Table("attempt", "client", "client's phone", "number", "now", title="Last attempts")
+    calls = PlainTable(
+        "attempt", "client", "client's phone", "number", "now", title="Last attempts"
+    )
     for attempt in attempts[-14:]:
         colour = _colour(attempt.outcome)
-        state = f"[{colour}]{attempt.outcome or attempt.state}[/]"
+        state = Text(attempt.outcome or attempt.state, style=colour)
         calls.add_row(attempt.id, attempt.client, fates[attempt.task], attempt.number, state)
     return Group(people, calls)
 
@@ -187,7 +189,7 @@ def _tell(console: Console, running: Rig, fates: dict[int, str], seconds: float)
 
 def _totals(console: Console, attempts: Sequence[views.AttemptLine], seconds: float) -> None:
     counts = Counter(attempt.outcome or "no outcome" for attempt in attempts)
-    table = Table("outcome", "attempts", title=f"Totals after {seconds:.0f} s")
+    table = PlainTable("outcome", "attempts", title=f"Totals after {seconds:.0f} s")
     for outcome, count in counts.most_common():
         table.add_row(outcome, str(count))
     console.print(table)
@@ -195,7 +197,7 @@ def _totals(console: Console, attempts: Sequence[views.AttemptLine], seconds: fl
 
 def _portal_table(console: Console, running: Rig, fates: dict[int, str], zone: str) -> None:
     portal = running.portal
-    table = Table(
+    table = PlainTable(
         "task", "client's phone", "deadline now", "responsible", "calls", "last comment",
         title="What the portal holds now",
     )  # fmt: skip

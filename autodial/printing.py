@@ -1,6 +1,12 @@
-"""What the commands print: times, reasons, tables for people and JSON for programs."""
+"""
+What the commands print: times, reasons, tables for people and JSON for programs.
+
+All of it may hold what a stranger typed. In a cell it is text on one line, never markup; on a line
+of its own its control characters are shown, not obeyed.
+"""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -13,6 +19,7 @@ import sqlalchemy as sa
 from attrs import asdict
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from autodial import texts
 from autodial.config import Config
@@ -21,6 +28,10 @@ from autodial.store import database
 from autodial.store.events import Told
 
 T = TypeVar("T")
+#: What JSON lets pass and a terminal would obey or not show (all else below a blank is escaped).
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 def tell(config: Config, told: Sequence[Told]) -> str:
@@ -30,7 +41,25 @@ def tell(config: Config, told: Sequence[Told]) -> str:
         f"{t.at.astimezone(zone):%d.%m. %H:%M:%S}  {t.attempt or '-':<12} {t.kind:<15} {t.detail}"
         for t in told
     ]
-    return "\n".join(row.rstrip() for row in rows)
+    return "\n".join(texts.escaped(row.rstrip()) for row in rows)
+
+
+def say(line: str) -> None:
+    """Print one line."""
+    click.echo(texts.escaped(line))
+
+
+class PlainTable(Table):
+    """A table whose cells are what they say: no markup, no emoji codes, no links, one line each."""
+
+    def add_row(self, *cells: object, **wishes: Any) -> None:
+        """Cells that are no ``Text`` yet become one."""
+        texts_of = (cell if isinstance(cell, Text) else _cell(str(cell)) for cell in cells)
+        super().add_row(*texts_of, **wishes)
+
+
+def _cell(text: str) -> Text:
+    return Text(texts.one_line(text))
 
 
 def read(config: Config, question: Callable[[sa.Connection], T]) -> T:
@@ -56,9 +85,10 @@ def words(config: Config, key: str | None) -> str:
     return texts.text(key, config.language)
 
 
-def show_table(table: Table) -> None:
+def show_table(table: PlainTable) -> None:
     """As wide as the terminal; where there is none, wide enough for a line to stay a line."""
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def print_json(rows: Sequence[Any]) -> None:
@@ -71,6 +101,5 @@ def print_json(rows: Sequence[Any]) -> None:
             case _:
                 return str(value)
 
-    click.echo(
-        json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
-    )
+    said = json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
+    click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", said))

@@ -360,7 +360,7 @@ class Reporter:
 
     def _name(self, user: int) -> str:
         operator = self.roster.by_id(OperatorId(user))
-        return operator.name if operator else str(user)
+        return texts.bb(operator.name) if operator else str(user)
 
     def _following(self, moment: str | None) -> str:
         """When the next call is, or that there is none."""

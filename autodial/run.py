@@ -1,18 +1,23 @@
 """Running the dialler in the foreground: logging, signals, exit codes."""
 
+import os
 import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import (
+    FileLogObserver,
     FilteringLogObserver,
+    LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    eventAsText,
+    formatTime,
     globalLogBeginner,
-    textFileLogObserver,
 )
 from twisted.python.failure import Failure
 
+from autodial import texts
 from autodial.config import Config
 from autodial.service import Dialler
 
@@ -21,11 +26,12 @@ def run_dialler(config: Config) -> int:
     """Run until a signal; returns the exit code. Start-up errors are raised."""
     from twisted.internet import reactor
 
+    os.umask(0o077)  # what we make is nobody else's
     level = LogLevelFilterPredicate(LogLevel.info)
     # Twisted notes every listening and closed port at info level; nobody needs those.
     level.setLogLevelForNamespace("twisted", LogLevel.warn)
     level.setLogLevelForNamespace("log_legacy", LogLevel.warn)
-    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [level])
+    observer = FilteringLogObserver(FileLogObserver(sys.stderr, log_line), [level])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     dialler = Dialler(config, reactor)
     failures: list[Failure] = []
@@ -47,6 +53,24 @@ def run_dialler(config: Config) -> int:
     if failures:
         failures[0].raiseException()
     return 0
+
+
+def log_line(event: LogEvent) -> str | None:
+    """
+    An event as one line; its traceback, if any, on lines that begin with a tab. What a stranger has
+    put into a field makes no lines of its own, and nothing that a terminal would obey.
+    """
+    said = eventAsText(event, includeTraceback=False, includeTimestamp=False)
+    if not said:
+        return None
+    failure = event.get("log_failure")
+    trace = failure.getTraceback().splitlines() if isinstance(failure, Failure) else []
+    lines = (f"{formatTime(event.get('log_time'))} {texts.escaped(said)}", *map(_indented, trace))
+    return "\n".join(lines) + "\n"
+
+
+def _indented(line: str) -> str:
+    return "\t" + texts.escaped(line.expandtabs())
 
 
 def _running(reactor: Any) -> Any:

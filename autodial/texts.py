@@ -280,6 +280,23 @@ def bb(text: str) -> str:
     return one_line(text).replace("[", "(").replace("]", ")")
 
 
+def escaped(text: str) -> str:
+    """
+    What a terminal or a log would obey, or not show, as ``\\x1b``: control characters, line ends,
+    marks that turn the direction of writing, halves of surrogate pairs.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    category = unicodedata.category(char)
+    if category[0] == "C" or category in ("Zl", "Zp"):
+        return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return char
+
+
 def one_line(name: str) -> str:
     """A name without control characters and line breaks, blanks folded."""
     kept = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in name)

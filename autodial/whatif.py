@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 import click
 from attrs import frozen
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from autodial.config import DAYS, Config, load, parse_span
 from autodial.plot import svg
-from autodial.printing import read, show_table
+from autodial.printing import PlainTable, read, show_table
 from autodial.simulate import Day, Simulation
 from autodial.store import views
 from autodial.world import Replayed, World, measured, replayed
@@ -101,7 +100,7 @@ def simulate(
     if replay is not None and not was:
         raise click.ClickException(f"{day}: the ledger has no calls of that day's hours")
     tasks = len(was) or tasks
-    table = Table(
+    table = PlainTable(
         "operators", "power", "tasks done", "talked", "attempts", "abandoned", "last call",
         "operators busy", box=SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip

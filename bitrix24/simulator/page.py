@@ -1,5 +1,6 @@
 """A page that shows the simulated portal to a person, and its state for tests. Read only."""
 
+import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
@@ -151,7 +152,13 @@ def _when(portal: "SimulatedPortal", value: datetime | None) -> str:
 def _table(title: str, heads: Iterable[str], rows: Iterable[Iterable[Any]], kind: str = "") -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     lines = "".join(
-        f'<tr class="{kind}">' + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
+        f'<tr class="{kind}">' + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{lines}</table>"
+
+
+def _cell(value: Any) -> str:
+    """Text on one line: neither markup, nor what turns the direction of writing."""
+    text = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in str(value))
+    return escape(text)

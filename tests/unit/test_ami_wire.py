@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.ami import _CHANNEL
+from autodial.ami import CHANNEL_FIELDS
 from autodial.ami_wire import AmiWire, Listing, Message, NotAmi
 from autodial.errors import PbxError
 
@@ -30,7 +30,7 @@ def lines(*rows: str) -> bytes:
 
 def read(data: bytes) -> Listing:
     """What a list makes of a stream, as the client feeds it."""
-    listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", _CHANNEL)
+    listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
     for message in AmiWire().receive(data):
         if message.get("ActionID") != NUMBER:
             listing.stray()
@@ -133,6 +133,6 @@ def test_any_bytes_are_messages_or_refused(data: bytes) -> None:
         messages = AmiWire().receive(data + b"\r\n\r\n")
     except NotAmi:
         return
-    listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", _CHANNEL)
+    listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
     for message in messages:
         listing.take(message)

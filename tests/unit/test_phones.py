@@ -110,7 +110,8 @@ def test_countries_and_short_numbers_by_rule() -> None:
 @pytest.mark.parametrize(
     "typed",
     ["112", "１１２", "١١٢", "112,,1", "1 1 2", "1-1-2", "+112", "(112)", "112#1", "1121", "911",
-     "9-1-1", "01", "０１", "0 1", "103", "тел. 112", "112 доб. 5", "112;ext=1", "8112", "\uff0b112"],
+     "9-1-1", "01", "０１", "0 1", "103", "тел. 112", "112 доб. 5", "112;ext=1", "8112",
+     "\uff0b112"],
 )  # fmt: skip
 def test_no_spelling_of_an_emergency_number_is_dialled(typed: str) -> None:
     """What is looked at is what would be dialled: in the digits of any script, with any sign."""
