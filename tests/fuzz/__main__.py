@@ -3,8 +3,8 @@
 
 With one target, and where atheris is installed (``pip install atheris``), its coverage guides the
 search; otherwise, or with ``--plain``, the seeds are mutated blindly. A finding is written to
-``tests/fuzz/found`` and ends the run. Mend it, and move the file to the seeds: from then on the test
-command tries it, too.
+``tests/fuzz/found`` and ends the run. Mend it, and move the file to the seeds: from then on the
+test command tries it, too.
 """
 
 import argparse
