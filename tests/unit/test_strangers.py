@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from fastagi_server import AgiSession, FastAgiServer, SharedSecret, SparingLog, set_variables
 from fastagi_server.testing import FakeAsterisk, environment
+from tests.system.scene import blocks
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -66,6 +67,21 @@ def test_who_does_not_know_the_secret_is_told_nothing(
     assert [
         "x: not by our Asterisk, for it does not know the secret (global variable AD_SECRET)"
     ] == logs
+
+
+def test_the_guide_s_secret() -> None:
+    """The server that the library's guide shows."""
+    (shown,) = [block for block in blocks("docs/fastagi.md") if "SharedSecret(" in block]
+    known = {"hello": _done, "reactor": Clock(), "SharedSecret": SharedSecret}
+    exec(shown, known | {"FastAgiServer": FastAgiServer}, made := {})
+    asterisk = FakeAsterisk(made["server"])
+    asterisk.connect("hello")
+    assert asterisk.failed
+    asterisk = FakeAsterisk(made["server"])
+    asterisk.globals["MY_SECRET"] = "0123456789abcdef"
+    asterisk.connect("hello")
+
+    assert {"DONE": "1"} == asterisk.variables
 
 
 def test_a_health_check_needs_no_secret() -> None:
