@@ -1,6 +1,7 @@
 """Who may ask the FastAGI server, and what a stranger can do to those who may: nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -73,7 +74,8 @@ def test_the_guide_s_secret() -> None:
     """The server that the library's guide shows."""
     (shown,) = [block for block in blocks("docs/fastagi.md") if "SharedSecret(" in block]
     known = {"hello": _done, "reactor": Clock(), "SharedSecret": SharedSecret}
-    exec(shown, known | {"FastAgiServer": FastAgiServer}, made := {})
+    made: dict[str, Any] = {}
+    exec(shown, known | {"FastAgiServer": FastAgiServer}, made)
     asterisk = FakeAsterisk(made["server"])
     asterisk.connect("hello")
     assert asterisk.failed
