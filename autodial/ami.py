@@ -21,9 +21,14 @@ from twisted.python.failure import Failure
 
 from autodial.ami_wire import DEVICE_STATES, VARIABLES, AmiWire, Listing, Message, NotAmi
 from autodial.errors import PbxError
+from autodial.model import internal_number
+
+_log = Logger()
 
 #: Seconds to wait for the end of an answer.
 PATIENCE = 10.0
+#: Seconds before it is said again that Asterisk's manager is out of reach.
+COMPLAIN = 60.0
 #: The dialplan's family in AstDB, the variable that names a channel's attempt, and the one that
 #: holds the report once its hangup handler has put it together.
 FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
@@ -57,6 +62,9 @@ class Ami:
     on_down: Callable[[], None]
     _link: "AmiLink | None" = field(default=None, init=False)
     refused: bool = field(default=False, init=False)  #: the last login was
+    complained: float | None = field(
+        default=None, init=False
+    )  #: when it was last said out of reach
 
     @property
     def connected(self) -> bool:
@@ -104,6 +112,20 @@ class Ami:
                 return None
             raise
         return answer.get("Value")
+
+    async def under_way(self, attempt: str, leg: str | None) -> bool:
+        """
+        Does Asterisk say that this attempt's outbound leg (its channel, if it is known) is still in
+        its call? False also where it cannot be asked: then a report is all there is.
+        """
+        try:
+            if leg is None:
+                names = (await self.channels()).get(attempt, ())
+                leg = next((name for name in names if name.endswith(";2")), None)
+            return leg is not None and await self.report(leg) == ""
+        except (NotConnected, PbxError) as error:
+            _log.info("{attempt}: not looked up: {error}", attempt=attempt, error=error)
+            return False
 
     def _connected(self) -> "AmiLink":
         if self._link is None:
@@ -153,6 +175,8 @@ class AmiLink(Protocol):
         self._ami = ami
         self._wire = AmiWire()
         self._questions: dict[str, _Question] = {}
+        #: Devices whose state is being asked for; True: it has changed again meanwhile.
+        self._asked: dict[str, bool] = {}
         #: The list whose rows come just now.
         self._open: Listing | None = None
 
@@ -162,8 +186,10 @@ class AmiLink(Protocol):
     async def _log_in(self) -> None:
         """With a challenge: whoever answers in Asterisk's place does not learn the secret."""
         ami = self._ami
-        said = await self.ask({"Action": "Challenge", "AuthType": "MD5"})
-        key = md5(f"{said.get('Challenge')}{ami.secret}".encode(), usedforsecurity=False)
+        said = (await self.ask({"Action": "Challenge", "AuthType": "MD5"})).get("Challenge")
+        if not re.fullmatch("[0-9A-Za-z]{4,64}", said):  # its hash alone would be the secret's
+            raise PbxError("no challenge in the answer")
+        key = md5(f"{said}{ami.secret}".encode(), usedforsecurity=False)
         await self.ask(
             {"Action": "Login", "AuthType": "MD5", "Username": ami.user, "Key": key.hexdigest()}
         )
@@ -173,7 +199,7 @@ class AmiLink(Protocol):
         )
         await self.ask({"Action": "DeviceStateList"}, listing)
         for row in listing.result():
-            self._device(row)
+            self._device(row.get("Device"), row.get("State"))
 
     def _not_in(self, failure: Failure) -> None:
         if failure.check(NotConnected):
@@ -223,10 +249,7 @@ class AmiLink(Protocol):
         elif question is not None:
             self._answered(number, question, message)
         elif message.get("Event") == "DeviceStateChange":
-            if message.whole({"Event", "Privilege", "Device", "State"}):
-                self._device(message)
-        elif message.get("Event") == "Shutdown":
-            self.transport.loseConnection()
+            self._changed(message.get("Device"))
 
     def _answered(self, number: str, question: _Question, message: Message) -> None:
         listing = question.listing
@@ -247,11 +270,37 @@ class AmiLink(Protocol):
         else:
             question.answer.errback(Failure(PbxError(message.get("Message") or "refused")))
 
-    def _device(self, message: Message) -> None:
-        technology, _, extension = message.get("Device").partition("/")
-        state = message.get("State")
+    def _device(self, device: str, state: str) -> None:
+        technology, _, extension = device.partition("/")
         if technology == "PJSIP" and state in DEVICE_STATES:
             self._ami.on_device(extension, state)
+
+    def _changed(self, device: str) -> None:
+        """
+        An event may be a stranger's (where the filters look for text, or are missing): it is taken
+        for a hint, and Asterisk is asked.
+        """
+        technology, _, extension = device.partition("/")
+        if technology != "PJSIP" or not internal_number(extension):
+            return
+        if device in self._asked:
+            self._asked[device] = True  # and once more, when the answer is there
+            return
+        self._asked[device] = False
+        asking = Deferred.fromCoroutine(self._ask_state(device))
+        asking.addErrback(lambda failure: failure.trap(NotConnected, PbxError))
+
+    async def _ask_state(self, device: str) -> None:
+        try:
+            again = True
+            while again:
+                self._asked[device] = False
+                variable = f"DEVICE_STATE({device})"
+                answer = await self.ask({"Action": "Getvar", "Variable": variable})
+                self._device(device, answer.get("Value"))
+                again = self._asked[device]
+        finally:
+            del self._asked[device]
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._ami.unlinked(self)
@@ -271,7 +320,9 @@ def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTim
     """Connect, and reconnect for ever; says so at the first failure, not at each."""
 
     def pause(failures: int) -> float:
-        if failures == 1:
+        now = clock.seconds()
+        if failures == 1 and (ami.complained is None or now - ami.complained > COMPLAIN):
+            ami.complained = now
             AmiLink.log.warn(
                 "Asterisk's manager cannot be reached: nobody is dialled until it can;"
                 " see [asterisk] ami_host, ami_port"

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from autodial.errors import PbxError
 
 #: Longest line, most fields of a message, and most rows of a list that are read.
-MAX_LINE, MAX_FIELDS, MAX_ROWS = 16_384, 200, 200_000
+MAX_LINE, MAX_FIELDS, MAX_ROWS = 16_384, 200, 20_000
 #: The states a device can be in.
 DEVICE_STATES = frozenset(
     {

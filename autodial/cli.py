@@ -49,10 +49,16 @@ class _Main(click.Group):
             return super().invoke(ctx)
         except (AutodialError, SpoolError) as error:
             raise click.ClickException(_lines(str(error))) from error
-        except click.UsageError:
-            raise  # it quotes what its reader has typed
+        except (click.UsageError, _Misconfigured):
+            raise  # the one quotes what its reader has typed, the other is ours already
         except click.ClickException as error:
             raise click.ClickException(_lines(error.message)) from error
+
+
+class _Misconfigured(click.ClickException):
+    """A start that a person must put right; the unit does not try again (sysexits.h)."""
+
+    exit_code = 78
 
 
 def _lines(text: str) -> str:
@@ -81,7 +87,10 @@ def run(path: Path, as_root: bool) -> None:
             "run this as Asterisk's user, for example 'runuser -u asterisk -- autodial run':"
             " otherwise a fault in the dialler is root's. If it must be so: --as-root"
         )
-    sys.exit(run_dialler(load(path)))
+    try:
+        sys.exit(run_dialler(load(path)))
+    except (AutodialError, SpoolError) as error:
+        raise _Misconfigured(_lines(str(error))) from error
 
 
 @main.command()

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, time, timedelta
 from difflib import get_close_matches
 from hashlib import sha256
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from zoneinfo import ZoneInfo
@@ -308,10 +308,18 @@ class AsteriskConfig(_Section):
         return self
 
 
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ValueError(f"a numeric address, as 127.0.0.1 or ::1, not {text!r}") from None
+    return text
+
+
 class FastAgiConfig(_Section):
     """[fastagi]"""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     port: int = Field(4573, ge=1, le=65535)
     secret: SecretStr = SecretStr("")
     allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ("127.0.0.0/8", "::1/128")

@@ -55,7 +55,7 @@ _NAMES = (
 
 def run_demo(tasks: int, keep_logs: Path | None) -> int:
     """Run it; 0 if every attempt had exactly one outcome and every report arrived."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     # Ctrl-C and SIGTERM alike unwind everything that was started, also where SIGINT was ignored
     # because a script started us in the background.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -49,6 +49,9 @@ from autodial.store import ledger, pauses, words
 from autodial.store.database import Store
 from autodial.store.tasks import confirm, load_task
 
+#: Operators named to one call: a client does not wait for more, the lease reckons with as many, and
+#: one command to Asterisk carries them.
+MOST_RUNG = 10
 #: Beyond ringing and talking, how long an attempt may take before it is given up, in seconds.
 MARGIN = 60
 
@@ -116,7 +119,7 @@ class Desk:
     def lease(self) -> timedelta:
         """How long an attempt may take at the very most."""
         asterisk = self.config.asterisk
-        rings = asterisk.ring_client * len(asterisk.trunks) + asterisk.ring_operator * 10
+        rings = asterisk.ring_client * len(asterisk.trunks) + asterisk.ring_operator * MOST_RUNG
         return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
 
     def opened(self, attempt: Attempt, *, held: bool = True) -> None:
@@ -401,7 +404,8 @@ class Desk:
         # Who writes up his last talk is disturbed only if nobody else is there.
         extensions = [one.extension for one in sorted(free, key=lambda one: one.wraps_up(now))]
         name, alert = self._look(attempt, "")
-        return Ring(tuple(extensions), self.config.asterisk.ring_operator, name, alert)
+        some = tuple(extensions[:MOST_RUNG])
+        return Ring(some, self.config.asterisk.ring_operator, name, alert)
 
     def _look(self, attempt: Attempt, extension: str) -> tuple[str, str | None]:
         """The name that a phone shows, and its Alert-Info; None: the dialplan knows."""

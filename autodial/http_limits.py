@@ -59,6 +59,23 @@ class BoundedRequest(Request):
             self.channel.loseConnection()
 
 
+class _OneRequest(HTTPChannel):
+    """A channel that serves one request: pipelined ones would be many visits in one."""
+
+    def headerReceived(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and len(value.strip()) > 10:
+            transport = self.transport
+            assert transport is not None  # its connection is made
+            transport.write(_TOO_LARGE)
+            self.loseConnection()
+            return False
+        return bool(super().headerReceived(line))
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        return False
+
+
 class Page(Resource):
     """One address. It answers the methods that it has a ``render_…`` for, and HEAD as GET."""
 
@@ -107,6 +124,7 @@ class BoundedPort(WrappingFactory):
         self.clock = clock
         site = Site(root, requestFactory=BoundedRequest, timeout=SILENCE)
         site.displayTracebacks = False
+        site.protocol = _OneRequest  # type: ignore[method-assign, assignment]  # as Twisted does
         super().__init__(site)
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper:

@@ -110,9 +110,11 @@ class Importer:
     async def poll(self) -> None:
         """Import what is new; passing trouble is logged and left to the next turn."""
         try:
-            await self._staff()
-            await self._talks()
-            await self._tasks()
+            for step in (self._staff, self._talks, self._tasks):
+                try:
+                    await step()
+                except AnswerStrange as error:  # what we know stays, and the others go on
+                    self.log.error("the portal's answer cannot be read: {error}", error=error)
         except PortalUnavailable as error:
             self.log.warn("portal out of reach: {error}", error=error)
         except PortalError as error:

@@ -27,6 +27,8 @@ from fastagi_server import SparingLog
 #: An attempt without a live channel is given up this long after its last step: between the
 #: rename of a call file and its channel, and between a claim and its record, there is a moment.
 GRACE = timedelta(seconds=20)
+#: Seconds between two complaints of one kind: it looks every quarter of a minute.
+COMPLAIN = 3600.0
 
 
 @define(eq=False)
@@ -45,7 +47,7 @@ class Janitor:
     _sparing: SparingLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sparing = SparingLog(self.log, self.clock)
+        self._sparing = SparingLog(self.log, self.clock, every=COMPLAIN)
 
     async def turn(self) -> None:
         """One round. What Asterisk cannot be asked now is left to the clock."""
@@ -76,6 +78,8 @@ class Janitor:
             if name is None:
                 self._sparing.warn("AstDB, family autodial: {key} is no attempt", key=key)
                 continue
+            if not await self.desk.over(name):
+                continue  # its call goes on, whoever wrote that
             await self.desk.result(name, parse_report(said.split(",")))
             self.astdb.recorded.add(name)
         if alive is None:

@@ -11,9 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from attrs import asdict, define
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.twisted import MetricsResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
@@ -102,11 +101,24 @@ class Health(Page):
         return json.dumps(said).encode() + b"\n"
 
 
+class Figures(Page):
+    """The figures in Prometheus's text format, collected in the reactor's own thread."""
+
+    methods = ("GET", "HEAD")
+
+    def __init__(self, measured: Measured) -> None:
+        super().__init__()
+        self._registry = CollectorRegistry()
+        self._registry.register(measured)
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader(b"Content-Type", CONTENT_TYPE_PLAIN_0_0_4.encode())
+        return generate_latest(self._registry)
+
+
 def metrics_site(measured: Measured, clock: IReactorTime) -> BoundedPort:
     """What listens on ``[metrics] port``."""
-    registry = CollectorRegistry()
-    registry.register(measured)
     root = Root()
-    root.putChild(b"metrics", MetricsResource(registry=registry))
+    root.putChild(b"metrics", Figures(measured))
     root.putChild(b"healthz", Health(measured))
     return BoundedPort(root, clock)

@@ -27,8 +27,23 @@ _BARE = re.compile(r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
-#: What every mobile network puts through, wherever it is.
-EMERGENCY = ("112", "911")
+#: Longest field that is read, in characters, and the kind of one that is longer.
+LONGEST, TOO_LONG = 120, "too long"
+#: What is looked at of a field, blanks included.
+MOST_READ = 1000
+#: What networks put through to an emergency service: everywhere, and by region what the library
+#: does not know (gas in Russia, and the ways operators reach the old two-digit services; the text
+#: relay in the United Kingdom).
+EMERGENCY: Mapping[str, tuple[str, ...]] = {
+    "": ("112", "911"),
+    "RU": tuple(f"{head}{n}{tail}" for n in range(1, 5)
+                for head, tail in (("0", ""), ("10", ""), ("0", "0"), ("00", ""), ("90", ""))),
+    "GB": ("999", "18000"),
+}  # fmt: skip
+#: What may stand before a number and lead to it: an outside line, a trunk prefix, zeros, a prefix
+#: that withholds the caller's number.
+_LEADS = frozenset({"", "141", "1470"} | {f"{zeros}{digit}" for zeros in ("", "0", "00")
+                                          for digit in ("", *"0123456789")})  # fmt: skip
 _PLUS = {"\uff0b": "+", "\ufe62": "+", "\u207a": "+"}
 #: What parts a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
 _APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
@@ -98,6 +113,8 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     """The phone, or the reason why there is none."""
     if entry.kind in NOT_FOR_TALKING:
         return "phone.fax"
+    if entry.kind == TOO_LONG:
+        return "phone.unreadable"
     text, extension = split_extension(entry.value)
     pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
     if not pieces:
@@ -133,9 +150,17 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
 
 
 def is_emergency(number: str, region: str) -> bool:
-    """Might a network put this through to an emergency service, of the region or of any mobile?"""
-    known = number.startswith(EMERGENCY)
-    return known or bool(phonenumbers.connects_to_emergency_number(number, region))
+    """
+    Might a network put these digits through to an emergency service, of the region or of any
+    mobile, as they are or behind what leads to them?
+    """
+    known = (*EMERGENCY[""], *EMERGENCY.get(region, ()))
+    rests = {number[len(lead) :] for lead in _LEADS if number.startswith(lead)}
+    return any(
+        rest.startswith(known) or phonenumbers.connects_to_emergency_number(rest, region)
+        for rest in rests
+        if rest
+    )
 
 
 def in_ascii(text: str) -> str:
@@ -171,8 +196,13 @@ def e164(text: str, region: str) -> str | None:
 def _one_by_one(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Fields in which people have written several numbers, as several entries."""
     for entry in entries:
-        for text in split_numbers(in_ascii(entry.value)):
-            yield evolve(entry, value=text)
+        # Blanks are folded and a novel is not read: the patterns below would take their time.
+        folded = re.sub(r"[ \t]{2,}", " ", in_ascii(entry.value[:MOST_READ]).strip())
+        if len(folded) > LONGEST:
+            yield evolve(entry, value=folded[:LONGEST], kind=TOO_LONG)
+            continue
+        for number in split_numbers(folded):
+            yield evolve(entry, value=number)
 
 
 def split_numbers(text: str) -> list[str]:

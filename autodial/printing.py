@@ -6,7 +6,6 @@ of its own its control characters are shown, not obeyed.
 """
 
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -28,10 +27,6 @@ from autodial.store import database
 from autodial.store.events import Told
 
 T = TypeVar("T")
-#: What JSON lets pass and a terminal would obey or not show (all else below a blank is escaped).
-_UNSEEN = re.compile(
-    "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 
 
 def tell(config: Config, told: Sequence[Told]) -> str:
@@ -91,6 +86,15 @@ def show_table(table: PlainTable) -> None:
     Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
+def _visible(line: str) -> str:
+    """JSON's own escapes for what a terminal would obey or not show; they stand in texts only."""
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(
+        char if texts.escaped(char) == char else json.dumps(char).strip('"') for char in line
+    )
+
+
 def print_json(rows: Sequence[Any]) -> None:
     def plain(value: object) -> object:
         match value:
@@ -102,4 +106,4 @@ def print_json(rows: Sequence[Any]) -> None:
                 return str(value)
 
     said = json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
-    click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", said))
+    click.echo("\n".join(map(_visible, said.split("\n"))))

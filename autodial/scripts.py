@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.desk import Claimed, Desk
-from autodial.model import AttemptId, Report, TaskId, attempt_id
+from autodial.model import Report, TaskId, attempt_id
 from autodial.outcomes import parse_report
 from fastagi_server import AgiSession, Script, command, set_variables
 
@@ -78,7 +78,8 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
 
 async def resolve(call: AgiSession, desk: Desk) -> None:
     """``AGI(…/resolve,AD_ID)``: the client has answered; whom to ring?"""
-    ring = desk.whom_to_ring(AttemptId(call.argument(0)))
+    attempt = attempt_id(call.argument(0))
+    ring = desk.whom_to_ring(attempt) if attempt is not None else None
     if ring is None:
         # Say nothing: the dialplan falls back on what came with the claim.
         _log.warn("{attempt}: answered, and not known here", attempt=call.argument(0))
@@ -101,7 +102,8 @@ async def ringing(call: AgiSession, desk: Desk) -> None:
     ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what this
     phone shows, if it is to show something else than the others.
     """
-    own = desk.ringing(AttemptId(call.argument(0)), call.argument(1))
+    attempt = attempt_id(call.argument(0))
+    own = desk.ringing(attempt, call.argument(1)) if attempt is not None else None
     if own is not None:
         name, alert = own
         shown = [command("SET VARIABLE", "CALLERID(name)", name)]
@@ -110,7 +112,11 @@ async def ringing(call: AgiSession, desk: Desk) -> None:
 
 async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
     """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
-    attempt, report = AttemptId(call.argument(0)), parse_report(call.arguments[1:])
+    attempt, report = attempt_id(call.argument(0)), parse_report(call.arguments[1:])
+    if attempt is None:
+        _log.warn("{attempt}: an end is reported of no attempt", attempt=call.argument(0))
+        await call.batch(set_variables({"AD_ACK": "1"}))  # AstDB need not keep it
+        return
     if not await desk.over(attempt):
         # Not acknowledged: what is true of it waits in AstDB until the call has ended.
         _log.warn(
@@ -123,8 +129,9 @@ async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
 
 async def spoolfail(call: AgiSession, desk: Desk) -> None:
     """``AGI(…/spoolfail,AD_ID,REASON)``: Asterisk could not place the call. Only a hint."""
-    if call.argument(0):
-        await desk.spool_failed(AttemptId(call.argument(0)))
+    attempt = attempt_id(call.argument(0))
+    if attempt is not None:
+        await desk.spool_failed(attempt)
 
 
 async def call_now(call: AgiSession, desk: Desk) -> None:

@@ -7,8 +7,10 @@ import os
 import re
 import tempfile
 import tomllib
+from errno import ELOOP
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import click
 from attrs import frozen
@@ -20,7 +22,7 @@ GLOBALS = Path("/etc/asterisk/autodial-globals.conf")
 
 _GLOBAL = re.compile(r"^AD_SECRET[ \t]*=[ \t]*(?:>[ \t]*)?(\S*)[^\n]*$", re.MULTILINE)
 _SECTION = re.compile(r"^\[fastagi\][ \t]*(?:#[^\n]*)?$", re.MULTILINE)
-_KEY = re.compile(r"^#?secret[ \t]*=[^\n]*\n?", re.MULTILINE)
+_KEY = re.compile(r"^[ \t]*#?secret[ \t]*=[^\n]*\n?", re.MULTILINE)
 
 
 @frozen
@@ -30,8 +32,9 @@ class _File:
     path: Path
     text: str
     owner: tuple[int, int]
+    mode: int
 
-    def write(self, text: str, mode: int) -> None:
+    def write(self, text: str, mode: int, group: int) -> None:
         """By way of a new file beside it: a crash leaves the old one or the new one."""
         handle, draft = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
@@ -39,7 +42,7 @@ class _File:
                 stream.write(text)
                 os.fchmod(handle, mode)
                 if os.geteuid() == 0:
-                    os.fchown(handle, *self.owner)
+                    os.fchown(handle, self.owner[0], group)
             Path(draft).replace(self.path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
@@ -48,13 +51,15 @@ class _File:
 
 def _read(path: Path) -> _File:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(file, encoding="utf-8") as stream:
             found = os.fstat(file)
-            return _File(path, stream.read(), (found.st_uid, found.st_gid))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{path}: {reason}; name the file itself, not a link to it") from error
+            return _File(path, stream.read(), (found.st_uid, found.st_gid), found.st_mode & 0o777)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        link = "; name the file itself, not a link to it" if error.errno == ELOOP else ""
+        raise ConfigError(f"{path}: {error.strerror}{link}") from error
 
 
 def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
@@ -66,25 +71,56 @@ def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
         ConfigError: a file cannot be read or written, or is not what it should be.
     """
     settings, variables = _read(config), _read(dialplan)
-    try:
-        fastagi = tomllib.loads(settings.text).get("fastagi", {})
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{config}: {error}") from error
+    said = _parsed(settings)
+    fastagi = said.get("fastagi", {})
+    if not isinstance(fastagi, dict):
+        raise ConfigError(f"{config}: fastagi is a section: write [fastagi]")
     if not re.search(r"^\[globals\]", variables.text, re.MULTILINE):
         raise ConfigError(f"{dialplan}: no [globals] in it; is it autodial-globals.conf?")
     found = _GLOBAL.search(variables.text)
     ours, theirs = str(fastagi.get("secret", "")), found[1] if found else ""
-    if ours and ours == theirs and not new:
+    closed = not settings.mode & 0o077 and not variables.mode & 0o027
+    if ours and ours == theirs and closed and not new:
         return False
     secret = (not new and (ours or theirs)) or token_hex(32)
     if not re.fullmatch("[A-Za-z0-9_-]{16,128}", secret):
-        raise ConfigError("the secret that is there is too short or has other signs: use --new")
+        raise ConfigError(
+            "the secret that is there is too short or has other characters: use --new"
+        )
+    made = _File(config, _with_key(settings.text, secret), settings.owner, 0o600)
+    if _parsed(made) != {**said, "fastagi": {**fastagi, "secret": secret}}:
+        raise ConfigError(
+            f'{config}: this command cannot find its place there; write secret = "" on a line of'
+            " its own below a line [fastagi], and run it again"
+        )
     try:
-        settings.write(_with_key(settings.text, secret), 0o600)
-        variables.write(_with_global(variables.text, secret), 0o640)
+        made.write(made.text, 0o600, settings.owner[1])
+        variables.write(
+            _with_global(variables.text, secret), 0o640, _asterisk_group(said, settings)
+        )
     except OSError as error:
         raise ConfigError(f"{error.filename or config}: {error.strerror}") from error
     return True
+
+
+def _parsed(file: _File) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file.path}: {error}") from error
+
+
+def _asterisk_group(said: dict[str, Any], settings: _File) -> int:
+    """
+    The group that is to read the dialplan's globals: that of Asterisk's spool, which the
+    configuration names; else the configuration's own.
+    """
+    asterisk = said.get("asterisk")
+    spool = asterisk.get("spool") if isinstance(asterisk, dict) else None
+    try:
+        return Path(str(spool)).stat().st_gid
+    except OSError:
+        return settings.owner[1]
 
 
 def _with_key(text: str, secret: str) -> str:
@@ -94,6 +130,7 @@ def _with_key(text: str, secret: str) -> str:
     if section is None:
         return f"{text.rstrip()}\n\n[fastagi]\n{row}"
     start = section.end() + 1
+    text = text if len(text) >= start else text + "\n"
     next_section = re.search(r"^\[", text[start:], re.MULTILINE)
     end = start + next_section.start() if next_section else len(text)
     body = text[start:end]

@@ -14,12 +14,12 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from autodial.ami import Ami, NotConnected, client_service
+from autodial.ami import Ami, client_service
 from autodial.checkup import Checkup
 from autodial.config import Config, FastAgiConfig, PortalConfig
 from autodial.desk import Desk
 from autodial.dispatcher import Dispatcher
-from autodial.errors import ConfigError, PbxError
+from autodial.errors import ConfigError
 from autodial.events import event_site
 from autodial.http_limits import BoundedPort
 from autodial.importer import Importer
@@ -166,17 +166,7 @@ class Dialler:
         )
 
     async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
-        """Does Asterisk itself say that this attempt's outbound leg is still in its call?"""
-        if self.ami is None:
-            return False
-        try:
-            if leg is None:
-                names = (await self.ami.channels()).get(attempt, ())
-                leg = next((name for name in names if name.endswith(";2")), None)
-            return leg is not None and await self.ami.report(leg) == ""
-        except (NotConnected, PbxError) as error:
-            self.log.info("{attempt}: not looked up: {error}", attempt=attempt, error=error)
-            return False
+        return self.ami is not None and await self.ami.under_way(attempt, leg)
 
     def _wake_at(self, service: Periodic, moment: datetime) -> None:
         delay = (moment - self.now()).total_seconds()
@@ -248,8 +238,8 @@ class Dialler:
         if fastagi.hot_path:
             return listen(self.reactor, self.server, fastagi.port, fastagi.host, held=held)
         if held is not None:
-            # The reactor has a copy of its own; ours is closed with this name.
-            return self.reactor.adoptStreamPort(held.fileno(), held.family, self.server)
+            with held:  # the reactor has a copy of its own
+                return self.reactor.adoptStreamPort(held.fileno(), held.family, self.server)
         return self.reactor.listenTCP(
             fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
         )

@@ -290,16 +290,22 @@ def escaped(text: str) -> str:
     return "".join(_escape(char) for char in text)
 
 
+#: Letters by their category, and nothing to the eye.
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+
+
 def _escape(char: str) -> str:
     category = unicodedata.category(char)
-    if category[0] == "C" or category in ("Zl", "Zp"):
+    if category[0] == "C" or category in ("Zl", "Zp") or char in _FILLERS:
         return char.encode("unicode_escape", "surrogatepass").decode("ascii")
     return char
 
 
 def one_line(name: str) -> str:
     """A name without control characters and line breaks, blanks folded."""
-    kept = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in name)
+    kept = "".join(
+        " " if unicodedata.category(char)[0] in "CZ" or char in _FILLERS else char for char in name
+    )
     return " ".join(kept.split())
 
 

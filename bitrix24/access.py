@@ -8,8 +8,11 @@ changes with every use, so it is on disk before the new access token is used.
 import fcntl
 import json
 import os
+import re
+import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from errno import EPERM
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlencode
@@ -19,7 +22,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from bitrix24.errors import PortalDenied, PortalUnavailable
-from bitrix24.wire import Answer, Params, Request, Row, parsed
+from bitrix24.wire import Answer, Params, Request, Row
 
 _log = Logger()
 
@@ -36,12 +39,24 @@ class Access(Protocol):
         ...
 
 
+def _token(text: str) -> str:
+    """A token as it may stand in a header; ValueError: it is none."""
+    if not re.fullmatch(r"[\x21-\x7e]{0,4096}", text):
+        raise ValueError("no token")
+    return text
+
+
 def _private(path: Path, flags: int) -> int:
     """
     A file that only its owner can read, made if need be and never through a link. Made by root, it
     is the directory's owner's: the dialler runs as somebody else.
     """
-    file = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    quietly = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.open(path, flags | os.O_CREAT | quietly, 0o600)
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(file)
+        raise OSError(EPERM, "somebody has put a link or a pipe there: remove it", str(path))
     os.fchmod(file, 0o600)
     if os.geteuid() == 0:
         owner = path.parent.stat()
@@ -114,22 +129,26 @@ class Application:
         url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | ours)}"
         answer = await send(Request("oauth.token", url, None))
         try:
-            said = Row("oauth.token", parsed(answer.body))
+            said = Row("oauth.token", answer.said())
         except ValueError:
             raise PortalUnavailable(f"oauth.token: HTTP {answer.status}, not JSON") from None
         if said.get("error"):
             raise PortalDenied(said.words("error"), said.words("error_description"))
-        self._save(said.text("access_token"), said.text("refresh_token"))
+        try:
+            self._save(_token(said.text("access_token")), _token(said.text("refresh_token")))
+        except ValueError:
+            raise PortalUnavailable("oauth.token: what came is no token") from None
 
     def _load(self) -> tuple[str, str]:
         try:
-            file = os.open(self.tokens, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            quietly = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            file = os.open(self.tokens, os.O_RDONLY | quietly)
             with os.fdopen(file) as stream:
                 if os.fstat(file).st_mode & 0o077:
                     _log.warn("{path} was open to others, and is not any more", path=self.tokens)
                     os.fchmod(file, 0o600)
                 said = json.load(stream)
-            return said.get("access_token", ""), said["refresh_token"]
+            return _token(said.get("access_token", "") or ""), _token(said["refresh_token"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PortalDenied(
                 "NO_TOKENS", f"{self.tokens}: {type(error).__name__}; run: autodial authorize"

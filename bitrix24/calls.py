@@ -10,7 +10,7 @@ from typing import Any
 from bitrix24.asking import Asking
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import CallRecord, Talk
-from bitrix24.wire import Params, Row, each, rows_of, sound_rows, written
+from bitrix24.wire import Params, Row, each, sound_rows, written
 
 #: A recording travels inside one request, a third longer than the file; PHP's own limit for a
 #: request is often 64 MB.
@@ -113,7 +113,7 @@ class CallMethods(Asking):
     async def call_record(self, call_id: str) -> CallRecord | None:
         """The finished call, from the portal's statistics."""
         method = "voximplant.statistic.get"
-        for row in rows_of(method, await self.call(method, {"FILTER": {"CALL_ID": call_id}})):
+        for row in sound_rows(method, await self.call(method, {"FILTER": {"CALL_ID": call_id}})):
             if row.get("CALL_ID") == call_id:
                 return CallRecord(
                     call_id=call_id,

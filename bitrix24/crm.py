@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from twisted.logger import Logger
+
 from bitrix24.asking import Asking, Command, chunks
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Client, Phone, entity
 from bitrix24.wire import PAGE, Row, each, plain, rows_of, shown
+
+_log = Logger()
 
 #: CRM code -> the list method, what the portal calls such an entity, and what to ask for.
 _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
@@ -86,8 +90,13 @@ class ClientMethods(Asking):
             if isinstance(said, Exception):
                 raise said
             name = "ID" if kind in _HAVE_PHONES else "id"
-            rows = _rows(method, said)
-            readable = each(rows, lambda row, name=name: (row.number(name), row))  # type: ignore[misc]
+            try:
+                rows = _rows(method, said)
+                readable = each(rows, lambda row, name=name: (row.number(name), row))  # type: ignore[misc]
+            except AnswerStrange as error:  # the other kinds are well
+                _log.error("{error}", error=error)
+                unseen |= codes
+                continue
             for number, row in readable:
                 try:
                     _take(kind, number, row, found, behind, fields)

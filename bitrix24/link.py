@@ -62,6 +62,8 @@ WAITS = (0.5, 2.0, 5.0)
 RESTS = (5.0, 15.0, 30.0, 60.0)
 #: Seconds a method rests after OPERATION_TIME_LIMIT if the portal never said until when.
 METHOD_REST = 60.0
+#: And at most: the portal counts a method's running time over ten minutes.
+LONGEST_REST = 3600.0
 #: Requests a second in the long run, and at once. The cloud allows 2 and 50.
 RATE, BURST = 10.0, 40
 #: Requests under way at once.
@@ -235,7 +237,8 @@ class Link:
         """Only this method's running time is used up; the others go on."""
         now = self.clock.seconds()
         until = self._resets.get(method, 0.0)
-        self._methods[method] = until if until > now else now + METHOD_REST
+        known = now < until <= now + LONGEST_REST
+        self._methods[method] = until if known else now + METHOD_REST
 
     async def _room(self) -> None:
         """Wait until our own limit has room: a bucket that drains, as the cloud's own does."""

@@ -9,16 +9,18 @@ from twisted.logger import Logger
 from bitrix24.asking import Asking, Command
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Employee, LoginEvent, Presence, StaffQuery
-from bitrix24.wire import PAGE, Row, each, plain, sound_rows
+from bitrix24.wire import PAGE, Row, each, items_of, plain, sound_rows
 
 _log = Logger()
 
 _USER = ["ID", "NAME", "LAST_NAME", "ACTIVE", "UF_PHONE_INNER", "LAST_LOGIN", "IS_ONLINE"]
-#: Audit types of the portal's event log.
 #: In the place of an answer that was not asked for.
 _NONE = KeyError()
+#: More people than any call centre has.
+MOST_PEOPLE = 20_000
 #: More departments than any company has below the call centre's.
 MOST_DEPARTMENTS = 10_000
+#: Audit types of the portal's event log.
 _LOGIN, _LOGOUT = "USER_AUTHORIZE", "USER_LOGOUT"
 
 
@@ -42,28 +44,26 @@ class StaffMethods(Asking):
         rows: list[Row] = []
         last = 0
         while True:
-            page = sound_rows(
+            said = await self.call(
                 "user.get",
-                await self.call(
-                    "user.get",
-                    {
-                        "FILTER": {**criteria, ">ID": last},
-                        "sort": "ID",
-                        "order": "ASC",
-                        "select": select,
-                        "start": -1,
-                    },
-                ),
+                {
+                    "FILTER": {**criteria, ">ID": last},
+                    "sort": "ID",
+                    "order": "ASC",
+                    "select": select,
+                    "start": -1,
+                },
             )
+            page = sound_rows("user.get", said)
             rows += page
-            if len(page) < PAGE:
+            if len(items_of("user.get", said)) < PAGE:
                 break
             before, last = last, max(each(page, _id))
-            if last <= before:
-                raise AnswerStrange("user.get", "ID", "the same page again")
+            if last <= before or len(rows) > MOST_PEOPLE:
+                raise AnswerStrange("user.get", "ID", "pages without end")
         for row in rows:
             # The portal drops filters it does not know, and would name the whole company.
-            if which.field and plain(row.need(which.field)) != which.value:
+            if which.field and which.field in row and plain(row.get(which.field)) != which.value:
                 raise AnswerStrange(
                     "user.get", which.field, f"a user does not have {which.value!r}"
                 )
@@ -140,10 +140,11 @@ class StaffMethods(Asking):
                 },
                 rest3=True,
             )
-            rows = sound_rows(method, Row(method, said).need("items"), "items")
+            items = Row(method, said).need("items")
+            rows = sound_rows(method, items, "items")
             found += [event for event in each(rows, _login) if event is not None]
             before, mark = mark, max(each(rows, lambda row: row.number("id")), default=mark)
-            if len(rows) < PAGE or mark <= before:
+            if len(items_of(method, items, "items")) < PAGE or mark <= before:
                 break
         return found
 

@@ -24,7 +24,7 @@ from bitrix24.wire import (
     Reply,
     Row,
     plain,
-    rows_of,
+    sound_rows,
     written,
 )
 
@@ -234,9 +234,10 @@ class TaskMethods(Asking):
         forum, chat = said["forum"], said["chat"]
         comments: list[Row] = []
         if not isinstance(forum, Exception):
-            comments += rows_of("task.commentitem.getlist", forum)
+            comments += sound_rows("task.commentitem.getlist", forum)
         if not isinstance(chat, Exception):
-            comments += Row("im.dialog.messages.get", chat).rows("messages")
+            messages = Row("im.dialog.messages.get", chat).need("messages")
+            comments += sound_rows("im.dialog.messages.get", messages, "messages")
         texts = [row.words("POST_MESSAGE") or row.words("text") for row in comments]
         if any(marker in text for text in texts):
             return True

@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from bitrix24.errors import AnswerLost, PortalUnavailable
-from bitrix24.wire import Answer, Request
+from bitrix24.wire import Answer, Request, read_ahead
 
 #: Seconds to connect, and to wait for the answer. A box under load needs some for a batch.
 CONNECT, READ = 5.0, 30.0
@@ -32,8 +32,9 @@ THREADS = 3
 #: Seconds for a request as a whole, and the slowest upload for which it is prolonged, in bytes a
 #: second (a recording has up to 54 MB).
 WHOLE, SLOWEST = 90.0, 100_000
-#: Longest answer, in bytes, inflated: 2,500 tasks with their clients have some five million.
-LONGEST = 64_000_000
+#: Longest answer, in bytes, inflated: 2,500 tasks with their clients have some three million, and
+#: more are not asked for at once. To read ten million as JSON takes a second.
+LONGEST = 10_000_000
 #: Read at once from a connection.
 CHUNK = 65_536
 
@@ -74,6 +75,8 @@ class _Carrier:
 
     def request(self, *args: Any, **wishes: Any) -> None:
         _here.exchange.connection = self
+        if _here.exchange.over:  # it took its time to connect: nothing is left to cut later
+            raise TimeoutError("its time is over")
         super().request(*args, **wishes)  # type: ignore[misc]  # urllib3's, mixed in below
 
 
@@ -135,9 +138,15 @@ class RequestsTransport:
         return await deferToThreadPool(self.reactor, self._pool, self.post, request)
 
     def post(self, request: Request) -> Answer:
-        """The same, in the thread that calls."""
+        """
+        The same, in the thread that calls.
+
+        Raises besides:
+            OSError: a file among the parameters cannot be read; nothing was sent.
+        """
+        body = request.body() if request.params is not None else None
         try:
-            answer = self._exchange(request)
+            answer = self._exchange(request, body)
         # The texts of these hold the address, whose path is the secret: only their kind is told.
         except requests.exceptions.SSLError as error:
             if any(word in repr(error) for word in _HANDSHAKE):
@@ -155,8 +164,7 @@ class RequestsTransport:
             raise AnswerLost(_said(request, error)) from None
         return answer
 
-    def _exchange(self, request: Request) -> Answer:
-        body = request.body() if request.params is not None else None
+    def _exchange(self, request: Request, body: bytes | None) -> Answer:
         exchange = _here.exchange = _Exchange()
         seconds = self.whole + len(body or b"") / SLOWEST
         watch = threading.Timer(seconds, exchange.cut)
@@ -168,7 +176,7 @@ class RequestsTransport:
                     raise PortalUnavailable(
                         f"{request.method}: redirected; check the portal's address"
                     )
-                answer = Answer(response.status_code, self._read(request, response))
+                answer = read_ahead(response.status_code, self._read(request, response))
         except Exception:
             if not exchange.over:
                 raise

@@ -53,6 +53,7 @@ BATCH_LIMIT = 50
 PAGE = 50
 
 Params = Mapping[str, Any]
+_UNREAD = object()
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -88,6 +89,29 @@ class Answer:
 
     status: int
     body: bytes = field(repr=False)
+    #: The body as JSON, where it was read already, or why it is none.
+    _said: Any = field(default=_UNREAD, repr=False, eq=False, alias="said")
+
+    def said(self) -> Any:
+        """
+        The body as JSON.
+
+        Raises:
+            ValueError: as ``parsed``.
+        """
+        if self._said is _UNREAD:
+            return parsed(self.body)
+        if isinstance(self._said, ValueError):
+            raise self._said
+        return self._said
+
+
+def read_ahead(status: int, body: bytes) -> Answer:
+    """An answer whose JSON is read here, in a thread where that holds up nobody."""
+    try:
+        return Answer(status, body, said=parsed(body))
+    except ValueError as error:
+        return Answer(status, body, said=error)
 
 
 @frozen
@@ -114,7 +138,7 @@ def decode(answer: Answer, method: str) -> Reply:
         PortalRefused: final.
     """
     try:
-        said = parsed(answer.body)
+        said = answer.said()
     except ValueError:
         raise _not_json(answer.status, method) from None
     if not isinstance(said, dict) or ("error" not in said and "result" not in said):
@@ -140,8 +164,10 @@ def parsed(body: bytes) -> Any:
     stays a text, and is refused where a number is wanted; so one damaged field damages no other.
 
     Raises:
-        ValueError: no JSON, or nested deeper than any answer.
+        ValueError: no JSON, nested deeper than any answer, or of more values.
     """
+    if body.count(b",") > MOST_VALUES:
+        raise ValueError("more values than any answer has")
     try:
         said = json.loads(
             body.decode("utf-8-sig", "replace"), parse_int=_whole, parse_constant=lambda name: None
@@ -151,6 +177,8 @@ def parsed(body: bytes) -> Any:
     return _whole_texts(said) if _DAMAGED.search(body) else said
 
 
+#: Between these, in seconds, a clock may be: the years 2000 and 2200.
+_ERA = (946_684_800, 7_258_118_400)
 #: Escapes of half surrogate pairs (and of whole ones), and of the zero byte.
 _DAMAGED = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 _NO_TEXT = re.compile("[\ud800-\udfff\x00]")
@@ -179,6 +207,8 @@ def _whole_texts(said: Any) -> Any:
     return holder[0]
 
 
+#: Values in an answer: 2,500 tasks with their clients have some hundred thousand.
+MOST_VALUES = 1_000_000
 #: The largest number of anything: what a double holds exactly, as PHP's and JavaScript's do.
 LARGEST = 2**53
 
@@ -200,10 +230,9 @@ def shown(said: Any) -> str:
 
 
 def _stamp(seconds: Any) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
-    except (ValueError, OverflowError, OSError):
+    if not isinstance(seconds, int | float) or not _ERA[0] < seconds < _ERA[1]:
         return None  # what it says of the time is not worth an answer's loss
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _not_json(status: int, method: str) -> Exception:
@@ -379,12 +408,12 @@ class Row:
 
 def rows_of(method: str, said: Any, name: str = "result") -> list[Row]:
     """A list of objects, as ``Row.rows``."""
-    return [Row(method, item) for item in _items(method, said, name)]
+    return [Row(method, item) for item in items_of(method, said, name)]
 
 
 def sound_rows(method: str, said: Any, name: str = "result") -> list[Row]:
     """As ``rows_of``, without what is no object (null is nobody)."""
-    items = [item for item in _items(method, said, name) if item is not None]
+    items = [item for item in items_of(method, said, name) if item is not None]
     return each(items, lambda item: Row(method, item))
 
 
@@ -414,7 +443,8 @@ def each(
     return found
 
 
-def _items(method: str, said: Any, name: str) -> list[Any]:
+def items_of(method: str, said: Any, name: str = "result") -> list[Any]:
+    """A list's items, whatever they are: how many there are says whether a page was full."""
     if isinstance(said, Mapping):
         said = list(said.values())
     if not said:  # null and false mean "none", too

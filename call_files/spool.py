@@ -93,7 +93,10 @@ class Spool:
         Raises:
             SpoolError: the staging place is not a directory of ours, or something in it refused.
         """
-        outgoing = os.open(self.outgoing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            outgoing = os.open(self.outgoing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SpoolError(f"{self.outgoing}: {error.strerror}") from error
         try:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
@@ -131,11 +134,15 @@ class Spool:
         with self._opened() as (outgoing, staging):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             file = os.open(draft, flags, 0o600, dir_fd=staging)
-            with os.fdopen(file, "w", encoding="utf-8") as stream:
-                os.fchmod(file, 0o600)  # whatever the umask
-                stream.write(text)
-                self._give_away(file)
-            os.rename(draft, draft, src_dir_fd=staging, dst_dir_fd=outgoing)
+            try:
+                with os.fdopen(file, "w", encoding="utf-8") as stream:
+                    os.fchmod(file, 0o600)  # whatever the umask
+                    stream.write(text)
+                    self._give_away(file)
+                os.rename(draft, draft, src_dir_fd=staging, dst_dir_fd=outgoing)
+            except OSError:
+                os.unlink(draft, dir_fd=staging)  # a full disk: the name is not used up
+                raise
         return final
 
     def waiting(self) -> frozenset[str]:

@@ -197,14 +197,21 @@ class Hub:
                 return
 
     def _accept(self) -> None:
-        """One connection; if there are more, the listener is still readable."""
-        try:
-            number, peer = self.listener._accept()  # type: ignore[attr-defined]
-        except OSError as error:
-            if error.errno not in _LATER:
-                self.log.error("FastAGI connections are not accepted: {error}", error=error)
-                self._rest()
-            return
+        """
+        Some connections; if there are more, the listener is still readable. Not one a round:
+        sessions that keep us busy would keep the others waiting.
+        """
+        for _ in range(BATCH):
+            try:
+                number, peer = self.listener._accept()  # type: ignore[attr-defined]
+            except OSError as error:
+                if error.errno not in _LATER:
+                    self.log.error("FastAGI connections are not accepted: {error}", error=error)
+                    self._rest()
+                return
+            self._begin(number, peer)
+
+    def _begin(self, number: int, peer: Any) -> None:
         connection: Any = socket.SocketType(self._family, _STREAM, 0, number)
         session = self.server.admit(peer[0])
         if session is None:

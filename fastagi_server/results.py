@@ -76,7 +76,7 @@ class Recognized:
 
 def number(reply: Reply) -> int:
     """The result as a number; ActionFailed if it is none, or below zero."""
-    if not reply.result.isdecimal():
+    if not re.fullmatch("[0-9]{1,10}", reply.result):
         raise ActionFailed(f"result={reply.result} {reply.value or ''} {reply.detail}".strip())
     return int(reply.result)
 
@@ -90,6 +90,8 @@ def done(reply: Reply) -> None:
 def digit(reply: Reply) -> str:
     """The key behind a character code; empty: none."""
     code = number(reply)
+    if code > 0x10FFFF:
+        raise ActionFailed(f"result={reply.result} is no key")
     return chr(code) if code else ""
 
 
@@ -112,7 +114,7 @@ def recorded(reply: Reply) -> Recorded:
 
 
 def endpos(reply: Reply) -> int:
-    found = re.search(r"\bendpos=(-?[0-9]+)", reply.detail)
+    found = re.search(r"\bendpos=(-?[0-9]{1,18})", reply.detail)
     return int(found.group(1)) if found else 0
 
 
@@ -122,7 +124,7 @@ def recognized(reply: Reply) -> Recognized:
     said = f"({reply.value or ''}){reply.detail}"
     kind = re.match(r"\(([a-z]*)\)", said)
     key = re.search(r"\bdigit=(\S)", said)
-    end = re.search(r"\bendpos=(-?[0-9]+)", said)
+    end = re.search(r"\bendpos=(-?[0-9]{1,18})", said)
     guesses = re.findall(r'\bscore\d+=(-?\d+) text\d+="(.*?)" grammar\d+=(\S*)', said)
     return Recognized(
         kind.group(1) if kind else "",

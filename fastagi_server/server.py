@@ -19,7 +19,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastagi_server.deadlines import Deadlines
-from fastagi_server.errors import CallEnded, NotTrusted, UnknownScript, WireError
+from fastagi_server.errors import (
+    CallEnded,
+    CommandFailed,
+    NotTrusted,
+    UnknownScript,
+    WireError,
+)
 from fastagi_server.secret import SharedSecret
 from fastagi_server.session import AgiSession, Script
 from fastagi_server.sparing import SparingLog
@@ -38,6 +44,10 @@ MAX_SESSIONS = 500
 #: The listening queue. Twisted's default of 50 drops connections in a burst, and Asterisk gives
 #: up on a connection after 2 seconds.
 BACKLOG = 4096
+
+#: What a session may say before it has proved who asks: a block of environment with room for its
+#: arguments, and one reply.
+UNTRUSTED_BYTES = 20_000
 
 #: How many addresses are remembered with whether they may connect.
 MAX_HOSTS = 1_000
@@ -90,6 +100,8 @@ class FastAgiServer(Factory):
     counters: Counters = field(factory=Counters)
     #: How many sessions are open.
     sessions: int = field(default=0, init=False)
+    #: What a session may say before it is trusted; None: no secret, no such limit.
+    untrusted_bytes: int | None = field(default=None, init=False)
     _new: Deadlines[AgiSession] = field(init=False)  #: for as long as the block may take
     _old: Deadlines[AgiSession] = field(init=False)  #: from then on
     _leaving: Deadlines[AgiSession] = field(init=False)
@@ -105,6 +117,7 @@ class FastAgiServer(Factory):
     def __attrs_post_init__(self) -> None:
         self._networks = [ip_network(text) for text in self.allow]
         self._sparing = SparingLog(self.log, self.clock)
+        self.untrusted_bytes = UNTRUSTED_BYTES if self.secret is not None else None
         clock, block = self.clock, min(self.block_deadline, self.deadline)
         self._new = Deadlines(clock, block, self._no_longer_new)
         self._old = Deadlines(clock, self.deadline - block, self._overdue)
@@ -192,8 +205,17 @@ class FastAgiServer(Factory):
         return partial(self._proven, script=script, secret=self.secret)
 
     async def _proven(self, session: AgiSession, script: Script, secret: SharedSecret) -> None:
-        if not await secret.known_to(session):
-            raise NotTrusted(f"{session.environment.script}: not by our Asterisk")
+        name = _short(session.environment.script)
+        try:
+            known = await secret.known_to(session)
+        except CommandFailed as error:
+            raise NotTrusted(f"{name}: the proof was answered with {error.code}") from None
+        except CallEnded:
+            raise NotTrusted(f"{name}: closed before it had proved who asks") from None
+        if not known:
+            raise NotTrusted(
+                f"{name}: whoever asks does not know the secret (global variable {secret.variable})"
+            )
         session.trusted = True
         await script(session)
 
@@ -209,15 +231,11 @@ class FastAgiServer(Factory):
             return
         if failure.check(NotTrusted):
             self.counters.refused_secret += 1
-            self._sparing.warn(
-                "{error}, for it does not know the secret (global variable {variable})",
-                error=failure.getErrorMessage(),
-                variable=self.secret and self.secret.variable,
-            )
+            self._sparing.warn("refused: {error}", error=failure.getErrorMessage())
             return
         self.counters.failed += 1
         # The first argument names the call; the others may hold a client's number.
-        name, first = session.environment.script, session.argument(0)
+        name, first = _short(session.environment.script), _short(session.argument(0))
         if failure.check(CallEnded):
             self.log.info(
                 "{name} {first}: {reason}",
@@ -272,4 +290,9 @@ def _within(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
 
 
 async def _unknown(session: AgiSession) -> None:
-    raise UnknownScript(f"no script {session.environment.script!r}")
+    raise UnknownScript(f"no script {_short(session.environment.script)!r}")
+
+
+def _short(text: str) -> str:
+    """As much of a stranger's text as a log line needs."""
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -41,6 +41,8 @@ FAILURE = b"failure\n"
 class SessionOwner(Shape):
     """Who is told about a session's life: the server, or a test."""
 
+    untrusted_bytes: int | None
+
     def started(self, session: "AgiSession") -> Script: ...
     def finished(self, session: "AgiSession", failure: Failure | None) -> None: ...
     def spoke_otherwise(self, session: "AgiSession", error: WireError) -> None: ...
@@ -122,6 +124,8 @@ class AgiSession(Commands, Protocol):
         self._gone: CallEnded | None = None
         self.hung_up = False
         self.trusted = False  #: its owner knows who is on the other side
+        #: Bytes that it may say before it is trusted; None: as many as it likes.
+        self._left = owner.untrusted_bytes
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -197,6 +201,14 @@ class AgiSession(Commands, Protocol):
                     self._step(None)
                 else:
                     self._go_on(asked)
+                return
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0 and not self.trusted:
+                # A stranger: the block and one reply are all that he has to say.
+                self._owner.spoke_otherwise(self, WireError("more than a proof"))
+                self.transport.abortConnection()
+                self._end(CallEnded("it said more than a proof"))
                 return
         try:
             for event in wire.receive(data):

@@ -7,6 +7,7 @@ transaction is durable when it returns (WAL with synchronous=FULL).
 
 import glob
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -104,20 +105,23 @@ def _close_to_others(path: Path) -> None:
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(os.open(path, flags | os.O_CREAT, 0o600))
     for beside in path.parent.glob(f"{glob.escape(path.name)}*"):
-        if not beside.is_file() or beside.is_symlink():
-            continue
-        file = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if os.fstat(file).st_mode & 0o077:
+            found = beside.lstat()
+            if not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o077:
+                continue
+            file = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
                 os.fchmod(file, 0o600)
-                _log.warn("{path} was open to others, and is not any more", path=beside)
+            finally:
+                os.close(file)
+        except FileNotFoundError:
+            continue  # SQLite's own come and go
         except PermissionError as error:
             raise StoreError(
                 f"{beside} holds clients' names and numbers and others may read it: chmod 600"
                 f" {beside}"
             ) from error
-        finally:
-            os.close(file)
+        _log.warn("{path} was open to others, and is not any more", path=beside)
 
 
 def read(path: Path, question: Callable[[sa.Connection], T]) -> T:

@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 from bitrix24.simulator.page import page, state
 from bitrix24.simulator.portal import ConnectionDropped, SimulatedPortal
 
+#: Connections at once.
+MAX_CONNECTIONS = 500
 #: Longest body: a recording of 40 MB in base64, with room. Seconds for a body as a whole, and for
 #: which a connection may be silent. Longest line of a chunked body, and most lines behind it.
 MAX_BODY, LIFETIME, SILENCE, LINE, TRAILERS = 80_000_000, 120.0, 60.0, 1024, 50
@@ -36,6 +39,10 @@ class _Server(ThreadingHTTPServer):
     latency: float
     https: bool
     open: set["_Handler"]
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """A further connection is closed; each has a thread of its own."""
+        return len(self.open) < MAX_CONNECTIONS
 
 
 class _Refused(Exception):

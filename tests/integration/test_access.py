@@ -10,7 +10,16 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
-from bitrix24 import Answer, Application, Direct, Link, Portal, PortalDenied, Request
+from bitrix24 import (
+    Answer,
+    Application,
+    Direct,
+    Link,
+    Portal,
+    PortalDenied,
+    PortalUnavailable,
+    Request,
+)
 from bitrix24.simulator import SimulatedPortal
 from tests.integration.conftest import Now
 
@@ -40,6 +49,19 @@ async def test_an_expired_token_is_refreshed_and_the_call_goes_through(
     assert portal.user_id == health.user
     assert portal.refresh_token == kept["refresh_token"], "the rotated one is on disk"
     assert 0o600 == stat.S_IMODE(application.tokens.stat().st_mode)
+
+
+@pytest.mark.parametrize("token", ["ключ", "a b", "a\r\nX: y", "\ud800", "x" * 5000])
+def test_what_is_no_token_is_not_kept(application: Application, token: str) -> None:
+    """It would stand in a header of every request."""
+
+    async def send(_: Request) -> Answer:
+        said = {"access_token": token, "refresh_token": "r"}
+        return Answer(200, json.dumps(said).encode())
+
+    with pytest.raises(PortalUnavailable, match="no token"):
+        application.renew(send, "old").send(None)
+    assert "old" == json.loads(application.tokens.read_text())["access_token"]
 
 
 @ensure

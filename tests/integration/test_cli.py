@@ -365,7 +365,7 @@ def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
-    assert 1 == done.returncode
+    assert 78 == done.returncode
     assert "is another dialler running?" in done.stderr
     assert "Traceback" not in done.stderr
 

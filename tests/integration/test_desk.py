@@ -16,7 +16,7 @@ from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.store import ledger, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
-from tests.integration.house import House, build, variant
+from tests.integration.house import House, build, staff_row, variant
 from tests.integration.test_ledger import PHONE, bring, portal_task
 
 Run = Callable[..., Any]
@@ -247,6 +247,18 @@ def test_a_word_for_a_task_is_an_operator_s(house: House, run: Run) -> None:
         assert house.ask("call-now", nobody, "8020").variables == {"AD_SAID": "0"}
 
     assert not run(tasks.load_task, TaskId(8020)).confirmed
+
+
+def test_a_large_staff_fits_one_command(house: House, run: Run) -> None:
+    """Asterisk 16 takes 2,047 bytes; a client does not wait for more than some operators."""
+    staff = [staff_row(1000 + number, f"{number:040}") for number in range(500)]
+    house.roster.set_staff(staff)
+    attempt = house.dial()
+    said = house.ask("claim", attempt, "442079460000", "").variables
+
+    assert "1" == said["AD_GO"]
+    assert 10 == len(said["AD_OPS"].split(":"))
+    assert 10 == len(house.ask("resolve", attempt).variables["AD_OPS"].split(":"))
 
 
 def test_ping(house: House) -> None:

@@ -101,6 +101,7 @@ async def test_other_methods_are_answered(hook: tuple[int, list[bool]], method: 
         b"\x00\xff" * 100 + b"\r\n\r\n",
         b"GET " + b"/" * 20_000 + b" HTTP/1.1\r\n\r\n",
         HEAD + b"X: y\r\n" * 1000 + b"\r\n",
+        HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 5\r\n\r\n--x--",
     ],
@@ -112,6 +113,15 @@ async def test_what_is_not_http_ends(hook: tuple[int, list[bool]], request_: byt
     assert b"Traceback" not in answer
     assert answer[9:12] in (b"", b"400", b"403", b"413", b"500")
     assert not hook[1]
+
+
+@ensure
+async def test_a_connection_serves_one_request(hook: tuple[int, list[bool]]) -> None:
+    """Hundreds of them in one packet would be hundreds of log lines."""
+    one = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer, _ = await deferToThread(say, hook[0], one * 300)
+
+    assert 1 == answer.count(b"HTTP/1.1 ")
 
 
 @ensure

@@ -6,6 +6,7 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +53,17 @@ def test_an_old_store_and_its_copies_are_closed(tmp_path: Path) -> None:
     migrate(store)
 
     assert (0o600, 0o600) == (mode(store), mode(copy))
+
+
+def test_a_copy_that_is_closed_already_is_nobody_s_business(tmp_path: Path) -> None:
+    """Root's own backup beside the store does not stop the dialler, which cannot even open it."""
+    store = tmp_path / "autodial.sqlite"
+    migrate(store)
+    (tmp_path / "autodial.sqlite.bak").touch(mode=0o000)
+    (tmp_path / "autodial.sqlite.link").symlink_to(tmp_path / "nowhere")
+    migrate(store)
+
+    assert 0o000 == mode(tmp_path / "autodial.sqlite.bak")
 
 
 def test_a_store_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -108,6 +120,20 @@ def test_a_lock_that_is_a_link_truncates_nothing(tmp_path: Path) -> None:
     ):
         pass
     assert "root" == target.read_text()
+
+
+@pytest.mark.parametrize("lay", [os.mkfifo, None], ids=["a pipe", "a hard link"])
+def test_a_lock_that_is_no_file_of_ours_is_refused(tmp_path: Path, lay: Any) -> None:
+    """A pipe would hold root for ever; a hard link would give another file away."""
+    target = tmp_path / "passwd"
+    target.write_text("root")
+    target.chmod(0o644)
+    lock = tmp_path / "tokens.lock"
+    lay(lock) if lay else lock.hardlink_to(target)
+
+    with pytest.raises(OSError), application(tmp_path / "tokens.json")._alone():
+        pass
+    assert ("root", 0o644) == (target.read_text(), mode(target))
 
 
 def test_a_recording_that_is_a_link_is_not_sent(tmp_path: Path) -> None:
@@ -208,6 +234,62 @@ def test_a_link_is_refused(both: tuple[Path, Path], which: int, tmp_path: Path) 
     with pytest.raises(ConfigError, match="not a link"):
         share_secret(*both)
     assert before == target.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[fastagi]",
+        '[fastagi]\n  secret = ""\nport = 4573\n',
+        "[fastagi]\n#secret = 1\n[pace]\n",
+        "[fastagi]   # here\n",
+        "a = 1\n[fastagi]\nport = 4573",
+    ],
+)
+def test_any_writing_of_the_section_serves(both: tuple[Path, Path], text: str) -> None:
+    both[0].write_text(text)
+    before = tomllib.loads(text)
+    share_secret(*both)
+    after = tomllib.loads(both[0].read_text())
+
+    assert shared(both)[0] == shared(both)[1] == after["fastagi"].pop("secret")
+    before.get("fastagi", {}).pop("secret", None)
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    "text", ["fastagi = 3\n", "[ fastagi ]\nport = 1\n", "fastagi = {port = 1}\n", "["]
+)
+def test_what_it_cannot_place_is_left_as_it_is(both: tuple[Path, Path], text: str) -> None:
+    both[0].write_text(text)
+    dialplan = both[1].read_text()
+    with pytest.raises(ConfigError):
+        share_secret(*both)
+
+    assert (text, dialplan) == (both[0].read_text(), both[1].read_text())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_asterisk_can_read_the_globals_afterwards(both: tuple[Path, Path], tmp_path: Path) -> None:
+    """Made by root; the spool that the configuration names tells Asterisk's group."""
+    spool = tmp_path / "outgoing"
+    spool.mkdir()
+    os.chown(spool, 12345, 12346)
+    both[0].write_text(f'[asterisk]\nspool = "{spool}"\n')
+    share_secret(*both)
+    found = both[1].stat()
+
+    assert (12346, 0o640) == (found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def test_files_that_share_a_secret_and_are_open_are_closed(both: tuple[Path, Path]) -> None:
+    share_secret(*both)
+    secret = shared(both)
+    for path in both:
+        path.chmod(0o644)
+    share_secret(*both)
+
+    assert (secret, 0o600, 0o640) == (shared(both), mode(both[0]), mode(both[1]))
 
 
 def test_a_weak_secret_is_refused(both: tuple[Path, Path]) -> None:

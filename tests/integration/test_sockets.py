@@ -296,6 +296,9 @@ class _Manager(LineReceiver):
         return "Response: Error\r\nActionID: {id}\r\nMessage: Authentication failed\r\n\r\n"
 
     def _variable(self, message: dict[str, str]) -> str:
+        if "Channel" not in message:
+            assert message.get("Variable", "DEVICE_STATE(PJSIP/101)") == "DEVICE_STATE(PJSIP/101)"
+            return "Response: Success\r\nActionID: {id}\r\nVariable: x\r\nValue: RINGING\r\n\r\n"
         if message.get("Channel", "").endswith(";2"):
             return "Response: Success\r\nActionID: {id}\r\nVariable: AD_RES\r\nValue: \r\n\r\n"
         return "Response: Error\r\nActionID: {id}\r\nMessage: No such channel\r\n\r\n"
@@ -332,6 +335,13 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
             await ami.report("Local/1\r\nAction: Logoff")
         assert await ami.kept_reports() == {"t8017-2": "dial,BUSY,17"}
         assert [("101", "NOT_INUSE")] == devices
+        for device in ("PJSIP/101", 'PJSIP/1" & "1', "PJSIP/102)", "Local/5"):
+            said = f"Event: DeviceStateChange\r\nDevice: {device}\r\nState: BUSY\r\n\r\n"
+            made[0].transport.write(said.encode())
+        assert "" == await ami.report("Local/1;2")
+        await deferLater(reactor, 0.05)
+        assert [("101", "NOT_INUSE"), ("101", "RINGING")] == devices, "what Asterisk says itself"
+        devices.pop()
         made[0].channel_variables = ""
         with pytest.raises(PbxError, match="channelvars"):
             await ami.channels()
@@ -348,6 +358,34 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
         if stopped is not None:
             await stopped
         await port.stopListening()
+
+
+@ensure
+@pytest.mark.parametrize("challenge", ["", "Challenge: \r\n", "Challenge: 1\r\n"])
+async def test_an_answer_without_a_challenge_is_told_nothing(challenge: str) -> None:
+    """Its hash would be the secret's alone, to be guessed at leisure."""
+    said: list[bytes] = []
+
+    class Impostor(LineReceiver):
+        transport: ITCPTransport
+
+        def lineReceived(self, line: bytes) -> None:
+            said.append(line)
+            if line.startswith(b"ActionID"):
+                answer = f"Response: Success\r\n{line.decode()}\r\n{challenge}\r\n"
+                self.transport.write(answer.encode())
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Impostor), interface="127.0.0.1")
+    ami = Ami(reactor, "u", "s3cret", lambda *_: None, lambda: None, lambda: None)
+    link = await TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(
+        ami.factory()
+    )
+    while not ami.refused:
+        await deferLater(reactor, 0.01)
+    await port.stopListening()
+
+    assert link is not None
+    assert not any(line.startswith((b"Key", b"Secret")) for line in said)
 
 
 def test_the_secret_is_in_no_text() -> None:

@@ -2,13 +2,16 @@
 
 import gzip
 import socket
+import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+import trustme
 from twisted.internet import reactor
 
 from bitrix24 import AnswerLost, Request, RequestsTransport
@@ -114,6 +117,39 @@ def test_an_answer_without_measure_is_not_kept(body: bytes, headers: tuple[bytes
 def test_an_encoding_that_is_none(headers: tuple[bytes, ...]) -> None:
     with answering(whole(b'{"result": 1}', *headers)) as address, pytest.raises(AnswerLost):
         ask(address)
+
+
+def test_a_file_that_cannot_be_read_is_no_trouble_of_the_portal(tmp_path: Path) -> None:
+    """Nothing was sent: whoever wanted to send it is told of the file."""
+    transport = RequestsTransport(reactor)  # type: ignore[arg-type]
+    request = Request("x", "http://127.0.0.1:1/rest/1/s/x", {"FILE": tmp_path / "gone.wav"})
+
+    with pytest.raises(FileNotFoundError):
+        transport.post(request)
+
+
+def test_a_drip_behind_tls_has_an_end(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def drip(peer: socket.socket) -> None:
+        with context.wrap_socket(peer, server_side=True) as safe:
+            safe.recv(65_536)
+            drips(HEAD + b"Content-Length: 100000\r\n\r\n{")(safe)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                drip(listener.accept()[0])
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}/rest/1/secret/"
+        transport = RequestsTransport(reactor, verify=str(tmp_path / "ca.pem"), whole=0.6)  # type: ignore[arg-type]
+        with pytest.raises(AnswerLost, match="no end within 1 s"):
+            transport.post(Request("profile", f"{address}profile", {}))
 
 
 def test_an_answer_that_ends_too_early_is_lost() -> None:

@@ -4,6 +4,7 @@ Whatever the portal, a carrier, a client or a phone says: on the real Asterisk i
 Each hostile text would leave a file of its own (a canary) if anything took it for code.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from autodial.store import pauses, views
 from bitrix24.simulator.seed import add_contact, add_operator, add_task
 from dialplan.demo.rig import Rig
 from tests.system import scene
+from tests.system.agi_stub import AgiStub
 from tests.system.sip_peer import Says, SipPeer
 
 #: What the peer's carrier does, by the last three digits of the number called.
@@ -127,6 +129,16 @@ def call(rig: Rig, number: str, *, responsible: int, name: str = "Анна", tit
     return add_task(rig.portal, title, code, responsible=responsible, deadline=past)
 
 
+def test_the_canary_is_left_where_a_text_is_executed(rig: Rig, hostile: Hostile) -> None:
+    """A control: this very text, in the expression that our dialplan no longer has."""
+    text = hostile.expression("control")
+    vulnerable = f'exten => s,1,Set(X={text})\n same => n,NoOp($["${{X}}" = ""])\n'
+    scene.add_dialplan(rig.exchange.pbx, "control", f"[control]\n{vulnerable}")
+    rig.exchange.pbx.cli("channel originate Local/s@control application Wait 1")
+    rig.wait(lambda: hostile.found() == ["canary_control"], "the canary")
+    (rig.exchange.pbx.outside / "canary_control").unlink()
+
+
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
@@ -147,6 +159,92 @@ def test_what_a_carrier_says_is_no_code(
 
     assert hostile.found() == []
     assert expected in (None, scene.outcome(rig, task))
+
+
+#: A claim as our server answers it, for a client of the far end who talks.
+CLAIM = {
+    "AD_ID": "t1-1", "AD_TASK": "1", "AD_NUM": "442079460000", "AD_TONES": "", "AD_TO": "5",
+    "AD_TRUNKS": "carrier1", "AD_CIDS": "", "AD_LINES": "9", "AD_OPS": "101", "AD_OPTO": "5",
+    "AD_LANG": "ru", "AD_GO": "1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def stub(rig: Rig) -> Iterator[AgiStub]:
+    """In the place of our server: what it says, the dialplan checks once more."""
+    with AgiStub() as answering:
+        address = f"agi://127.0.0.1:{answering.port}"
+        rig.exchange.pbx.cli(f"dialplan set global AD_AGI {address}")
+        yield answering
+        rig.restore_server()
+
+
+def drop(rig: Rig, name: str, number: str = "task", **variables: str) -> None:
+    """A call file by hand, which ends before this returns."""
+    file = rig.exchange.spool / f"{name}.call"
+    rows = [f"Channel: Local/{number}@autodial-out/n", "Context: autodial-answered", "Extension: s"]
+    rows += ["Priority: 1", "WaitTime: 20", *(f"Setvar: __{k}={v}" for k, v in variables.items())]
+    draft = rig.exchange.spool / ".autodial-staging" / name
+    draft.write_text("".join(f"{row}\n" for row in rows))
+    owner = rig.exchange.spool.stat()
+    os.chown(draft, owner.st_uid, owner.st_gid)
+    draft.rename(file)
+    rig.wait(lambda: not file.exists() and rig.exchange.channels() == 0, "the call to end")
+
+
+def rung(rig: Rig) -> int:
+    return len(rig.exchange.journal())
+
+
+@pytest.mark.parametrize("name", [name for name in CLAIM if name != "AD_GO"])
+@pytest.mark.parametrize("kind", ["expression", "application", "substitution"])
+def test_what_a_claim_answers_is_checked_again(
+    rig: Rig, hostile: Hostile, stub: AgiStub, name: str, kind: str
+) -> None:
+    """Behind a server that lets a hostile text through: nobody is dialled."""
+    stub.answers = {"claim": CLAIM | {name: getattr(hostile, kind)("claim")}}
+    before = rung(rig)
+    drop(rig, f"claim-{name}-{kind}", AD_TASK="1")
+
+    assert ([], before) == (hostile.found(), rung(rig))
+    assert "claim" in stub.asked
+
+
+@pytest.mark.parametrize("name", ["AD_OPS", "AD_OPTO"])
+@pytest.mark.parametrize("kind", ["expression", "application", "substitution"])
+def test_what_a_resolve_answers_is_checked_again(
+    rig: Rig, hostile: Hostile, stub: AgiStub, name: str, kind: str
+) -> None:
+    """No operator is rung for it; the client hears the sentence."""
+    said = {"AD_OPS": "101", "AD_OPTO": "5", name: getattr(hostile, kind)("resolve"), "AD_OK": "1"}
+    stub.answers = {"claim": CLAIM, "resolve": said}
+    before = rung(rig)
+    drop(rig, f"resolve-{name}-{kind}", AD_TASK="1")
+    kinds = [entry.kind for entry in rig.exchange.journal()[before:]]
+
+    assert hostile.found() == []
+    assert ("client" in kinds, "operator" in kinds) == (True, False)
+
+
+def test_the_stub_s_answers_would_do(rig: Rig, hostile: Hostile, stub: AgiStub) -> None:
+    """A control: without a hostile text, this claim and this resolve make a talk."""
+    stub.answers = {"claim": CLAIM, "resolve": {"AD_OPS": "101", "AD_OPTO": "5", "AD_OK": "1"}}
+    before = rung(rig)
+    drop(rig, "control", AD_TASK="1")
+
+    assert {"client", "operator"} <= {entry.kind for entry in rig.exchange.journal()[before:]}
+
+
+@pytest.mark.parametrize("name", ["AD_TASK", "AD_ID"])
+def test_what_a_call_file_by_hand_says_is_no_code(
+    rig: Rig, hostile: Hostile, stub: AgiStub, name: str
+) -> None:
+    """It is not even claimed."""
+    stub.answers = {"claim": CLAIM}
+    drop(rig, f"file-{name}", **{"AD_TASK": "1", name: hostile.expression("file")})
+    drop(rig, f"number-{name}", number=f"4{hostile.expression('number')}", AD_TASK="1")
+
+    assert ([], []) == (hostile.found(), [asked for asked in stub.asked if asked == "claim"])
 
 
 def test_what_a_portal_user_types_is_no_code(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:

@@ -44,7 +44,7 @@ def ask(rig: Rig, script: str, *arguments: str, secret: str = "") -> bytes:
             for word in re.findall(rb"SHA1\(([0-9a-f]+)\$", data):
                 proof = sha1(word + secret.encode()).hexdigest()
                 peer.sendall(f"200 result=1 ({proof})\n".encode())
-            peer.sendall(b"200 result=0\n" * data.count(b"EXEC MSet"))
+            peer.sendall(b"200 result=0\n" * data.count(b'EXEC "MSet"'))
     return said
 
 

@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from bitrix24 import Answer, AnswerStrange, Portal, PortalError, PortalRefused, Request, StaffQuery
-from bitrix24.wire import decode, error_of, parsed
+from bitrix24 import (
+    Answer,
+    AnswerStrange,
+    Link,
+    Portal,
+    PortalError,
+    PortalRefused,
+    Request,
+    StaffQuery,
+    Webhook,
+)
+from bitrix24.wire import Reply, decode, error_of, parsed
 from tests.unit.test_samples import SHAPES, Sample, answered, load
 
 DEEP = b'{"result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -120,9 +132,42 @@ def test_a_staff_of_which_nobody_can_be_read_is_an_error() -> None:
         staff_of([{"ID": "x"}, {"ID": "y"}])
 
 
+def test_a_full_page_is_one_whatever_is_damaged_in_it() -> None:
+    """Else all behind it would leave the staff."""
+    first = [None, 5, *({**USER, "ID": number} for number in range(501, 549))]
+    pages = {0: first, 548: [{**USER, "ID": 600}]}
+
+    async def send(request: Request) -> Answer:
+        assert request.params is not None
+        rows = pages[request.params["FILTER"][">ID"]]
+        return Answer(200, json.dumps({"result": rows}).encode())
+
+    portal = Portal.direct("http://127.0.0.1/rest/1/s", send)
+    with pytest.raises(StopIteration) as ended:
+        portal.staff(StaffQuery(departments=(5,))).send(None)
+    assert [*range(501, 549), 600] == [person.id for person in ended.value.value]
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"ID": "x"}], [5], 5, [{}], "x", [{"ID": 10**30, "PHONE": 5}]], ids=repr
+)
+def test_a_damaged_client_hides_nobody_else(rows: Any) -> None:
+    """Of a kind that cannot be read nothing is known; the task keeps the numbers it had."""
+    said = {
+        "result": {
+            "result": {"C_0": [{"ID": "7", "NAME": "Анна"}], "CO_0": rows},
+            "result_error": [],
+        }
+    }
+    found = answered(Sample("x", lambda p: p.clients(["C_7", "CO_8"])), said)
+
+    assert None is found["CO_8"]
+    assert ["Анна"] == [client.name for client in found["C_7"]]
+
+
 def test_a_portal_that_gives_one_page_for_ever_is_an_error() -> None:
     page = [{**USER, "ID": number} for number in range(501, 551)]
-    with pytest.raises(AnswerStrange, match="the same page again"):
+    with pytest.raises(AnswerStrange, match="pages without end"):
         staff_of(page)
 
 
@@ -159,6 +204,45 @@ def test_the_moment_of_an_answer_is_a_moment() -> None:
 
     assert isinstance(reply.at, datetime)
     assert decode(Answer(200, b'{"result": 1, "time": {"start": -1e300}}'), "x").at is None
+
+
+@pytest.mark.parametrize("start", [-62135596800, 253402300000, 1e300, -1e300, "x", [], True])
+def test_a_moment_beyond_all_clocks_is_none(start: Any) -> None:
+    """Polls count back from it, and calls wait until it."""
+    body = json.dumps({"result": 1, "time": {"start": start, "operating_reset_at": start}})
+    reply = decode(Answer(200, body.encode()), "x")
+
+    assert (None, None) == (reply.at, reply.resets_at)
+
+
+def test_a_method_is_left_alone_for_an_hour_at_most() -> None:
+    clock, answers = Clock(), [b'{"error": "OPERATION_TIME_LIMIT"}', b'{"result": 1}']
+    clock.advance(1_790_000_000)
+    resets = b'{"result": 1, "time": {"operating_reset_at": 7000000000}}'
+
+    async def send(request: Request) -> Answer:
+        return Answer(200, [resets, *answers * 9][len(asked)])
+
+    asked: list[int] = []
+    link = Link(Webhook("http://127.0.0.1/rest/1/s"), send, clock)
+
+    def call() -> None:
+        Deferred.fromCoroutine(link.call("tasks.task.complete", {})).addBoth(lambda _: None)
+        asked.append(1)
+
+    call()
+    call()
+    clock.advance(3601)
+    done: list[Any] = []
+    Deferred.fromCoroutine(link.call("tasks.task.complete", {})).addBoth(done.append)
+
+    assert isinstance(done[0], Reply), done
+
+
+def test_more_values_than_any_answer_has_are_not_read() -> None:
+    """Ten million bytes of brackets would be a gigabyte of lists."""
+    with pytest.raises(ValueError, match="more values"):
+        parsed(b'{"result":[' + b"[]," * 1_500_000 + b"[]]}")
 
 
 def test_portal_direct_is_what_these_tests_ask() -> None:

@@ -199,6 +199,31 @@ def test_a_staging_place_of_somebody_else_is_refused(outgoing: Path) -> None:
         spool.prepare()
 
 
+def test_a_spool_that_went_away_is_an_error_of_the_spool(outgoing: Path) -> None:
+    """The dispatcher withdraws the attempt then."""
+    spool = Spool(outgoing)
+    spool.prepare()
+    spool.staging.rmdir()
+    outgoing.rmdir()
+
+    with pytest.raises(SpoolError, match="No such file"):
+        spool.submit(made())
+
+
+def test_a_full_disk_does_not_use_the_name_up(
+    outgoing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(outgoing)
+    spool.prepare()
+    with monkeypatch.context() as full:
+        full.setattr(os, "rename", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space")))
+        with pytest.raises(SpoolError, match="No space"):
+            spool.submit(made())
+
+    assert [] == list(spool.staging.iterdir())
+    assert spool.submit(made()).exists()
+
+
 def test_only_files_of_ours_are_withdrawn(outgoing: Path, tmp_path: Path) -> None:
     (tmp_path / "x.call").write_text("")
 

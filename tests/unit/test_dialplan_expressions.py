@@ -17,14 +17,15 @@ ROOT = Path(__file__).parents[2]
 
 #: What may stand inside ``$[...]``: a pattern, and why no value of it can be code.
 IN_EXPRESSIONS = {
-    r"LEN\(.*\)": "a number, whatever is measured",
+    r"LEN\(.*\)": "a number or nothing: no code, though a bracket and a colon make it a wrong one",
+    r"FIELDQTY\([A-Z_]+,[^$]*\)": "a number; it gets its text by name",
     r"ISNULL\(.*\)": "0 or 1",
     "DIALSTATUS": "a word of Dial()",
     r"IMPORT\(\$\{AD_L2\},DIALSTATUS\)": "a word of Dial()",
     "HANGUPCAUSE": "a number of Asterisk's",
     "AGISTATUS": "a word of AGI()",
     "AD_(GO|OK|ACK|SAID)": "a digit of our server's, cleared before it is asked",
-    "AD_PLAIN": "the digit of the whitelist",
+    "(AD_)?PLAIN": "the digit of the whitelist",
     "AD_MOST": "passed the whitelist",
     r"GROUP_COUNT\(\$\{AD_NEXT\}@autodial\)": "a number; the trunk passed the whitelist",
     r"DEVICE_STATE\(PJSIP/\$\{AD_CUR\}\)": "a word of Asterisk's; the number passed the whitelist",
@@ -86,7 +87,17 @@ def expressions(line: str) -> list[str]:
 def branches(line: str) -> list[str]:
     """What IF() and ExecIf() choose from: all behind their question mark."""
     inside = [enclosed(line, found.end() - 1) for found in re.finditer(r"\b(ExecIf|IF)\(", line)]
-    return [text.partition("]?")[2] for text in inside]
+    return [behind_the_condition(text) for text in inside]
+
+
+def behind_the_condition(text: str) -> str:
+    """What stands behind the first question mark outside of all brackets."""
+    depth = 0
+    for at, sign in enumerate(text):
+        depth += (sign in "[{(") - (sign in "]})")
+        if sign == "?" and depth == 0:
+            return text[at + 1 :]
+    return text
 
 
 def unlisted(texts: list[str], known: dict[str, str]) -> list[str]:
@@ -122,6 +133,8 @@ def test_no_text_from_outside_is_code() -> None:
         (' same => n,GotoIf($["${HANGUPCAUSE(${X},tech)}" = ""]?x)', ["HANGUPCAUSE(${X},tech)"]),
         (' same => n,ExecIf($[${LEN(${X})} > 0]?Set(Y=${X}))', ["X"]),
         (' same => n,Set(Y=${IF($[${LEN(${X})} > 0]?${X}:1)})', ["X"]),
+        (" same => n,ExecIf(${ISNULL(${X})}?Set(Y=${X}))", ["X"]),
+        (" same => n,Set(Y=${IF(${AD_PLAIN}?${X}:1)})", ["X"]),
         (" same => n,System(ls)", ["System"]),
         (' same => n,GotoIf($[${LEN(${X})} = 0]?x)', []),
     ],

@@ -169,6 +169,7 @@ def said() -> dict[str, Any]:
         ("asterisk", "display", "{tag:>999999999}", "only names stand in braces"),
         ("asterisk", "display", "{tag!r}", "only names stand in braces"),
         ("asterisk", "display", "{tag.__class__} {tag}", "is not known"),
+        ("fastagi", "host", "localhost", "a numeric address"),
         ("fastagi", "secret", "short", "at least 16 letters and digits"),
         ("fastagi", "secret", "0123456789abcdef\n[globals]", "at least 16 letters and digits"),
         ("asterisk", "alert", "x\ny", "asterisk.alert"),

@@ -1,6 +1,7 @@
 """Numbers as people type them: dialled rightly, or refused with a reason."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -131,6 +132,38 @@ def test_no_spelling_of_an_emergency_number_is_dialled(typed: str) -> None:
 )
 def test_digits_of_other_scripts_are_dialled_as_digits(typed: str, number: str) -> None:
     assert number == read(typed, PhoneRules(region="RU", short="allow"))[0]
+
+
+@pytest.mark.parametrize(
+    ("region", "typed"),
+    [
+        *(("RU", typed) for typed in ("04", "104", "0-4", "040", "001", "004", "901", "904", "8112",
+                                      "8 112", "7112", "00911", "0911", "9112", "0112", "007112")),
+        *(("GB", typed) for typed in ("18000", "141999", "141 999", "141112", "0112", "0999",
+                                      "1999", "8999", "1470999", "9112")),
+    ],
+)  # fmt: skip
+def test_what_may_lead_to_an_emergency_service_is_not_dialled(region: str, typed: str) -> None:
+    """An outside line, a trunk prefix, a withheld number before it; services the library lacks."""
+    phones, refused = dialable([entry(typed)], PhoneRules(region=region, short="allow"))
+
+    assert ([], 1) == ([phone.number for phone in phones], len(refused))
+
+
+@pytest.mark.parametrize("typed", ["0611", "0890", "5555", "300"])
+def test_other_short_numbers_are_dialled_where_allowed(typed: str) -> None:
+    assert typed == read(typed, PhoneRules(region="RU", short="allow"))[0]
+
+
+@pytest.mark.parametrize(
+    "typed", ["1234567 доб" + " " * 5000 + "x", "," * 5000, "(" * 5000, "1" * 5000, "\t8 " * 900]
+)
+def test_a_long_field_is_not_read_for_long(typed: str) -> None:
+    """The patterns would take seconds, and the calls wait meanwhile."""
+    began = time.monotonic()
+    dialable([entry(typed)] * 20, RULES)
+
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("typed", ["0611,,1", "06*11", "0611p1", "06,11", "+0611"])

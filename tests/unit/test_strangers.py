@@ -65,9 +65,7 @@ def test_who_does_not_know_the_secret_is_told_nothing(
     logs = [formatEvent(event) for event in logged]
 
     assert ({}, True, 1) == (asterisk.variables, asterisk.failed, running.counters.refused_secret)
-    assert [
-        "x: not by our Asterisk, for it does not know the secret (global variable AD_SECRET)"
-    ] == logs
+    assert ["refused: x: whoever asks does not know the secret (global variable AD_SECRET)"] == logs
 
 
 def test_the_guide_s_secret() -> None:
@@ -141,6 +139,45 @@ def test_silent_connections_keep_nobody_out() -> None:
     assert 0 == running.counters.refused_limit
 
 
+@pytest.mark.parametrize("word", [b"HANGUP\n", b"100 result=0 Trying...\n", b"x"])
+def test_a_stranger_has_no_more_to_say_than_a_proof(word: bytes) -> None:
+    """A stream without end would keep the others waiting."""
+    running = server()
+    transport = silent(running)
+    session = transport.session  # type: ignore[attr-defined]
+    session.dataReceived(environment("x"))
+    said = 0
+    while not transport.disconnecting:
+        session.dataReceived(word * 1000)
+        said += 1000 * len(word)
+        assert said < 100_000
+
+    assert 1 == running.counters.not_agi
+
+
+def test_our_asterisk_may_say_as_much_as_it_likes() -> None:
+    answers: list[str] = []
+
+    async def long(call: AgiSession) -> None:
+        answers.append(await call.get_full("${LONG}"))
+
+    running = FastAgiServer({"x": long}, Clock(), secret=SharedSecret("AD_SECRET", SECRET))
+    asterisk = FakeAsterisk(running)
+    asterisk.globals["AD_SECRET"] = SECRET
+    asterisk.variables["LONG"] = "x" * 60_000
+    asterisk.connect("x")
+
+    assert 60_000 == len(answers[0])
+
+
+def test_a_stranger_s_names_are_cut_in_the_log(logged: list[LogEvent]) -> None:
+    running = server()
+    ask(running, "y" * 9000, knows=None)
+
+    assert all(len(formatEvent(event)) < 300 for event in logged)
+    assert logged
+
+
 def test_who_speaks_and_proves_nothing_makes_room_too() -> None:
     running = server(max_sessions=2)
     for _ in range(5):
@@ -178,6 +215,26 @@ def test_a_stranger_cannot_fill_the_log(logged: list[LogEvent]) -> None:
 
     assert 2 == len(logs)
     assert logs[1].endswith("(and 999 times more since the last such line)")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"510 x\n", b"520-x\n520 x\n", b"200 result=1 (x)\n", b"511 x\n", b""],
+    ids=["510", "520", "a wrong proof", "511", "a close"],
+)  # fmt: skip
+def test_no_answer_to_the_challenge_fills_the_log(answer: bytes, logged: list[LogEvent]) -> None:
+    """Neither lines without end, nor tracebacks."""
+    running = server()
+    for _ in range(100):
+        transport = silent(running)
+        session = transport.session  # type: ignore[attr-defined]
+        session.dataReceived(environment("x", "\x1b forged"))
+        if answer:
+            session.dataReceived(answer)
+        session.connectionLost()
+
+    assert 100 == running.counters.refused_secret
+    assert 1 == len(logged)
+    assert "log_failure" not in logged[0]
 
 
 def test_one_kind_does_not_hide_another(logged: list[LogEvent]) -> None:
