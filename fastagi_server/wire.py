@@ -148,7 +148,7 @@ class AgiWire:
         """The environment, once all of it has come: mostly in one piece, or in a few."""
         block = self._buffer
         lines = block.count(b"\n")
-        # Of the lines that are complete: what follows the block is none of it, whatever it begins with.
+        # Of the complete lines: what follows the block is none of it, however it begins.
         of_it = block.count(b"\nagi_", 0, block.rfind(b"\n")) + block.startswith(b"agi_")
         if lines > MAX_ENVIRONMENT + 1 and of_it > MAX_ENVIRONMENT:
             raise WireError(f"more than {MAX_ENVIRONMENT} lines of environment")
