@@ -4,7 +4,7 @@ What Asterisk's manager says, and how much of it is believed. No sockets, no clo
 Asterisk writes a caller's number into its list rows as the caller sent it: ``sip:1%0D%0A...``
 becomes line ends, and with them rows, ends of lists and events of a stranger's making. So:
 
-* an action's number is a random word that no stranger can know;
+* an action's number is a nonce that no stranger can know;
 * between the start and the end of a list Asterisk writes nothing else (one thread does both), so
   whatever comes there without the list's number is a stranger's, and the list is damaged;
 * a row is whole only if each of its fields is there once; what was put into it shows as a field

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.web.http import Request
 
 from autodial.http_limits import BoundedPort, Page
-from fastagi_server import SparingLog
+from fastagi_server import RateLimitedLog
 
 WANTED = frozenset({b"ONTASKADD", b"ONTASKUPDATE", b"ONTASKDELETE"})
 
@@ -28,7 +28,7 @@ class EventHook(Page):
         super().__init__()
         self._token = token.encode()
         self._wake = wake
-        self._sparing = SparingLog(self.log, clock)
+        self._limited_log = RateLimitedLog(self.log, clock)
 
     def render_POST(self, request: Request) -> bytes:
         said = request.args or {}
@@ -36,7 +36,7 @@ class EventHook(Page):
         event = (said.get(b"event") or [b""])[0].upper()
         if not compare_digest(token, self._token):
             request.setResponseCode(403)
-            self._sparing.warn(
+            self._limited_log.warn(
                 "an event with a wrong token, from {peer}", peer=request.getClientAddress()
             )
             return b"wrong application_token\n"

@@ -97,7 +97,7 @@ class Root(Resource):
         return notFound(message="")
 
 
-class _Visit(ProtocolWrapper):
+class _Connection(ProtocolWrapper):
     """A connection with an end."""
 
     _end: IDelayedCall | None = None
@@ -117,7 +117,7 @@ class _Visit(ProtocolWrapper):
 class BoundedPort(WrappingFactory):
     """What listens: a site behind the limits."""
 
-    protocol = _Visit
+    protocol = _Connection
     noisy = False
 
     def __init__(self, root: IResource, clock: IReactorTime) -> None:

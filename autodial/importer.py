@@ -90,7 +90,7 @@ class Importer:
     _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
     _read: datetime | None = field(default=None, init=False)  #: last poll, by the portal's clock
     _read_next: datetime | None = field(default=None, init=False)
-    _nameless: int = field(default=0, init=False)  #: rows of this read without a task's number
+    _without_id: int = field(default=0, init=False)  #: rows of this read without a task's number
     _expected: int | None = field(default=None, init=False)  #: open tasks at the last whole walk
     _complaints: frozenset[str] = field(default=frozenset(), init=False)
     _without_field: set[str] = field(factory=set, init=False)  #: kinds of clients, complained of
@@ -213,13 +213,13 @@ class Importer:
         else:
             pages = self.portal.changed_tasks(query, self._read - OVERLAP)
         self._read_next = None
-        self._nameless = 0
+        self._without_id = 0
         present, changed, responsible = await self._take_over(pages, asked)
         self._read = self._read_next
         # What was read again since we asked is known better than by this answer.
         newer = {number for number, at in self._refreshed.items() if at > asked}
         if whole:
-            if not self._nameless:  # else one of those that are missing may be there
+            if not self._without_id:  # else one of those that are missing may be there
                 changed += await self.store.run(close_others, present | newer, self.now())
             self._expected = len(present)
             self._walked = asked
@@ -252,9 +252,9 @@ class Importer:
             # A damaged answer about one task: it is there, and what we knew of it stays.
             for number, error in page.unreadable.items():
                 self.log.error("task {task} is left as it was: {error}", task=number, error=error)
-            if page.nameless:
-                self.log.error("{count} tasks of the portal cannot be read", count=page.nameless)
-            self._nameless += page.nameless
+            if page.without_id:
+                self.log.error("{count} tasks of the portal cannot be read", count=page.without_id)
+            self._without_id += page.without_id
             present |= {task.id for task in page.tasks} | set(page.unreadable)
             waiting += page.tasks
             if len(waiting) + PAGE > TOGETHER:

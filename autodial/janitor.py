@@ -22,7 +22,7 @@ from autodial.states import State
 from autodial.store import ledger
 from autodial.store.database import Store
 from call_files import Spool
-from fastagi_server import SparingLog
+from fastagi_server import RateLimitedLog
 
 #: An attempt without a live channel is given up this long after its last step: between the
 #: rename of a call file and its channel, and between a claim and its record, there is a moment.
@@ -44,10 +44,10 @@ class Janitor:
     now: Callable[[], datetime]
     ami: Ami | None
     clock: IReactorTime
-    _sparing: SparingLog = field(init=False)
+    _limited_log: RateLimitedLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sparing = SparingLog(self.log, self.clock, every=COMPLAIN)
+        self._limited_log = RateLimitedLog(self.log, self.clock, every=COMPLAIN)
 
     async def turn(self) -> None:
         """One round. What Asterisk cannot be asked now is left to the clock."""
@@ -71,12 +71,12 @@ class Janitor:
         try:
             alive = await self.ami.channels()
         except PbxError as error:
-            self._sparing.warn("{error}; nothing is given up by this list", error=error)
+            self._limited_log.warn("{error}; nothing is given up by this list", error=error)
             alive = None
         for key, said in (await self.ami.kept_reports()).items():
             name = attempt_id(key)
             if name is None:
-                self._sparing.warn("AstDB, family autodial: {key} is no attempt", key=key)
+                self._limited_log.warn("AstDB, family autodial: {key} is no attempt", key=key)
                 continue
             if not await self.desk.over(name):
                 continue  # its call goes on, whoever wrote that

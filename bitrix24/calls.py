@@ -10,7 +10,7 @@ from typing import Any
 from bitrix24.asking import Asking
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import CallRecord, Talk
-from bitrix24.wire import Params, Row, each, sound_rows, written
+from bitrix24.wire import Params, Row, each, readable_rows, written
 
 #: A recording travels inside one request, a third longer than the file; PHP's own limit for a
 #: request is often 64 MB.
@@ -113,7 +113,7 @@ class CallMethods(Asking):
     async def call_record(self, call_id: str) -> CallRecord | None:
         """The finished call, from the portal's statistics."""
         method = "voximplant.statistic.get"
-        for row in sound_rows(method, await self.call(method, {"FILTER": {"CALL_ID": call_id}})):
+        for row in readable_rows(method, await self.call(method, {"FILTER": {"CALL_ID": call_id}})):
             if row.get("CALL_ID") == call_id:
                 return CallRecord(
                     call_id=call_id,
@@ -134,7 +134,7 @@ class CallMethods(Asking):
         criteria: Params = {} if mark is None else {"FILTER": {">ID": mark}}
         order = "DESC" if mark is None else "ASC"
         said = await self.call(method, {**criteria, "SORT": "ID", "ORDER": order})
-        rows = sound_rows(method, said)
+        rows = readable_rows(method, said)
         numbers = each(rows, lambda row: row.number("ID"))
         talks = []
         for row in rows:

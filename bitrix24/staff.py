@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from bitrix24.asking import Asking, Command
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Employee, LoginEvent, Presence, StaffQuery
-from bitrix24.wire import PAGE, Row, each, items_of, plain, sound_rows
+from bitrix24.wire import PAGE, Row, each, items_of, plain, readable_rows
 
 _log = Logger()
 
@@ -32,7 +32,7 @@ class StaffMethods(Asking):
         criteria: dict[str, Any] = {"ACTIVE": True}
         if which.group is not None:
             method = "sonet_group.user.get"
-            members = sound_rows(method, await self.call(method, {"ID": which.group}))
+            members = readable_rows(method, await self.call(method, {"ID": which.group}))
             criteria["ID"] = each(members, lambda member: member.number("USER_ID"))
             if not criteria["ID"]:
                 return []
@@ -54,7 +54,7 @@ class StaffMethods(Asking):
                     "start": -1,
                 },
             )
-            page = sound_rows("user.get", said)
+            page = readable_rows("user.get", said)
             rows += page
             if len(items_of("user.get", said)) < PAGE:
                 break
@@ -85,7 +85,7 @@ class StaffMethods(Asking):
             below = [
                 number
                 for rows in said.values()
-                for number in each(sound_rows("department.get", rows), _id)
+                for number in each(readable_rows("department.get", rows), _id)
             ]
             level = [number for number in dict.fromkeys(below) if number not in known]
             known += level
@@ -112,7 +112,7 @@ class StaffMethods(Asking):
                 raise error
         seen: dict[int, datetime | None] = {}
         if not isinstance(said["seen"], Exception):
-            rows = sound_rows("im.user.list.get", said["seen"])
+            rows = readable_rows("im.user.list.get", said["seen"])
             seen |= each(rows, lambda row: (row.number("id"), row.moment("last_activity_date")))
         told = [user for user in users if not isinstance(said.get(f"d{user}", _NONE), Exception)]
         days = dict(each(told, lambda user: (user, _day(said[f"d{user}"]))))
@@ -141,7 +141,7 @@ class StaffMethods(Asking):
                 rest3=True,
             )
             items = Row(method, said).need("items")
-            rows = sound_rows(method, items, "items")
+            rows = readable_rows(method, items, "items")
             found += [event for event in each(rows, _login) if event is not None]
             before, mark = mark, max(each(rows, lambda row: row.number("id")), default=mark)
             if len(items_of(method, items, "items")) < PAGE or mark <= before:

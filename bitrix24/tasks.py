@@ -24,7 +24,7 @@ from bitrix24.wire import (
     Reply,
     Row,
     plain,
-    sound_rows,
+    readable_rows,
     written,
 )
 
@@ -234,10 +234,10 @@ class TaskMethods(Asking):
         forum, chat = said["forum"], said["chat"]
         comments: list[Row] = []
         if not isinstance(forum, Exception):
-            comments += sound_rows("task.commentitem.getlist", forum)
+            comments += readable_rows("task.commentitem.getlist", forum)
         if not isinstance(chat, Exception):
             messages = Row("im.dialog.messages.get", chat).need("messages")
-            comments += sound_rows("im.dialog.messages.get", messages, "messages")
+            comments += readable_rows("im.dialog.messages.get", messages, "messages")
         texts = [row.words("POST_MESSAGE") or row.words("text") for row in comments]
         if any(marker in text for text in texts):
             return True
@@ -288,7 +288,7 @@ def _lowest(rows: Sequence[Row]) -> int:
 
 
 def _task_page(reply: Reply, fields: Sequence[str]) -> TaskPage:
-    tasks, unreadable, nameless = [], {}, 0
+    tasks, unreadable, without_id = [], {}, 0
     for row in _rows(reply):
         try:
             tasks.append(_task(row, fields))
@@ -296,11 +296,11 @@ def _task_page(reply: Reply, fields: Sequence[str]) -> TaskPage:
             try:
                 unreadable[row.number("id")] = error
             except AnswerStrange:
-                nameless += 1
+                without_id += 1
     return TaskPage(
         tasks=tuple(tasks),
         unreadable=unreadable,
-        nameless=nameless,
+        without_id=without_id,
         at=reply.at,
     )
 

@@ -59,7 +59,7 @@ class TaskPage:
 
     tasks: tuple[PortalTask, ...]
     unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, and its answer is damaged
-    nameless: int = 0  #: rows of which not even the task's number can be read
+    without_id: int = 0  #: rows of which not even the task's number can be read
     at: datetime | None = None  #: when the portal began to answer, by its own clock
 
 

@@ -411,7 +411,7 @@ def rows_of(method: str, said: Any, name: str = "result") -> list[Row]:
     return [Row(method, item) for item in items_of(method, said, name)]
 
 
-def sound_rows(method: str, said: Any, name: str = "result") -> list[Row]:
+def readable_rows(method: str, said: Any, name: str = "result") -> list[Row]:
     """As ``rows_of``, without what is no object (null is nobody)."""
     items = [item for item in items_of(method, said, name) if item is not None]
     return each(items, lambda item: Row(method, item))

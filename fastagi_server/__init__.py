@@ -13,7 +13,7 @@ from fastagi_server.errors import (
     CommandFailed,
     CommandRefused,
     DeadChannel,
-    NotTrusted,
+    NotAuthenticated,
     SessionTimeout,
     UnknownApplication,
     UnknownCommand,
@@ -23,11 +23,11 @@ from fastagi_server.errors import (
 )
 from fastagi_server.health import NotWell, check, ping
 from fastagi_server.hub import Hub, listen
+from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
 from fastagi_server.secret import SharedSecret
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
 from fastagi_server.session import AgiSession, Script
-from fastagi_server.sparing import SparingLog
 from fastagi_server.wire import (
     AgiWire,
     Environment,
@@ -56,16 +56,16 @@ __all__ = [
     "Hangup",
     "Heard",
     "Hub",
-    "NotTrusted",
+    "NotAuthenticated",
     "NotWell",
     "Played",
+    "RateLimitedLog",
     "Recognized",
     "Recorded",
     "Reply",
     "Script",
     "SessionTimeout",
     "SharedSecret",
-    "SparingLog",
     "UnknownApplication",
     "UnknownCommand",
     "UnknownScript",

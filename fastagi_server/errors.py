@@ -21,7 +21,7 @@ class UnknownScript(AgiError):
     """The dialplan asked for a path that the server does not know."""
 
 
-class NotTrusted(AgiError):
+class NotAuthenticated(AgiError):
     """The other side does not know the secret that our Asterisk knows; it is told nothing."""
 
 

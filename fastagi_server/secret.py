@@ -2,7 +2,7 @@
 Who asks: a secret that one Asterisk shares with this server.
 
 FastAGI has no authentication, and any process of the host can open a session. So a session must
-first prove that its other side is our Asterisk: it hashes a random word of ours together with a
+first prove that its other side is our Asterisk: it hashes a nonce of ours together with a
 global variable that holds the secret. The secret itself is on no wire, in no log (Asterisk's holds
 every argument that the dialplan passes, and with ``agi set debug`` all that is said) and in no
 process list; an answer that was overheard proves nothing later.
@@ -25,16 +25,16 @@ class SharedSecret:
     variable: str
     secret: str = field(repr=False)
 
-    async def known_to(self, session: AgiSession) -> bool:
+    async def is_known_to(self, session: AgiSession) -> bool:
         """
         Ask for the proof: one round trip, also after the caller has hung up.
 
         Raises:
             CommandFailed, CallEnded: as ``AgiSession.send``.
         """
-        word = token_hex(16)
-        asked = f"${{SHA1({word}${{GLOBAL({self.variable})}})}}"
+        nonce = token_hex(16)
+        asked = f"${{SHA1({nonce}${{GLOBAL({self.variable})}})}}"
         reply = await session.send(command("GET FULL VARIABLE", asked))
-        expected = sha1(f"{word}{self.secret}".encode(), usedforsecurity=False).hexdigest()
+        expected = sha1(f"{nonce}{self.secret}".encode(), usedforsecurity=False).hexdigest()
         said = (reply.value or "").encode("utf-8", "surrogateescape")
         return compare_digest(said, expected.encode())

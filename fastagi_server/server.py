@@ -22,13 +22,13 @@ from fastagi_server.deadlines import Deadlines
 from fastagi_server.errors import (
     CallEnded,
     CommandFailed,
-    NotTrusted,
+    NotAuthenticated,
     UnknownScript,
     WireError,
 )
+from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.secret import SharedSecret
 from fastagi_server.session import AgiSession, Script
-from fastagi_server.sparing import SparingLog
 
 #: How long one session may take, in seconds. A server that keeps silent hangs the channel for
 #: ever (Asterisk has no read timeout), so this bound is what frees a caller.
@@ -47,7 +47,7 @@ BACKLOG = 4096
 
 #: What a session may say before it has proved who asks: a block of environment with room for its
 #: arguments, and one reply.
-UNTRUSTED_BYTES = 20_000
+UNAUTHENTICATED_BYTES = 20_000
 
 #: How many addresses are remembered with whether they may connect.
 MAX_HOSTS = 1_000
@@ -80,7 +80,7 @@ class FastAgiServer(Factory):
     A script that raises ends its own session only; the dialplan sees AGISTATUS=FAILURE. So it does
     for a path that is not known. Every time is in seconds; ``handler_deadline`` None: a script is
     never cancelled, for scripts that must not be left half-way. With a ``secret`` only the scripts
-    of ``open_to_all`` run for somebody who does not know it.
+    of ``unauthenticated`` run for somebody who does not know it.
 
     When as many sessions are open as may be, the oldest that has not said who it is makes room:
     silent connections keep nobody out.
@@ -96,12 +96,12 @@ class FastAgiServer(Factory):
     max_sessions: int = MAX_SESSIONS
     allow: Sequence[str] = LOOPBACK
     secret: SharedSecret | None = None
-    open_to_all: Collection[str] = ("ping",)
+    unauthenticated: Collection[str] = ("ping",)
     counters: Counters = field(factory=Counters)
     #: How many sessions are open.
     sessions: int = field(default=0, init=False)
     #: What a session may say before it is trusted; None: no secret, no such limit.
-    untrusted_bytes: int | None = field(default=None, init=False)
+    unauthenticated_bytes: int | None = field(default=None, init=False)
     _new: Deadlines[AgiSession] = field(init=False)  #: for as long as the block may take
     _old: Deadlines[AgiSession] = field(init=False)  #: from then on
     _leaving: Deadlines[AgiSession] = field(init=False)
@@ -110,14 +110,14 @@ class FastAgiServer(Factory):
     _drained: list[Deferred[None]] = field(factory=list, init=False)
     _networks: list[IPv4Network | IPv6Network] = field(factory=list, init=False)
     _hosts: dict[str, bool] = field(factory=dict, init=False)  #: who has knocked, and may he
-    _sparing: SparingLog = field(init=False)
+    _limited_log: RateLimitedLog = field(init=False)
 
     noisy = False
 
     def __attrs_post_init__(self) -> None:
         self._networks = [ip_network(text) for text in self.allow]
-        self._sparing = SparingLog(self.log, self.clock)
-        self.untrusted_bytes = UNTRUSTED_BYTES if self.secret is not None else None
+        self._limited_log = RateLimitedLog(self.log, self.clock)
+        self.unauthenticated_bytes = UNAUTHENTICATED_BYTES if self.secret is not None else None
         clock, block = self.clock, min(self.block_deadline, self.deadline)
         self._new = Deadlines(clock, block, self._no_longer_new)
         self._old = Deadlines(clock, self.deadline - block, self._overdue)
@@ -135,12 +135,14 @@ class FastAgiServer(Factory):
             known = self._meet(host)
         if not known:
             self.counters.refused_address += 1
-            self._sparing.warn("connection from {host} refused: not in the allow-list", host=host)
+            self._limited_log.warn(
+                "connection from {host} refused: not in the allow-list", host=host
+            )
             return None
         full = self.sessions >= self.max_sessions
         if self._draining or (full and not self._make_room()):
             self.counters.refused_limit += 1
-            self._sparing.warn("session refused: {count} are open", count=self.sessions)
+            self._limited_log.warn("session refused: {count} are open", count=self.sessions)
             return None
         self.counters.accepted += 1
         self.sessions += 1
@@ -153,7 +155,7 @@ class FastAgiServer(Factory):
         for session in (*self._old, *self._new):
             if not self._known(session):
                 self.counters.evicted += 1
-                self._sparing.warn(
+                self._limited_log.warn(
                     "{count} sessions are open: a silent one is closed for a new one",
                     count=self.sessions,
                 )
@@ -164,7 +166,7 @@ class FastAgiServer(Factory):
         return False
 
     def _known(self, session: AgiSession) -> bool:
-        return session.opened if self.secret is None else session.trusted
+        return session.opened if self.secret is None else session.authenticated
 
     def _meet(self, host: str) -> bool:
         if len(self._hosts) >= MAX_HOSTS:
@@ -200,23 +202,23 @@ class FastAgiServer(Factory):
     def started(self, session: AgiSession) -> Script:
         name = session.environment.script
         script = self.scripts.get(name, _unknown)
-        if self.secret is None or name in self.open_to_all:
+        if self.secret is None or name in self.unauthenticated:
             return script
         return partial(self._proven, script=script, secret=self.secret)
 
     async def _proven(self, session: AgiSession, script: Script, secret: SharedSecret) -> None:
         name = _short(session.environment.script)
         try:
-            known = await secret.known_to(session)
+            known = await secret.is_known_to(session)
         except CommandFailed as error:
-            raise NotTrusted(f"{name}: the proof was answered with {error.code}") from None
+            raise NotAuthenticated(f"{name}: the proof was answered with {error.code}") from None
         except CallEnded:
-            raise NotTrusted(f"{name}: closed before it had proved who asks") from None
+            raise NotAuthenticated(f"{name}: closed before it had proved who asks") from None
         if not known:
-            raise NotTrusted(
+            raise NotAuthenticated(
                 f"{name}: whoever asks does not know the secret (global variable {secret.variable})"
             )
-        session.trusted = True
+        session.authenticated = True
         await script(session)
 
     def finished(self, session: AgiSession, failure: Failure | None) -> None:
@@ -227,11 +229,11 @@ class FastAgiServer(Factory):
             return
         if failure.check(UnknownScript):
             self.counters.unknown_script += 1
-            self._sparing.warn("{error}", error=failure.getErrorMessage())
+            self._limited_log.warn("{error}", error=failure.getErrorMessage())
             return
-        if failure.check(NotTrusted):
+        if failure.check(NotAuthenticated):
             self.counters.refused_secret += 1
-            self._sparing.warn("refused: {error}", error=failure.getErrorMessage())
+            self._limited_log.warn("refused: {error}", error=failure.getErrorMessage())
             return
         self.counters.failed += 1
         # The first argument names the call; the others may hold a client's number.
@@ -248,7 +250,7 @@ class FastAgiServer(Factory):
 
     def spoke_otherwise(self, session: AgiSession, error: WireError) -> None:
         self.counters.not_agi += 1
-        self._sparing.warn("session closed: {error}", error=error)
+        self._limited_log.warn("session closed: {error}", error=error)
 
     def closed(self, session: AgiSession) -> None:
         self.sessions -= 1

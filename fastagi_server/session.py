@@ -41,7 +41,7 @@ FAILURE = b"failure\n"
 class SessionOwner(Shape):
     """Who is told about a session's life: the server, or a test."""
 
-    untrusted_bytes: int | None
+    unauthenticated_bytes: int | None
 
     def started(self, session: "AgiSession") -> Script: ...
     def finished(self, session: "AgiSession", failure: Failure | None) -> None: ...
@@ -123,9 +123,9 @@ class AgiSession(Commands, Protocol):
         self._half_closed = False
         self._gone: CallEnded | None = None
         self.hung_up = False
-        self.trusted = False  #: its owner knows who is on the other side
+        self.authenticated = False  #: its owner knows who is on the other side
         #: Bytes that it may say before it is trusted; None: as many as it likes.
-        self._left = owner.untrusted_bytes
+        self._left = owner.unauthenticated_bytes
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ class AgiSession(Commands, Protocol):
                 return
         if self._left is not None:
             self._left -= len(data)
-            if self._left < 0 and not self.trusted:
+            if self._left < 0 and not self.authenticated:
                 # A stranger: the block and one reply are all that he has to say.
                 self._owner.spoke_otherwise(self, WireError("more than a proof"))
                 self.transport.abortConnection()

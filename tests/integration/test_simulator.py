@@ -82,7 +82,7 @@ def test_1_parameters_by_every_way(
     assert ["501"] == [row["ID"] for row in said["result"]]
 
 
-def test_2_an_unknown_method_is_unknown_to_a_wrong_secret_too(ask: Ask) -> None:
+def test_2_an_unknown_method_is_unis_known_to_a_wrong_secret_too(ask: Ask) -> None:
     assert (404, "ERROR_METHOD_NOT_FOUND") == error(ask("no.such", root="/rest/1/wrong"))
 
 

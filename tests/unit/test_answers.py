@@ -181,7 +181,7 @@ def test_a_task_whose_number_cannot_be_read_is_counted(junk: Any) -> None:
     assert ([int(row["id"])], [8018], 1) == (
         [t.id for t in page.tasks],
         list(page.unreadable),
-        page.nameless,
+        page.without_id,
     )
 
 
@@ -191,7 +191,7 @@ def test_a_number_beyond_all_numbers_damages_its_task_only(name: str) -> None:
     page = answered(SHAPES[0], {"result": {"tasks": [{**row, name: 10**30}, {**row, "id": "9"}]}})
 
     assert [9] == [task.id for task in page.tasks]
-    assert 1 == len(page.unreadable) + page.nameless
+    assert 1 == len(page.unreadable) + page.without_id
 
 
 def test_a_batch_error_without_the_word_error() -> None:

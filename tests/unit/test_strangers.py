@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from fastagi_server import AgiSession, FastAgiServer, SharedSecret, SparingLog, set_variables
+from fastagi_server import AgiSession, FastAgiServer, RateLimitedLog, SharedSecret, set_variables
 from fastagi_server.testing import FakeAsterisk, environment
 from tests.system.scene import blocks
 
@@ -238,7 +238,7 @@ def test_no_answer_to_the_challenge_fills_the_log(answer: bytes, logged: list[Lo
 
 
 def test_one_kind_does_not_hide_another(logged: list[LogEvent]) -> None:
-    sparing = SparingLog(Logger(), Clock())
+    sparing = RateLimitedLog(Logger(), Clock())
     for text in ("a {x}", "a {x}", "b {x}"):
         sparing.warn(text, x=1)
 

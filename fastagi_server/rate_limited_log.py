@@ -11,7 +11,7 @@ EVERY = 10.0
 
 
 @define(eq=False)
-class SparingLog:
+class RateLimitedLog:
     """
     Warnings of one kind at most every so many seconds; the next says how many were left out.
 
