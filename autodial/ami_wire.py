@@ -20,6 +20,8 @@ from attrs import define, field, frozen
 
 from autodial.errors import PbxError
 
+#: Most characters of a list: 20,000 channels have some ten million.
+MAX_SIZE = 32_000_000
 #: Longest line, most fields of a message, and most rows of a list that are read.
 MAX_LINE, MAX_FIELDS, MAX_ROWS = 16_384, 200, 20_000
 #: The states a device can be in.
@@ -104,6 +106,7 @@ class Listing:
     needed: Collection[str]
     rows: list[Message] = field(factory=list, init=False)
     damage: str = field(default="", init=False)
+    _size: int = field(default=0, init=False)
 
     def take(self, message: Message) -> bool:
         """A message with the list's number; True: the list has ended."""
@@ -111,8 +114,13 @@ class Listing:
         if event == self.complete:
             self._end(message)
             return True
-        if event != self.row or not message.whole(self.needed) or len(self.rows) >= MAX_ROWS:
+        self._size += sum(len(name) + len(value) for name, value in message.fields)
+        if event != self.row or not message.whole(self.needed):
             self.damage = self.damage or f"a damaged row in {self.row}"
+        elif len(self.rows) >= MAX_ROWS or self._size > MAX_SIZE:
+            self.damage = self.damage or f"{self.row}: a list without end"
+        if self.damage:
+            self.rows.clear()  # nobody will ask for them
         else:
             self.rows.append(message)
         return False

@@ -127,6 +127,18 @@ def test_what_has_no_end_is_no_manager(data: bytes) -> None:
         AmiWire().receive(data)
 
 
+def test_a_list_without_end_is_not_kept() -> None:
+    """Whoever has taken the manager's port while Asterisk was down could fill the memory."""
+    listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
+    (row,) = AmiWire().receive(lines(*(row.replace("{caller}", "1" * 16_000) for row in ROW)))
+    for _ in range(3000):
+        listing.take(row)
+
+    assert [] == listing.rows
+    with pytest.raises(PbxError, match="without end"):
+        listing.result()
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_messages_or_refused(data: bytes) -> None:
     try:
