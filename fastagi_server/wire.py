@@ -20,6 +20,7 @@ and ends the session. Ask for such values wrapped in ``${URIENCODE(...)}``.
 
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 from attrs import frozen
 
@@ -32,6 +33,10 @@ MAX_LINE = 65_536
 MAX_ENVIRONMENT = 200
 #: Longest command we send, newline included: the 2,047 of Asterisk 16 with a margin.
 MAX_COMMAND = 2_000
+
+#: Most lines in a row that answer nothing (``HANGUP``, ``100``). Asterisk says HANGUP at the hangup
+#: and at the end of a session.
+MAX_IDLE = 8
 
 _REPLY = re.compile(r"(\d{3}) (?:result=(\S*)(?: \((.*)\))?)?(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -117,7 +122,7 @@ COMMON: Mapping[bytes, Reply] = {
 class AgiWire:
     """One AGI conversation, as the server sees it. Feed it bytes; it yields events."""
 
-    __slots__ = ("_buffer", "_skip_blank", "_usage", "between_lines", "opened")
+    __slots__ = ("_buffer", "_idle", "_skip_blank", "_usage", "between_lines", "opened")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -125,6 +130,7 @@ class AgiWire:
         #: What comes next is the start of a reply: one of COMMON needs no further look.
         self.between_lines = False
         self._skip_blank = False
+        self._idle = 0  #: lines in a row that answer nothing
         self._usage: list[str] = []
 
     def receive(self, data: bytes) -> list[Event]:
@@ -177,7 +183,8 @@ class AgiWire:
         if blank:
             return []
         if line == "HANGUP":
-            return [Hangup()]
+            self._idle += 1
+            return [Hangup()] if self._idle <= MAX_IDLE else self._too_idle(line)
         if self._usage or line.startswith("520-"):
             return self._usage_line(line)
         match = _REPLY.fullmatch(line)
@@ -185,11 +192,17 @@ class AgiWire:
             raise WireError(f"not a reply: {line[:80]!r}")
         code, result, value, detail = match.groups()
         if code == "100":
-            return []  # GOSUB is on its way; its answer follows
+            self._idle += 1
+            # GOSUB is on its way; its answer follows.
+            return [] if self._idle <= MAX_IDLE else self._too_idle(line)
+        self._idle = 0
         if value is None and detail.startswith(" ("):
             # Its rest is on the next line, and may look like the answer to the next command.
             raise WireError(f"a newline in a value: {line[:80]!r}")
         return [Reply(int(code), result or "", value, detail.strip())]
+
+    def _too_idle(self, line: str) -> NoReturn:
+        raise WireError(f"lines without an answer: {line[:80]!r}")
 
     def _usage_line(self, line: str) -> list[Event]:
         self._usage.append(line.removeprefix("520-").removeprefix("520 "))

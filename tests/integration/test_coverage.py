@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TESTS = ("test_wire", "test_in_step", "test_session", "test_commands")
+TESTS = ("test_wire", "test_in_step", "test_session", "test_commands", "test_strangers")
 COVERED = ("wire", "results", "commands", "session", "errors")
 
 

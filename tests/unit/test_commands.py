@@ -204,6 +204,8 @@ def test_a_command_and_its_answer(ask: Ask, line: str, answer: str, expected: ob
         (lambda c: c.execute("Dial", "x"), "200 result=-1"),
         (lambda c: c.speech_recognize("p", 1), "200 result=0"),
         (lambda c: c.wait_for_digit(), "200 result=what"),
+        (lambda c: c.wait_for_digit(), "200 result=1114112"),
+        (lambda c: c.wait_for_digit(), "200 result=" + "9" * 5000),
     ],
 )
 def test_what_asterisk_did_not_do_is_an_error(ask: Ask, answer: str) -> None:

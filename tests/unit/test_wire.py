@@ -158,3 +158,15 @@ def parsed(block: bytes) -> Environment:
     (event,) = AgiWire().receive(block)
     assert isinstance(event, Environment)
     return event
+
+
+@pytest.mark.parametrize("line", [b"HANGUP\n", b"100 result=0 Trying...\n"])
+def test_lines_that_answer_nothing_have_an_end(line: bytes) -> None:
+    """A stranger's stream of them would keep the server busy; Asterisk's few are heard."""
+    wire = AgiWire()
+    wire.receive(environment("x"))
+    for _ in range(5):
+        wire.receive(line * 5)
+        wire.receive(b"200 result=0\n")
+    with pytest.raises(WireError, match="without an answer"):
+        wire.receive(line * 1000)
