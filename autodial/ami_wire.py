@@ -99,11 +99,15 @@ class AmiWire:
 
 @define
 class Listing:
-    """One list on its way: ``row`` is the event of its rows, ``needed`` what each must have."""
+    """
+    One list on its way: ``row`` is the event of its rows, ``needed`` what each must have;
+    ``counted``: its end counts them truly.
+    """
 
     row: str
     complete: str
     needed: Collection[str]
+    counted: bool = True
     rows: list[Message] = field(factory=list, init=False)
     damage: str = field(default="", init=False)
     _size: int = field(default=0, init=False)
@@ -134,7 +138,7 @@ class Listing:
             self.damage = self.damage or f"{self.complete}: cancelled"
         elif not message.whole({"Event", "ActionID", "EventList", "ListItems"}):
             self.damage = self.damage or f"{self.complete}: damaged"
-        elif message.get("ListItems") != str(len(self.rows)):
+        elif self.counted and message.get("ListItems") != str(len(self.rows)):
             counted, came = message.get("ListItems")[:10], len(self.rows)
             self.damage = self.damage or f"{self.complete} counts {counted} rows, {came} came"
 

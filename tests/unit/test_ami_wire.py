@@ -127,6 +127,20 @@ def test_what_has_no_end_is_no_manager(data: bytes) -> None:
         AmiWire().receive(data)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_asterisk_16_counts_one_row_of_astdb_whatever_there_is(count: int) -> None:
+    """Reports that were kept while the server was away are read all the same."""
+    listing = Listing(
+        "DBGetTreeResponse", "DBGetTreeComplete", ("Event", "ActionID", "Key", "Val"), counted=False
+    )
+    row = ("Event: DBGetTreeResponse", "Key: /autodial/t1-1", "Val: dial,BUSY,17", "ActionID: 1")
+    end = ("Event: DBGetTreeComplete", "ActionID: 1", "EventList: Complete", "ListItems: 1")
+    for message in AmiWire().receive(lines(*row) * count + lines(*end)):
+        listing.take(message)
+
+    assert count == len(listing.result())
+
+
 def test_a_list_without_end_is_not_kept() -> None:
     """Whoever has taken the manager's port while Asterisk was down could fill the memory."""
     listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
