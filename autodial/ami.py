@@ -7,7 +7,7 @@ originate, command or change anything. What is believed of all that is in ``ami_
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import md5
 from secrets import token_hex
 
@@ -19,9 +19,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from autodial.ami_wire import DEVICE_STATES, VARIABLES, AmiWire, Listing, Message, NotAmi
+from autodial.ami_wire import VARIABLES, AmiWire, Listing, Message, NotAmi
 from autodial.errors import PbxError
-from autodial.model import internal_number
+from autodial.model import DEVICE_STATES, internal_number
 
 _log = Logger()
 
@@ -29,6 +29,8 @@ _log = Logger()
 PATIENCE = 10.0
 #: Seconds before it is said again that Asterisk's manager is out of reach.
 COMPLAIN = 60.0
+#: Phones that are asked for at once.
+PHONES_AT_ONCE = 50
 #: The dialplan's family in AstDB, the variable that names a channel's attempt, and the one that
 #: holds the report once its hangup handler has put it together.
 FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
@@ -60,6 +62,7 @@ class Ami:
     on_device: Callable[[str, str], None]
     on_up: Callable[[], None]
     on_down: Callable[[], None]
+    on_refused: Callable[[PbxError], None] = lambda error: None
     _link: "AmiLink | None" = field(default=None, init=False)
     refused: bool = field(default=False, init=False)  #: the last login was
     complained: float | None = field(
@@ -100,6 +103,16 @@ class Ami:
         rows = await self._list(action, listing, empty="not found")
         return {row.get("Key").rpartition("/")[2]: row.get("Val") for row in rows}
 
+    async def value(self, variable: str) -> str:
+        """
+        A global of the dialplan, or a function's value without a channel; empty: there is none.
+
+        Raises:
+            NotConnected. PbxError: this user may not ask.
+        """
+        answer = await self._connected().ask({"Action": "Getvar", "Variable": variable})
+        return answer.get("Value")
+
     async def report(self, channel: str) -> str | None:
         """
         What the hangup handler of a channel is about to report; empty: the channel is still in its
@@ -127,6 +140,14 @@ class Ami:
         except (NotConnected, PbxError) as error:
             _log.info("{attempt}: not looked up: {error}", attempt=attempt, error=error)
             return False
+
+    def ask_phones(self, extensions: Sequence[str]) -> None:
+        """
+        The list of device states leaves out a phone that has not been used since Asterisk's start
+        (realtime endpoints): have these told, a few at a time.
+        """
+        if self._link is not None:
+            self._link.ask_phones(extensions[:PHONES_AT_ONCE])
 
     def _connected(self) -> "AmiLink":
         if self._link is None:
@@ -194,12 +215,13 @@ class AmiLink(Protocol):
         await self.ask(
             {"Action": "Login", "AuthType": "MD5", "Username": ami.user, "Key": key.hexdigest()}
         )
-        ami.linked(self)
         listing = Listing(
             "DeviceStateChange", "DeviceStateListComplete", ("Event", "ActionID", "Device", "State")
         )
         await self.ask({"Action": "DeviceStateList"}, listing)
-        for row in listing.result():
+        rows = listing.result()
+        ami.linked(self)  # only now: nobody is dialled before the phones are known
+        for row in rows:
             self._device(row.get("Device"), row.get("State"))
 
     def _not_in(self, failure: Failure) -> None:
@@ -207,8 +229,11 @@ class AmiLink(Protocol):
             return
         self.transport.loseConnection()
         failure.trap(PbxError)
+        error = failure.value
+        assert isinstance(error, PbxError)
+        self._ami.on_refused(error)
         if not self._ami.refused:  # it is tried for ever, and said once
-            self.log.error("{error}", error=failure.value)
+            self.log.error("{error}", error=error)
         self._ami.refused = True
 
     def ask(self, action: Mapping[str, str], listing: Listing | None = None) -> "Deferred[Message]":
@@ -275,6 +300,11 @@ class AmiLink(Protocol):
         technology, _, extension = device.partition("/")
         if technology == "PJSIP" and state in DEVICE_STATES:
             self._ami.on_device(extension, state)
+
+    def ask_phones(self, extensions: Iterable[str]) -> None:
+        """Have these phones' states told."""
+        for extension in extensions:
+            self._changed(f"PJSIP/{extension}")
 
     def _changed(self, device: str) -> None:
         """

@@ -24,13 +24,6 @@ from autodial.errors import PbxError
 MAX_SIZE = 32_000_000
 #: Longest line, most fields of a message, and most rows of a list that are read.
 MAX_LINE, MAX_FIELDS, MAX_ROWS = 16_384, 200, 20_000
-#: The states a device can be in.
-DEVICE_STATES = frozenset(
-    {
-        "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD",
-        "UNKNOWN",
-    }
-)  # fmt: skip
 #: The one field that a row has several times: one for each variable of ``channelvars``.
 VARIABLES = "ChanVariable"
 

@@ -6,25 +6,26 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Column
 
-from autodial import outlook, texts
+from autodial import dialplan_check, outlook, texts
 from autodial.checkup import findings
 from autodial.config import Config, load
 from autodial.conflicts import conflicts
 from autodial.coroutines import run_now
 from autodial.decide import Dial, Wait
-from autodial.errors import AutodialError
+from autodial.errors import AutodialError, PbxError
 from autodial.model import OperatorId, TaskId
 from autodial.phones import e164
 from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
-from autodial.run import run_dialler
+from autodial.run import answer, run_dialler
 from autodial.secret import secret
 from autodial.service import access, portal_of, send_now
-from autodial.store import outbox, pauses, views
+from autodial.store import backup, outbox, pauses, views
 from autodial.store import words as spoken
 from autodial.store.database import write
 from autodial.store.events import story
@@ -38,6 +39,8 @@ from fastagi_server import NotWell, check
 T = TypeVar("T")
 #: What the portal and the store number with.
 NUMBER = click.IntRange(0, 2**53)
+#: Rows of a list that has no end.
+PAGE = 100
 DEFAULT = Path("/etc/autodial24/autodial.toml")
 
 
@@ -107,12 +110,20 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 @main.command("tasks")
+@click.option("--all", "every", is_flag=True, help="Closed ones, too, the newest in front.")
+@click.option(
+    "--page", default=1, show_default=True, type=click.IntRange(1, 10**6),
+    help=f"Of --all: {PAGE} at once.",
+)  # fmt: skip
 @_as_json
 @click.pass_obj
-def tasks_(path: Path, as_json: bool) -> None:
-    """List the call tasks: when each is due, and what became of it."""
+def tasks_(path: Path, every: bool, page: int, as_json: bool) -> None:
+    """List the open call tasks: when each is due, and what became of it."""
     config = load(path)
-    lines = read(config, views.task_lines)
+    if every:
+        lines = read(config, lambda db: views.all_tasks(db, PAGE, PAGE * (page - 1)))
+    else:
+        lines = read(config, views.task_lines)
     if as_json:
         return print_json(lines)
     table = PlainTable("task", "client", "due", "attempts", "last", "now", "responsible")
@@ -122,6 +133,8 @@ def tasks_(path: Path, as_json: bool) -> None:
             words(config, line.last), words(config, line.reason), line.responsible,
         )  # fmt: skip
     show_table(table)
+    if every and len(lines) == PAGE:
+        say(f"more with --page {page + 1}")
 
 
 @main.command()
@@ -323,13 +336,16 @@ def show(path: Path, what: str, as_json: bool) -> None:
 def operators(path: Path, as_json: bool) -> None:
     """List the call centre's staff: who is at work, who is reserved for what."""
     config = load(path)
-    lines = read(config, views.operator_lines)
+    midnight = datetime.now(ZoneInfo(config.hours.zone)).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    lines = read(config, lambda db: views.operator_lines(db, midnight))
     if as_json:
         return print_json(lines)
     wrong = conflicts(lines)
     table = PlainTable(
         Column("name", overflow="fold"), "ext.", "portal", "last login", "last logout", "phone",
-        "reserved for", "talks",
+        "reserved for", "talks today",
         box=SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
     for line in lines:
@@ -401,13 +417,34 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
             raise click.ClickException("nothing that was put aside has this number")
         say(f"{count} will be sent again")
         return
-    lines = [debt for debt in read(config, views.debts) if debt.state not in ("done", "void")]
+    lines = read(config, views.unpaid)
     if as_json:
         return print_json(lines)
     table = PlainTable("number", "attempt", "what", "state", "why it was put aside")
     for line in lines:
         table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
     show_table(table)
+
+
+@main.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup_(path: Path, file: Path) -> None:
+    """Copy the store into FILE, whole and consistent; the dialler may run."""
+    store = load(path).store.path
+    backup.backup(store, file)
+    say(f"{file}: a copy of {store}")
+
+
+@main.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def restore(path: Path, file: Path) -> None:
+    """Put a copy of the store in its place; the dialler must not run."""
+    store = load(path).store.path
+    before = backup.restore(store, file)
+    kept = f"; what was there is {before}" if before is not None else ""
+    say(f"{store} is {file} now{kept}")
 
 
 @main.command()
@@ -433,8 +470,26 @@ def doctor(path: Path) -> None:
     except NotWell as error:
         # It may not have been started yet: no failure of what is configured.
         say(f"fastagi: {error}")
+    serious |= _look_at_dialplan(config)
     if serious:
         sys.exit(1)
+
+
+def _look_at_dialplan(config: Config) -> bool:
+    """Say what the dialplan lacks; True: it cannot carry calls."""
+    if config.asterisk.ami_port is None:
+        say(f"asterisk: {texts.text('dialplan.unasked', config.language)}")
+        return False
+    try:
+        found = answer(lambda reactor: dialplan_check.ask_once(reactor, config))
+    except PbxError as error:
+        say(f"asterisk: {error}")
+        return True
+    for finding in found:
+        say(f"asterisk: {finding.sentence(config.language)}")
+    if not found:
+        say(f"asterisk: {texts.text('dialplan.well', config.language)}")
+    return any(finding.serious for finding in found)
 
 
 @main.command()

@@ -542,10 +542,25 @@ class MetricsConfig(_Section):
     port: int | None = Field(None, ge=1, le=65535)
 
 
+#: No budget looks further back (``per_month``), with a day to spare.
+_BUDGETS = MONTH + DAY
+
+
+class KeepConfig(_Section):
+    """[store] keep: how long each kind of row is kept once it is of no more use to a rule."""
+
+    events: Duration = Field(timedelta(days=90), ge=DAY)
+    outbox: Duration = Field(timedelta(days=90), ge=DAY)
+    attempts: Duration = Field(timedelta(days=366), ge=_BUDGETS)
+    talks: Duration = Field(timedelta(days=40), ge=_BUDGETS)
+    presence: Duration = Field(timedelta(days=366), ge=DAY)
+
+
 class StoreConfig(_Section):
     """[store]"""
 
     path: Path = Path("/var/lib/autodial24/autodial.sqlite")
+    keep: KeepConfig = KeepConfig.model_validate({})
 
 
 class Config(_Section):

@@ -25,6 +25,8 @@ def conflicts(members: Sequence[OperatorLine]) -> dict[int, tuple[str, ...]]:
             wrong.append("shared extension")
         if internal_number(member.extension) and member.phone in ("UNKNOWN", "INVALID"):
             wrong.append("unknown to asterisk")
+        if member.forwards is not None:
+            wrong.append("forwards")
         if wrong:
             found[member.id] = tuple(wrong)
     return found

@@ -43,8 +43,11 @@ class Reason(Enum):
     CLIENT_HOURS = "client hours"
     BUDGET = "budget"
     HOURS = "hours"
+    STORE_MOVED = "store moved"
+    SPOOL_REFUSES = "spool refuses"
     PORTAL_SILENT = "portal silent"
     PBX_SILENT = "pbx silent"
+    DIALPLAN = "dialplan"
     NOBODY_AT_WORK = "nobody at work"
     OPERATORS_BUSY = "operators busy"
     ABANDONED = "abandoned"
@@ -105,8 +108,11 @@ class Facts:
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     hours: Hours
     limits: Limits
+    store_ok: bool = True  #: the store's file is where it was opened
+    spool_ok: bool = True  #: call files can be written
     portal_ok: bool
     pbx_ok: bool
+    dialplan_ok: bool = True  #: Asterisk has our dialplan, with what it needs
     paused: bool
     calls: int  #: under way now
     max_calls: int
@@ -295,12 +301,24 @@ def _hours(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 # The means.
 
 
+def _store_moved(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.store_ok else Wait(Reason.STORE_MOVED, now + LATER)
+
+
+def _spool_refuses(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.spool_ok else Wait(Reason.SPOOL_REFUSES, now + SOON)
+
+
 def _portal_silent(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     return None if facts.portal_ok else Wait(Reason.PORTAL_SILENT, now + LATER)
 
 
 def _pbx_silent(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     return None if facts.pbx_ok else Wait(Reason.PBX_SILENT, now + SOON)
+
+
+def _dialplan(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.dialplan_ok else Wait(Reason.DIALPLAN, now + SOON)
 
 
 def _nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -374,8 +392,11 @@ RULES: Sequence[tuple[Reason | None, Rule]] = (
 )
 #: What a call needs; asked when planning.
 MEANS: Sequence[tuple[Reason, Rule]] = (
+    (Reason.STORE_MOVED, _store_moved),
+    (Reason.SPOOL_REFUSES, _spool_refuses),
     (Reason.PORTAL_SILENT, _portal_silent),
     (Reason.PBX_SILENT, _pbx_silent),
+    (Reason.DIALPLAN, _dialplan),
     (Reason.NOBODY_AT_WORK, _nobody_at_work),
     (Reason.OPERATORS_BUSY, _operators_busy),
     (Reason.ABANDONED, _abandoned),
@@ -388,7 +409,8 @@ MEANS: Sequence[tuple[Reason, Rule]] = (
 #: What stands in the way of every task alike: once met, the others need not be looked at.
 GENERAL = frozenset(
     {
-        Reason.PAUSED, Reason.RULES_UNREADABLE, Reason.PORTAL_SILENT, Reason.PBX_SILENT,
+        Reason.PAUSED, Reason.RULES_UNREADABLE, Reason.STORE_MOVED, Reason.SPOOL_REFUSES,
+        Reason.PORTAL_SILENT, Reason.PBX_SILENT, Reason.DIALPLAN,
         Reason.NOBODY_AT_WORK, Reason.OPERATORS_BUSY, Reason.ABANDONED, Reason.TRUNKS_FULL,
         Reason.PACE,
     }
@@ -404,40 +426,6 @@ def general(facts: Facts, now: datetime) -> Wait | None:
 
 #: The rules of ``GENERAL`` do not look at their task.
 _ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, phones=())
-
-
-def first_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
-    """The first moment from ``at`` on when the client (number, zone) and the house allow a call."""
-    return _first(at, lambda moment: (limits.opens(*phone, moment), hours.opens(moment)))
-
-
-def best_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
-    """
-    The same at an hour when the client is likely to answer; if none is near, the first allowed.
-    """
-    first = first_allowed(limits, hours, phone, at)
-    found = [
-        _first(
-            first,
-            lambda moment, span=span: (  # type: ignore[misc]
-                limits.opens(*phone, moment),
-                hours.opens(moment),
-                limits.best_opens(span, *phone, moment),
-            ),
-        )
-        for span in limits.best
-    ]
-    return min((one for one in found if one <= first + limits.best_within), default=first)
-
-
-def _first(at: datetime, opens: Callable[[datetime], Sequence[datetime | None]]) -> datetime:
-    """The first moment from ``at`` on at which nothing opens only later."""
-    for _ in range(30):
-        later = [moment for moment in opens(at) if moment is not None]
-        if not later:
-            break
-        at = max(later)
-    return at
 
 
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:

@@ -13,6 +13,7 @@ import phonenumbers
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from autodial.capacity import DIALLING
 from autodial.config import Config
@@ -20,14 +21,13 @@ from autodial.decide import (
     Dial,
     Facts,
     against,
-    best_allowed,
     decide,
     deputies_of,
-    first_allowed,
     in_order,
     nobody_there,
 )
 from autodial.display import Looks
+from autodial.errors import StoreError
 from autodial.model import (
     ANSWERED,
     Attempt,
@@ -41,11 +41,11 @@ from autodial.model import (
     TaskId,
     Word,
 )
+from autodial.next_call import NextCall
 from autodial.recent import Recent
-from autodial.retry import spread
 from autodial.roster import Roster
 from autodial.routes import Route, routes_tried
-from autodial.store import ledger, pauses, words
+from autodial.store import flags, ledger, pauses, words
 from autodial.store.database import Store
 from autodial.store.tasks import confirm, load_task
 
@@ -106,11 +106,16 @@ class Desk:
     recent: Recent = field(init=False)
     ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
     _looks: Looks = field(init=False)
+    _next_call: NextCall = field(init=False)
+    #: Reports that the store could not take, in the order they came: nobody else may have them.
+    _unwritten: dict[AttemptId, list[Report]] = field(factory=dict, init=False)
     last_claim: datetime | None = field(default=None, init=False)  #: that was granted
 
     def __attrs_post_init__(self) -> None:
         self.recent = Recent(self.config.pace.abandoned_over)
         self._looks = self.config.looks
+        config = self.config
+        self._next_call = NextCall(config.limits, config.when, config.client.spread)
 
     def live(self) -> tuple[Attempt, ...]:
         """Attempts under way."""
@@ -253,12 +258,54 @@ class Desk:
         self._aside(tell(), attempt)
         return own
 
+    async def forwards(self, attempt: AttemptId, extension: str) -> None:
+        """An operator's phone forwards its calls: a conflict that a person must see."""
+        him = self._with_extension(extension)
+        if him is None:
+            return
+        self.log.warn(
+            "{attempt}: the phone {extension} of {name} forwards its calls, and is passed over;"
+            " end that on the phone (see 'autodial operators')",
+            attempt=attempt,
+            extension=extension,
+            name=him.name,
+        )
+        await self.store.run(flags.mark, self.now(), flags.forwards(him.id))
+
     async def result(self, attempt: AttemptId, report: Report) -> bool:
-        """Write the end down. True once it is on disk, and for an attempt that ended before."""
+        """
+        Write the end down. True once it is on disk, and for an attempt that ended before.
+
+        Raises:
+            StoreError: it cannot be written now. The report is kept here, and written before
+                anything is given up.
+        """
+        try:
+            await self._write(attempt, report)
+        except Exception:
+            self._unwritten.setdefault(attempt, []).append(report)
+            raise
+        return True
+
+    async def write_unwritten(self) -> None:
+        """
+        Write the reports that could not be written when they came.
+
+        Raises:
+            StoreError: still not; what was not written stays here.
+        """
+        for attempt in tuple(self._unwritten):
+            while reports := self._unwritten.get(attempt):
+                await self._write(attempt, reports[0])
+                del reports[0]
+            del self._unwritten[attempt]
+            self.log.info("{attempt}: its report is written down now", attempt=attempt)
+
+    async def _write(self, attempt: AttemptId, report: Report) -> None:
         known = self._live.get(attempt)
         ended = await self.store.run(
             ledger.record, attempt, report, self.now(), self.config.rules_for_retry,
-            self.config.telling, fit=self._fit, most=self.config.client.attempts,
+            self.config.telling, fit=self._next_call, most=self.config.client.attempts,
         )  # fmt: skip
         if ended.recorded is ledger.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
@@ -269,7 +316,6 @@ class Desk:
                 self.recent.shown(self.now(), route.caller_id)
             if ended.outcome in ANSWERED:
                 self.recent.ended(self.now(), abandoned=ended.abandoned)
-        return True
 
     def _wrap_up(self, ended: ledger.Ended) -> None:
         span = self.config.staff.wrap_up
@@ -277,28 +323,20 @@ class Desk:
             self.roster.wraps_up(ended.taken_by, self.now() + span)
 
     async def give_up(self, attempt: AttemptId, why: str, *, lost: bool = False) -> None:
-        """End an attempt ourselves: never dialled (withdrawn), or gone quiet (lost)."""
+        """
+        End an attempt ourselves: never dialled (withdrawn), or gone quiet (lost). Not one whose
+        report waits to be written.
+        """
+        if attempt in self._unwritten:
+            return
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
             ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
-            self.config.telling, fit=self._fit, most=self.config.client.attempts,
+            self.config.telling, fit=self._next_call, most=self.config.client.attempts,
         )  # fmt: skip
         if ended.recorded is ledger.Recorded.ENDED:
             self._log_end(attempt, ended, why)
             self.take_away(attempt)
-
-    def _fit(self, phone: tuple[str, str], at: datetime, outcome: Outcome) -> datetime:
-        """
-        A next call by rule, moved to where the client and the house allow one; after a call that
-        he did not hear, to when he is likely to.
-        """
-        facts = self.facts()
-        unheard = outcome in (Outcome.SILENT, Outcome.UNREACHABLE)
-        choose = best_allowed if unheard else first_allowed
-        first = choose(facts.limits, facts.hours, phone, at)
-        # Spread from there, or all that was moved would fall on the minute the day begins.
-        later = spread(first, self.config.client.spread, phone[0])
-        return choose(facts.limits, facts.hours, phone, later)
 
     def take_away(self, name: str) -> None:
         """Remove a call file; one that cannot be removed is only logged: its claim is refused."""
@@ -331,7 +369,7 @@ class Desk:
         now = self.now()
         said = await self.store.run(
             words.say, him.id, word, now, later=self.config.tasks.later,
-            telling=self.config.telling, fit=self._fit,
+            telling=self.config.telling, fit=self._next_call,
         )  # fmt: skip
         if said is None:
             return False
@@ -442,9 +480,13 @@ class Desk:
         async def run() -> None:
             await work
 
-        Deferred.fromCoroutine(run()).addErrback(
-            lambda failure: self.log.failure("{attempt}: beside the call", failure, attempt=attempt)
-        )
+        def failed(failure: Failure) -> None:
+            if failure.check(StoreError):
+                self.log.error("{attempt}: {error}", attempt=attempt, error=failure.value)
+            else:
+                self.log.failure("{attempt}: beside the call", failure, attempt=attempt)
+
+        Deferred.fromCoroutine(run()).addErrback(failed)
 
     def restore(self, attempts: list[Attempt], reserved: Mapping[OperatorId, AttemptId]) -> None:
         """After a start: the attempts that were under way are still our business."""

@@ -39,14 +39,15 @@ SHADOW = timedelta(minutes=30)
 SHADOW_CALL = timedelta(minutes=2)
 #: Asterisk takes a call file at once; after so long it does not.
 UNTAKEN = timedelta(minutes=1)
-#: After one that could not be written, the next is tried sooner than this.
-UNWRITTEN = timedelta(minutes=10)
+#: After one that could not be written, it is tried again this often.
+RETRY_SPOOL = timedelta(seconds=15)
 #: A task that waits is looked at again sooner than this: what is older is over.
 STALE = timedelta(minutes=2)
 #: What keeps a task that is due, though it is neither the client's nor the task's doing.
 STALLING = frozenset(
     {
         Reason.PBX_SILENT, Reason.PORTAL_SILENT, Reason.TRUNKS_FULL, Reason.RULES_UNREADABLE,
+        Reason.SPOOL_REFUSES, Reason.STORE_MOVED, Reason.DIALPLAN,
         Reason.NOT_FOR_OTHERS, Reason.NO_ROUTE,
     }
 )  # fmt: skip
@@ -66,6 +67,7 @@ class Dispatcher:
     pbx_ok: Callable[[], bool]
     portal_seen: Callable[[], datetime | None]
     wake_at: Callable[[datetime], None]
+    dialplan_ok: Callable[[], bool] = lambda: True
     desk: Desk = field(init=False)
     do_not_call: DoNotCall = field(init=False)
     stopping: bool = field(default=False, init=False)
@@ -74,7 +76,10 @@ class Dispatcher:
     _alarmed: bool = field(default=False, init=False)
     #: Why tasks that are due were not dialled when they were looked at last; None: all of them.
     _held_up: dict[TaskId | None, tuple[str, datetime]] = field(factory=dict, init=False)
-    _no_file: datetime | None = field(default=None, init=False)  #: when the last could not be
+    #: Why call files could not be written when that was tried last, and when; None: they can.
+    _spool_refuses: tuple[str, datetime] | None = field(default=None, init=False)
+    #: The store's file is where it was opened; ``beat`` looks.
+    _store_ok: bool = field(default=True, init=False)
     _files: dict[AttemptId, datetime] = field(factory=dict, init=False)  #: call files not claimed
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
     _all_paused: bool = field(default=False, init=False)
@@ -100,8 +105,11 @@ class Dispatcher:
             same_phone=self.config.client.next_phone == "same",
             hours=self._hours,
             limits=self._limits,
+            store_ok=self._store_ok,
+            spool_ok=self._spool_refuses is None,
             portal_ok=portal_ok(self.config.portal, self.portal_seen(), now),
             pbx_ok=self.pbx_ok(),
+            dialplan_ok=self.dialplan_ok(),
             paused=self.stopping or self._all_paused,
             max_calls=pace.max_calls,
             next_start=desk.next_start,
@@ -134,6 +142,7 @@ class Dispatcher:
         self.roster.set_paused(paused)
         if not self.config.pace.automatic:
             return  # hand-made call files ask the desk, which now knows of the pauses
+        self._try_spool(now)
         facts = self.facts()
         if facts.do_not_call != self._listed:
             self._listed = facts.do_not_call
@@ -146,6 +155,18 @@ class Dispatcher:
             if len(found) < PAGE:
                 break
         await self._wait_together(self.facts())
+
+    def _try_spool(self, now: datetime) -> None:
+        """After a call file that could not be written: can one be written again?"""
+        if self._spool_refuses is None or now - self._spool_refuses[1] < RETRY_SPOOL:
+            return
+        try:
+            self.spool.probe()
+        except SpoolError as error:
+            self._spool_refuses = str(error), now
+            return
+        self._spool_refuses = None
+        self.log.info("call files can be written again")
 
     async def _look(self, found: Sequence[CallTask], now: datetime) -> None:
         """Decide on each of these tasks, until something stands in the way of all."""
@@ -193,6 +214,19 @@ class Dispatcher:
 
     async def beat(self) -> None:
         """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
+        here = self.store.in_place()
+        if here is not self._store_ok:
+            self._store_ok = here
+            if here:
+                self.log.info("the store is in its place again")
+            else:
+                self.log.error(
+                    "{path} is not the file that was opened: it was moved, deleted or replaced."
+                    " Nobody is dialled. Stop the dialler, put the file back (what was opened is"
+                    " still written to), or a copy of it with 'autodial restore FILE', and start"
+                    " again",
+                    path=self.config.store.path,
+                )
         pbx = (flags.PBX_UP,) if self.pbx_ok() else ()
         await self.store.run(flags.mark, self.now(), flags.ALIVE, *pbx)
 
@@ -216,8 +250,6 @@ class Dispatcher:
         waits = [why for why, _ in self._held_up.values()]
         if not any(operator.free(now) for operator in facts.operators):
             waits = []
-        if self._no_file is not None and now - self._no_file < UNWRITTEN:
-            waits.append("no call file can be written")
         spooled = {a.id for a in self.desk.live() if a.state == State.SPOOLED.value}
         self._files = {name: at for name, at in self._files.items() if name in spooled}
         waits += ["call file not taken" for at in self._files.values() if now - at > UNTAKEN]
@@ -266,17 +298,28 @@ class Dispatcher:
         try:
             self.spool.submit(self._call_file(attempt))
             self._files[attempt.id] = now
-            self._no_file = None
         except (CallFileError, SpoolError) as error:
             self.log.error("{attempt}: {error}", attempt=attempt.id, error=error)
-            self._no_file = now
             await self.desk.give_up(attempt.id, str(error))
+            if isinstance(error, SpoolError):
+                self._hold_for_spool(now)
             return
         self.log.info(
             "{attempt}: call file for operator {operator}",
             attempt=attempt.id,
             operator=attempt.extension if decision.held else "to come",
         )
+
+    def _hold_for_spool(self, now: datetime) -> None:
+        """What one call file was refused for, the others would be, too: nobody else is tried."""
+        try:
+            self.spool.probe()
+        except SpoolError as error:
+            self._spool_refuses = str(error), now
+            self.log.error(
+                "no call file can be written, and nobody is dialled until one can: {error}",
+                error=error,
+            )
 
     def _call_file(self, attempt: Attempt) -> CallFile:
         asterisk = self.config.asterisk

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from functools import lru_cache
+from threading import get_ident
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -24,9 +25,17 @@ class Usual(Enum):
     USUAL = "usual"
 
 
-@lru_cache(maxsize=16)
-def _public(country: str) -> holidays.HolidayBase:
+@lru_cache(maxsize=64)
+def _of_thread(country: str, thread: int) -> holidays.HolidayBase:
     return holidays.country_holidays(country)
+
+
+def _public(country: str) -> holidays.HolidayBase:
+    """
+    A thread has its own: a list of holidays fills itself in when it is asked about a new year, and
+    whoever asks it meanwhile is told that there are none.
+    """
+    return _of_thread(country, get_ident())
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from autodial.ami import Ami, NotConnected
 from autodial.desk import Desk
 from autodial.errors import PbxError
-from autodial.model import AttemptId, attempt_id
+from autodial.model import AttemptId, Report, attempt_id
 from autodial.outcomes import parse_report
 from autodial.scripts import AstDb
 from autodial.states import State
@@ -27,6 +27,11 @@ from fastagi_server import RateLimitedLog
 #: An attempt without a live channel is given up this long after its last step: between the
 #: rename of a call file and its channel, and between a claim and its record, there is a moment.
 GRACE = timedelta(seconds=20)
+#: A claim may have failed in the moment before we listened.
+STARTING = timedelta(seconds=10)
+#: So long, while we run, an attempt past its lease waits for Asterisk's manager: none is kept for
+#: ever. With a manager that comes back sooner, a report of any age is found.
+UNASKED = timedelta(days=1)
 #: Seconds between two complaints of one kind: it looks every quarter of a minute.
 COMPLAIN = 3600.0
 
@@ -44,25 +49,53 @@ class Janitor:
     now: Callable[[], datetime]
     ami: Ami | None
     clock: IReactorTime
+    #: Since when Asterisk's manager cannot be asked for the reports it keeps; None: it can.
+    _unasked_since: datetime | None = field(default=None, init=False)
+    address: str = ""  #: where our server listens, for people
     _limited_log: RateLimitedLog = field(init=False)
+    _listening_since: datetime = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._listening_since = self.now() + STARTING
         self._limited_log = RateLimitedLog(self.log, self.clock, every=COMPLAIN)
 
     async def turn(self) -> None:
-        """One round. What Asterisk cannot be asked now is left to the clock."""
+        """
+        One round. Nothing is given up before every report is written down: those in our own hands,
+        and those that Asterisk keeps. A dialler that was away longer than an attempt's lease would
+        call a talk lost, and its client again.
+        """
+        await self.desk.write_unwritten()
         try:
             await self._ask_asterisk()
-        except NotConnected:
-            self.log.debug("Asterisk's manager is out of reach")
-        except PbxError as error:
-            self.log.error("{error}", error=error)
-        for attempt, state in await self.store.run(ledger.expired, self.now()):
-            self.log.warn("{attempt}: past its lease", attempt=attempt)
-            await self.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED)
+            self._unasked_since = None
+        except (NotConnected, PbxError) as error:
+            if isinstance(error, PbxError):
+                self._limited_log.error("{error}", error=error)
+            self._unasked_since = self._unasked_since or self.now()
+        await self._end_leases()
         await self._clear_spool()
 
+    async def _end_leases(self) -> None:
+        """Give up what is past its lease; without Asterisk's manager only after a day."""
+        expired = await self.store.run(ledger.expired, self.now())
+        since = self._unasked_since
+        if expired and since is not None and self.now() - since < UNASKED:
+            self._limited_log.warn(
+                "{count} attempts are past their lease, and wait for Asterisk's manager: their"
+                " reports may be kept there",
+                count=len(expired),
+            )
+            return
+        for attempt, state in expired:
+            self.log.warn("{attempt}: past its lease", attempt=attempt)
+            await self.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED)
+
     async def _ask_asterisk(self) -> None:
+        """
+        Raises:
+            NotConnected. PbxError: Asterisk's manager did not tell which reports it keeps.
+        """
         if self.ami is None:
             return
         before = self.now() - GRACE
@@ -80,7 +113,9 @@ class Janitor:
                 continue
             if not await self.desk.over(name):
                 continue  # its call goes on, whoever wrote that
-            await self.desk.result(name, parse_report(said.split(",")))
+            report = parse_report(said.split(","))
+            self._not_asked(name, report)
+            await self.desk.result(name, report)
             self.astdb.recorded.add(name)
         if alive is None:
             return
@@ -91,6 +126,18 @@ class Janitor:
             self.log.warn("{attempt}: no channel and no report", attempt=attempt)
             # Never claimed is never dialled; after a claim, nobody can say.
             await self.desk.give_up(attempt, "no channel", lost=claimed)
+
+    def _not_asked(self, attempt: AttemptId, report: Report) -> None:
+        """A claim that failed while we were listening: Asterisk asks somewhere else."""
+        at = report.ended
+        if report.stage == "claimfail" and at is not None and at > self._listening_since:
+            self._limited_log.error(
+                "{attempt}: Asterisk did not get our answer to its claim, though we listen on"
+                " {address}: is that AD_AGI of its dialplan's globals, and AD_SECRET ours?"
+                " 'autodial doctor' looks",
+                attempt=attempt,
+                address=self.address,
+            )
 
     async def _clear_spool(self) -> None:
         """Files of ours whose attempt is over: leftovers of a crash."""

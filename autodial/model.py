@@ -41,6 +41,7 @@ class Outcome(Enum):
     BUSY = "busy"  #: the client's phone was engaged
     SILENT = "silent"  #: it rang, and nobody answered
     REJECTED = "rejected"  #: the client, or his network, declined the call
+    FORWARDED = "forwarded"  #: the far side named another number; nobody follows it there
     UNREACHABLE = "unreachable"  #: off or out of coverage: it never rang
     BAD_NUMBER = "bad number"  #: the network does not know the number
     CLIENT_LEFT = "client left"  #: answered, and hung up before an operator spoke
@@ -63,8 +64,58 @@ class Word(Enum):
         return {Word.DONE: 1, Word.LATER: 2, Word.WRONG_NUMBER: 3, Word.NEVER: 9}[self]
 
 
+@frozen(kw_only=True)
+class Effect:
+    """What an outcome means for the client."""
+
+    answered: bool = False  #: somebody took the call at his end
+    #: His phone may have rung, or his network may have told him of the call.
+    contact: bool = True
+
+
+#: One row for each outcome. "May have" counts: a client is not disturbed on a guess.
+EFFECTS: Mapping[Outcome, Effect] = {
+    Outcome.TALKED: Effect(answered=True),
+    Outcome.CLIENT_LEFT: Effect(answered=True),
+    Outcome.OPERATOR_MISSED: Effect(answered=True),
+    Outcome.BUSY: Effect(),  # a second call shows on a phone that is engaged
+    Outcome.SILENT: Effect(),
+    Outcome.REJECTED: Effect(),
+    Outcome.FORWARDED: Effect(),  # a phone that forwards may show whose call it was
+    Outcome.UNREACHABLE: Effect(),  # networks send a message about calls to a phone that was off
+    Outcome.BAD_NUMBER: Effect(),  # not every network says that only of numbers nobody has
+    Outcome.LOST: Effect(),
+    Outcome.LINE_FAILED: Effect(contact=False),  # one that fails after ringing is "silent"
+    Outcome.WITHDRAWN: Effect(contact=False),
+}
 #: The client's phone was answered, so the portal gets a call record.
-ANSWERED = frozenset({Outcome.TALKED, Outcome.CLIENT_LEFT, Outcome.OPERATOR_MISSED})
+ANSWERED = frozenset(outcome for outcome, effect in EFFECTS.items() if effect.answered)
+#: Ends that do not count against the client: he cannot have noticed them.
+NO_CONTACT = frozenset(outcome for outcome, effect in EFFECTS.items() if not effect.contact)
+
+
+class DeviceUse(Enum):
+    """What a device state means for a call to that phone."""
+
+    FREE = "free"  #: it would ring
+    ENGAGED = "engaged"  #: not now
+    OFF = "off"  #: it cannot ring
+
+
+#: Asterisk's device states, all of them. The planner and ``autodial.conf``, which rings a phone
+#: only in the state that is FREE here, go by the same table: a client is not dialled for a phone
+#: that would be passed over.
+DEVICE_STATES: Mapping[str, DeviceUse] = {
+    "NOT_INUSE": DeviceUse.FREE,
+    "INUSE": DeviceUse.ENGAGED,
+    "BUSY": DeviceUse.ENGAGED,
+    "RINGING": DeviceUse.ENGAGED,
+    "RINGINUSE": DeviceUse.ENGAGED,
+    "ONHOLD": DeviceUse.ENGAGED,
+    "UNAVAILABLE": DeviceUse.OFF,
+    "INVALID": DeviceUse.OFF,  # what a technology says of a device it does not have,
+    "UNKNOWN": DeviceUse.OFF,  # and what is said of one that no technology has
+}
 
 
 def _aware(_: object, attribute: "Attribute[Any]", value: datetime | None) -> None:
@@ -90,7 +141,7 @@ class Called:
     """One call that a person has had from us, or with us."""
 
     at: datetime
-    abandoned: bool = False  #: he answered, and nobody of ours did
+    abandoned: bool = False  #: see ``power.abandoned``
 
 
 @frozen(kw_only=True)
@@ -127,15 +178,20 @@ class Operator:
     #: Empty: cannot be rung. What is no internal number is none.
     extension: str = field(converter=internal_number)
     online: bool  #: at work by the portal's word and the configured rule
-    phone: str = "UNKNOWN"  #: Asterisk's device state
+    phone: str | None = None  #: Asterisk's device state; None: Asterisk is not asked
     reserved_for: AttemptId | None = None
     paused: bool = False  #: by himself or his manager
     wraps_until: datetime | None = None  #: writing up what the client said
 
     @property
+    def device(self) -> DeviceUse:
+        """Could his phone ring? Without Asterisk's word it is taken for free."""
+        return DeviceUse.FREE if self.phone is None else DEVICE_STATES[self.phone]
+
+    @property
     def at_work(self) -> bool:
-        """Logged in, and with a phone that Asterisk can reach (or knows nothing about)."""
-        return bool(self.online and self.extension and self.phone not in ("UNAVAILABLE", "INVALID"))
+        """Logged in, and with a phone that Asterisk can reach."""
+        return bool(self.online and self.extension and self.device is not DeviceUse.OFF)
 
     def free(self, now: datetime) -> bool:
         """May be reserved now."""
@@ -147,13 +203,13 @@ class Operator:
             return "no extension"
         if not self.online:
             return "offline"
-        if self.phone in ("UNAVAILABLE", "INVALID"):
+        if self.device is DeviceUse.OFF:
             return "phone off"
         if self.paused:
             return "paused"
         if self.reserved_for is not None:
             return "reserved"
-        if self.phone not in ("NOT_INUSE", "UNKNOWN"):
+        if self.device is DeviceUse.ENGAGED:
             return "talks"
         return "writes" if self.wraps_up(now) else "free"
 
@@ -166,7 +222,7 @@ class Operator:
         return self.free(now) or (
             self.reserved_for is not None
             and self.state(now) == "reserved"
-            and self.phone in ("NOT_INUSE", "UNKNOWN")
+            and self.device is DeviceUse.FREE
             and not self.wraps_up(now)
         )
 
@@ -199,12 +255,13 @@ class Report:
     dial_status: str = ""
     cause: int = 0  #: Q.850 hangup cause
     tech: str = ""  #: the technology's own words: "SIP 486 Busy Here"
-    operator_state: str = ""  #: resolve, none, ring, talk, agifail, or a DIALSTATUS
+    operator_state: str = ""  #: resolve, none, ring, talk, agifail, FORWARDED, or a DIALSTATUS
     operator: str = ""  #: the last extension rung
     answered: datetime | None = None  #: the client's answer
     talked: datetime | None = None  #: the operator's answer
     ended: datetime | None = None
     trunk: str = ""
+    rang: bool = False  #: the last carrier said that the client's phone rings, or sent early media
 
     @property
     def talk_seconds(self) -> int:

@@ -18,6 +18,8 @@ SIP: Mapping[int, Outcome] = {
     486: Outcome.BUSY, 600: Outcome.BUSY,
     480: Outcome.UNREACHABLE,  # "temporarily unavailable": what carriers say of a phone that is off
     487: Outcome.SILENT,
+    300: Outcome.FORWARDED, 301: Outcome.FORWARDED, 302: Outcome.FORWARDED,
+    305: Outcome.FORWARDED, 380: Outcome.FORWARDED,
     403: Outcome.REJECTED, 603: Outcome.REJECTED, 607: Outcome.REJECTED, 608: Outcome.REJECTED,
     404: Outcome.BAD_NUMBER, 410: Outcome.BAD_NUMBER, 484: Outcome.BAD_NUMBER,
     604: Outcome.BAD_NUMBER,
@@ -66,6 +68,13 @@ OPERATOR: Mapping[str, Outcome] = {
 }
 
 
+#: SIP answers from here on are final; and the hangup cause of a phone that is engaged.
+FINAL, BUSY_CAUSE = 200, 17
+#: What a phone that has rung may end as. Whatever else is said of it (a carrier that gives up, a
+#: network that takes its own time-out for "off"), it rang and nobody answered.
+AFTER_RINGING = frozenset({Outcome.BUSY, Outcome.REJECTED, Outcome.FORWARDED})
+
+
 def outcome_of(report: Report) -> Outcome:
     """The one outcome of an attempt that Asterisk has reported."""
     if report.stage != "dial":
@@ -73,7 +82,15 @@ def outcome_of(report: Report) -> Outcome:
         return Outcome.WITHDRAWN if report.stage == "refused" else Outcome.LINE_FAILED
     if report.dial_status == "ANSWER":
         return OPERATOR.get(report.operator_state, Outcome.OPERATOR_MISSED)
+    outcome = _unanswered(report)
+    return Outcome.SILENT if report.rang and outcome not in AFTER_RINGING else outcome
+
+
+def _unanswered(report: Report) -> Outcome:
     code = _sip(report.tech)
+    if report.dial_status == "BUSY" and code < FINAL and report.cause != BUSY_CAUSE:
+        # A redirection that Dial has not followed: BUSY, without the final answer of one who is.
+        return Outcome.FORWARDED
     if code in SIP:
         return SIP[code]
     # His phone rang, and that is the last that was heard of it: also when Asterisk was shut down.
@@ -92,15 +109,19 @@ def _sip(tech: str) -> int:
     return int(match.group(1)) if match else 0
 
 
+#: Of a report: what stands in AstDB from an older dialplan may be shorter.
+FIELDS = 11
+
+
 def parse_report(fields: Sequence[str]) -> Report:
     """
     A report's fields, in the dialplan's order, as AGI arguments or from AstDB.
 
     Missing and unreadable fields become empty: a report is evidence of an end, whatever it says.
     """
-    stage, status, cause, tech, state, operator, answered, talked, ended, trunk = (
-        *fields[:10],
-        *[""] * (10 - len(fields[:10])),
+    stage, status, cause, tech, state, operator, answered, talked, ended, trunk, rang = (
+        *fields[:FIELDS],
+        *[""] * (FIELDS - len(fields[:FIELDS])),
     )
     return Report(
         stage=stage,
@@ -113,6 +134,7 @@ def parse_report(fields: Sequence[str]) -> Report:
         talked=_moment(talked),
         ended=_moment(ended),
         trunk=trunk,
+        rang=rang == "1",
     )
 
 

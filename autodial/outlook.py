@@ -64,7 +64,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
             name=line.name,
             extension=line.extension,
             online=line.online,
-            phone=line.phone or "UNKNOWN",
+            phone=line.phone,
             reserved_for=AttemptId(line.reserved_for) if line.reserved_for else None,
             paused=line.id in paused,
             wraps_until=wraps.get(OperatorId(line.id)),
@@ -118,7 +118,7 @@ def due_tasks_of(
 ) -> list[views.TaskLine]:
     """The open tasks due by now that are this operator's own."""
     mine = views.tasks_of(db, operator)
-    return [line for line in mine if line.open and line.due is not None and line.due <= now]
+    return [line for line in mine if line.due is not None and line.due <= now]
 
 
 @frozen(kw_only=True)

@@ -8,9 +8,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from autodial.errors import AutodialError
+from fastagi_server import RateLimitedLog
+
 #: How long a stop waits for a turn under way, in seconds. A portal may take half a minute to
 #: answer; whatever is cut off here is on disk as not yet done.
 GRACE = 5.0
+#: Seconds between two complaints of a job that cannot be done.
+COMPLAIN = 60.0
 
 
 @define(eq=False, slots=False)
@@ -30,6 +35,10 @@ class Periodic(Service):
     _running: "Deferred[None] | None" = field(default=None, init=False)
     _again: bool = field(default=False, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    _limited_log: RateLimitedLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._limited_log = RateLimitedLog(self.log, self.clock, every=COMPLAIN)
 
     def startService(self) -> None:
         super().startService()
@@ -68,6 +77,9 @@ class Periodic(Service):
     async def _one(self) -> None:
         try:
             await self.turn()
+        except AutodialError as error:
+            # What is raised on purpose says what to do: a sentence, and not at every turn.
+            self._limited_log.error("{label}: {error}", label=self.label, error=error)
         except Exception:
             self.log.failure("{label} failed; it will run again", label=self.label)
         finally:

@@ -62,7 +62,11 @@ class Power:
 
 
 def abandoned(outcome: Outcome, answered: datetime | None, ended: datetime | None) -> bool:
-    """Did this client answer, and find nobody?"""
+    """
+    Is this an abandoned call: the client answered, stayed for two seconds, and found nobody? The
+    one definition, for the cap and for the rest that such a client is left afterwards; the ledger
+    keeps the answer with the attempt.
+    """
     if outcome is Outcome.CLIENT_LEFT and answered is not None and ended is not None:
         return ended - answered >= GRACE
     return outcome is Outcome.OPERATOR_MISSED or outcome is Outcome.CLIENT_LEFT

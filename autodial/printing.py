@@ -22,7 +22,6 @@ from rich.text import Text
 
 from autodial import texts
 from autodial.config import Config
-from autodial.errors import StoreError
 from autodial.store import database
 from autodial.store.events import Told
 
@@ -58,12 +57,6 @@ def _cell(text: str) -> Text:
 
 
 def read(config: Config, question: Callable[[sa.Connection], T]) -> T:
-    try:
-        there = config.store.path.exists()
-    except OSError as error:
-        raise StoreError(f"{config.store.path}: {error.strerror}; run this as its user") from error
-    if not there:
-        raise StoreError(f"{config.store.path}: no store yet; 'autodial run' makes it")
     return database.read(config.store.path, question)
 
 

@@ -41,6 +41,7 @@ DEFAULTS: Mapping[Outcome, Rule] = {
     Outcome.SILENT: Rule((2 * _HOUR, 4 * _HOUR, 24 * _HOUR)),
     Outcome.UNREACHABLE: Rule((3 * _HOUR, 6 * _HOUR, 24 * _HOUR)),
     Outcome.REJECTED: Rule((4 * _HOUR, 24 * _HOUR)),
+    Outcome.FORWARDED: Rule((4 * _HOUR, 24 * _HOUR)),
     Outcome.CLIENT_LEFT: Rule((_HOUR, 4 * _HOUR)),
     Outcome.OPERATOR_MISSED: Rule((5 * _MINUTE, 15 * _MINUTE, _HOUR)),
     Outcome.LINE_FAILED: Rule((5 * _MINUTE,) * 6),

@@ -37,9 +37,17 @@ class Roster:
         """Asterisk tells a device state: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
         self._phones[extension] = state
 
-    def phones_state(self, extension: str) -> str:
-        """What Asterisk last said of a phone."""
-        return self._phones.get(extension, "UNKNOWN")
+    def phones_state(self, extension: str) -> str | None:
+        """
+        What Asterisk last said of a phone; None: it is out of sight, or not asked at all. Of a
+        phone of which it said nothing while it spoke of others, nothing is known that could ring.
+        """
+        return self._phones.get(extension, "UNKNOWN") if self._phones else None
+
+    def not_told(self) -> tuple[str, ...]:
+        """Extensions of the staff of whose phones Asterisk has not said anything yet."""
+        mine = dict.fromkeys(o.extension for o in self._staff.values() if o.extension)
+        return tuple(extension for extension in mine if extension not in self._phones)
 
     def forget_phones(self) -> None:
         """Asterisk is out of sight; what it said is old."""
@@ -95,7 +103,7 @@ class Roster:
     def _now(self, operator: Operator) -> Operator:
         return evolve(
             operator,
-            phone=self._phones.get(operator.extension, "UNKNOWN"),
+            phone=self.phones_state(operator.extension),
             reserved_for=self._reserved.get(operator.id),
             paused=operator.id in self._paused,
             wraps_until=self._wraps.get(operator.id),

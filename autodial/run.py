@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import (
@@ -20,6 +21,8 @@ from twisted.python.failure import Failure
 from autodial import texts
 from autodial.config import Config
 from autodial.service import Dialler
+
+T = TypeVar("T")
 
 
 def run_dialler(config: Config) -> int:
@@ -53,6 +56,28 @@ def run_dialler(config: Config) -> int:
     if failures:
         failures[0].raiseException()
     return 0
+
+
+def answer(question: Callable[[Any], Awaitable[T]]) -> T:
+    """Run the reactor for one question of a command; its answer, or its error."""
+    from twisted.internet import reactor
+
+    answers: list[T] = []
+    failures: list[Failure] = []
+    running = _running(reactor)
+
+    async def ask() -> None:
+        answers.append(await question(running))
+
+    def start() -> None:
+        asking = Deferred.fromCoroutine(ask()).addErrback(failures.append)
+        asking.addCallback(lambda _: running.stop())
+
+    running.callWhenRunning(start)
+    running.run()
+    if failures:
+        failures[0].raiseException()
+    return answers[0]
 
 
 def log_line(event: LogEvent) -> str | None:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from functools import partial
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from autodial.desk import Claimed, Desk
+from autodial.errors import StoreError
 from autodial.model import Report, TaskId, attempt_id
 from autodial.outcomes import parse_report
-from fastagi_server import AgiSession, Script, command, set_variables
+from fastagi_server import AgiSession, RateLimitedLog, Script, command, set_variables
 
 _log = Logger()
 
@@ -49,6 +51,10 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
             # Nobody will hear the yes, and this channel does not know its attempt's name.
             await desk.result(said.attempt.id, Report(stage="claimfail"))
             return
+    else:
+        _log.warn(
+            "{task}: a call file names this as its task; a task is a number", task=task or "nothing"
+        )
     if said is None:
         await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
         return
@@ -110,6 +116,16 @@ async def ringing(call: AgiSession, desk: Desk) -> None:
         await call.batch(*shown, *([] if alert is None else [set_variables({"__AD_ALERT": alert})]))
 
 
+async def forwards(call: AgiSession, desk: Desk) -> None:
+    """
+    ``AGI(…/forwards,AD_ID,extension)``: this operator's phone sends its calls elsewhere, and the
+    dialplan does not follow.
+    """
+    attempt = attempt_id(call.argument(0))
+    if attempt is not None:
+        await desk.forwards(attempt, call.argument(1))
+
+
 async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
     """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
     attempt, report = attempt_id(call.argument(0)), parse_report(call.arguments[1:])
@@ -161,12 +177,28 @@ async def ping(call: AgiSession) -> None:
     await call.batch(set_variables({"AD_PONG": "1"}))
 
 
-def scripts(desk: Desk, astdb: AstDb, language: str) -> dict[str, Script]:
+def _one_sentence(script: Script, limited_log: RateLimitedLog) -> Script:
+    """
+    The store may refuse (a full disk): the log gets the reason, and the dialplan no answer, for
+    which it has a branch.
+    """
+
+    async def run(call: AgiSession) -> None:
+        try:
+            await script(call)
+        except StoreError as error:
+            limited_log.error("{error}", error=error)
+
+    return run
+
+
+def scripts(desk: Desk, astdb: AstDb, language: str, clock: IReactorTime) -> dict[str, Script]:
     """The routing table of the FastAGI server."""
     table: dict[str, Callable[..., object]] = {
         "claim": partial(claim, desk=desk, astdb=astdb, language=language),
         "resolve": partial(resolve, desk=desk),
         "ringing": partial(ringing, desk=desk),
+        "forwards": partial(forwards, desk=desk),
         "result": partial(result, desk=desk, astdb=astdb),
         "spoolfail": partial(spoolfail, desk=desk),
         "call-now": partial(call_now, desk=desk),
@@ -175,4 +207,8 @@ def scripts(desk: Desk, astdb: AstDb, language: str) -> dict[str, Script]:
         "word": partial(word, desk=desk),
         "ping": ping,
     }
-    return table  # type: ignore[return-value]  # partial hides the coroutine's type
+    limited_log = RateLimitedLog(_log, clock)
+    return {
+        name: _one_sentence(script, limited_log)  # type: ignore[arg-type]  # partial hides its type
+        for name, script in table.items()
+    }

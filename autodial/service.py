@@ -18,8 +18,9 @@ from autodial.ami import Ami, client_service
 from autodial.checkup import Checkup
 from autodial.config import Config, FastAgiConfig, PortalConfig
 from autodial.desk import Desk
+from autodial.dialplan_check import DialplanCheck
 from autodial.dispatcher import Dispatcher
-from autodial.errors import ConfigError
+from autodial.errors import ConfigError, StoreError
 from autodial.events import event_site
 from autodial.http_limits import BoundedPort
 from autodial.importer import Importer
@@ -28,6 +29,7 @@ from autodial.metrics import Measured, metrics_site
 from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.periodic import Periodic
 from autodial.reporter import Reporter
+from autodial.retention import Retention
 from autodial.roster import Roster
 from autodial.scripts import AstDb, scripts
 from autodial.store import ledger
@@ -55,6 +57,10 @@ SECRET_VARIABLE = "AD_SECRET"
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
 #: Between two looks at what only people read, and two tries to look at the portal.
 PHONES, CHECKUP, BEAT = 5.0, 60.0, 15.0
+#: Between two looks at a dialplan that is not as it should be.
+DIALPLAN = 5.0
+#: Between two small steps of forgetting what is too old.
+FORGET = 0.5
 
 
 @define(eq=False)
@@ -77,6 +83,7 @@ class Dialler:
     _side_doors: list[IListeningPort] = field(factory=list, init=False)  #: events, metrics
     _poll: Periodic = field(init=False)
     _importer: Importer = field(init=False)
+    _dialplan: DialplanCheck | None = field(default=None, init=False)
     _reporter: Reporter = field(init=False)
     _spool: Spool = field(init=False)
 
@@ -107,6 +114,7 @@ class Dialler:
             lambda: self.ami is None or self.ami.connected,
             lambda: self._importer.seen,
             lambda moment: self._wake_at(dispatch, moment),
+            lambda: self._dialplan is None or self._dialplan.ok,
         )  # fmt: skip
         self.desk = self.dispatcher.desk = Desk(
             config, self.store, roster, now,
@@ -117,10 +125,21 @@ class Dialler:
             withdraw=spool.withdraw,
             under_way=self._under_way,
         )  # fmt: skip
-        self.ami = self._make_ami(roster, lambda: sweep.wake())
-        janitor = Janitor(self.store, self.desk, spool, astdb, now, self.ami, self.reactor)
+
+        def up() -> None:
+            look.wake()
+            sweep.wake()
+
+        self.ami = self._make_ami(roster, up)
+        self._dialplan = DialplanCheck(config, self.ami, now) if self.ami is not None else None
+        look = Periodic(self.reactor, DIALPLAN, self._look_at_dialplan, "dialplan")
+        fastagi = config.fastagi
+        janitor = Janitor(
+            self.store, self.desk, spool, astdb, now, self.ami, self.reactor,
+            address=f"agi://{fastagi.host}:{fastagi.port}",
+        )  # fmt: skip
         self.server = FastAgiServer(
-            scripts(self.desk, astdb, config.language),
+            scripts(self.desk, astdb, config.language, self.reactor),
             self.reactor,
             deadline=config.fastagi.deadline.total_seconds(),
             max_sessions=config.fastagi.max_sessions,
@@ -133,12 +152,14 @@ class Dialler:
         dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
         sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
+        retention = Retention(config.store.keep, self.store, now)
         checkup = Checkup(config, portal, reporter, now)
         self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
-            sweep, self._poll, dispatch, report,
-            Periodic(self.reactor, PHONES, self._importer.save_phones, "phones"),
+            sweep, self._poll, dispatch, report, look,
+            Periodic(self.reactor, PHONES, self._phones, "phones"),
             Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
+            Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
         ):  # fmt: skip
             service.setServiceParent(self.services)
@@ -148,7 +169,7 @@ class Dialler:
             client_service(endpoint, self.ami, self.reactor).setServiceParent(self.services)
         self._spool = spool
 
-    def _make_ami(self, roster: Roster, sweep: Callable[[], None]) -> Ami | None:
+    def _make_ami(self, roster: Roster, up: Callable[[], None]) -> Ami | None:
         asterisk = self.config.asterisk
         if asterisk.ami_port is None:
             self.log.warn(
@@ -156,14 +177,29 @@ class Dialler:
                 " Asterisk while this server was down are not swept"
             )
             return None
+
+        def down() -> None:
+            roster.forget_phones()
+            if self._dialplan is not None:
+                self._dialplan.forget()
+
         return Ami(
             self.reactor,
             asterisk.ami_user,
             asterisk.ami_secret.get_secret_value(),
             on_device=roster.set_phone,
-            on_up=sweep,
-            on_down=roster.forget_phones,
+            on_up=up,
+            on_down=down,
         )
+
+    async def _look_at_dialplan(self) -> None:
+        if self._dialplan is not None:
+            await self._dialplan.turn()
+
+    async def _phones(self) -> None:
+        if self.ami is not None:
+            self.ami.ask_phones(self.desk.roster.not_told())
+        await self._importer.save_phones()
 
     async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
         return self.ami is not None and await self.ami.under_way(attempt, leg)
@@ -254,6 +290,10 @@ class Dialler:
             await _maybe(door.stopListening())
         await _maybe(self.services.stopService())
         self.transport.stop()
+        try:
+            await self.desk.write_unwritten()
+        except StoreError as error:
+            self.log.error("reports are lost that could not be written: {error}", error=error)
         self.store.stop()
 
 

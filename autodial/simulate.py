@@ -66,6 +66,9 @@ class _Memory:
     async def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.now(function, *args, **kwargs)
 
+    def in_place(self) -> bool:
+        return True
+
     def now(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         with self.engine.begin() as connection:
             return function(connection, *args, **kwargs)
@@ -354,6 +357,7 @@ _UNANSWERED = {
     Outcome.SILENT: Report(stage="dial", dial_status="NOANSWER", cause=19),
     Outcome.BUSY: Report(stage="dial", dial_status="BUSY", cause=17),
     Outcome.REJECTED: Report(stage="dial", dial_status="BUSY", cause=21),
+    Outcome.FORWARDED: Report(stage="dial", dial_status="BUSY", cause=0),
     Outcome.UNREACHABLE: Report(stage="dial", dial_status="CHANUNAVAIL", cause=20),
     Outcome.BAD_NUMBER: Report(stage="dial", dial_status="CHANUNAVAIL", cause=1),
 }

@@ -20,6 +20,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "busy": {"ru": "занято", "en": "busy"},
     "silent": {"ru": "не ответил", "en": "no answer"},
     "rejected": {"ru": "звонок отклонён", "en": "call rejected"},
+    "forwarded": {"ru": "телефон переадресован", "en": "call forwarded elsewhere"},
     "unreachable": {"ru": "телефон недоступен", "en": "phone unreachable"},
     "bad number": {"ru": "неверный номер", "en": "wrong number"},
     "client left": {"ru": "клиент не дождался оператора", "en": "the client did not wait"},
@@ -75,6 +76,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "no usable internal number (letters, digits and _ . -, up to 40): never rung",
     },
     "shared extension": {"ru": "номер у двоих", "en": "number shared by two"},
+    "forwards": {
+        "ru": "телефон переадресует звонки: на него автодозвон не соединяет",
+        "en": "this phone forwards calls: nobody is connected there",
+    },
     "unknown to asterisk": {"ru": "Asterisk не знает номера", "en": "unknown to Asterisk"},
     "presence.login": {"ru": "вошёл в портал", "en": "logged in"},
     "presence.logout": {"ru": "вышел из портала", "en": "logged out"},
@@ -108,6 +113,43 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "без прав {detail} о присутствии операторов известно меньше",
         "en": "without the scopes {detail} less is known of the operators' presence",
     },
+    # what is wrong with Asterisk
+    "dialplan.well": {
+        "ru": "диалплан и его переменные на месте",
+        "en": "the dialplan and its globals are there",
+    },
+    "dialplan.unasked": {
+        "ru": "[asterisk] ami_port не задан: диалплан не проверен",
+        "en": "[asterisk] ami_port is not set: the dialplan was not looked at",
+    },
+    "dialplan.contexts": {
+        "ru": "в диалплане нет: {detail}; добавьте строку #include autodial.conf в extensions.conf"
+        " и выполните asterisk -rx 'dialplan reload'",
+        "en": "the dialplan lacks {detail}: add the line #include autodial.conf to extensions.conf,"
+        " then asterisk -rx 'dialplan reload'",
+    },
+    "dialplan.globals": {
+        "ru": "не заданы переменные диалплана: {detail}; добавьте строку #include"
+        " autodial-globals.conf в extensions.conf и выполните asterisk -rx 'dialplan reload'",
+        "en": "the dialplan's globals are not set: {detail}; add the line #include"
+        " autodial-globals.conf to extensions.conf, then asterisk -rx 'dialplan reload'",
+    },
+    "dialplan.address": {
+        "ru": "AD_AGI диалплана и порт [fastagi] расходятся: {detail}; исправьте AD_AGI в"
+        " autodial-globals.conf и выполните asterisk -rx 'dialplan reload'",
+        "en": "AD_AGI of the dialplan and [fastagi] port differ: {detail}; correct AD_AGI in"
+        " autodial-globals.conf, then asterisk -rx 'dialplan reload'",
+    },
+    "dialplan.via": {
+        "ru": "AD_VIA называет контекст {detail}, которого в диалплане нет",
+        "en": "AD_VIA names the context {detail}, which the dialplan does not have",
+    },
+    "dialplan.trunks": {
+        "ru": "Asterisk не знает линий (PJSIP endpoint) с именами: {detail}; исправьте"
+        " [[asterisk.trunks]] name или pjsip.conf",
+        "en": "Asterisk knows no PJSIP endpoint called {detail}: correct [[asterisk.trunks]] name,"
+        " or pjsip.conf",
+    },
     # reasons of the planner
     "new": {"ru": "ещё не смотрели", "en": "not looked at yet"},
     "dial": {"ru": "звоним", "en": "being dialled"},
@@ -126,6 +168,18 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "same client": {
         "ru": "этому клиенту сейчас звонят по другой задаче",
         "en": "this client is being called for another task",
+    },
+    "dialplan": {
+        "ru": "в Asterisk нет нашего диалплана или он не полон",
+        "en": "Asterisk lacks our dialplan, or a part of it",
+    },
+    "store moved": {
+        "ru": "файл базы перемещён или удалён во время работы",
+        "en": "the store's file was moved or deleted while the dialler ran",
+    },
+    "spool refuses": {
+        "ru": "файлы вызовов не записываются (права или место на диске)",
+        "en": "call files cannot be written (rights, or room on the disk)",
     },
     "client hours": {
         "ru": "у клиента сейчас не время для звонков",
@@ -224,10 +278,22 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "начнутся часы звонков, см. [hours]",
         "en": "calling hours begin, see [hours]",
     },
+    "change.store moved": {
+        "ru": "база снова на своём месте, диалер перезапущен",
+        "en": "the store is in its place again, and the dialler was restarted",
+    },
+    "change.spool refuses": {
+        "ru": "каталог спула снова доступен для записи",
+        "en": "the spool can be written again",
+    },
     "change.portal silent": {"ru": "портал снова ответит", "en": "the portal answers again"},
     "change.pbx silent": {
         "ru": "связь с manager Asterisk",
         "en": "Asterisk's manager answers again",
+    },
+    "change.dialplan": {
+        "ru": "диалплан исправлен: autodial doctor скажет, чего в нём не хватает",
+        "en": "the dialplan is put right: 'autodial doctor' says what it lacks",
     },
     "change.nobody at work": {
         "ru": "кто-нибудь из операторов войдёт в портал с включённым телефоном",

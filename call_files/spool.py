@@ -22,6 +22,8 @@ from call_files.call_file import FILE_NAME, CallFile
 #: The staging directory. pbx_spool ignores directories, and the rename stays on one file system.
 STAGING = ".autodial-staging"
 SUFFIX = ".call"
+#: Of a try whether the spool can be written, and how large it is: no call file is larger.
+PROBE, PROBE_SIZE = ".autodial-probe", 4096
 
 
 class SpoolError(Exception):
@@ -144,6 +146,27 @@ class Spool:
                 os.unlink(draft, dir_fd=staging)  # a full disk: the name is not used up
                 raise
         return final
+
+    def probe(self) -> None:
+        """
+        Can a call be handed over now? Writes a draft, and makes a directory in the spool, where
+        Asterisk ignores directories; both are gone afterwards.
+
+        Raises:
+            SpoolError: no; with the operating system's reason.
+        """
+        with self._opened() as (outgoing, staging):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(PROBE, flags, 0o600, dir_fd=staging)
+            try:
+                os.write(file, b"\n" * PROBE_SIZE)
+                os.fsync(file)  # where room is found only when it is written
+                self._give_away(file)
+            finally:
+                os.close(file)
+                os.unlink(PROBE, dir_fd=staging)
+            os.mkdir(PROBE, 0o700, dir_fd=outgoing)
+            os.rmdir(PROBE, dir_fd=outgoing)
 
     def waiting(self) -> frozenset[str]:
         """The names of our files that are still there: to be dialled, or being dialled."""

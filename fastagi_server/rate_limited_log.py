@@ -1,10 +1,12 @@
 """Log lines that a stranger can cause: few of them, however often he tries."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 #: Seconds between two lines of one kind.
 EVERY = 10.0
@@ -13,7 +15,7 @@ EVERY = 10.0
 @define(eq=False)
 class RateLimitedLog:
     """
-    Warnings of one kind at most every so many seconds; the next says how many were left out.
+    Lines of one kind at most every so many seconds; the next says how many were left out.
 
     The kind is the format, so there are as many kinds as formats in the code.
     """
@@ -26,6 +28,13 @@ class RateLimitedLog:
 
     def warn(self, text: str, **fields: object) -> None:
         """Log a warning, or count it."""
+        self._emit(LogLevel.warn, text, fields)
+
+    def error(self, text: str, **fields: object) -> None:
+        """Log an error, or count it."""
+        self._emit(LogLevel.error, text, fields)
+
+    def _emit(self, level: Any, text: str, fields: Mapping[str, object]) -> None:
         now = self.clock.seconds()
         if text in self._last and now - self._last[text] < self.every:
             self._left_out[text] += 1
@@ -33,4 +42,4 @@ class RateLimitedLog:
         self._last[text] = now
         left_out = self._left_out.pop(text, 0)
         more = f" (and {left_out} times more since the last such line)" if left_out else ""
-        self.log.warn(text + more, **fields)
+        self.log.emit(level, text + more, **fields)

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.store.schema import events
+from autodial.store.schema import attempts, events
 
 
 @frozen
@@ -35,6 +35,19 @@ def ended_counts(db: sa.Connection) -> Counter[str]:
 
 
 def story(db: sa.Connection, task: int) -> list[Told]:
-    """All that happened to a task, in order."""
+    """
+    All that happened to a task, in order. Of what is older than the lines that are kept, only how
+    each attempt ended.
+    """
     query = sa.select(events).where(events.c.task == task).order_by(events.c.id)
-    return [Told(row.at, row.task, row.attempt, row.kind, row.detail) for row in db.execute(query)]
+    told = [Told(row.at, row.task, row.attempt, row.kind, row.detail) for row in db.execute(query)]
+    there = {line.attempt for line in told if line.kind == "ended"}
+    ended = sa.select(attempts.c.id, attempts.c.ended_at, attempts.c.outcome).where(
+        attempts.c.task == task, attempts.c.outcome.is_not(None)
+    )
+    told += [
+        Told(row.ended_at, task, row.id, "ended", row.outcome)
+        for row in db.execute(ended)
+        if row.id not in there
+    ]
+    return sorted(told, key=lambda line: line.at)

@@ -4,13 +4,20 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from autodial.model import OperatorId
 from autodial.store.schema import flags
 
 READ_WITH = "read with "  #: … under the rules of this fingerprint
 PORTAL_SEEN = "portal_seen"  #: the portal answered a whole poll
 ALIVE = "alive"  #: the dialler was running
 PBX_UP = "pbx_up"  #: and Asterisk's manager was there, or is not asked
+FORWARDS = "forwards "  #: … this operator's phone, when it was rung last
 STALLED = "stalled"  #: tasks due, operators free, nothing dialled
+
+
+def forwards(operator: OperatorId) -> str:
+    """The name under which it is kept that this operator's phone forwards its calls."""
+    return f"{FORWARDS}{operator}"
 
 
 def mark(db: sa.Connection, now: datetime, *names: str) -> None:

@@ -15,6 +15,7 @@ from autodial.decide import Dial, Reason
 from autodial.limits import DAY
 from autodial.model import (
     ANSWERED,
+    NO_CONTACT,
     Attempt,
     AttemptId,
     CallTask,
@@ -32,15 +33,18 @@ from autodial.recent import Past
 from autodial.retry import Rule
 from autodial.routes import Route, routes_tried
 from autodial.states import IN_FLIGHT, Event, State, advance
+from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import owe, put_back, registered
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, operators, phones, reservations, tasks
-from autodial.store.tasks import NEVER_REACHED, deputies_in, made_in_series
+from autodial.store.tasks import deputies_in, made_in_series
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
 
+
+_FLYING = sa.literal_column(f"attempts.{FLYING}", sa.Boolean)
 
 #: Moves a next call, after a call that ended so, to where a client (number, zone) may be called.
 Fit = Callable[[tuple[str, str], datetime, Outcome], datetime]
@@ -148,7 +152,7 @@ def open_attempt(
 
 def _being_called(db: sa.Connection, phone: Phone, task: TaskId) -> int | None:
     """The other task for which this phone's owner is being called now."""
-    flying = sa.and_(attempts.c.task != task, sa.text(FLYING))
+    flying = sa.and_(attempts.c.task != task, _FLYING)
     for same in (
         attempts.c.number == phone.number,
         sa.and_(
@@ -315,6 +319,7 @@ def _end(
     if state not in IN_FLIGHT:
         return Ended(Recorded.KNOWN)
     taken_by = _user(db, report.operator) if outcome is Outcome.TALKED else None
+    lost = abandoned(outcome, report.answered, report.ended)
     db.execute(
         sa.update(attempts)
         .where(attempts.c.id == attempt.id)
@@ -326,14 +331,16 @@ def _end(
             report={k: str(v) for k, v in asdict(report).items() if v not in (None, "")},
             taken_by=taken_by,
             talk_seconds=report.talk_seconds if outcome is Outcome.TALKED else None,
+            abandoned=int(lost),
         )
     )
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
+    if taken_by is not None:
+        flags.clear(db, flags.forwards(taken_by))  # his phone rings again
     next_call = _plan_next(db, attempt, outcome, now, rules, fit, most)
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
-    lost = abandoned(outcome, report.answered, report.ended)
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, lost)
 
 
@@ -392,7 +399,7 @@ def _plan_next(
         spent = outcome not in (Outcome.TALKED, Outcome.BAD_NUMBER)
         values = {"halted": "exhausted" if spent else outcome.value, "next_check": None}
         values["reason"] = "finished"
-    if outcome not in NEVER_REACHED:
+    if outcome not in NO_CONTACT:
         values["confirmed"] = None  # a person's word is for one call
     db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
     return next_call
@@ -495,12 +502,12 @@ def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
 
 def in_flight(db: sa.Connection) -> list[Attempt]:
     """All attempts that have no outcome yet."""
-    return _load(db, attempts.c.outcome.is_(None))
+    return _load(db, _FLYING)
 
 
 def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
     """What the limits over all clients count: answered calls so far back, numbers of a day."""
-    ended = sa.select(attempts.c.ended_at, attempts.c.outcome, attempts.c.answered_at).where(
+    ended = sa.select(attempts.c.ended_at, attempts.c.abandoned).where(
         attempts.c.spooled_at > now - over - timedelta(hours=2),
         attempts.c.ended_at > now - over,
         attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
@@ -517,7 +524,7 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
     )
     return Past(
         answers=tuple(
-            (row.ended_at, abandoned(Outcome(row.outcome), row.answered_at, row.ended_at))
+            (row.ended_at, bool(row.abandoned))
             for row in db.execute(ended.order_by(attempts.c.ended_at))
         ),
         shown=tuple((at, number) for at, number in tried if number),
@@ -526,18 +533,14 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
 
 def expired(db: sa.Connection, now: datetime) -> list[tuple[AttemptId, State]]:
     """Attempts in flight past their lease."""
-    query = sa.select(attempts.c.id, attempts.c.state).where(
-        attempts.c.outcome.is_(None), attempts.c.expires_at < now
-    )
+    query = sa.select(attempts.c.id, attempts.c.state).where(_FLYING, attempts.c.expires_at < now)
     return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
 def older_than(db: sa.Connection, moment: datetime) -> list[tuple[AttemptId, State]]:
     """Attempts in flight whose last step was before ``moment``."""
     step = sa.func.coalesce(attempts.c.answered_at, attempts.c.claimed_at, attempts.c.spooled_at)
-    query = sa.select(attempts.c.id, attempts.c.state).where(
-        attempts.c.outcome.is_(None), step < moment
-    )
+    query = sa.select(attempts.c.id, attempts.c.state).where(_FLYING, step < moment)
     return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
@@ -553,7 +556,9 @@ def last_talks(db: sa.Connection, since: datetime) -> dict[OperatorId, datetime]
     """When each operator who has talked since then ended his last talk."""
     query = (
         sa.select(attempts.c.taken_by, sa.func.max(attempts.c.ended_at).label("at"))
-        .where(attempts.c.taken_by.is_not(None), attempts.c.ended_at > since)
+        # (By the index on when it was spooled: nobody talks for longer than a day.)
+        .where(attempts.c.spooled_at > since - DAY, attempts.c.ended_at > since)
+        .where(attempts.c.taken_by.is_not(None))
         .group_by(attempts.c.taken_by)
     )
     return {OperatorId(row.taken_by): row.at for row in db.execute(query)}

@@ -13,7 +13,7 @@ from attrs import frozen
 from autodial.model import Attempt, AttemptId, TaskId
 from autodial.states import Event, State, advance
 from autodial.store.events import note
-from autodial.store.schema import attempts, outbox, tasks
+from autodial.store.schema import IN_FLIGHT, PARKED, UNPAID, attempts, outbox, tasks
 
 
 @frozen(kw_only=True)
@@ -77,35 +77,41 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
     return db.scalar(query) is not None
 
 
+_UNPAID = sa.literal_column(f"outbox.{UNPAID}", sa.Boolean)
+_UNDER_WAY = sa.literal_column(f"attempts.{IN_FLIGHT}", sa.Boolean)
+_DEBT = (
+    sa.select(
+        outbox,
+        attempts.c.number,
+        attempts.c.entity_type,
+        attempts.c.entity_id,
+        attempts.c.call_id,
+        attempts.c.outcome,
+        attempts.c.client,
+        attempts.c.ended_at,
+        tasks.c.portal_deadline,
+        tasks.c.title,
+    )
+    .join(attempts, attempts.c.id == outbox.c.attempt)
+    .join(tasks, tasks.c.id == outbox.c.task)
+    .where(_UNPAID)
+    .where(outbox.c.not_before.is_(None) | (outbox.c.not_before <= sa.bindparam("now")))
+    .order_by(outbox.c.id)
+    .limit(1)
+)
+#: The cards of calls under way: found from the few calls, not among all that is owed.
+_CARD = _DEBT.where(
+    outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
+    outbox.c.kind.in_(("register", "move", "notify")),
+)
+
+
 def next_debt(db: sa.Connection, now: datetime) -> Debt | None:
     """
     The oldest debt, marked as being sent. Debts are paid in the order they arose, save that the
     cards of calls under way do not wait behind what is over.
     """
-    card = attempts.c.outcome.is_(None) & outbox.c.kind.in_(("register", "move", "notify"))
-    query = (
-        sa.select(
-            outbox,
-            attempts.c.number,
-            attempts.c.entity_type,
-            attempts.c.entity_id,
-            attempts.c.call_id,
-            attempts.c.outcome,
-            attempts.c.client,
-            attempts.c.ended_at,
-            tasks.c.portal_deadline,
-            tasks.c.title,
-        )
-        .join(attempts, attempts.c.id == outbox.c.attempt)
-        .join(tasks, tasks.c.id == outbox.c.task)
-        .where(
-            outbox.c.state.in_(("owed", "sending")),
-            outbox.c.not_before.is_(None) | (outbox.c.not_before <= now),
-        )
-        .order_by(sa.case((card, 0), else_=1), outbox.c.id)
-        .limit(1)
-    )
-    row = db.execute(query).first()
+    row = db.execute(_CARD, {"now": now}).first() or db.execute(_DEBT, {"now": now}).first()
     if row is None:
         return None
     db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(state="sending"))
@@ -157,7 +163,7 @@ def put_off(db: sa.Connection, debt: Debt, until: datetime) -> None:
 
 def again(db: sa.Connection, debt: int | None, now: datetime) -> int:
     """A person has looked: what was put aside is owed again, one or all. How many."""
-    parked = outbox.c.state == "parked"
+    parked: sa.ColumnElement[bool] = sa.literal_column(f"outbox.{PARKED}", sa.Boolean)
     if debt is not None:
         parked &= outbox.c.id == debt
     rows = db.execute(sa.select(outbox).where(parked)).all()

@@ -33,7 +33,8 @@ class PresenceLine:
 
 def save_logins(db: sa.Connection, events: Sequence[LoginEvent], now: datetime) -> None:
     """Take over rows of the portal's event log; a row known already is left out."""
-    known = set(db.scalars(sa.select(presence.c.mark).where(presence.c.mark.is_not(None))))
+    read = [event.id for event in events]
+    known = set(db.scalars(sa.select(presence.c.mark).where(presence.c.mark.in_(read))))
     for event in events:
         if event.id not in known:
             kind = "login" if event.login else "logout"
@@ -65,14 +66,13 @@ def save_staff(
 ) -> list[StaffRow]:
     """Replace the staff by what the portal says now, and note who came and who left."""
     known = {row.id: row for row in db.execute(sa.select(operators))}
-    last = _last_of_each(db)
     if db.scalar(sa.select(flags.c.at).where(flags.c.name == "staff_seen")) is None:
         db.execute(sa.insert(flags).values(name="staff_seen", at=now))
     for person in staff:
         row = known.pop(person.id, None)
         there = seen.get(person.id, Presence())
-        logout, out = last.get((person.id, "logout"), (None, 0))
-        entered, into = last.get((person.id, "login"), (None, 0))
+        logout, out = _last(db, person.id, "logout")
+        entered, into = _last(db, person.id, "login")
         login = max(filter(None, (person.last_login, entered)), default=None)
         # Both times are in seconds: within one of them the order of the log decides.
         gone = logout is not None and out > into and (login is None or logout >= login)
@@ -125,13 +125,16 @@ def at_work(
     return person.online
 
 
-def _last_of_each(db: sa.Connection) -> dict[tuple[int, str], tuple[datetime, int]]:
-    """The newest row of each kind, by person: when, and which row of the portal's log."""
-    at, mark = sa.func.max(presence.c.at), sa.func.max(presence.c.mark)
-    query = sa.select(presence.c.operator, presence.c.kind, at, mark).group_by(
-        presence.c.operator, presence.c.kind
+def _last(db: sa.Connection, operator: int, kind: str) -> tuple[datetime | None, int]:
+    """His newest row of a kind: when, and its number in the portal's log; (None, 0): none."""
+    query = (
+        sa.select(presence.c.at, presence.c.mark)
+        .where(presence.c.operator == operator, presence.c.kind == kind)
+        .order_by(presence.c.at.desc(), presence.c.mark.desc())
+        .limit(1)
     )
-    return {(row[0], row[1]): (row[2], row[3] or 0) for row in db.execute(query)}
+    row = db.execute(query).first()
+    return (row.at, row.mark or 0) if row is not None else (None, 0)
 
 
 def save_phones(db: sa.Connection, states: Mapping[str, str] | None) -> None:

@@ -55,7 +55,12 @@ class Moment(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+#: Conditions of the partial indexes below. A statement that is to use one repeats its words: with
+#: a bound parameter in the place of a value SQLite does not, and reads the whole table.
 IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
+UNPAID = "state IN ('owed', 'sending')"
+LISTED = "open = 1"
+PARKED = "state = 'parked'"
 
 tasks = Table(
     "tasks",
@@ -78,7 +83,13 @@ tasks = Table(
     Column("reason_at", Moment, comment="when that was"),
     comment="call tasks, as planned",
 )
-Index("tasks_next_check_idx", tasks.c.next_check, sqlite_where=text("next_check IS NOT NULL"))
+Index(
+    "tasks_next_check_idx",
+    tasks.c.next_check,
+    sqlite_where=text("next_check IS NOT NULL"),
+    postgresql_where=text("next_check IS NOT NULL"),
+)
+Index("tasks_open_idx", tasks.c.id, sqlite_where=text(LISTED), postgresql_where=text(LISTED))
 
 phones = Table(
     "phones",
@@ -155,6 +166,7 @@ attempts = Table(
     Column("report", JSON, comment="what Asterisk said, field by field"),
     Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
     Column("talk_seconds", Integer, comment="length of the talk"),
+    Column("abandoned", Integer, nullable=False, server_default="0", comment="1: power.abandoned"),
     Column("word", String(20), comment="model.Word: what the operator said of the talk"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
@@ -244,7 +256,9 @@ outbox = Table(
     UniqueConstraint("attempt", "kind", "target"),
     comment="what the portal has yet to be told, and what it was told",
 )
-Index("outbox_owed_idx", outbox.c.id, sqlite_where=text("state IN ('owed', 'sending')"))
+Index("outbox_owed_idx", outbox.c.id, sqlite_where=text(UNPAID), postgresql_where=text(UNPAID))
+Index("outbox_parked_idx", outbox.c.id, sqlite_where=text(PARKED), postgresql_where=text(PARKED))
+Index("outbox_task_idx", outbox.c.task, outbox.c.kind)
 
 events = Table(
     "events",
@@ -270,6 +284,8 @@ presence = Table(
     comment="who was at work when",
 )
 Index("presence_operator_idx", presence.c.operator, presence.c.at)
+Index("presence_kind_idx", presence.c.operator, presence.c.kind, presence.c.at, presence.c.mark)
+Index("presence_at_idx", presence.c.at)
 
 flags = Table(
     "flags",

@@ -7,23 +7,30 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import evolve, frozen
 
-from autodial.model import Attempt, Called, CallTask, OperatorId, Outcome, Phone, TaskId, Word
+from autodial.model import (
+    NO_CONTACT,
+    Attempt,
+    Called,
+    CallTask,
+    OperatorId,
+    Outcome,
+    Phone,
+    TaskId,
+    Word,
+)
 from autodial.phones import Refused
 from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.schema import attempts, never, outbox, phones, refused, talks, tasks
+from autodial.store.schema import LISTED, attempts, never, outbox, phones, refused, talks, tasks
 from autodial.store.talks import SAME
 from bitrix24 import PortalTask
 
-#: Ends in which the client's phone cannot have rung: they do not count against him.
-NEVER_REACHED = frozenset({Outcome.LINE_FAILED, Outcome.WITHDRAWN})
-_NEVER_REACHED = {outcome.value for outcome in NEVER_REACHED}
-_ABANDONED = {Outcome.CLIENT_LEFT.value, Outcome.OPERATOR_MISSED.value}
-
+_NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
 
 # The planner's questions, put together once: that costs more than answering them.
+_LISTED = sa.literal_column(f"tasks.{LISTED}", sa.Boolean)
 _IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
 _DUE = (
     sa.select(tasks)
@@ -34,7 +41,7 @@ _DUE = (
 _ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
 #: An attempt of the task as it stands, in which the client was, or may have been, disturbed.
 _COUNTS = (attempts.c.series == tasks.c.series) & (
-    attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NEVER_REACHED)
+    attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NO_CONTACT)
 )
 _MADE = (
     sa.select(
@@ -57,6 +64,7 @@ _CALLS = sa.union(  # each half by its own index; one attempt found by both coun
         sa.select(
             phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
             attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
+            attempts.c.abandoned,
         )
         .join_from(phones, attempts, same)
         .where(phones.c.task.in_(_IDS))
@@ -131,7 +139,7 @@ def save_tasks(
 
 def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> int:
     """``present`` is all the open call tasks: close the others. How many were closed."""
-    query = sa.select(tasks.c.id).where(tasks.c.open == 1)
+    query = sa.select(tasks.c.id).where(_LISTED)
     gone = [row.id for row in db.execute(query) if row.id not in present]
     for task in gone:
         _close(db, task, now)
@@ -263,14 +271,14 @@ def look_again(db: sa.Connection, now: datetime) -> None:
     The rules may have changed: every task that is due is looked at anew, whatever it waits for. One
     that is not due would be told just that.
     """
-    waiting = (tasks.c.open == 1) & (tasks.c.halted == "") & tasks.c.reason.not_in(("dial",))
+    waiting = _LISTED & (tasks.c.halted == "") & tasks.c.reason.not_in(("dial",))
     due = tasks.c.due.is_(None) | (tasks.c.due <= now)
     db.execute(sa.update(tasks).where(waiting, due).values(next_check=now))
 
 
 def open_count(db: sa.Connection) -> int:
     """Open tasks known."""
-    return db.scalar(sa.select(sa.func.count()).where(tasks.c.open == 1)) or 0
+    return db.scalar(sa.select(sa.func.count(tasks.c.id)).where(_LISTED)) or 0
 
 
 def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
@@ -361,9 +369,9 @@ def _persons(
     for row in db.execute(_CALLS, {"ids": ids}):
         if State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
-        if row.claimed_at is not None and row.outcome not in _NEVER_REACHED:
+        if row.claimed_at is not None and row.outcome not in _NO_CONTACT:
             mine = calls.setdefault(row.task, {})
-            call = Called(row.claimed_at, row.outcome in _ABANDONED)
+            call = Called(row.claimed_at, bool(row.abandoned))
             mine[row.number] = (*mine.get(row.number, ()), call)
     return calls, now
 

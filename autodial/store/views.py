@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model import Outcome
+from autodial.model import OperatorId, Outcome
+from autodial.store.flags import forwards
 from autodial.store.schema import (
+    LISTED,
+    PARKED,
+    UNPAID,
     attempts,
     flags,
     operators,
@@ -71,7 +76,8 @@ class OperatorLine:
     phone: str | None  #: Asterisk's device state; None: it is out of sight
     seen: datetime
     reserved_for: str | None
-    talked: int
+    talked: int  #: since the moment that was asked for
+    forwards: datetime | None = None  #: when his phone last sent a call elsewhere; None: it rings
 
 
 @frozen(kw_only=True)
@@ -126,8 +132,9 @@ def _moment(report: Mapping[str, str] | None, key: str) -> datetime | None:
 
 
 def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:
-    """The tasks for which somebody is responsible, those due first in front."""
-    return task_lines(db, tasks.c.responsible == operator)
+    """The open tasks for which somebody is responsible, those due first in front."""
+    query = _TASK_LINES.where(_LISTED, tasks.c.responsible == operator)
+    return _task_lines(db, query.order_by(tasks.c.due, tasks.c.id))
 
 
 def funnel(db: sa.Connection) -> list[tuple[str, int]]:
@@ -136,29 +143,42 @@ def funnel(db: sa.Connection) -> list[tuple[str, int]]:
         (tasks.c.halted != "", tasks.c.halted), (tasks.c.reason == "", "new"), else_=tasks.c.reason
     )
     count = sa.func.count()
-    query = sa.select(reason, count).where(tasks.c.open == 1).group_by(reason)
+    query = sa.select(reason, count).where(_LISTED).group_by(reason)
     return [(str(row[0]), int(row[1])) for row in db.execute(query.order_by(count.desc()))]
 
 
-def task_lines(db: sa.Connection, which: "sa.ColumnElement[bool] | None" = None) -> list[TaskLine]:
-    """All tasks, or some; those due first in front."""
-    made = sa.select(
-        attempts.c.task, sa.func.count().label("n"), sa.func.max(attempts.c.n).label("top")
+_LISTED = sa.literal_column(f"tasks.{LISTED}", sa.Boolean)
+_last = attempts.alias("last")
+#: Counted for each task that is shown, not for all there ever were.
+_made = (
+    sa.select(sa.func.count())
+    .select_from(attempts)
+    .where(attempts.c.task == tasks.c.id)
+    .scalar_subquery()
+)
+_top = sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == tasks.c.id).scalar_subquery()
+_TASK_LINES = (
+    sa.select(
+        tasks, _made.label("n"), _last.c.outcome, _last.c.state, phones.c.client, operators.c.name
     )
-    counted = made.group_by(attempts.c.task).subquery()
-    last = attempts.alias("last")
-    query = (
-        sa.select(
-            tasks, counted.c.n, last.c.outcome, last.c.state, phones.c.client, operators.c.name
-        )
-        .outerjoin(counted, counted.c.task == tasks.c.id)
-        .outerjoin(last, (last.c.task == tasks.c.id) & (last.c.n == counted.c.top))
-        .outerjoin(phones, (phones.c.task == tasks.c.id) & (phones.c.position == 0))
-        .outerjoin(operators, operators.c.id == tasks.c.responsible)
-        .order_by(tasks.c.due, tasks.c.id)
-    )
-    if which is not None:
-        query = query.where(which)
+    .select_from(tasks)
+    .outerjoin(_last, (_last.c.task == tasks.c.id) & (_last.c.n == _top))
+    .outerjoin(phones, (phones.c.task == tasks.c.id) & (phones.c.position == 0))
+    .outerjoin(operators, operators.c.id == tasks.c.responsible)
+)
+
+
+def task_lines(db: sa.Connection) -> list[TaskLine]:
+    """The open tasks, those due first in front."""
+    return _task_lines(db, _TASK_LINES.where(_LISTED).order_by(tasks.c.due, tasks.c.id))
+
+
+def all_tasks(db: sa.Connection, limit: int, offset: int = 0) -> list[TaskLine]:
+    """A page of all tasks, closed ones, too; the newest in front."""
+    return _task_lines(db, _TASK_LINES.order_by(tasks.c.id.desc()).limit(limit).offset(offset))
+
+
+def _task_lines(db: sa.Connection, query: "sa.Select[Any]") -> list[TaskLine]:
     return [
         TaskLine(
             id=row.id,
@@ -232,14 +252,16 @@ def attempt_lines(
     ]
 
 
-def operator_lines(db: sa.Connection) -> list[OperatorLine]:
-    """The staff, by extension."""
-    talked = (
-        sa.select(sa.func.count())
-        .select_from(attempts)
-        .where(attempts.c.taken_by == operators.c.id)
-        .scalar_subquery()
-    )
+def operator_lines(db: sa.Connection, since: datetime | None = None) -> list[OperatorLine]:
+    """The staff, by extension; their talks counted from ``since`` on, if it is given."""
+    talked: sa.ColumnElement[int] = sa.literal(0)
+    if since is not None:
+        talked = (
+            sa.select(sa.func.count())
+            .select_from(attempts)
+            .where(attempts.c.taken_by == operators.c.id, attempts.c.ended_at >= since)
+            .scalar_subquery()
+        )
     marks = {row.name: row.at for row in db.execute(sa.select(flags))}
     query = (
         sa.select(operators, reservations.c.attempt, talked.label("talked"))
@@ -263,16 +285,28 @@ def operator_lines(db: sa.Connection) -> list[OperatorLine]:
             seen=row.seen,
             reserved_for=row.attempt,
             talked=row.talked,
+            forwards=marks.get(forwards(OperatorId(row.id))),
         )
         for row in db.execute(query)
     ]
 
 
+def unpaid(db: sa.Connection) -> list[Debts]:
+    """What the portal has yet to be told, and what it refused, in order."""
+    found = [
+        debt
+        for condition in (UNPAID, PARKED)  # each by its own small index
+        for debt in _debts(db, sa.literal_column(f"outbox.{condition}", sa.Boolean))
+    ]
+    return sorted(found, key=lambda debt: debt.id)
+
+
 def debts(db: sa.Connection, task: int | None = None) -> list[Debts]:
     """The outbox in order, whole or of one task."""
-    query = sa.select(outbox).order_by(outbox.c.id)
-    if task is not None:
-        query = query.where(outbox.c.task == task)
+    return _debts(db, sa.true() if task is None else outbox.c.task == task)
+
+
+def _debts(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[Debts]:
     return [
         Debts(
             id=row.id,
@@ -282,5 +316,5 @@ def debts(db: sa.Connection, task: int | None = None) -> list[Debts]:
             done_at=row.done_at,
             error=row.error,
         )
-        for row in db.execute(query)
+        for row in db.execute(sa.select(outbox).where(which).order_by(outbox.c.id))
     ]

@@ -148,8 +148,8 @@ class Rig:
 
     def cut_off_server(self) -> None:
         """The dialplan finds nobody at the FastAGI address."""
-        dead = self.exchange.ports["DEAD_PORT"]
-        self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.1:{dead}")
+        # (Nobody listens there; and the dialler, which looks at the port, is content.)
+        self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.2:{self.port}")
 
     def restore_server(self) -> None:
         self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.1:{self.port}")

@@ -1,10 +1,12 @@
 """A store on a real SQLite file, a portal in memory, and a clock that tests move."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import attrs
 import pytest
 import sqlalchemy as sa
 from attrs import define
@@ -79,13 +81,52 @@ def run(database: sa.Engine) -> Callable[..., object]:
 
 @define
 class FakeStore:
-    """The store's coroutine face over the same functions, without the thread."""
+    """
+    The store's coroutine face over the same functions, without the thread; with the thread's rule:
+    what goes in and what comes out are plain values.
+    """
 
     engine: sa.Engine
+    here: bool = True
 
     async def run(self, function: Callable[..., T], *args: object, **kwargs: object) -> T:
+        assert_plain(args, function.__name__)
+        assert_plain(kwargs, function.__name__)
         with self.engine.begin() as connection:
-            return function(connection, *args, **kwargs)
+            result = function(connection, *args, **kwargs)
+        assert_plain(result, f"the result of {function.__name__}")
+        return result
+
+    def in_place(self) -> bool:
+        return self.here
+
+
+_ATOMS = (
+    type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, tzinfo, Enum, Path,
+)  # fmt: skip
+
+
+def assert_plain(value: object, where: str) -> None:
+    """
+    Nothing that another thread could change meanwhile: values, their collections, and frozen
+    objects of them. A closure, or an object that lives on, is neither.
+    """
+    if isinstance(value, _ATOMS):
+        return
+    if isinstance(value, dict):
+        assert_plain([*value.keys(), *value.values()], where)
+    elif isinstance(value, tuple | list | set | frozenset):
+        for one in value:
+            assert_plain(one, where)
+    else:
+        kind: type[Any] = type(value)
+        assert attrs.has(kind), f"{where}: {value!r} is no plain value"
+        fields = attrs.fields(kind)
+        if fields:
+            with pytest.raises(attrs.exceptions.FrozenInstanceError):
+                setattr(value, fields[0].name, getattr(value, fields[0].name))
+        for one in fields:
+            assert_plain(getattr(value, one.name), f"{where}, {type(value).__name__}.{one.name}")
 
 
 @pytest.fixture

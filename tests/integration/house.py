@@ -108,7 +108,7 @@ def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
     )  # fmt: skip
     dispatcher.desk = desk
     astdb = AstDb()
-    server = FastAgiServer(scripts(desk, astdb, "ru"), Clock())
+    server = FastAgiServer(scripts(desk, astdb, "ru", Clock()), Clock())
     made.append(House(desk, dispatcher, roster, spool, server, astdb, run, refreshed))
     bring(run, portal_task(8017))
     return made[0]

@@ -148,7 +148,8 @@ def test_phones_that_are_all_alike_are_told_once(house: House) -> None:
 
 def test_an_unregistered_phone_is_not_offered(house: House) -> None:
     attempt = house.dial()
-    house.roster.set_phone("101", "UNAVAILABLE")
+    for extension, state in (("101", "UNAVAILABLE"), ("102", "NOT_INUSE"), ("103", "NOT_INUSE")):
+        house.roster.set_phone(extension, state)
 
     assert house.ask("resolve", attempt).variables["AD_OPS"] == "102:103"
 

@@ -176,14 +176,15 @@ async def test_a_stall_is_said_once_in_a_while_and_remembered(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("why", ["not for others", "call file not taken", "no call file can"])
+@pytest.mark.parametrize("why", ["not for others", "call file not taken", "spool refuses"])
 async def test_what_else_is_a_stall(make: Make, run: Run, now: Now, why: str) -> None:
     """At the dispatcher's own pace, a turn a second."""
     only_own: dict[str, Any] = {"order": ("responsible",)} if why == "not for others" else {}
     house = make(pace={"stall_after": timedelta(minutes=5)}, staff=only_own)
     if why == "not for others":
-        house.roster.set_phone("101", "INUSE")
-    if why == "no call file can":
+        for extension, state in (("101", "INUSE"), ("102", "NOT_INUSE"), ("103", "NOT_INUSE")):
+            house.roster.set_phone(extension, state)
+    if why == "spool refuses":
         shutil.rmtree(house.spool.outgoing)
     with capturedLogs() as logs:
         for _ in range(7 * 60):

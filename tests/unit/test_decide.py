@@ -100,13 +100,24 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (Reason.PORTAL_SILENT, {}, {"portal_ok": False}, {"portal_ok": True}),
     (Reason.PBX_SILENT, {}, {"pbx_ok": False}, {"pbx_ok": True}),
+    (Reason.DIALPLAN, {}, {"dialplan_ok": False}, {"dialplan_ok": True}),
+    (Reason.STORE_MOVED, {}, {"store_ok": False}, {"store_ok": True}),
+    (Reason.SPOOL_REFUSES, {}, {"spool_ok": False}, {"spool_ok": True}),
     (
         Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, online=False),)},
         {"operators": (ANNA,)},
     ),
     (
         Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, phone="UNAVAILABLE"),)},
-        {"operators": (evolve(ANNA, phone="UNKNOWN"),)},
+        {"operators": (evolve(ANNA, phone=None),)},
+    ),
+    (
+        Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, phone="UNKNOWN"),)},
+        {"operators": (ANNA,)},
+    ),
+    (
+        Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, phone="INVALID"),)},
+        {"operators": (ANNA,)},
     ),
     (
         Reason.OPERATORS_BUSY, {}, {"operators": (evolve(ANNA, phone="INUSE"),)},

@@ -27,6 +27,7 @@ IN_EXPRESSIONS = {
     "AD_(GO|OK|ACK|SAID)": "a digit of our server's, cleared before it is asked",
     "(AD_)?PLAIN": "the digit of the whitelist",
     "AD_MOST": "passed the whitelist",
+    "AD_TECH": 'cut to "SIP 4": as far as the number it is Asterisk\'s',
     r"GROUP_COUNT\(\$\{AD_NEXT\}@autodial\)": "a number; the trunk passed the whitelist",
     r"DEVICE_STATE\(PJSIP/\$\{AD_CUR\}\)": "a word of Asterisk's; the number passed the whitelist",
     r"TRYLOCK\(adop-\$\{AD_CUR\}\)": "0 or 1; the number passed the whitelist",

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial.config import ClientConfig
-from autodial.decide import best_allowed, first_allowed
 from autodial.hours import HORIZON, Calendar, Hours, Usual, opens_everywhere
 from autodial.limits import DAY, Limits
 from autodial.model import Called
+from autodial.next_call import best_allowed, first_allowed
 from autodial.zones import named, of_number
 
 RUSSIA = Calendar(country="RU")

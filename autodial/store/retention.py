@@ -1,0 +1,166 @@
+"""
+Forgetting what nobody will ask for: rows older than the configuration keeps, a few at a time.
+
+Each function looks at the next rows of one table, in the order in which they were written, deletes
+those that may go, and says how far it came; None: all that is left is younger. What rules or people
+still count on stays whatever its age: attempts of tasks that are open, or in which a client said
+"never again"; what the portal has not been told; the newest row by which an importer goes on.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from autodial.store.schema import (
+    attempts,
+    events,
+    never,
+    outbox,
+    phones,
+    presence,
+    refused,
+    talks,
+    tasks,
+)
+
+#: Rows looked at in one step: a few milliseconds of the store's only thread.
+STEP = 500
+
+#: Where a step goes on; None: at the beginning.
+Mark = Any
+Step = Callable[[sa.Connection, datetime, Mark], Mark | None]
+
+_TOLD = sa.literal_column("outbox.state IN ('done', 'void')", sa.Boolean)
+
+
+def _old(
+    db: sa.Connection,
+    key: "sa.Column[Any]",
+    at: "sa.Column[Any]",
+    before: datetime,
+    after: Mark,
+) -> list[Any]:
+    """Keys of the next rows, as far as they are older than ``before``."""
+    query = sa.select(key, at).order_by(key).limit(STEP)
+    if after is not None:
+        query = query.where(key > after)
+    found = []
+    for row in db.execute(query):
+        if row[1] is not None and row[1] >= before:
+            break
+        found.append(row[0])
+    return found
+
+
+def forget_events(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """Lines of the tasks' stories; how each attempt ended stays with the attempt."""
+    old = _old(db, events.c.id, events.c.at, before, after)
+    if not old:
+        return None
+    db.execute(sa.delete(events).where(events.c.id >= old[0], events.c.id <= old[-1]))
+    return old[-1]
+
+
+def forget_outbox(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """What the portal was told. What it has yet to be told, and what it refused, stays."""
+    old = _old(db, outbox.c.id, outbox.c.created, before, after)
+    if not old:
+        return None
+    db.execute(sa.delete(outbox).where(outbox.c.id >= old[0], outbox.c.id <= old[-1], _TOLD))
+    return old[-1]
+
+
+def forget_presence(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """Who came and left; the newest row of each kind stays: it says how a person stands."""
+    old = _old(db, presence.c.id, presence.c.at, before, after)
+    if not old:
+        return None
+    newer = presence.alias("newer")
+    superseded = sa.exists().where(
+        newer.c.operator == presence.c.operator,
+        newer.c.kind == presence.c.kind,
+        newer.c.at > presence.c.at,
+    )
+    span = (presence.c.id >= old[0]) & (presence.c.id <= old[-1])
+    db.execute(sa.delete(presence).where(span, superseded))
+    return old[-1]
+
+
+def forget_talks(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """Talks of others; the newest stays: reading goes on from there."""
+    old = _old(db, talks.c.id, talks.c.at, before, after)
+    if not old:
+        return None
+    span = (talks.c.id >= old[0]) & (talks.c.id <= old[-1])
+    newest = sa.select(sa.func.max(talks.c.id)).scalar_subquery()
+    db.execute(sa.delete(talks).where(span, talks.c.id != newest))
+    return old[-1]
+
+
+def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """
+    Attempts of tasks that are closed. ``after``: moment and id of the last one looked at: two may
+    have been made at once.
+    """
+    query = sa.select(attempts.c.spooled_at, attempts.c.id).where(attempts.c.spooled_at < before)
+    if after is not None:
+        query = query.where(
+            attempts.c.spooled_at >= after[0],
+            (attempts.c.spooled_at > after[0]) | (attempts.c.id > after[1]),
+        )
+    rows = db.execute(query.order_by(attempts.c.spooled_at, attempts.c.id).limit(STEP)).all()
+    if not rows:
+        return None
+    ids = [row.id for row in rows]
+    shut = sa.exists().where(tasks.c.id == attempts.c.task, tasks.c.open == 0)
+    spoken = sa.exists().where(never.c.attempt == attempts.c.id)
+    told = (outbox.c.attempt == attempts.c.id) & sa.literal_column(
+        "outbox.state NOT IN ('done', 'void')", sa.Boolean
+    )
+    gone = list(
+        db.scalars(
+            sa.select(attempts.c.id).where(
+                attempts.c.id.in_(ids), attempts.c.outcome.is_not(None), shut,
+                ~spoken, ~sa.exists().where(told),
+            )
+        )
+    )  # fmt: skip
+    db.execute(sa.delete(outbox).where(outbox.c.attempt.in_(gone)))
+    db.execute(sa.delete(attempts).where(attempts.c.id.in_(gone)))
+    return rows[-1].spooled_at, rows[-1].id
+
+
+def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """Closed tasks without attempts; the portal brings one back if somebody opens it again."""
+    query = sa.select(tasks.c.id).order_by(tasks.c.id).limit(STEP)
+    if after is not None:
+        query = query.where(tasks.c.id > after)
+    ids = list(db.scalars(query))
+    if not ids:
+        return None
+    made = sa.exists().where(attempts.c.task == tasks.c.id)
+    owed = sa.exists().where(outbox.c.task == tasks.c.id)
+    quiet = (tasks.c.reason_at.is_(None) | (tasks.c.reason_at < before)) & (
+        tasks.c.due.is_(None) | (tasks.c.due < before)
+    )
+    gone = list(
+        db.scalars(
+            sa.select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.open == 0, quiet, ~made, ~owed)
+        )
+    )
+    for table in (phones, refused):
+        db.execute(sa.delete(table).where(table.c.task.in_(gone)))
+    db.execute(sa.delete(tasks).where(tasks.c.id.in_(gone)))
+    return ids[-1]
+
+
+#: By the key of ``[store] keep``, in the order in which they refer to each other.
+STEPS: dict[str, tuple[Step, ...]] = {
+    "events": (forget_events,),
+    "outbox": (forget_outbox,),
+    "presence": (forget_presence,),
+    "talks": (forget_talks,),
+    "attempts": (forget_attempts, forget_tasks),
+}
