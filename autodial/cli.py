@@ -452,17 +452,7 @@ def restore(path: Path, file: Path) -> None:
 def doctor(path: Path) -> None:
     """Try what the dialler needs, and say for each failure what to do."""
     config = load(path)
-    serious = False
-    try:
-        said = run_now(portal_of(config).health(group=config.staff.group is not None))
-    except PortalError as error:
-        raise click.ClickException(f"portal: {error}") from error
-    found = findings(said)
-    for finding in found:
-        serious |= finding.serious
-        say(f"portal: {finding.sentence(config.language)}")
-    if not found:
-        say(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
+    serious = _look_at_portal(config)
     address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
     try:
         took = f"{1000 * check(address):.1f} ms"
@@ -473,6 +463,21 @@ def doctor(path: Path) -> None:
     serious |= _look_at_dialplan(config)
     if serious:
         sys.exit(1)
+
+
+def _look_at_portal(config: Config) -> bool:
+    """Say what the portal lacks; True: the dialler cannot do its whole work."""
+    try:
+        said = run_now(portal_of(config).health(group=config.staff.group is not None))
+    except PortalError as error:
+        say(f"portal: {error}")
+        return True
+    found = findings(said)
+    for finding in found:
+        say(f"portal: {finding.sentence(config.language)}")
+    if not found:
+        say(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
+    return any(finding.serious for finding in found)
 
 
 def _look_at_dialplan(config: Config) -> bool:

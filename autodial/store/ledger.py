@@ -37,14 +37,14 @@ from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import owe, put_back, registered
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.schema import attempts, operators, phones, reservations, tasks
+from autodial.store.schema import attempts, holds, operators, phones, reservations, tasks
 from autodial.store.tasks import deputies_in, made_in_series
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
 
 
-_FLYING = sa.literal_column(f"attempts.{FLYING}", sa.Boolean)
+_FLYING = holds("attempts", FLYING)
 
 #: Moves a next call, after a call that ended so, to where a client (number, zone) may be called.
 Fit = Callable[[tuple[str, str], datetime, Outcome], datetime]
@@ -592,5 +592,6 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
         )
-        for row in db.execute(query.order_by(attempts.c.spooled_at))
+        # Sorted here: for the order SQLite would go through all attempts there ever were.
+        for row in sorted(db.execute(query), key=lambda row: row.spooled_at)
     ]

@@ -13,7 +13,7 @@ from attrs import frozen
 from autodial.model import Attempt, AttemptId, TaskId
 from autodial.states import Event, State, advance
 from autodial.store.events import note
-from autodial.store.schema import IN_FLIGHT, PARKED, UNPAID, attempts, outbox, tasks
+from autodial.store.schema import IN_FLIGHT, PARKED, UNPAID, attempts, holds, outbox, tasks
 
 
 @frozen(kw_only=True)
@@ -77,8 +77,8 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
     return db.scalar(query) is not None
 
 
-_UNPAID = sa.literal_column(f"outbox.{UNPAID}", sa.Boolean)
-_UNDER_WAY = sa.literal_column(f"attempts.{IN_FLIGHT}", sa.Boolean)
+_UNPAID = holds("outbox", UNPAID)
+_UNDER_WAY = holds("attempts", IN_FLIGHT)
 _DEBT = (
     sa.select(
         outbox,
@@ -163,7 +163,7 @@ def put_off(db: sa.Connection, debt: Debt, until: datetime) -> None:
 
 def again(db: sa.Connection, debt: int | None, now: datetime) -> int:
     """A person has looked: what was put aside is owed again, one or all. How many."""
-    parked: sa.ColumnElement[bool] = sa.literal_column(f"outbox.{PARKED}", sa.Boolean)
+    parked = holds("outbox", PARKED)
     if debt is not None:
         parked &= outbox.c.id == debt
     rows = db.execute(sa.select(outbox).where(parked)).all()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from autodial.store.schema import (
     attempts,
     events,
+    holds,
     never,
     outbox,
     phones,
@@ -32,7 +33,12 @@ STEP = 500
 Mark = Any
 Step = Callable[[sa.Connection, datetime, Mark], Mark | None]
 
-_TOLD = sa.literal_column("outbox.state IN ('done', 'void')", sa.Boolean)
+_TOLD = holds("outbox", "state IN ('done', 'void')")
+
+
+def _after(mark: Mark) -> int:
+    """Below all numbers at the beginning: a table without a bound would be read as a whole."""
+    return -1 if mark is None else int(mark)
 
 
 def _old(
@@ -41,11 +47,9 @@ def _old(
     at: "sa.Column[Any]",
     before: datetime,
     after: Mark,
-) -> list[Any]:
+) -> list[int]:
     """Keys of the next rows, as far as they are older than ``before``."""
-    query = sa.select(key, at).order_by(key).limit(STEP)
-    if after is not None:
-        query = query.where(key > after)
+    query = sa.select(key, at).where(key > _after(after)).order_by(key).limit(STEP)
     found = []
     for row in db.execute(query):
         if row[1] is not None and row[1] >= before:
@@ -116,9 +120,7 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
     ids = [row.id for row in rows]
     shut = sa.exists().where(tasks.c.id == attempts.c.task, tasks.c.open == 0)
     spoken = sa.exists().where(never.c.attempt == attempts.c.id)
-    told = (outbox.c.attempt == attempts.c.id) & sa.literal_column(
-        "outbox.state NOT IN ('done', 'void')", sa.Boolean
-    )
+    told = (outbox.c.attempt == attempts.c.id) & holds("outbox", "state NOT IN ('done', 'void')")
     gone = list(
         db.scalars(
             sa.select(attempts.c.id).where(
@@ -134,9 +136,8 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
 
 def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
     """Closed tasks without attempts; the portal brings one back if somebody opens it again."""
-    query = sa.select(tasks.c.id).order_by(tasks.c.id).limit(STEP)
-    if after is not None:
-        query = query.where(tasks.c.id > after)
+    query = sa.select(tasks.c.id).where(tasks.c.id > _after(after))
+    query = query.order_by(tasks.c.id).limit(STEP)
     ids = list(db.scalars(query))
     if not ids:
         return None

@@ -10,6 +10,7 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -61,6 +63,13 @@ IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
 UNPAID = "state IN ('owed', 'sending')"
 LISTED = "open = 1"
 PARKED = "state = 'parked'"
+
+
+def holds(table: str, condition: str) -> ColumnElement[bool]:
+    """One of those conditions, word for word."""
+    element: ColumnElement[bool] = literal_column(f"{table}.{condition}")
+    return element
+
 
 tasks = Table(
     "tasks",
@@ -215,6 +224,7 @@ never = Table(
 )
 Index("never_number_idx", never.c.number)
 Index("never_entity_idx", never.c.entity_id, never.c.entity_type)
+Index("never_attempt_idx", never.c.attempt)
 
 pauses = Table(
     "pauses",

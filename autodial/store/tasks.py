@@ -23,14 +23,24 @@ from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
 from autodial.store.outbox import our_own_hand
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.schema import LISTED, attempts, never, outbox, phones, refused, talks, tasks
+from autodial.store.schema import (
+    LISTED,
+    attempts,
+    holds,
+    never,
+    outbox,
+    phones,
+    refused,
+    talks,
+    tasks,
+)
 from autodial.store.talks import SAME
 from bitrix24 import PortalTask
 
 _NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
 
 # The planner's questions, put together once: that costs more than answering them.
-_LISTED = sa.literal_column(f"tasks.{LISTED}", sa.Boolean)
+_LISTED = holds("tasks", LISTED)
 _IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
 _DUE = (
     sa.select(tasks)

@@ -15,6 +15,7 @@ from autodial.store.schema import (
     UNPAID,
     attempts,
     flags,
+    holds,
     operators,
     outbox,
     phones,
@@ -147,7 +148,7 @@ def funnel(db: sa.Connection) -> list[tuple[str, int]]:
     return [(str(row[0]), int(row[1])) for row in db.execute(query.order_by(count.desc()))]
 
 
-_LISTED = sa.literal_column(f"tasks.{LISTED}", sa.Boolean)
+_LISTED = holds("tasks", LISTED)
 _last = attempts.alias("last")
 #: Counted for each task that is shown, not for all there ever were.
 _made = (
@@ -296,7 +297,7 @@ def unpaid(db: sa.Connection) -> list[Debts]:
     found = [
         debt
         for condition in (UNPAID, PARKED)  # each by its own small index
-        for debt in _debts(db, sa.literal_column(f"outbox.{condition}", sa.Boolean))
+        for debt in _debts(db, holds("outbox", condition))
     ]
     return sorted(found, key=lambda debt: debt.id)
 

@@ -4,19 +4,28 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 import pytest
 import sqlalchemy as sa
-from attrs import define
+from attrs import define, field
 
 from autodial.config import Config, parse
 from autodial.store.database import migrate, open_engine
 from bitrix24.simulator import SimulatedPortal
+from tests.integration.plans import Plans
+
+if TYPE_CHECKING:
+    from tests.integration.house import House
 
 T = TypeVar("T")
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at the work of the others comes after them."""
+    items.sort(key=lambda item: item.name.endswith("was_explained"))
 
 
 @define
@@ -82,18 +91,29 @@ def run(database: sa.Engine) -> Callable[..., object]:
 @define
 class FakeStore:
     """
-    The store's coroutine face over the same functions, without the thread; with the thread's rule:
-    what goes in and what comes out are plain values.
+    The store's coroutine face over the same functions, without the thread; with the thread's rules:
+    what goes in and what comes out are plain values, and no statement reads a growing table whole.
     """
 
     engine: sa.Engine
+    #: Names of all functions that any of them ran.
+    ran: ClassVar[set[str]] = set()
     here: bool = True
+    plans: Plans = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.plans = Plans(self.engine)
 
     async def run(self, function: Callable[..., T], *args: object, **kwargs: object) -> T:
+        self.ran.add(function.__name__)
         assert_plain(args, function.__name__)
         assert_plain(kwargs, function.__name__)
         with self.engine.begin() as connection:
-            result = function(connection, *args, **kwargs)
+            self.plans.watching = True
+            try:
+                result = function(connection, *args, **kwargs)
+            finally:
+                self.plans.watching = False
         assert_plain(result, f"the result of {function.__name__}")
         return result
 
@@ -132,3 +152,13 @@ def assert_plain(value: object, where: str) -> None:
 @pytest.fixture
 def store(database: sa.Engine) -> FakeStore:
     return FakeStore(database)
+
+
+@pytest.fixture
+def house(
+    config: Config, store: FakeStore, now: Now, run: Callable[..., object], tmp_path: Path
+) -> "House":
+    """The middle of the dialler, with three operators at work and task 8017 due."""
+    from tests.integration.house import build  # (which needs this module)
+
+    return build(config, store, now, run, tmp_path)

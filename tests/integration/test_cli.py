@@ -322,9 +322,10 @@ def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Pa
 
         portal.scopes, portal.administrator = SCOPES, True
         said = told("doctor")
-        first, second = said.output.splitlines()
+        first, second, third = said.output.splitlines()
         assert (0, "portal: всё в порядке, вебхук пользователя 1") == (said.exit_code, first)
         assert second.startswith("fastagi: agi://127.0.0.1:") and "is it running?" in second
+        assert third.startswith("asterisk: [asterisk] ami_port не задан")
     said = told("doctor")
     assert 1 == said.exit_code
     assert "portal" in said.output and portal.secret not in said.output

@@ -22,11 +22,6 @@ from tests.integration.test_ledger import PHONE, bring, portal_task
 Run = Callable[..., Any]
 
 
-@pytest.fixture
-def house(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> House:
-    return build(config, store, now, run, tmp_path)
-
-
 def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
     attempt = house.dial()
     said = house.ask("claim", attempt, "442079460000", "").variables

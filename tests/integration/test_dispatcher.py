@@ -427,3 +427,63 @@ async def test_a_next_call_falls_where_the_client_may_be_called(
     assert NOON.replace(day=24, hour=9) == line.due
     (moved,) = [d for d in run(views.debts) if d.kind == "task"]
     assert moved.state == "owed", "and the portal is told that"
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_dialled_while_the_store_is_elsewhere(
+    house: House,
+) -> None:
+    """What would be written is not what the next start reads: its clients would be called again."""
+    fake: FakeStore = house.dispatcher.store  # type: ignore[assignment]
+    fake.here = False
+    with capturedLogs() as logs:
+        await house.dispatcher.beat()
+        await house.dispatcher.beat()
+        await house.dispatcher.turn()
+    assert frozenset() == house.spool.waiting()
+    assert 1 == sum("not the file that was opened" in e["log_format"] for e in logs)
+    fake.here = True
+    await house.dispatcher.beat()
+    await house.dispatcher.turn()
+
+    assert frozenset({"t8017-1"}) == house.spool.waiting()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_call_file_that_cannot_be_written_holds_the_others(
+    make: Make, run: Run, now: Now
+) -> None:
+    """It says so once; the others are not opened, withdrawn and put off one after another."""
+    house = make(pace={"calls_per_second": 50})
+    for number in range(8018, 8030):
+        bring(run, portal_task(number))
+    away = house.spool.outgoing.with_name("away")
+    house.spool.outgoing.rename(away)
+    with capturedLogs() as logs:
+        for _ in range(60):
+            await house.dispatcher.turn()
+            now.advance(seconds=1)
+    assert 1 == len(run(views.attempt_lines))
+    assert 1 == sum("nobody is dialled until one can" in e["log_format"] for e in logs)
+    assert 12 == dict(run(views.funnel))["spool refuses"]
+    away.rename(house.spool.outgoing)
+    for _ in range(20):
+        now.advance(seconds=1)
+        await house.dispatcher.turn()
+
+    assert 3 == len(house.spool.waiting()), "as many as there are operators"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_cannot_be_written_by_itself_holds_nobody(
+    make: Make, run: Run, now: Now
+) -> None:
+    """Its name is in the spool already: that is no fault of the spool."""
+    house = make(pace={"calls_per_second": 50})
+    bring(run, portal_task(8018))
+    (house.spool.outgoing / "t8017-1.call").write_text("x")
+    await house.dispatcher.turn()
+    now.advance(seconds=1)
+    await house.dispatcher.turn()
+
+    assert "t8018-1" in house.spool.waiting()

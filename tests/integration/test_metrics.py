@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -13,18 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor as installed
 from twisted.internet.threads import deferToThread
 
-from autodial.config import Config
 from autodial.metrics import Measured, metrics_site
-from tests.integration.conftest import FakeStore, Now
-from tests.integration.house import House, build
+from tests.integration.conftest import Now
+from tests.integration.house import House
 
 reactor: Any = installed
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def house(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) -> House:
-    return build(config, store, now, run, tmp_path)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from autodial.ami import Ami, NotConnected
 from autodial.errors import PbxError
 from autodial.model import Outcome
 from tests.integration.house import House, Run
-from tests.integration.test_desk import house  # noqa: F401  # a fixture
 
 LEG = "Local/1@autodial-out-1;2"
 
@@ -55,7 +54,7 @@ def test_what_asterisk_says(leg: str | None, reports: Any, channels: Any, expect
     assert expected is ended.value.value
 
 
-def test_an_end_is_not_written_down_while_the_call_goes_on(house: House, run: Run) -> None:  # noqa: F811
+def test_an_end_is_not_written_down_while_the_call_goes_on(house: House, run: Run) -> None:
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
     house.talking.add(attempt)
@@ -69,7 +68,7 @@ def test_an_end_is_not_written_down_while_the_call_goes_on(house: House, run: Ru
     assert ["Local/442079460000@autodial-out-00000001;2"] * 2 == house.legs
 
 
-def test_a_result_of_what_is_no_attempt_is_not_kept(house: House) -> None:  # noqa: F811
+def test_a_result_of_what_is_no_attempt_is_not_kept(house: House) -> None:
     said = house.ask("result", "x\x1b[31m", "dial", "BUSY", "17")
 
     assert {"AD_ACK": "1"} == said.variables

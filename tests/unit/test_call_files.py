@@ -1,5 +1,6 @@
 """Call files: what the format cannot carry is refused; what is handed over is whole and ours."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -251,3 +252,25 @@ def test_drafts_of_a_crash_are_cleared(outgoing: Path) -> None:
 
     assert list(spool.staging.iterdir()) == []
     assert frozenset() == spool.waiting()
+
+
+def test_a_probe_says_whether_a_call_could_be_handed_over_and_leaves_nothing(
+    outgoing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(outgoing)
+    spool.prepare()
+    spool.probe()
+    assert [spool.staging] == list(outgoing.iterdir())
+    assert [] == list(spool.staging.iterdir())
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(SpoolError, match="No space left"):
+            spool.probe()
+    assert [] == list(spool.staging.iterdir())
+    outgoing.rename(outgoing.with_name("away"))
+    with pytest.raises(SpoolError, match="No such file"):
+        spool.probe()

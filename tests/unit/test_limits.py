@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from threading import Thread
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial.config import ClientConfig
-from autodial.hours import HORIZON, Calendar, Hours, Usual, opens_everywhere
+from autodial.hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
 from autodial.limits import DAY, Limits
 from autodial.model import Called
 from autodial.next_call import best_allowed, first_allowed
@@ -330,3 +331,15 @@ def test_a_sunday_of_work_is_not_a_moved_day_in_israel() -> None:
     hours = Hours(ZoneInfo("UTC"), week, calendar=Calendar(country="IL"))
 
     assert hours.span(date(2026, 11, 22)) == (time(10), time(12))
+
+
+def test_a_thread_has_holidays_of_its_own() -> None:
+    """One list, filled while two ask it, tells one of them that a holiday is a working day."""
+    mine = _public("RU")
+    theirs: list[object] = []
+    thread = Thread(target=lambda: theirs.append(_public("RU")))
+    thread.start()
+    thread.join()
+
+    assert mine is _public("RU")
+    assert theirs[0] is not mine

@@ -2,7 +2,9 @@
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 
+from autodial.errors import StoreError
 from autodial.periodic import GRACE, Periodic
 
 
@@ -21,6 +23,23 @@ def test_a_failed_turn_does_not_stop_the_next_one() -> None:
 
     clock.advance(1)
     assert turns == [0, 60]
+
+
+def test_what_is_raised_on_purpose_is_a_sentence_and_not_at_every_turn() -> None:
+    clock = Clock()
+
+    async def poll() -> None:
+        raise StoreError("the disk is full: make room")
+
+    service = Periodic(clock, 1, poll, "importer")
+    with capturedLogs() as logs:
+        service.startService()
+        for _ in range(100):
+            clock.advance(1)
+    said = [event for event in logs if "make room" in str(event.get("error"))]
+
+    assert [LogLevel.error] * 2 == [event["log_level"] for event in said]
+    assert not any("log_failure" in event for event in logs)
 
 
 def test_a_wake_during_a_turn_is_not_lost_and_turns_never_overlap() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autodial import texts
 from autodial.hours import Hours
-from autodial.model import Outcome, Report
+from autodial.model import EFFECTS, NO_CONTACT, Outcome, Report
 from autodial.outcomes import outcome_of, parse_report
 from autodial.phones import Entry, PhoneRules, dialable
 from autodial.retry import DEFAULTS, spread
@@ -49,12 +49,32 @@ ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
         ("dial,CHANUNAVAIL,1,", Outcome.BAD_NUMBER),
         ("dial,BUSY,17,", Outcome.BUSY),
         ("dial,NOANSWER,20,", Outcome.UNREACHABLE),
+        # The phone rang (or early media was sent): whatever the carrier says then, it rang.
+        ("dial,CONGESTION,34,SIP%20503%20x,,,,,1,c,1", Outcome.SILENT),
+        ("dial,CHANUNAVAIL,27,SIP%20502%20x,,,,,1,c,1", Outcome.SILENT),
+        ("dial,NOANSWER,19,SIP%20480%20x,,,,,1,c,1", Outcome.SILENT),
+        ("dial,CHANUNAVAIL,1,SIP%20404%20x,,,,,1,c,1", Outcome.SILENT),
+        ("dial,BUSY,17,SIP%20486%20x,,,,,1,c,1", Outcome.BUSY),
+        ("dial,CHANUNAVAIL,21,SIP%20603%20x,,,,,1,c,1", Outcome.REJECTED),
+        # A redirection that Dial did not follow is BUSY without anybody's final answer; the cause
+        # may be one of the carrier before.
+        ("dial,BUSY,16,,,,,,1,c,", Outcome.FORWARDED),
+        ("dial,BUSY,34,SIP%20100%20Trying,,,,,1,c,", Outcome.FORWARDED),
+        ("dial,BUSY,16,SIP%20180%20Ringing,,,,,1,c,1", Outcome.FORWARDED),
+        ("dial,CHANUNAVAIL,23,SIP%20302%20Moved,,,,,1,c,", Outcome.FORWARDED),  # to a tel: address
+        ("dial,ANSWER,16,SIP%20200%20OK,FORWARDED,103,1,,5,c,1", Outcome.OPERATOR_MISSED),
         ("nonsense", Outcome.LINE_FAILED),
         ("", Outcome.LINE_FAILED),
     ],
 )
 def test_what_asterisk_says_has_one_outcome(fields: str, expected: Outcome) -> None:
     assert expected is outcome_of(parse_report(fields.split(",")))
+
+
+def test_every_outcome_says_whether_the_client_may_have_heard_us() -> None:
+    """ "May have" counts; and what is certainly no contact is what nobody was rung for."""
+    assert set(Outcome) == set(EFFECTS)
+    assert {Outcome.LINE_FAILED, Outcome.WITHDRAWN} == NO_CONTACT
 
 
 @given(st.lists(st.text(max_size=12), max_size=12))

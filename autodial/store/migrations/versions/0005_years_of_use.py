@@ -35,6 +35,7 @@ def upgrade() -> None:
         "presence_kind_idx", "presence", ["operator", "kind", "at", "mark"], unique=False
     )
     op.create_index("presence_at_idx", "presence", ["at"], unique=False)
+    op.create_index("never_attempt_idx", "never", ["attempt"], unique=False)
 
 
 def _find_abandoned(db: sa.Connection) -> None:

@@ -1,0 +1,75 @@
+"""
+Whatever a dialler asks its store, it asks by an index: each statement is explained as it is
+executed, in every test that goes through the store's coroutines.
+
+A table that grows with the years may be read from end to end by none of them: the store has one
+thread, and a claim waits for whatever is before it.
+"""
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import define, field
+
+#: Grow with the calls, or with the tasks there ever were.
+GROWING = frozenset(
+    {"tasks", "phones", "refused", "attempts", "talks", "never", "outbox", "events", "presence"}
+)
+#: Hold what is open, due, owed or under way, and nothing of the past: to be read whole.
+SMALL = frozenset(
+    {
+        "tasks_open_idx", "tasks_next_check_idx", "attempts_open_idx", "outbox_owed_idx",
+        "outbox_parked_idx",
+    }
+)  # fmt: skip
+_SCAN = re.compile(
+    r"SCAN (?P<what>\w+)(?: AS (?P<as>\w+))?(?: USING (?:COVERING )?INDEX (?P<by>\w+))?"
+)
+
+
+class Scan(AssertionError):
+    """A statement reads a growing table from end to end."""
+
+
+def scans(database: Any, statement: str, parameters: Any) -> list[str]:
+    """Those steps of SQLite's plan that do; ``database`` is a connection of the driver's."""
+    names = {
+        alias: table
+        for table, alias in re.findall(r"\b(\w+) AS (\w+)\b", statement)
+        if table in GROWING
+    }
+    found = []
+    for *_, step in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
+        match = _SCAN.match(step)
+        if match is None or match["by"] in SMALL:
+            continue
+        if names.get(match["what"], match["what"]) in GROWING:
+            found.append(step)
+    return found
+
+
+@define
+class Plans:
+    """Explains what an engine executes while ``watching``."""
+
+    engine: sa.Engine
+    watching: bool = False
+    explained: set[str] = field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        sa.event.listen(self.engine, "before_cursor_execute", self._explain)
+
+    def _explain(
+        self, connection: sa.Connection, cursor: Any, statement: str, parameters: Any, *rest: Any
+    ) -> None:
+        verb = statement.split(None, 1)[0].upper()
+        if not self.watching or statement in self.explained:
+            return
+        self.explained.add(statement)
+        if verb not in ("SELECT", "UPDATE", "DELETE", "WITH"):
+            return
+        one = parameters[0] if isinstance(parameters, list) else parameters
+        found = scans(connection.connection.dbapi_connection, statement, one)
+        if found:
+            raise Scan(f"{'; '.join(found)}\n{statement}")

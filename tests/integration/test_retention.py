@@ -1,0 +1,217 @@
+"""What is old is forgotten, a little at a time; what a rule or a person still counts on is not."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_twisted
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from autodial.config import KeepConfig
+from autodial.model import AttemptId, OperatorId, TaskId, Telling, Word
+from autodial.outcomes import parse_report
+from autodial.retention import ROUND, Retention
+from autodial.retry import DEFAULTS
+from autodial.store import ledger, presence, retention, tasks, words
+from autodial.store import talks as others
+from autodial.store.events import story
+from autodial.store.schema import (
+    attempts,
+    events,
+    never,
+    outbox,
+    phones,
+    talks,
+)
+from autodial.store.schema import presence as presence_table
+from autodial.store.schema import tasks as task_table
+from bitrix24 import LoginEvent
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.test_ledger import ANNA, BUSY, TALKED, bring, dial, phone_of, portal_task
+
+Run = Callable[..., Any]
+OLD = NOON - timedelta(days=400)
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "STEP", 3)
+
+
+@pytest.fixture
+def forget(store: FakeStore, now: Now) -> Callable[[], Any]:
+    """Go through all tables once; how many steps that took."""
+
+    async def go(keep: KeepConfig | None = None) -> int:
+        job = Retention(keep or KeepConfig.model_validate({}), store, now)  # type: ignore[arg-type]
+        for steps in range(1, 1000):
+            await job.turn()
+            if job._next is not None:
+                return steps
+        raise AssertionError("it never ends")
+
+    return go
+
+
+def count(run: Run, table: sa.Table) -> int:
+    return int(run(lambda db: db.scalar(sa.select(sa.func.count()).select_from(table))))
+
+
+def called(run: Run, number: int, at: datetime, *, closed: bool = True, report: Any = BUSY) -> None:
+    """A task that had one call, and whose portal was told everything."""
+    bring(run, portal_task(number, deadline=at), at=at)
+    attempt = dial(run, number, at=at)
+    run(ledger.claim, attempt, at)
+    run(ledger.record, attempt, report, at, DEFAULTS, Telling())
+    run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
+    if closed:
+        run(tasks.close_these, [number], at)
+
+
+@pytest_twisted.ensureDeferred
+async def test_old_tasks_go_with_all_that_is_theirs(run: Run, forget: Callable[..., Any]) -> None:
+    for number in range(100, 110):
+        called(run, number, OLD)
+    called(run, 200, NOON - timedelta(days=1))
+    steps = await forget()
+
+    assert [(1,)] * 3 == [(count(run, table),) for table in (task_table, attempts, phones)]
+    assert {200} == set(run(lambda db: db.scalars(sa.select(events.c.task)).all()))
+    assert {200} == set(run(lambda db: db.scalars(sa.select(outbox.c.task)).all()))
+    assert steps > 20, "in small steps"
+
+
+@pytest_twisted.ensureDeferred
+async def test_show_still_tells_the_outcome(run: Run, forget: Callable[..., Any], now: Now) -> None:
+    """After ninety days the lines are gone, and for a year the end is known."""
+    called(run, 100, NOON - timedelta(days=91))
+    await forget()
+
+    assert [("t100-1", "ended", "busy")] == [
+        (line.attempt, line.kind, line.detail) for line in run(story, 100)
+    ]
+    assert 0 == count(run, outbox)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_open_counts_on_stays(run: Run, forget: Callable[..., Any]) -> None:
+    """An open task's attempts are what its limit counts."""
+    called(run, 100, OLD, closed=False)
+    await forget()
+
+    assert 1 == run(tasks.load_task, TaskId(100)).attempts
+
+
+@pytest_twisted.ensureDeferred
+async def test_budgets_see_the_same_after_it(run: Run, forget: Callable[..., Any]) -> None:
+    """Also with everything kept as short as the configuration lets one."""
+    shortest = KeepConfig.model_validate(
+        {"events": "1d", "outbox": "1d", "attempts": "32d", "talks": "32d", "presence": "1d"}
+    )
+    called(run, 100, NOON - timedelta(days=30))
+    bring(run, portal_task(101), at=NOON)
+    run(
+        lambda db: db.execute(
+            sa.update(phones).where(phones.c.task == 101).values(number=phone_of(100).number)
+        )
+    )
+    talk = others.Heard(7, phone_of(100).number, NOON - timedelta(days=31), 501)
+    run(others.save_talks, [talk], NOON)
+    before = run(tasks.load_task, TaskId(101)).history
+    await forget(shortest)
+
+    assert before == run(tasks.load_task, TaskId(101)).history
+    assert 2 == len(before[phone_of(100).number])
+
+
+@pytest.mark.parametrize("key", ["attempts", "talks"])
+def test_nothing_may_be_kept_shorter_than_budgets_look_back(key: str) -> None:
+    with pytest.raises(ValidationError):
+        KeepConfig.model_validate({key: "31d"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> None:
+    at = OLD
+    run(lambda db: presence_staff(db, at))
+    called(run, 100, at, closed=False, report=TALKED)
+    said = run(
+        words.say, OperatorId(501), Word.NEVER, at, later=timedelta(hours=1), telling=Telling(),
+        fit=lambda phone, moment, outcome: moment,
+    )  # fmt: skip
+    assert said == AttemptId("t100-1")
+    run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
+    run(tasks.close_these, [100], at)
+    await forget()
+    bring(run, portal_task(101), at=NOON)
+    run(
+        lambda db: db.execute(
+            sa.update(phones).where(phones.c.task == 101).values(number=phone_of(100).number)
+        )
+    )
+
+    assert 1 == count(run, never)
+    assert run(tasks.load_task, TaskId(101)).phones[0].do_not_call
+    assert ["Иван"] == [line.client for line in run(words.never_lines)]
+
+
+def presence_staff(db: sa.Connection, at: datetime) -> None:
+    from autodial.store.schema import operators
+
+    row = {"id": 501, "name": ANNA.name, "extension": "101", "online": 1, "seen": at}
+    db.execute(operators.insert(), row)
+
+
+@pytest.mark.parametrize("state", ["owed", "sending", "parked"])
+@pytest_twisted.ensureDeferred
+async def test_what_the_portal_was_not_told_stays(
+    run: Run, forget: Callable[..., Any], state: str
+) -> None:
+    """And all that it is about."""
+    called(run, 100, OLD)
+    run(lambda db: db.execute(sa.update(outbox).where(outbox.c.kind == "task").values(state=state)))
+    await forget()
+
+    assert [1] * 3 == [count(run, table) for table in (outbox, attempts, task_table)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_reading_goes_on_stays(run: Run, forget: Callable[..., Any]) -> None:
+    """Or the portal's old lists would be read again; and who is away would be taken for here."""
+    log = [
+        LoginEvent(id=n, at=OLD + timedelta(hours=n), user=501, login=n % 2 == 0) for n in range(9)
+    ]
+    run(presence.save_logins, log, NOON)
+    heard = [others.Heard(n, "+442079460001", OLD, 501) for n in range(1, 9)]
+    run(others.save_talks, heard, NOON)
+    await forget()
+
+    assert [8] == run(lambda db: db.scalars(sa.select(talks.c.id)).all())
+    assert 8 == run(presence.login_mark)
+    kinds = run(lambda db: db.scalars(sa.select(presence_table.c.kind)).all())
+    assert ["login", "logout"] == sorted(kinds)
+
+
+@pytest_twisted.ensureDeferred
+async def test_between_two_rounds_nothing_is_asked(
+    run: Run, store: FakeStore, now: Now, forget: Callable[..., Any]
+) -> None:
+    job = Retention(KeepConfig.model_validate({}), store, now)  # type: ignore[arg-type]
+    for _ in range(20):
+        await job.turn()
+    called(run, 100, OLD)
+    for _ in range(20):
+        await job.turn()
+    assert 1 == count(run, attempts)
+    now.advance(seconds=ROUND.total_seconds())
+    for _ in range(20):
+        await job.turn()
+
+    assert 0 == count(run, attempts)
+
+
+def test_reports_are_read_as_before() -> None:
+    """One that an older dialplan left in AstDB has a field less."""
+    assert not parse_report(["dial", "BUSY", "17", "SIP%20486", "", "", "", "", "1", "c"]).rang

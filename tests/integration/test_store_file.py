@@ -1,0 +1,412 @@
+"""
+The store's file: one dialler on it, copies that can be put back, and for whatever may happen to it
+a sentence that says what to do.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+from twisted.internet import reactor as _reactor
+
+from autodial.cli import main
+from autodial.errors import StoreError
+from autodial.store import backup, database, pauses
+from autodial.store.database import Store, migrate, only_one, read, write
+from autodial.store.tasks import open_count
+from autodial.store.trouble import store_error
+from tests.integration.conftest import NOON
+from tests.integration.test_ledger import bring, portal_task
+
+OLDER = "0004"
+reactor: Any = _reactor
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "autodial.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Path:
+    """A store with one task."""
+    migrate(path)
+    engine = database.open_engine(path)
+
+    def run(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+        with engine.begin() as connection:
+            return function(connection, *args, **kwargs)
+
+    bring(run, portal_task(8017))
+    engine.dispose()
+    return path
+
+
+def bytes_of(path: Path) -> bytes:
+    """What is in the store: its file, and its log, if that holds anything."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.read_bytes() + (log.read_bytes() if log.exists() else b"")
+
+
+def set_release(path: Path, release: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE alembic_version SET version_num = ?", (release,))
+        db.commit()
+
+
+# One dialler at a time.
+
+
+def test_two_processes_on_one_store_are_one_too_many(store: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable, "-c",
+            "import sys; from pathlib import Path; from autodial.store.database import only_one\n"
+            f"with only_one(Path({str(store)!r})): print('held', flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holder.stdout is not None
+        assert b"held\n" == holder.stdout.readline()
+        with pytest.raises(StoreError, match=f"process {holder.pid}: .* would call clients twice"):
+            Store(store, reactor).start()
+        with pytest.raises(StoreError, match="another process holds it"):
+            backup.restore(store, store)
+    finally:
+        holder.communicate()
+    with only_one(store):
+        pass  # its end, however it came, freed the store
+
+
+def test_a_command_works_beside_the_dialler(store: Path) -> None:
+    with only_one(store):
+        assert 1 == read(store, open_count)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stopped_store_is_free_again(path: Path) -> None:
+    for _ in range(2):
+        running = Store(path, reactor)
+        running.start()
+        assert 0 == await running.run(open_count)
+        running.stop()
+
+
+# Copies.
+
+
+def test_a_copy_is_made_while_the_dialler_writes_and_is_its_owner_s(
+    store: Path, tmp_path: Path
+) -> None:
+    engine = database.open_engine(store)
+    with engine.begin() as connection:  # a transaction that is not in the copy
+        connection.execute(sa.text("DELETE FROM phones"))
+        backup.backup(store, tmp_path / "copy")
+    engine.dispose()
+    migrate(store)
+
+    assert 0o600 == (tmp_path / "copy").stat().st_mode & 0o777
+    with closing(sqlite3.connect(tmp_path / "copy")) as db:
+        assert [("ok",)] == db.execute("PRAGMA integrity_check").fetchall()
+        assert [(1,)] == db.execute("SELECT count(*) FROM phones").fetchall()
+    assert [] == list(tmp_path.glob(".copy*")), "no half-made copy is left"
+
+
+def test_a_copy_put_back_after_a_crash_is_the_store(store: Path, tmp_path: Path) -> None:
+    """By hand, the old -wal would have been replayed into it: undone, or malformed."""
+    backup.backup(store, tmp_path / "copy")
+    # What a crash leaves: changes that are in the log only.
+    crash = (
+        "import os, sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1])\n"
+        "db.execute('PRAGMA wal_autocheckpoint=0')\n"
+        "db.execute('DELETE FROM phones'); db.execute('DELETE FROM tasks'); db.commit()\n"
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", crash, str(store)], check=False)
+    assert store.with_name("autodial.sqlite-wal").stat().st_size > 0
+    before = backup.restore(store, tmp_path / "copy")
+
+    assert 1 == read(store, open_count)
+    assert before == tmp_path / "autodial.sqlite.before-restore"
+    with closing(sqlite3.connect(before)) as db:
+        assert [(0,)] == db.execute("SELECT count(*) FROM tasks").fetchall(), "kept, log and all"
+    assert 0o600 == store.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("wrong", ["text", "other database", "cut off", "newer", "missing"])
+def test_what_is_no_whole_store_is_not_put_back(store: Path, tmp_path: Path, wrong: str) -> None:
+    copy = tmp_path / "copy"
+    backup.backup(store, copy)
+    match wrong:
+        case "text":
+            copy.write_text("this is not a database, and long enough to look like one" * 99)
+        case "other database":
+            copy.unlink()
+            with closing(sqlite3.connect(copy)) as db:
+                db.execute("CREATE TABLE x (y)")
+        case "cut off":
+            os.truncate(copy, copy.stat().st_size // 2)
+        case "newer":
+            set_release(copy, "9999")
+        case "missing":
+            copy.unlink()
+    before = bytes_of(store)
+
+    with pytest.raises(StoreError):
+        backup.restore(store, copy)
+    assert before == bytes_of(store)
+
+
+def test_an_older_copy_is_put_back_and_upgraded_at_the_start(tmp_path: Path, path: Path) -> None:
+    old = tmp_path / "old"
+    migrate(old, OLDER)
+    backup.restore(path, old)
+    with pytest.raises(StoreError, match="of an older program"):
+        read(path, open_count)
+    migrate(path)
+
+    assert 0 == read(path, open_count)
+
+
+def test_a_copy_does_not_replace_a_file(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").write_text("precious")
+
+    with pytest.raises(StoreError, match="exists: name a new file"):
+        backup.backup(store, tmp_path / "copy")
+    assert "precious" == (tmp_path / "copy").read_text()
+
+
+@pytest.mark.parametrize("release", ["0001", "0002", "0003", OLDER])
+def test_before_an_upgrade_a_copy_is_made(path: Path, release: str) -> None:
+    """Of every schema there has been: the upgrade can be taken back."""
+    migrate(path, release)
+    migrate(path)
+    copy = path.with_name(f"autodial.sqlite.before-{release}")
+
+    assert 0o600 == copy.stat().st_mode & 0o777
+    with closing(sqlite3.connect(copy)) as db:
+        assert [(release,)] == db.execute("SELECT version_num FROM alembic_version").fetchall()
+    assert 0 == read(path, open_count)
+    migrate(path)
+    assert [copy] == list(path.parent.glob("*.before-*")), "and none where nothing is upgraded"
+
+
+# A store of another program.
+
+
+def test_a_newer_store_is_a_sentence_and_nothing_is_written_to_it(store: Path) -> None:
+    set_release(store, "9999")
+    before = bytes_of(store)
+    attempts: list[Callable[[], object]] = [
+        lambda: migrate(store),
+        lambda: read(store, open_count),
+        lambda: write(store, lambda db: pauses.resume(db, pauses.EVERYBODY)),
+        lambda: Store(store, reactor).start(),
+    ]
+    for attempt in attempts:
+        with pytest.raises(StoreError, match="written by a newer program") as refused:
+            attempt()
+        assert "autodial restore" in str(refused.value)
+
+    assert before == bytes_of(store)
+
+
+COMMANDS = (
+    ["tasks"], ["tasks", "--all"], ["why", "8017"], ["why", "--operator", "101"], ["status"],
+    ["pause"], ["resume"], ["never"], ["never", "--remove", "+442079460000"], ["call-now", "8017"],
+    ["show", "8017"], ["operators"], ["presence"], ["outbox"], ["outbox", "--all-again"],
+    ["simulate", "--measured"], ["run", "--as-root"],
+)  # fmt: skip
+
+
+@pytest.fixture
+def told(tmp_path: Path, store: Path) -> Callable[..., Result]:
+    configuration = tmp_path / "autodial.toml"
+    (tmp_path / "outgoing").mkdir()
+    configuration.write_text(
+        f"""
+[portal]
+webhook = "http://127.0.0.1/rest/1/simulated0secret/"
+[tasks]
+tag = "autodial"
+[staff]
+departments = [5]
+[asterisk]
+spool = "{tmp_path}/outgoing"
+trunks = [{{name = "carrier1", lines = 9}}]
+[fastagi]
+secret = "{"0" * 64}"
+[store]
+path = "{store}"
+"""
+    )
+    configuration.chmod(0o600)
+
+    def tell(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["--config", str(configuration), *arguments])
+
+    return tell
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_tells_a_newer_store_and_leaves_it_alone(
+    told: Callable[..., Result], store: Path, command: list[str]
+) -> None:
+    set_release(store, "9999")
+    before = bytes_of(store)
+    if command[0] == "run":  # which runs a reactor of its own
+        arguments = [sys.executable, "-m", "autodial", "--config", f"{store.parent}/autodial.toml"]
+        run = subprocess.run(
+            [*arguments, *command], capture_output=True, text=True, timeout=60, check=False
+        )
+        said, code = run.stderr, run.returncode
+        assert 78 == code
+    else:
+        result = told(*command)
+        said, code = result.output, result.exit_code
+        assert 1 == code
+
+    assert "written by a newer program" in said
+    assert "Traceback" not in said
+    assert before == bytes_of(store)
+
+
+def test_backup_and_restore_by_command(
+    told: Callable[..., Result], store: Path, tmp_path: Path
+) -> None:
+    made = told("backup", str(tmp_path / "copy"))
+    assert (0, 0o600) == (made.exit_code, (tmp_path / "copy").stat().st_mode & 0o777)
+    write(store, lambda db: pauses.pause(db, pauses.EVERYBODY, NOON))
+    back = told("restore", str(tmp_path / "copy"))
+
+    assert 0 == back.exit_code
+    assert "before-restore" in back.output
+    assert frozenset() == read(store, pauses.paused)
+    again = told("backup", str(tmp_path / "copy"))
+    assert (1, True) == (again.exit_code, "name a new file" in again.output)
+    with only_one(store):
+        assert "Stop that one first" in told("restore", str(tmp_path / "copy")).output
+
+
+# Trouble with the file.
+
+
+def full(path: Path) -> None:
+    """No page more: what a full disk is to SQLite."""
+    engine = database.open_engine(path)
+
+    @sa.event.listens_for(engine, "connect")
+    def _limit(connection: object, _: object) -> None:
+        with closing(connection.cursor()) as cursor:  # type: ignore[attr-defined]
+            (pages,) = cursor.execute("PRAGMA page_count").fetchone()
+            cursor.execute(f"PRAGMA max_page_count = {pages}")
+
+    with engine.begin() as db:
+        for n in range(10_000):
+            db.execute(sa.text("INSERT INTO flags VALUES (:n, :n)"), {"n": f"{n:030d}"})
+
+
+def damaged(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+    read(path, open_count)
+
+
+def held(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        write(path, lambda connection: pauses.resume(connection, pauses.EVERYBODY))
+
+
+def not_a_database(path: Path) -> None:
+    path.write_text("this is not a database, and long enough to look like one" * 99)
+    read(path, open_count)
+
+
+def of_another_user(path: Path) -> None:
+    """Root may do everything: another user tries."""
+    for directory in (path.parent, *path.parent.parents):
+        directory.chmod(directory.stat().st_mode | 0o005)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from autodial.store.database import read\n"
+        "from autodial.store.tasks import open_count\n"
+        "os.setgid(65534); os.setuid(65534); read(Path(sys.argv[1]), open_count)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    if "StoreError" in run.stderr:
+        raise StoreError(run.stderr)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "advice"),
+    [
+        (full, "the disk is full: make room"),
+        (damaged, "the file is damaged: .*autodial restore"),
+        (held, "another process holds it"),
+        (not_a_database, "the file is no database"),
+        (of_another_user, "run this as the dialler's user"),
+    ],
+)
+def test_each_trouble_has_its_own_advice(
+    store: Path, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Path], None], advice: str
+) -> None:
+    monkeypatch.setattr(database, "BUSY", 0.1)
+
+    with pytest.raises(StoreError, match=f"(?s){advice}"):
+        try:
+            trouble(store)
+        except sa.exc.DatabaseError as error:
+            raise store_error(store, error) from error
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_while_running_is_the_store_s_own_error(path: Path) -> None:
+    """And afterwards it goes on."""
+    running = Store(path, reactor)
+    running.start()
+
+    def limit(db: sa.Connection, more: int) -> None:
+        pages = db.exec_driver_sql("PRAGMA page_count").scalar_one()
+        db.exec_driver_sql(f"PRAGMA max_page_count = {pages + more}")
+
+    def fill(db: sa.Connection) -> None:
+        for n in range(2_000):
+            db.execute(sa.text("INSERT INTO flags VALUES (:n, :n)"), {"n": f"{n:030d}"})
+
+    await running.run(limit, 0)
+    with pytest.raises(StoreError, match="the disk is full"):
+        await running.run(fill)
+    await running.run(limit, 10_000)
+    await running.run(fill)
+    running.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_is_moved_away_is_noticed(path: Path, tmp_path: Path) -> None:
+    running = Store(path, reactor)
+    running.start()
+    assert running.in_place()
+    path.rename(tmp_path / "elsewhere")
+    assert not running.in_place()
+    shutil.copy(tmp_path / "elsewhere", path)
+    assert not running.in_place(), "a copy is another file"
+    path.unlink()
+    (tmp_path / "elsewhere").rename(path)
+    assert running.in_place()
+    running.stop()
