@@ -1,0 +1,148 @@
+"""
+Do the three records agree? The far end saw who was rung, the portal what it was told, the ledger
+says what became of each attempt; none of them knows the others.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from attrs import define, field
+
+from autodial.model import ANSWERED, Outcome
+from autodial.store import views
+from autodial.store.events import ended_counts
+from dialplan.demo.pbx import Entry
+from dialplan.demo.rig import Rig
+from tests.chaos.driver import Happened
+from tests.system import scene
+
+#: The journal has whole seconds, and the clocks are one.
+SECOND = timedelta(seconds=1)
+#: Ends of which Asterisk itself was the witness; without it the attempt is lost.
+DEATH = frozenset({"asterisk_killed"})
+
+
+@define
+class Audit:
+    """What was found: figures, and whatever broke a promise."""
+
+    attempts: int = 0
+    outcomes: Counter[str] = field(factory=Counter)
+    rung: int = 0  #: INVITEs that reached a client's phone
+    told: int = 0  #: comments in the portal
+    broken: list[str] = field(factory=list)
+
+    def check(self, holds: object, what: str) -> None:
+        if not holds:
+            self.broken.append(what)
+
+
+def audit(rig: Rig, happened: Sequence[Happened]) -> Audit:
+    """Compare; to be called once everything has come to its end."""
+    attempts = scene.attempts(rig)
+    journal = rig.exchange.journal()
+    found = Audit(len(attempts), Counter(str(a.outcome) for a in attempts))
+    _ledger(found, rig, attempts)
+    _clients(found, attempts, [e for e in journal if e.kind == "client"])
+    _operators(found, attempts, [e for e in journal if e.kind == "operator"])
+    _lost(found, attempts, happened)
+    _portal(found, rig, attempts)
+    return found
+
+
+def _ledger(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
+    ends = scene.read(rig, ended_counts)
+    for attempt in attempts:
+        found.check(attempt.outcome, f"{attempt.id} is stuck: {attempt.state}")
+        found.check(ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times")
+    left = scene.read(rig, views.unpaid)
+    found.check(not left, f"the portal is still owed {len(left)} things: {left[:3]}")
+    held = [o for o in scene.read(rig, views.operator_lines) if o.reserved_for]
+    found.check(not held, f"operators are still reserved: {held}")
+
+
+def _clients(found: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]) -> None:
+    """No client's phone rings without an attempt, and for each at most once over each carrier."""
+    found.rung = len(invites)
+    by_number: defaultdict[str, list[views.AttemptLine]] = defaultdict(list)
+    for attempt in attempts:
+        by_number[attempt.number[1:]].append(attempt)
+    rung: Counter[tuple[str, str]] = Counter()
+    for invite in invites:
+        at = datetime.fromtimestamp(invite.at, tz=attempts[0].spooled_at.tzinfo)
+        made = [a for a in by_number[invite.number] if a.spooled_at <= at + SECOND]
+        if not made:
+            found.broken.append(f"{invite.number} was rung at {at}, and no attempt was made")
+            continue
+        rung[made[-1].id, invite.task] += 1
+    for (name, carrier), times in rung.items():
+        found.check(times == 1, f"{name} was dialled {times} times over carrier {carrier}")
+    heard = {name for name, _ in rung}
+    for attempt in attempts:
+        if attempt.outcome == Outcome.WITHDRAWN.value:
+            found.check(attempt.id not in heard, f"{attempt.id} was withdrawn, and its phone rang")
+        if attempt.outcome == Outcome.TALKED.value:
+            found.check(attempt.id in heard, f"{attempt.id} was a talk with nobody")
+
+
+def _operators(
+    found: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]
+) -> None:
+    """A talk rang its operator; and whose operator rang had a client on the line."""
+    outcome = {attempt.id: attempt.outcome for attempt in attempts}
+    rang = {invite.attempt for invite in invites}
+    for attempt in attempts:
+        if attempt.outcome == Outcome.TALKED.value:
+            found.check(attempt.id in rang, f"{attempt.id} was a talk, and no operator rang")
+    answered = {one.value for one in ANSWERED} | {Outcome.LOST.value}
+    for number in rang:
+        found.check(
+            outcome.get(number) in answered,
+            f"{number} rang an operator, and the ledger says {outcome.get(number)}",
+        )
+
+
+def _lost(
+    found: Audit, attempts: Sequence[views.AttemptLine], happened: Sequence[Happened]
+) -> None:
+    """Only what Asterisk itself did not live to report."""
+    deaths = [one for one in happened if one.kind in DEATH]
+    for attempt in attempts:
+        if attempt.outcome != Outcome.LOST.value or attempt.ended_at is None:
+            continue
+        excused = any(
+            attempt.spooled_at <= one.ended and one.begun <= attempt.ended_at for one in deaths
+        )
+        found.check(excused, f"{attempt.id} is lost, and Asterisk was not killed")
+
+
+def _portal(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
+    """Each end is told once, in the order in which they came."""
+    calls = Counter(row["EXTERNAL_CALL_ID"] for row in rig.portal.statistics)
+    place: dict[str, int] = {}
+    comments: Counter[str] = Counter()
+    for task, rows in rig.portal.comments.items():
+        for row in rows:
+            for attempt in (a for a in attempts if a.task == task):
+                if f"[{attempt.id}]" in row["POST_MESSAGE"]:
+                    comments[attempt.id] += 1
+                    place[attempt.id] = row["ID"]
+    found.told = sum(comments.values())
+    for attempt in attempts:
+        told = attempt.outcome != Outcome.WITHDRAWN.value
+        found.check(
+            comments[attempt.id] == int(told),
+            f"{attempt.id} ({attempt.outcome}) has {comments[attempt.id]} comments",
+        )
+        talk = attempt.outcome in {one.value for one in ANSWERED}
+        wanted = (1,) if talk else (0, 1)  # the card of one that was lost comes down, too
+        found.check(calls[attempt.id] in wanted, f"{attempt.id} has {calls[attempt.id]} calls")
+    found.check(not rig.portal.calls, f"calls were never finished: {list(rig.portal.calls)[:3]}")
+    by_task: defaultdict[int, list[views.AttemptLine]] = defaultdict(list)
+    for attempt in attempts:
+        if attempt.id in place:
+            by_task[attempt.task].append(attempt)
+    for made in by_task.values():
+        order = [place[attempt.id] for attempt in made]
+        found.check(order == sorted(order), f"told out of order: {[a.id for a in made]}")

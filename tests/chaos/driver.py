@@ -1,0 +1,155 @@
+"""Calls without end, and faults drawn from a seed, until there were enough of both."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import define, field, frozen
+
+from autodial.store import views
+from autodial.store.schema import attempts, tasks
+from dialplan.demo.rig import Rig, rig
+from tests.chaos.faults import KINDS
+from tests.system import scene
+
+EXTENSIONS = tuple(str(number) for number in range(101, 109))
+#: Tasks that are open at once: more than there are operators.
+OPEN = 60
+#: What clients do, see the far end; each has ten numbers of its own.
+FATES = (
+    *(f"{n:02d}" for n in range(40)), "40", "41", "44", "46", "48", "49", "50", "52", "55", "56",
+    "60", "61", "62", "70", "72", "73", "74", "75", "79",
+)  # fmt: skip
+#: So long without an attempt, and it is stuck: more than anything here may take.
+STUCK = 180.0
+
+
+@frozen
+class Happened:
+    """One fault, as it was."""
+
+    kind: str
+    begun: datetime
+    ended: datetime
+
+
+@define
+class Chaos:
+    """A running house, and what is done to it."""
+
+    rig: Rig
+    seed: int
+    tell: Callable[[str], None] = print
+    happened: list[Happened] = field(factory=list, init=False)
+    random: Random = field(init=False)
+    _numbers: dict[str, int] = field(factory=dict, init=False)  #: whose last task it is
+
+    def __attrs_post_init__(self) -> None:
+        self.random = Random(self.seed)
+
+    def run(self, calls: int, faults: int, kinds: Collection[str] = tuple(KINDS)) -> None:
+        """Until so many attempts were made and so many faults happened; then to the end of all."""
+        self.tell(f"seed {self.seed}: {calls} attempts, {faults} faults")
+        chosen = [KINDS[name] for name in kinds]
+        weights = [kind.weight for kind in chosen]
+        per_fault = calls / max(1, faults)
+        made, last = 0, time.monotonic()
+        while made < calls or len(self.happened) < faults:
+            self._feed()
+            now = self._made()
+            if now > made:
+                made, last = now, time.monotonic()
+            elif time.monotonic() - last > STUCK:
+                raise AssertionError(f"no attempt for {STUCK:g} s\n{self.rig.said()[-4000:]}")
+            if len(self.happened) < faults and made >= per_fault * len(self.happened):
+                self.do(self.random.choices(chosen, weights)[0].name)
+                last = time.monotonic()
+            else:
+                time.sleep(0.1)
+        self.settle()
+
+    def do(self, name: str) -> None:
+        """One fault, from its beginning to its end."""
+        begun = datetime.now(UTC)
+        KINDS[name].do(self.rig, self.random)
+        self.happened.append(Happened(name, begun, datetime.now(UTC)))
+        if len(self.happened) % 100 == 0:
+            self.tell(f"{len(self.happened)} faults, {self._made()} attempts")
+
+    def settle(self) -> None:
+        """No further faults: everything must come to its end."""
+        with self.rig.portal.lock:
+            self.rig.portal._faults.clear()
+        scene.wait_for_reports(self.rig, set(self._numbers.values()), 300)
+        self.rig.wait(lambda: self.rig.exchange.channels() == 0, "all channels to go")
+        self.rig.wait(lambda: not any(self.rig.exchange.spool.glob("*.call")), "an empty spool")
+
+    def _made(self) -> int:
+        return scene.read(self.rig, _count)
+
+    def _feed(self) -> None:
+        """New tasks for clients who are not being called."""
+        waiting = {line.id for line in scene.read(self.rig, views.task_lines) if _wants(line)}
+        known = max(scene.read(self.rig, _newest), default=0)
+        fresh = {task for task in self._numbers.values() if task > known}
+        busy = waiting | fresh
+        missing = OPEN - len(busy)
+        free = [
+            f"{fate}{n}"
+            for fate in FATES
+            for n in range(10)
+            if self._numbers.get(f"{fate}{n}") not in busy
+        ]
+        for _ in range(max(0, missing)):
+            number = free.pop(self.random.randrange(len(free)))
+            fate, index = number[:2], int(number[2])
+            self.rig._numbers[fate] = index
+            who = 501 + self.random.randrange(len(EXTENSIONS))
+            self._numbers[number] = self.rig.task(fate, responsible=who)
+
+    def counts(self) -> Counter[str]:
+        return Counter(one.kind for one in self.happened)
+
+
+def _count(db: sa.Connection) -> int:
+    return int(db.scalar(sa.select(sa.func.count()).select_from(attempts)) or 0)
+
+
+def _newest(db: sa.Connection) -> list[int]:
+    """The number of the newest task that the dialler knows."""
+    return list(db.scalars(sa.select(tasks.c.id).order_by(tasks.c.id.desc()).limit(1)))
+
+
+def _wants(line: views.TaskLine) -> bool:
+    """Is this task still to be called for?"""
+    return line.reason not in ("finished", "talked", "bad number", "exhausted", "closed")
+
+
+@contextmanager
+def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator[Chaos]:
+    """A house with eight operators whose calls are short."""
+    overrides: dict[str, Any] = {
+        "portal": {"poll": "1s", "walk": "3s"},
+        "pace": {"calls_per_second": 20, "max_calls": 30},
+        "asterisk": {"ring_client": 5, "longest_call": "1m"},
+        # Each task has one call that counts, and as many as it takes to come to it.
+        "retry": {
+            **{name: [] for name in ("busy", "silent", "rejected", "unreachable", "client_left")},
+            "operator_missed": ["2s", "2s"], "line_failed": ["2s", "2s"], "lost": ["2s"],
+            "withdrawn": ["2s"],
+        },
+    }  # fmt: skip
+    with rig(
+        extensions=EXTENSIONS, directory=directory, operator_rings=0.3, operator_talks=0.7,
+        impatience=0.2, overrides=overrides, keep_logs=keep_logs,
+    ) as house:  # fmt: skip
+        for number, extension in enumerate(EXTENSIONS, 501):
+            house.operator(number, extension)
+        house.start_dialler()
+        yield Chaos(house, seed)
