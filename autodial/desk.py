@@ -186,7 +186,7 @@ class Desk:
 
     async def _last_look(self, attempt: Attempt) -> str | None:
         """Between the spool and the dialplan the task may have been closed, or the day ended."""
-        task = await self.store.run(load_task, attempt.task)
+        task = await self.store.run(load_task, attempt.task, since=self._since())
         if task is None:
             return "the task is gone"
         facts, now = self.facts(), self.now()
@@ -195,6 +195,10 @@ class Desk:
         task = evolve(task, in_progress=False, attempts=made, phones=_only(task, attempt.number))
         refusal = against(task, facts, now) or nobody_there(task, facts, now)
         return refusal.reason.value if refusal is not None else None
+
+    def _since(self) -> datetime:
+        """Calls before it count in no limit."""
+        return self.now() - self._next_call.limits.looks_back
 
     async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
         """
@@ -206,7 +210,7 @@ class Desk:
         if self.config.pace.shadow:
             self.log.info("shadow: task {task} of a hand-made call file refused", task=task_id)
             return None
-        task = await self.store.run(load_task, task_id)
+        task = await self.store.run(load_task, task_id, since=self._since())
         if task is None:
             self.log.warn("task {task} of a hand-made call file is not a call task", task=task_id)
             return None

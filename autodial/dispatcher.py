@@ -150,7 +150,8 @@ class Dispatcher:
         for _ in range(PAGES):
             if general(self.facts(), self.now()) is not None:
                 break
-            found = await self.store.run(due_tasks, now, PAGE)
+            since = now - self._limits.looks_back
+            found = await self.store.run(due_tasks, now, PAGE, since=since)
             await self._look(found, now)
             if len(found) < PAGE:
                 break

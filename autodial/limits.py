@@ -36,6 +36,11 @@ class Limits:
     best: tuple[Span, ...] = ()  #: hours of his day at which he is likely to answer
     best_within: timedelta = timedelta(0)  #: a next call is moved there, if it is no further off
 
+    @property
+    def looks_back(self) -> timedelta:
+        """A call of longer ago counts in none of these limits."""
+        return max(self.apart, self.after_abandoned, *(span for span, _ in self.per))
+
     def hours(self, zone: ZoneInfo) -> Hours:
         """When a client may be called who lives in ``zone``."""
         weekend = self.calendar.weekend

@@ -37,7 +37,7 @@ class Why:
 
 def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
     """The rules one by one, as of now; None: not a call task we know."""
-    found = load_task(db, task)
+    found = load_task(db, task, since=now - config.limits.looks_back)
     if found is None:
         return None
     seen = flags.last(db, flags.ALIVE)

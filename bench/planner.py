@@ -120,7 +120,7 @@ def plans(engine: sa.Engine) -> list[str]:
     found = []
     with engine.connect() as db:
         for name in QUESTIONS:
-            asked = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3])
+            asked = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
             text = str(asked.compile(engine, compile_kwargs={"render_postcompile": True}))
             rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))
             found.append(f"{name}: " + "; ".join(row[3] for row in rows))

@@ -1,7 +1,7 @@
 """Tasks in the store: what the importer brings, and what the planner picks up."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from autodial.store.outbox import our_own_hand
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import (
     LISTED,
+    Moment,
     attempts,
     holds,
     never,
@@ -42,6 +43,9 @@ _NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
 # The planner's questions, put together once: that costs more than answering them.
 _LISTED = holds("tasks", LISTED)
 _IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
+_SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
+#: Further back than any call.
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _DUE = (
     sa.select(tasks)
     .where(tasks.c.next_check <= sa.bindparam("now"))
@@ -78,6 +82,7 @@ _CALLS = sa.union(  # each half by its own index; one attempt found by both coun
         )
         .join_from(phones, attempts, same)
         .where(phones.c.task.in_(_IDS))
+        .where((attempts.c.claimed_at > _SINCE) | holds("attempts", FLYING))
         for same in (_SAME_NUMBER, _SAME_CLIENT)
     )
 )  # fmt: skip
@@ -85,7 +90,7 @@ _HEARD = sa.union(
     *(
         sa.select(phones.c.task, phones.c.number, talks.c.id, talks.c.at)
         .join_from(phones, talks, same)
-        .where(phones.c.task.in_(_IDS))
+        .where(phones.c.task.in_(_IDS), talks.c.at > _SINCE)
         for same in SAME
     )
 )
@@ -291,9 +296,14 @@ def open_count(db: sa.Connection) -> int:
     return db.scalar(sa.select(sa.func.count(tasks.c.id)).where(_LISTED)) or 0
 
 
-def due_tasks(db: sa.Connection, now: datetime, limit: int) -> list[CallTask]:
-    """The tasks the planner must look at now, those due first in front; at most ``limit``."""
-    return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})))
+def due_tasks(
+    db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER
+) -> list[CallTask]:
+    """
+    The tasks the planner must look at now, those due first in front; at most ``limit``. ``since``:
+    calls before it count in no limit, and are left out of the clients' histories.
+    """
+    return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})), since)
 
 
 def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
@@ -311,20 +321,22 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     return bool(changed.rowcount)
 
 
-def load_task(db: sa.Connection, task: TaskId) -> CallTask | None:
-    """One task, or None."""
-    found = _as_tasks(db, list(db.execute(_ONE, {"task": task})))
+def load_task(db: sa.Connection, task: TaskId, *, since: datetime = EVER) -> CallTask | None:
+    """One task, or None. ``since``: see ``due_tasks``."""
+    found = _as_tasks(db, list(db.execute(_ONE, {"task": task})), since)
     return found[0] if found else None
 
 
-def _as_tasks(db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]") -> list[CallTask]:
+def _as_tasks(
+    db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]", since: datetime
+) -> list[CallTask]:
     if not rows:
         return []  # most looks find nothing due
     ids = [row.id for row in rows]
     numbers = _phones(db, ids)
     made = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
     unwanted = {(row.task, row.number) for row in db.execute(_NEVER, {"ids": ids})}
-    history, called_now = _persons(db, ids)
+    history, called_now = _persons(db, ids, since)
     wrong = _wrong(db, ids)
     return [
         CallTask(
@@ -365,18 +377,18 @@ def deputies_in(said: str) -> tuple[OperatorId, ...]:
 
 
 def _persons(
-    db: sa.Connection, ids: Sequence[int]
+    db: sa.Connection, ids: Sequence[int], since: datetime
 ) -> tuple[dict[int, dict[str, tuple[Called, ...]]], dict[int, frozenset[str]]]:
     """
     By task and number: the calls that the person behind it had, over all numbers and tasks of
     his; and the numbers whose owner is being called for another task.
     """
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
-    for row in db.execute(_HEARD, {"ids": ids}):
+    for row in db.execute(_HEARD, {"ids": ids, "since": since}):
         mine = calls.setdefault(row.task, {})
         mine[row.number] = (*mine.get(row.number, ()), Called(row.at))
     now: dict[int, frozenset[str]] = {}
-    for row in db.execute(_CALLS, {"ids": ids}):
+    for row in db.execute(_CALLS, {"ids": ids, "since": since}):
         if State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
         if row.claimed_at is not None and row.outcome not in _NO_CONTACT:

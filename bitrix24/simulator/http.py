@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +40,11 @@ class _Server(ThreadingHTTPServer):
     latency: float
     https: bool
     open: set["_Handler"]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that dies in the middle of its request is no fault of the portal's."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """A further connection is closed; each has a thread of its own."""

@@ -167,6 +167,11 @@ class Rig:
         """Ask it to stop, as systemd does."""
         self._end_dialler(signal.SIGTERM)
 
+    def restart_dialler(self) -> None:
+        """Stop and start, as after an upgrade."""
+        self.stop_dialler()
+        self.start_dialler()
+
     def kill_dialler(self) -> None:
         """End it as a power cut would."""
         self._end_dialler(signal.SIGKILL)

@@ -199,7 +199,7 @@ async def test_what_else_is_a_stall(make: Make, run: Run, now: Now, why: str) ->
 async def test_a_turn_that_fails_is_a_stall_too(
     make: Make, now: Now, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise LookupError("a bug")
 
     monkeypatch.setattr("autodial.dispatcher.due_tasks", broken)

@@ -421,17 +421,3 @@ def test_names_with_everything_in_them_are_only_data(run: Run) -> None:
 
     assert nasty == run(tasks.load_task, TaskId(8020)).phones[0].client
     assert {"attempts", "reservations"} <= {attempts.name, reservations.name}
-
-
-@pytest.mark.parametrize(
-    "name", ["_DUE", "_ONE", "_PHONES", "_MADE", "_CALLS", "_HEARD", "_NEVER", "_WRONG"]
-)
-def test_no_question_of_the_planner_reads_a_whole_table(database: sa.Engine, name: str) -> None:
-    """A turn costs the same for a thousand open tasks and for a million."""
-    asked = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], task=1)
-    text = str(asked.compile(database, compile_kwargs={"render_postcompile": True}))
-    with database.connect() as db:
-        rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))
-        steps = [row[3] for row in rows]
-
-    assert not [step for step in steps if step.startswith("SCAN")], steps

@@ -1,5 +1,6 @@
 """What the system tests ask of a running rig."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
@@ -50,6 +51,11 @@ def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> 
         return set(tasks) <= done and all(a.outcome for a in made) and not unpaid(rig)
 
     rig.wait(told, "all reports", seconds)
+
+
+def reasons(rig: Rig) -> Counter[str]:
+    """How many open tasks wait for what."""
+    return Counter(dict(read(rig, views.funnel)))
 
 
 def unpaid(rig: Rig) -> int:

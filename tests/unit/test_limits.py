@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from autodial.config import ClientConfig
 from autodial.hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
-from autodial.limits import DAY, Limits
+from autodial.limits import DAY, HOUR, MONTH, WEEK, Limits
 from autodial.model import Called
 from autodial.next_call import best_allowed, first_allowed
 from autodial.zones import named, of_number
 
+MINUTE = timedelta(minutes=1)
 RUSSIA = Calendar(country="RU")
 MOSCOW, VLADIVOSTOK = "+74950000000", "+74232000000"
 KALININGRAD, MOBILE = "+74012000000", "+79160000000"
@@ -343,3 +344,33 @@ def test_a_thread_has_holidays_of_its_own() -> None:
 
     assert mine is _public("RU")
     assert theirs[0] is not mine
+
+
+@given(
+    calls=st.lists(
+        st.builds(
+            Called,
+            st.integers(0, 60 * 24 * 80).map(lambda n: at("2026-11-23T12:00") - n * MINUTE),
+            st.booleans(),
+        ),
+        max_size=12,
+    ),
+    limits=st.builds(
+        lambda per, apart, after: Limits(
+            workdays=None, days_off=None, elsewhere=ZoneInfo("UTC"), per=per, apart=apart,
+            after_abandoned=after,
+        ),
+        st.lists(
+            st.tuples(st.sampled_from([HOUR, DAY, WEEK, MONTH]), st.integers(1, 4)), max_size=3
+        ),
+        st.integers(0, 60 * 24 * 40).map(lambda n: n * MINUTE),
+        st.integers(0, 60 * 24 * 40).map(lambda n: n * MINUTE),
+    ),
+)  # fmt: skip
+def test_what_is_older_than_the_limits_look_back_counts_in_none(
+    calls: list[Called], limits: Limits
+) -> None:
+    now = at("2026-11-23T12:00")
+    recent = [call for call in calls if call.at > now - limits.looks_back]
+
+    assert limits.rested(calls, now) == limits.rested(recent, now)

@@ -1,0 +1,131 @@
+"""A set-up that only looks well is named, by doctor and by the dialler, before a client pays for it."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from autodial import texts
+from autodial.model import Outcome
+from dialplan.demo.rig import Rig
+from tests.system import scene
+
+SITE = "[globals]\nSITE_OWN = 1\n"
+OURS = '#include "autodial-globals.conf"\n#include "demo-globals.conf"\n'
+
+
+@pytest.fixture(scope="module")
+def rig(house: Callable[..., Rig]) -> Rig:
+    made = house(extensions=("101",), operator_rings=0.3, operator_talks=1)
+    made.operator(501, "101")
+    made.start_dialler()
+    scene.staff(made, e101="talks")
+    return made
+
+
+@pytest.fixture
+def pbx_as_it_was(rig: Rig) -> Iterator[None]:
+    yield
+    rig.exchange.pbx.cli("dialplan reload")
+    rig.restore_server()
+    rig.exchange.pbx.cli("dialplan set global AD_WAITING r")
+
+
+def doctor(rig: Rig) -> tuple[int, str]:
+    command = [sys.executable, "-m", "autodial", "--config", str(rig.config), "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+def sentence(key: str, detail: str = "") -> str:
+    return texts.text(key, "ru", detail=detail)
+
+
+def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
+    code, said = doctor(rig)
+
+    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in said)
+
+
+@pytest.mark.parametrize(
+    ("harm", "key", "detail"),
+    [
+        ("dialplan set global AD_AGI ''", "dialplan.globals", "AD_AGI"),
+        (
+            "dialplan set global AD_AGI agi://127.0.0.1:9",
+            "dialplan.address", "agi://127.0.0.1:9 / {port}",
+        ),
+        ("dialplan set global AD_WAITING ''", "dialplan.globals", "AD_WAITING"),
+        ("dialplan remove context autodial-end", "dialplan.contexts", "autodial-end"),
+        ("dialplan set global AD_VIA from-nowhere", "dialplan.via", "from-nowhere"),
+    ],
+)  # fmt: skip
+def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
+    rig: Rig, pbx_as_it_was: None, harm: str, key: str, detail: str
+) -> None:
+    """Every task would become "line failed", one after another, each with its comment."""
+    named = sentence(key, detail.format(port=rig.port))
+    since = rig.log.stat().st_size
+    rig.exchange.pbx.cli(harm.replace("''", '""'))
+    code, said = doctor(rig)
+    assert (1, True) == (code, f"asterisk: {named}" in said)
+    rig.restart_dialler()
+    rig.wait(lambda: named in rig.said(since), "the dialler's own word")
+    task = rig.task("02", responsible=501)
+    rig.wait(lambda: scene.reasons(rig)["dialplan"] == 1, "the task to wait for the dialplan")
+    assert [] == scene.attempts(rig, task)
+
+    rig.exchange.pbx.cli("dialplan reload")
+    rig.restore_server()
+    rig.exchange.pbx.cli("dialplan set global AD_WAITING r")
+    rig.exchange.pbx.cli('dialplan set global AD_VIA ""')
+    scene.wait_for_reports(rig, [task])
+    assert Outcome.TALKED is scene.outcome(rig, task)
+
+
+def test_an_unknown_endpoint_is_named(rig: Rig) -> None:
+    old = rig.config.read_text()
+    rig.config.write_text(old.replace('"carrier2"', '"carrier9"'))
+    try:
+        code, said = doctor(rig)
+    finally:
+        rig.config.write_text(old)
+
+    assert f"asterisk: {sentence('dialplan.trunks', 'carrier9')}" in said
+    assert 0 == code, "the other carrier can do the work"
+
+
+def test_doctor_says_what_the_manager_refuses(rig: Rig) -> None:
+    old = rig.config.read_text()
+    rig.config.write_text(old.replace(rig.exchange.ami_secret, "wrong"))
+    try:
+        code, said = doctor(rig)
+    finally:
+        rig.config.write_text(old)
+
+    assert 1 == code
+    assert "Authentication failed" in said
+
+
+@pytest.mark.parametrize("order", ["before", "after", "without"])
+def test_our_globals_are_there_wherever_a_site_has_its_own(rig: Rig, order: str) -> None:
+    """Two of nine public sites have no [globals] before the include, or none at all."""
+    text = {"before": SITE + OURS, "after": OURS + SITE, "without": OURS}[order]
+    pbx = rig.exchange.pbx
+    place = pbx.outside / "etc/extensions.conf"
+    old = place.read_text()
+    contexts = old.partition("[from-phones]")[2]
+    place.write_text(f'{text}#include "autodial.conf"\n[from-phones]{contexts}')
+    try:
+        pbx.stop()
+        pbx.start()
+        found = pbx.cli("dialplan show globals")
+    finally:
+        place.write_text(old)
+    said = dict(row.strip().split("=", 1) for row in found.splitlines() if "=" in row)
+
+    assert f"agi://127.0.0.1:{rig.port}" == said["AD_AGI"]
+    assert "r" == said["AD_WAITING"]
+    assert (order != "without") == ("SITE_OWN" in said)
