@@ -1,4 +1,4 @@
-"""A set-up that only looks well is named, by doctor and by the dialler, before a client pays for it."""
+"""A set-up that only looks well is named, by doctor and by the dialler; and nobody is dialled."""
 
 import subprocess
 import sys
