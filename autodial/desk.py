@@ -287,7 +287,9 @@ class Desk:
         try:
             await self._write(attempt, report)
         except Exception:
-            self._unwritten.setdefault(attempt, []).append(report)
+            reports = self._unwritten.setdefault(attempt, [])
+            if report not in reports:
+                reports.append(report)
             raise
         return True
 
@@ -302,7 +304,7 @@ class Desk:
             while reports := self._unwritten.get(attempt):
                 await self._write(attempt, reports[0])
                 del reports[0]
-            del self._unwritten[attempt]
+            self._unwritten.pop(attempt, None)
             self.log.info("{attempt}: its report is written down now", attempt=attempt)
 
     async def _write(self, attempt: AttemptId, report: Report) -> None:

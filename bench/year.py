@@ -183,6 +183,8 @@ class Bench:
     now: datetime = field(factory=lambda: datetime.now(UTC), init=False)
 
     def prepare(self, calls: int, days: int) -> None:
+        if (self.place / "store.sqlite").exists():
+            return  # kept from an earlier run
         (self.place / "outgoing").mkdir(parents=True)
         (self.place / "autodial.toml").write_text(toml(self.place))
         (self.place / "autodial.toml").chmod(0o600)
@@ -305,7 +307,11 @@ def _nothing() -> None:
 @click.option("--open", "open_tasks", default=500, show_default=True)
 @click.option("--rounds", default=15, show_default=True)
 @click.option("--commands", default=5, show_default=True, help="Runs of each command.")
-@click.option("--keep", type=click.Path(path_type=Path), help="A place for the stores.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="A place for the stores; used again if they are there.",
+)
 def main(
     calls: int, days: int, open_tasks: int, rounds: int, commands: int, keep: Path | None
 ) -> None:
