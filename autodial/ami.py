@@ -226,6 +226,7 @@ class AmiLink(Protocol):
 
     def _not_in(self, failure: Failure) -> None:
         if failure.check(NotConnected):
+            self._ami.on_refused(PbxError("the connection was closed before the login"))
             return
         self.transport.loseConnection()
         failure.trap(PbxError)

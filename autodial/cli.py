@@ -18,7 +18,7 @@ from autodial.config import Config, load
 from autodial.conflicts import conflicts
 from autodial.coroutines import run_now
 from autodial.decide import Dial, Wait
-from autodial.errors import AutodialError, PbxError
+from autodial.errors import AutodialError, PbxError, StoreBusy
 from autodial.model import OperatorId, TaskId
 from autodial.phones import e164
 from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
@@ -64,6 +64,12 @@ class _Misconfigured(click.ClickException):
     exit_code = 78
 
 
+class _NotNow(_Misconfigured):
+    """A start that may succeed in a while: the unit tries again."""
+
+    exit_code = 75
+
+
 def _lines(text: str) -> str:
     """An error's sentences: they may quote the portal, a file, or what was typed."""
     return "\n".join(texts.escaped(line) for line in text.split("\n"))
@@ -92,6 +98,8 @@ def run(path: Path, as_root: bool) -> None:
         )
     try:
         sys.exit(run_dialler(load(path)))
+    except StoreBusy as error:
+        raise _NotNow(_lines(str(error))) from error
     except (AutodialError, SpoolError) as error:
         raise _Misconfigured(_lines(str(error))) from error
 
@@ -120,6 +128,8 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 def tasks_(path: Path, every: bool, page: int, as_json: bool) -> None:
     """List the open call tasks: when each is due, and what became of it."""
     config = load(path)
+    if page > 1 and not every:
+        raise click.UsageError("--page is of --all: the open tasks come as one list")
     if every:
         lines = read(config, lambda db: views.all_tasks(db, PAGE, PAGE * (page - 1)))
     else:

@@ -321,6 +321,7 @@ class FastAgiConfig(_Section):
 
     host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     port: int = Field(4573, ge=1, le=65535)
+    published_port: int | None = Field(None, ge=1, le=65535)
     secret: SecretStr = SecretStr("")
     allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ("127.0.0.0/8", "::1/128")
     deadline: Duration = timedelta(seconds=5)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import phonenumbers
 from attrs import define, evolve, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -109,6 +109,7 @@ class Desk:
     _next_call: NextCall = field(init=False)
     #: Reports that the store could not take, in the order they came: nobody else may have them.
     _unwritten: dict[AttemptId, list[Report]] = field(factory=dict, init=False)
+    _writing: DeferredLock = field(factory=DeferredLock, init=False)
     last_claim: datetime | None = field(default=None, init=False)  #: that was granted
 
     def __attrs_post_init__(self) -> None:
@@ -262,7 +263,7 @@ class Desk:
         self._aside(tell(), attempt)
         return own
 
-    async def forwards(self, attempt: AttemptId, extension: str) -> None:
+    def forwards(self, attempt: AttemptId, extension: str) -> None:
         """An operator's phone forwards its calls: a conflict that a person must see."""
         him = self._with_extension(extension)
         if him is None:
@@ -274,7 +275,8 @@ class Desk:
             extension=extension,
             name=him.name,
         )
-        await self.store.run(flags.mark, self.now(), flags.forwards(him.id))
+        # Beside the call: its client has answered, and hears nothing meanwhile.
+        self._aside(self.store.run(flags.mark, self.now(), flags.forwards(him.id)), attempt)
 
     async def result(self, attempt: AttemptId, report: Report) -> bool:
         """
@@ -286,7 +288,7 @@ class Desk:
         """
         try:
             await self._write(attempt, report)
-        except Exception:
+        except StoreError:
             reports = self._unwritten.setdefault(attempt, [])
             if report not in reports:
                 reports.append(report)
@@ -300,11 +302,25 @@ class Desk:
         Raises:
             StoreError: still not; what was not written stays here.
         """
-        for attempt in tuple(self._unwritten):
-            while reports := self._unwritten.get(attempt):
-                await self._write(attempt, reports[0])
-                del reports[0]
-            self._unwritten.pop(attempt, None)
+        await self._writing.acquire()  # a stop does not wait for the janitor's turn for ever
+        try:
+            for attempt in tuple(self._unwritten):
+                while reports := self._unwritten[attempt]:
+                    await self._write_or_leave(attempt, reports[0])
+                    del reports[0]
+                del self._unwritten[attempt]
+        finally:
+            self._writing.release()
+
+    async def _write_or_leave(self, attempt: AttemptId, report: Report) -> None:
+        """A report that is wrong in itself must not stand before the others."""
+        try:
+            await self._write(attempt, report)
+        except StoreError:
+            raise
+        except Exception:
+            self.log.failure("{attempt}: its report cannot be written", attempt=attempt)
+        else:
             self.log.info("{attempt}: its report is written down now", attempt=attempt)
 
     async def _write(self, attempt: AttemptId, report: Report) -> None:

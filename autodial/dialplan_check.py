@@ -10,8 +10,9 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.error import TimeoutError as NoAnswer
 from twisted.logger import Logger
 
@@ -20,16 +21,19 @@ from autodial.checkup import Finding
 from autodial.config import Config
 from autodial.errors import PbxError
 from autodial.model import DEVICE_STATES, DeviceUse
+from fastagi_server import RateLimitedLog
 
 #: What the dialler's call files and the dialplan's own lines go to.
 EXTENSIONS = (
     "autodial-out,task,1", "autodial-out,79990000000,1", "autodial-answered,s,1",
     "autodial-end,s,1", "autodial-op,s,1", "autodial-op,hdr,1",
 )  # fmt: skip
-#: Globals that may not be empty, besides AD_AGI.
+#: Globals that should not be empty; without AD_AGI nothing works at all.
 GLOBALS = ("AD_MAX", "AD_WAITING", "AD_SORRY")
 #: Between two looks while all is well.
 WELL = timedelta(minutes=1)
+#: Seconds between two complaints that it cannot be looked at.
+COMPLAIN = 3600.0
 #: Seconds to wait for a connection to the manager and its login.
 LOGIN = 10.0
 
@@ -49,12 +53,12 @@ async def findings(ami: Ami, config: Config) -> tuple[Finding, ...]:
     agi = await ami.value("AD_AGI")
     if not agi:
         return (Finding("dialplan.globals", "AD_AGI", True),)
-    wanted, found_port = config.fastagi.port, _port(agi)
-    if found_port != wanted:
+    wanted, theirs = config.fastagi.published_port or config.fastagi.port, _port(agi)
+    if theirs not in (None, wanted):
         found.append(Finding("dialplan.address", f"{agi} / {wanted}", True))
     empty = [name for name in GLOBALS if not await ami.value(name)]
     if empty:
-        found.append(Finding("dialplan.globals", ", ".join(empty), True))
+        found.append(Finding("dialplan.globals", ", ".join(empty), False))
     via = await ami.value("AD_VIA")
     if via:
         if await _exists(ami, via) == "0":
@@ -78,10 +82,14 @@ async def _unknown(ami: Ami, endpoint: str) -> bool:
     return state in ("INVALID", "UNKNOWN") and DEVICE_STATES[state] is DeviceUse.OFF
 
 
-def _port(address: str) -> int:
-    """The port of ``agi://host[:port]``; 0: it is no such address."""
-    found = re.fullmatch(r"h?agi://(\[[0-9a-fA-F:]+\]|[^:/]+)(?::([0-9]{1,5}))?/?", address)
-    return int(found.group(2) or 4573) if found else 0
+def _port(address: str) -> int | None:
+    """The port of ``agi://host[:port]``; None: a DNS record says it; 0: it is no such address."""
+    found = re.fullmatch(r"(h?)agi://(\[[0-9a-fA-F:]+\]|[^:/]+)(?::([0-9]{1,5}))?(/.*)?", address)
+    if found is None:
+        return 0
+    if found.group(3):
+        return int(found.group(3))
+    return None if found.group(1) else 4573
 
 
 @define(eq=False)
@@ -97,6 +105,10 @@ class DialplanCheck:
     serious: tuple[Finding, ...] | None = field(default=None, init=False)
     _said: tuple[Finding, ...] = field(default=(), init=False)
     _next: datetime | None = field(default=None, init=False)
+    _limited_log: RateLimitedLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._limited_log = RateLimitedLog(self.log, self.ami.clock, every=COMPLAIN)
 
     @property
     def ok(self) -> bool:
@@ -118,9 +130,11 @@ class DialplanCheck:
         except NotConnected:
             return
         except PbxError as error:
-            # A user with fewer rights than ours: the calls themselves will tell.
-            self.log.warn("the dialplan could not be looked at: {error}", error=error)
-            found = ()
+            # A user with fewer rights than ours: the calls themselves will tell. What was found
+            # before still holds.
+            self._limited_log.warn("the dialplan could not be looked at: {error}", error=error)
+            self.serious = self.serious or ()
+            return
         for finding in found:
             if finding not in self._said:
                 tell = self.log.error if finding.serious else self.log.warn
@@ -163,13 +177,13 @@ async def ask_once(reactor: Any, config: Config) -> tuple[Finding, ...]:
     endpoint = TCP4ClientEndpoint(reactor, asterisk.ami_host, asterisk.ami_port, timeout=LOGIN)
     try:
         link: Any = await endpoint.connect(ami.factory())
-    except (ConnectError, NoAnswer) as error:
+    except (ConnectError, DNSLookupError, NoAnswer) as error:
         raise PbxError(f"{where}: {error}") from error
     try:
         answer.addTimeout(LOGIN, reactor)
         await answer
         return await findings(ami, config)
-    except (NotConnected, NoAnswer) as error:
+    except (NotConnected, TimedOut) as error:
         raise PbxError(f"{where}: no login within {LOGIN:g} s") from error
     finally:
         link.transport.abortConnection()

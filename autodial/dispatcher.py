@@ -137,6 +137,7 @@ class Dispatcher:
 
     async def _turn(self) -> None:
         now = self.now()
+        await self._look_for_store()
         paused = await self.store.run(pauses.paused)
         self._all_paused = pauses.EVERYBODY in paused
         self.roster.set_paused(paused)
@@ -213,21 +214,26 @@ class Dispatcher:
         """Tasks are due, operators free, and nothing was dialled for too long."""
         return self._alarmed
 
+    async def _look_for_store(self) -> None:
+        """Nobody is dialled while the store is not where the next start will look for it."""
+        here = self.store.in_place()
+        if here is self._store_ok:
+            return
+        self._store_ok = here
+        if here:
+            self.log.info("the store is in its place again")
+            return
+        rescued = await self.store.rescue()
+        self.log.error(
+            "{path} is not the file that was opened: it was moved, deleted or replaced. Nobody is"
+            " dialled. Stop the dialler, which saves all it knows in {rescued}; put that back with"
+            " 'autodial restore {rescued}', and start again",
+            path=self.config.store.path,
+            rescued=rescued,
+        )
+
     async def beat(self) -> None:
         """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
-        here = self.store.in_place()
-        if here is not self._store_ok:
-            self._store_ok = here
-            if here:
-                self.log.info("the store is in its place again")
-            else:
-                self.log.error(
-                    "{path} is not the file that was opened: it was moved, deleted or replaced."
-                    " Nobody is dialled. Stop the dialler, put the file back (what was opened is"
-                    " still written to), or a copy of it with 'autodial restore FILE', and start"
-                    " again",
-                    path=self.config.store.path,
-                )
         pbx = (flags.PBX_UP,) if self.pbx_ok() else ()
         await self.store.run(flags.mark, self.now(), flags.ALIVE, *pbx)
 

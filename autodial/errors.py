@@ -11,7 +11,9 @@ class AutodialError(Exception):
     def __str__(self) -> str:
         said = super().__str__()
         meaning = " ".join((self.__doc__ or "").split())
-        return f"{meaning}\n{said}" if said else meaning
+        if not said:
+            return meaning.removesuffix(":")
+        return f"{meaning} {said}" if meaning.endswith(":") else f"{meaning}\n{said}"
 
 
 class ConfigError(AutodialError):
@@ -19,8 +21,12 @@ class ConfigError(AutodialError):
 
 
 class StoreError(AutodialError):
-    """The dialler's own database cannot be used; see the text below."""
+    """The dialler's own database cannot be used:"""
+
+
+class StoreBusy(StoreError):
+    """The dialler's own database cannot be used just now:"""
 
 
 class PbxError(AutodialError):
-    """Asterisk's manager interface refused us; check [asterisk] ami_* and manager.conf."""
+    """Asterisk's manager interface cannot be used; check [asterisk] ami_* and manager.conf:"""

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from autodial.ami import Ami, NotConnected
 from autodial.desk import Desk
-from autodial.errors import PbxError
+from autodial.errors import PbxError, StoreError
 from autodial.model import AttemptId, Report, attempt_id
 from autodial.outcomes import parse_report
 from autodial.scripts import AstDb
@@ -51,6 +51,8 @@ class Janitor:
     clock: IReactorTime
     #: Since when Asterisk's manager cannot be asked for the reports it keeps; None: it can.
     _unasked_since: datetime | None = field(default=None, init=False)
+    #: Attempts with a report that a fault of ours keeps from being written.
+    _unfit: set[AttemptId] = field(factory=set, init=False)
     address: str = ""  #: where our server listens, for people
     _limited_log: RateLimitedLog = field(init=False)
     _listening_since: datetime = field(init=False)
@@ -88,6 +90,8 @@ class Janitor:
             )
             return
         for attempt, state in expired:
+            if attempt in self._unfit:
+                continue
             self.log.warn("{attempt}: past its lease", attempt=attempt)
             await self.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED)
 
@@ -115,12 +119,21 @@ class Janitor:
                 continue  # its call goes on, whoever wrote that
             report = parse_report(said.split(","))
             self._not_asked(name, report)
-            await self.desk.result(name, report)
+            try:
+                await self.desk.result(name, report)
+            except StoreError:
+                raise
+            except Exception:
+                # It stays in AstDB, and its attempt as it is; the others go on.
+                self.log.failure("{attempt}: its report cannot be written", attempt=name)
+                self._unfit.add(name)
+                continue
+            self._unfit.discard(name)
             self.astdb.recorded.add(name)
         if alive is None:
             return
         for attempt, state in await self.store.run(ledger.older_than, before):
-            if attempt in alive:
+            if attempt in alive or attempt in self._unfit:
                 continue
             claimed = state is not State.SPOOLED
             self.log.warn("{attempt}: no channel and no report", attempt=attempt)

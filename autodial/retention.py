@@ -15,6 +15,8 @@ from autodial.store.retention import STEPS, Mark, Step
 
 #: Between two looks for what has become too old.
 ROUND = timedelta(hours=1)
+#: What budgets count.
+BUDGETED = ("attempts", "talks")
 
 
 @define(eq=False)
@@ -26,6 +28,8 @@ class Retention:
     keep: KeepConfig
     store: Store
     now: Callable[[], datetime]
+    #: So far back the clients' budgets look: no call is forgotten sooner, whatever is configured.
+    looks_back: timedelta = timedelta(0)
     _left: list[tuple[str, Step]] = field(factory=list, init=False)
     _mark: Mark = field(default=None, init=False)
     _next: datetime | None = field(default=None, init=False)
@@ -39,7 +43,8 @@ class Retention:
             self._left = [(kind, step) for kind, steps in STEPS.items() for step in steps]
             self._mark = None
         kind, step = self._left[0]
-        before = now - getattr(self.keep, kind)
+        kept: timedelta = getattr(self.keep, kind)
+        before = now - (max(kept, self.looks_back) if kind in BUDGETED else kept)
         self._mark = await self.store.run(step, before, self._mark)
         if self._mark is None:
             del self._left[0]

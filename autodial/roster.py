@@ -19,6 +19,8 @@ class Roster:
 
     #: Extensions that are never operators (the webhook's owner and the like), by user id.
     exclude: frozenset[OperatorId] = frozenset()
+    #: Is Asterisk asked for device states? Then one of which it has said nothing cannot ring.
+    asked: bool = field(default=False, init=False)
     _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
     _phones: dict[str, str] = field(factory=dict, init=False)
     _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)
@@ -42,7 +44,8 @@ class Roster:
         What Asterisk last said of a phone; None: it is out of sight, or not asked at all. Of a
         phone of which it said nothing while it spoke of others, nothing is known that could ring.
         """
-        return self._phones.get(extension, "UNKNOWN") if self._phones else None
+        known = self.asked or bool(self._phones)
+        return self._phones.get(extension, "UNKNOWN") if known else None
 
     def not_told(self) -> tuple[str, ...]:
         """Extensions of the staff of whose phones Asterisk has not said anything yet."""
@@ -52,6 +55,7 @@ class Roster:
     def forget_phones(self) -> None:
         """Asterisk is out of sight; what it said is old."""
         self._phones.clear()
+        self.asked = False
 
     def phones(self) -> Mapping[str, str] | None:
         """Device states by extension; None: Asterisk is out of sight."""

@@ -123,7 +123,7 @@ async def forwards(call: AgiSession, desk: Desk) -> None:
     """
     attempt = attempt_id(call.argument(0))
     if attempt is not None:
-        await desk.forwards(attempt, call.argument(1))
+        desk.forwards(attempt, call.argument(1))
 
 
 async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:

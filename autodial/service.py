@@ -127,6 +127,9 @@ class Dialler:
         )  # fmt: skip
 
         def up() -> None:
+            roster.asked = True
+            if self.ami is not None:
+                self.ami.ask_phones(roster.not_told())
             look.wake()
             sweep.wake()
 
@@ -152,7 +155,7 @@ class Dialler:
         dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
         sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
-        retention = Retention(config.store.keep, self.store, now)
+        retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
         checkup = Checkup(config, portal, reporter, now)
         self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
@@ -294,7 +297,8 @@ class Dialler:
             await self.desk.write_unwritten()
         except StoreError as error:
             self.log.error("reports are lost that could not be written: {error}", error=error)
-        self.store.stop()
+        finally:
+            self.store.stop()
 
 
 async def _maybe(result: "Deferred[Any] | None") -> None:

@@ -69,6 +69,9 @@ class _Memory:
     def in_place(self) -> bool:
         return True
 
+    async def rescue(self) -> Path:
+        raise AssertionError("a store in memory is always in its place")
+
     def now(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         with self.engine.begin() as connection:
             return function(connection, *args, **kwargs)
@@ -356,7 +359,7 @@ def _seconds(since: datetime | None, until: datetime | None, otherwise: float) -
 _UNANSWERED = {
     Outcome.SILENT: Report(stage="dial", dial_status="NOANSWER", cause=19),
     Outcome.BUSY: Report(stage="dial", dial_status="BUSY", cause=17),
-    Outcome.REJECTED: Report(stage="dial", dial_status="BUSY", cause=21),
+    Outcome.REJECTED: Report(stage="dial", dial_status="CHANUNAVAIL", cause=21, tech="SIP 603"),
     Outcome.FORWARDED: Report(stage="dial", dial_status="BUSY", cause=0),
     Outcome.UNREACHABLE: Report(stage="dial", dial_status="CHANUNAVAIL", cause=20),
     Outcome.BAD_NUMBER: Report(stage="dial", dial_status="CHANUNAVAIL", cause=1),

@@ -12,7 +12,7 @@ by a path: files are made new (O_EXCL) below directories that were opened and lo
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import field, frozen
@@ -86,6 +86,8 @@ class Spool:
             for draft in os.listdir(staging):  # noqa: PTH208  # a path could lead elsewhere by now
                 # A crash between writing and renaming: it was never handed over.
                 os.unlink(draft, dir_fd=staging)
+            with suppress(OSError):
+                os.rmdir(PROBE, dir_fd=outgoing)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[int, int]]:
@@ -165,8 +167,12 @@ class Spool:
             finally:
                 os.close(file)
                 os.unlink(PROBE, dir_fd=staging)
-            os.mkdir(PROBE, 0o700, dir_fd=outgoing)
-            os.rmdir(PROBE, dir_fd=outgoing)
+            try:
+                with suppress(FileExistsError):  # of a process that was killed here
+                    os.mkdir(PROBE, 0o700, dir_fd=outgoing)
+                os.rmdir(PROBE, dir_fd=outgoing)
+            except OSError as error:
+                raise SpoolError(f"{self.outgoing}: {error.strerror}") from error
 
     def waiting(self) -> frozenset[str]:
         """The names of our files that are still there: to be dialled, or being dialled."""

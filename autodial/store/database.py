@@ -12,9 +12,9 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -27,7 +27,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from autodial.errors import StoreError
+from autodial.errors import StoreBusy, StoreError
 from autodial.store.schema import metadata
 from autodial.store.trouble import store_error
 
@@ -97,6 +97,7 @@ def migrate(path: Path, release: str = "head") -> None:
 
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _not_half(path)
         _close_to_others(path)
     except OSError as error:
         raise StoreError(
@@ -185,15 +186,33 @@ def check_copy(copy: Path, name: Path) -> None:
     if present is None:
         raise StoreError(f"{name} is no store of ours: nothing was changed")
     if present not in _releases():
-        raise _newer(name, present)
+        raise _newer(name, present, copy=True)
 
 
-def _newer(path: Path, present: str | None) -> StoreError:
-    return StoreError(
+def _newer(path: Path, present: str | None, *, copy: bool = False) -> StoreError:
+    said = (
         f"{path} was written by a newer program ({present}, and this one knows up to {_head()}):"
-        " install that program again, or put back the copy that it made before its upgrade"
-        f" (autodial restore {path}.before-{_head()})"
+        " install that program again"
     )
+    if copy:
+        return StoreError(f"{said}. Nothing was changed")
+    older = f"{path}.before-{_head()}"
+    return StoreError(
+        f"{said}, or put back the copy that it made before its upgrade (autodial restore {older})"
+    )
+
+
+def _not_half(path: Path) -> None:
+    """
+    A log without its file is a store that somebody has moved or deleted while a dialler ran. A new
+    file in its place would destroy what the log holds, and have all clients called again.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists() and log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{path} is gone, and its log {log} is there: move the file back, or put back a copy"
+            " with 'autodial restore FILE'; delete the log only to begin anew"
+        )
 
 
 def _close_to_others(path: Path) -> None:
@@ -202,7 +221,14 @@ def _close_to_others(path: Path) -> None:
     under its name (SQLite's own files, copies), is closed to them.
     """
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(path, flags | os.O_CREAT, 0o600))
+    new = not path.exists()
+    file = os.open(path, flags | os.O_CREAT, 0o600)
+    try:
+        if new:
+            give_to_owner(file, path.parent)
+            _log.info("a new store is made: {path}", path=path)
+    finally:
+        os.close(file)
     for beside in path.parent.glob(f"{glob.escape(path.name)}*"):
         try:
             found = beside.lstat()
@@ -246,22 +272,45 @@ def only_one(path: Path, doing: str = "a dialler works on it") -> Iterator[None]
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(file, 200, 0).decode("ascii", "replace").strip()
-            raise StoreError(
+            raise StoreBusy(
                 f"{path}: another process holds it ({holder or 'of another user'}): two on one"
                 " store would call clients twice. Stop that one first"
             ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"process {os.getpid()}: {doing}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: only who holds it is not told
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"process {os.getpid()}: {doing}\n".encode(), 0)
         yield
     finally:
         os.close(file)  # and the lock with it; the file stays, or two could hold two
 
 
+def _owner(path: Path) -> tuple[int, int]:
+    """Whose the store is: what lies beside it must be his, or the dialler could not open it."""
+    found = path.stat() if path.exists() else path.parent.stat()
+    return found.st_uid, found.st_gid
+
+
 def give_to_owner(file: int, path: Path) -> None:
-    """What root makes beside a store is its owner's, or the dialler could not open it."""
+    """What root makes beside a store is its owner's."""
     if os.geteuid() == 0:
-        owner = path.stat() if path.exists() else path.parent.stat()
-        os.fchown(file, owner.st_uid, owner.st_gid)
+        os.fchown(file, *_owner(path))
+
+
+@contextmanager
+def as_owner(path: Path) -> Iterator[None]:
+    """Root works with no more than the rights of the store's owner, for as long as this lasts."""
+    user, group = os.geteuid(), os.getegid()
+    if user != 0:
+        yield
+        return
+    owner, owners = _owner(path)
+    os.setegid(owners)
+    os.seteuid(owner)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        os.setegid(group)
 
 
 def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
@@ -314,6 +363,9 @@ class Store:
             self._lock = stack.pop_all()
 
     def _open(self) -> None:
+        from autodial.store.backup import remove_drafts  # (which needs this module)
+
+        remove_drafts(self.path)
         migrate(self.path)
         self._engine = open_engine(self.path, create=False)
         found = self.path.stat()
@@ -329,9 +381,35 @@ class Store:
             return False
         return (found.st_dev, found.st_ino) == self._file
 
+    async def rescue(self) -> Path:
+        """
+        Copy what was opened to ``<store>.rescued``: a file that was deleted is gone with this
+        process.
+        """
+        return await deferToThreadPool(self.reactor, self._pool, self._rescue)
+
+    def _rescue(self) -> Path:
+        """Outside a transaction: SQLite does not copy what is being written."""
+        from autodial.store.backup import draft  # (which needs this module)
+
+        rescued = self.path.with_name(f"{self.path.name}.rescued")
+        opened = self._engine.raw_connection()
+        try:
+            driver: Any = opened.driver_connection
+            with draft(rescued) as new:
+                with closing(sqlite3.connect(new)) as copied:
+                    driver.backup(copied)
+                    copied.execute("PRAGMA journal_mode = DELETE")
+                new.replace(rescued)
+        finally:
+            opened.close()
+        return rescued
+
     def stop(self) -> None:
         """Finish what was asked, then close."""
         self._pool.stop()
+        if not self.in_place():
+            self._rescue()  # once more: there were calls since it was noticed
         self._engine.dispose()
         self._lock.close()
 

@@ -37,7 +37,7 @@ from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import owe, put_back, registered
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.schema import attempts, holds, operators, phones, reservations, tasks
+from autodial.store.schema import attempts, forgotten, holds, operators, phones, reservations, tasks
 from autodial.store.tasks import deputies_in, made_in_series
 
 #: After a number that does not exist the next one of the task is tried this soon.
@@ -97,7 +97,9 @@ def open_attempt(
         ClientTaken: its client is being called for another task.
         Taken: the operator is reserved, or the task has an attempt under way.
     """
-    last = db.scalar(sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)) or 0
+    made = sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)
+    before = sa.select(forgotten.c.n).where(forgotten.c.task == task.id)
+    last = max(db.scalar(made) or 0, db.scalar(before) or 0)
     series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == task.id))
     attempt = AttemptId(f"t{task.id}-{last + 1}")
     phone, operator = decision.phone, decision.operator

@@ -14,8 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from autodial.store.schema import (
+    PARKED,
     attempts,
     events,
+    forgotten,
     holds,
     never,
     outbox,
@@ -72,7 +74,10 @@ def forget_outbox(db: sa.Connection, before: datetime, after: Mark) -> Mark | No
     old = _old(db, outbox.c.id, outbox.c.created, before, after)
     if not old:
         return None
-    db.execute(sa.delete(outbox).where(outbox.c.id >= old[0], outbox.c.id <= old[-1], _TOLD))
+    # A refused one that a person sends again is compared with what came after it.
+    refused_once = sa.select(outbox.c.task).where(holds("outbox", PARKED))
+    span = (outbox.c.id >= old[0]) & (outbox.c.id <= old[-1])
+    db.execute(sa.delete(outbox).where(span, _TOLD, outbox.c.task.not_in(refused_once)))
     return old[-1]
 
 
@@ -105,8 +110,9 @@ def forget_talks(db: sa.Connection, before: datetime, after: Mark) -> Mark | Non
 
 def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
     """
-    Attempts of tasks that are closed. ``after``: moment and id of the last one looked at: two may
-    have been made at once.
+    Attempts of tasks that have been closed for as long. ``after``: moment and id of the last one
+    looked at: two may have been made at once. The number of a task's last attempt stays: a name is
+    never used twice.
     """
     query = sa.select(attempts.c.spooled_at, attempts.c.id).where(attempts.c.spooled_at < before)
     if after is not None:
@@ -118,7 +124,9 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
     if not rows:
         return None
     ids = [row.id for row in rows]
-    shut = sa.exists().where(tasks.c.id == attempts.c.task, tasks.c.open == 0)
+    shut = sa.exists().where(
+        tasks.c.id == attempts.c.task, tasks.c.open == 0, _closed_before(before)
+    )
     spoken = sa.exists().where(never.c.attempt == attempts.c.id)
     told = (outbox.c.attempt == attempts.c.id) & holds("outbox", "state NOT IN ('done', 'void')")
     gone = list(
@@ -129,9 +137,28 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
             )
         )
     )  # fmt: skip
+    _remember_last(db, gone)
     db.execute(sa.delete(outbox).where(outbox.c.attempt.in_(gone)))
     db.execute(sa.delete(attempts).where(attempts.c.id.in_(gone)))
     return rows[-1].spooled_at, rows[-1].id
+
+
+def _closed_before(moment: datetime) -> sa.ColumnElement[bool]:
+    return tasks.c.reason_at.is_(None) | (tasks.c.reason_at < moment)
+
+
+def _remember_last(db: sa.Connection, gone: list[str]) -> None:
+    """The numbers of the last of these attempts, by task."""
+    last = (
+        sa.select(attempts.c.task, sa.func.max(attempts.c.n).label("n"))
+        .where(attempts.c.id.in_(gone))
+        .group_by(attempts.c.task)
+    )
+    for row in db.execute(last).all():
+        mine = forgotten.c.task == row.task
+        before = db.scalar(sa.select(forgotten.c.n).where(mine)) or 0
+        db.execute(sa.delete(forgotten).where(mine))
+        db.execute(sa.insert(forgotten).values(task=row.task, n=max(before, row.n)))
 
 
 def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
@@ -143,9 +170,7 @@ def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | Non
         return None
     made = sa.exists().where(attempts.c.task == tasks.c.id)
     owed = sa.exists().where(outbox.c.task == tasks.c.id)
-    quiet = (tasks.c.reason_at.is_(None) | (tasks.c.reason_at < before)) & (
-        tasks.c.due.is_(None) | (tasks.c.due < before)
-    )
+    quiet = _closed_before(before) & (tasks.c.due.is_(None) | (tasks.c.due < before))
     gone = list(
         db.scalars(
             sa.select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.open == 0, quiet, ~made, ~owed)

@@ -196,6 +196,14 @@ Index("attempts_spooled_idx", attempts.c.spooled_at)
 Index("attempts_taken_idx", attempts.c.taken_by, attempts.c.ended_at)
 Index("attempts_entity_idx", attempts.c.entity_id, attempts.c.entity_type)
 
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("task", Integer, primary_key=True, autoincrement=False, comment="the portal's task id"),
+    Column("n", Integer, nullable=False, comment="number of its last attempt"),
+    comment="attempts that are kept no longer; their names are never used again",
+)
+
 talks = Table(
     "talks",
     metadata,

@@ -266,7 +266,9 @@ def _save_refused(db: sa.Connection, task: int, found: Sequence[Refused]) -> Non
 
 def _close(db: sa.Connection, task: int, now: datetime) -> None:
     db.execute(
-        sa.update(tasks).where(tasks.c.id == task).values(open=0, next_check=None, reason="closed")
+        sa.update(tasks)
+        .where(tasks.c.id == task)
+        .values(open=0, next_check=None, reason="closed", reason_at=now)
     )
     note(db, now, task, "closed", "no longer among the portal's open call tasks")
 

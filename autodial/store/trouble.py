@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from autodial.errors import StoreError
+from autodial.errors import StoreBusy, StoreError
 
 #: By SQLite's primary result code.
 ADVICE: Mapping[int, str] = {
@@ -28,6 +28,8 @@ ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_IOERR: "the disk refuses, or the file went away: look at the system's log,"
     " and at {path}",
 }
+#: What may be over soon, without anybody's doing.
+PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 #: Whatever else: mostly a store that does not fit this program.
 OTHERWISE = "the store does not fit this program: was it upgraded, or replaced, while this ran?"
 
@@ -38,4 +40,5 @@ def store_error(path: Path, error: sa.exc.DatabaseError | sqlite3.Error) -> Stor
     # The lowest byte of an extended code is the primary one.
     code = getattr(said, "sqlite_errorcode", -1) & 0xFF
     advice = ADVICE.get(code, OTHERWISE).format(path=path, directory=path.parent)
-    return StoreError(f"{path}: {said}; {advice}")
+    kind = StoreBusy if code in PASSING else StoreError
+    return kind(f"{path}: {said}; {advice}")

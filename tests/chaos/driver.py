@@ -94,7 +94,10 @@ class Chaos:
         return scene.read(self.rig, _count)
 
     def _feed(self) -> None:
-        """New tasks for clients who are not being called."""
+        """People are at work, and there are new tasks for clients who are not being called."""
+        with self.rig.portal.lock:
+            for user in range(501, 501 + len(EXTENSIONS)):
+                self.rig.portal.users[user]["LAST_ACTIVITY"] = datetime.now(UTC)
         waiting = {line.id for line in scene.read(self.rig, views.task_lines) if _wants(line)}
         known = max(scene.read(self.rig, _newest), default=0)
         fresh = {task for task in self._numbers.values() if task > known}

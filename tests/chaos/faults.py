@@ -55,16 +55,22 @@ def dialler_frozen(rig: Rig, random: Random) -> None:
     rig.thaw_dialler()
 
 
+def _boot(rig: Rig) -> None:
+    """A phone that was refused while Asterisk went down does not register again by itself."""
+    rig.exchange.pbx.start()
+    for extension in rig.exchange.extensions:
+        rig.exchange.register(extension)
+    rig.exchange.wait_for_phones()
+
+
 def asterisk_killed(rig: Rig, random: Random) -> None:
     rig.exchange.pbx.kill()
-    rig.exchange.pbx.start()
-    rig.exchange.wait_for_phones()
+    _boot(rig)
 
 
 def asterisk_stopped(rig: Rig, random: Random) -> None:
     rig.exchange.pbx.stop()
-    rig.exchange.pbx.start()
-    rig.exchange.wait_for_phones()
+    _boot(rig)
 
 
 def asterisk_stopped_now(rig: Rig, random: Random) -> None:

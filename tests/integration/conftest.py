@@ -120,6 +120,9 @@ class FakeStore:
     def in_place(self) -> bool:
         return self.here
 
+    async def rescue(self) -> Path:
+        return Path("rescued")
+
 
 _ATOMS = (
     type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, tzinfo, Enum, Path,

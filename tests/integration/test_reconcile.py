@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 import sqlalchemy as sa
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
@@ -20,8 +21,10 @@ from autodial.janitor import STARTING, UNASKED, Janitor
 from autodial.model import AttemptId, Outcome
 from autodial.outcomes import parse_report
 from autodial.scripts import AstDb
+from autodial.store import ledger, views
 from tests.integration.conftest import FakeStore, Now
-from tests.integration.house import House
+from tests.integration.house import House, Run
+from tests.integration.test_ledger import BORIS, bring, dial, portal_task
 
 TALKED = "dial,ANSWER,16,SIP%20200%20OK,talk,101,1000,1010,1075,c"
 
@@ -171,6 +174,57 @@ async def test_reports_are_written_in_the_order_they_came(
             await house.desk.result(attempt, parse_report(text.split(",")))
     full[0] = False
     await house.desk.write_unwritten()
+
+    assert Outcome.TALKED.value == house.line().outcome
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
+    house: House,
+    janitor: Janitor,
+    manager: Manager,
+    now: Now,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor is its attempt given up: the report is in AstDB until we have mended our fault."""
+    attempt = claimed(house)
+    bring(run, portal_task(8018))
+    other = dial(run, 8018, BORIS)
+    house.desk.opened(run(ledger.load_attempt, other))
+    house.ask("claim", other, "442079468018", "")
+    record = ledger.record
+
+    def broken(db: sa.Connection, name: AttemptId, *rest: Any, **more: Any) -> ledger.Ended:
+        if name == attempt:
+            raise KeyError("a fault")
+        return record(db, name, *rest, **more)
+
+    monkeypatch.setattr(ledger, "record", broken)
+    manager.kept = {attempt: TALKED, other: "dial,BUSY,17"}
+    now.advance(hours=9)
+    for _ in range(3):
+        await janitor.turn()
+    ended = {line.id: line.outcome for line in run(views.attempt_lines)}
+    assert {attempt: None, other: "busy"} == ended
+    monkeypatch.undo()
+    await janitor.turn()
+
+    ended = {line.id: line.outcome for line in run(views.attempt_lines)}
+    assert {attempt: "talked", other: "busy"} == ended
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_who_write_them_write_each_once(house: House, full: list[bool]) -> None:
+    """A stop does not wait for the janitor's turn for ever, and goes on itself."""
+    attempt = claimed(house)
+    full[0] = True
+    with pytest.raises(StoreError):
+        await house.desk.result(attempt, parse_report(TALKED.split(",")))
+    full[0] = False
+    both = [Deferred.fromCoroutine(house.desk.write_unwritten()) for _ in range(2)]
+    for one in both:
+        await one
 
     assert Outcome.TALKED.value == house.line().outcome
 

@@ -14,9 +14,10 @@ from autodial.model import AttemptId, OperatorId, TaskId, Telling, Word
 from autodial.outcomes import parse_report
 from autodial.retention import ROUND, Retention
 from autodial.retry import DEFAULTS
-from autodial.store import ledger, presence, retention, tasks, words
+from autodial.store import ledger, presence, retention, tasks, views, words
 from autodial.store import talks as others
 from autodial.store.events import story
+from autodial.store.outbox import again, next_debt, outdated
 from autodial.store.schema import (
     attempts,
     events,
@@ -174,7 +175,8 @@ async def test_what_the_portal_was_not_told_stays(
     run(lambda db: db.execute(sa.update(outbox).where(outbox.c.kind == "task").values(state=state)))
     await forget()
 
-    assert [1] * 3 == [count(run, table) for table in (outbox, attempts, task_table)]
+    assert [1] * 2 == [count(run, table) for table in (attempts, task_table)]
+    assert [state] == [debt.state for debt in run(views.debts) if debt.kind == "task"]
 
 
 @pytest_twisted.ensureDeferred
@@ -192,6 +194,68 @@ async def test_where_reading_goes_on_stays(run: Run, forget: Callable[..., Any])
     assert 8 == run(presence.login_mark)
     kinds = run(lambda db: db.scalars(sa.select(presence_table.c.kind)).all())
     assert ["login", "logout"] == sorted(kinds)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_counts_from_the_day_it_was_closed(
+    run: Run, forget: Callable[..., Any]
+) -> None:
+    """One that lay there for a year, given up, and was closed today may be back tomorrow."""
+    called(run, 100, OLD, closed=False)
+    run(lambda db: db.execute(sa.update(task_table).values(halted="exhausted")))
+    run(tasks.close_these, [100], NOON)
+    await forget()
+    bring(run, portal_task(100, deadline=OLD), at=NOON)
+    back = run(tasks.load_task, TaskId(100))
+
+    assert ("exhausted", 1) == (back.halted, back.attempts)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_is_never_used_twice(run: Run, forget: Callable[..., Any]) -> None:
+    """It names the recording, and the comment in the portal, of a year ago."""
+    called(run, 100, OLD)
+    await forget()
+    assert 0 == count(run, attempts)
+    bring(run, portal_task(100), at=NOON)
+
+    assert "t100-2" == dial(run, 100)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_came_after_a_refused_write_back_stays(
+    run: Run, forget: Callable[..., Any]
+) -> None:
+    """Sent again by a person it must not undo what the portal was told since."""
+    called(run, 100, NOON - timedelta(days=200), closed=False)
+    first = run(lambda db: db.scalar(sa.select(outbox.c.id).where(outbox.c.kind == "task")))
+    run(lambda db: db.execute(sa.update(outbox).where(outbox.c.id == first).values(state="parked")))
+    at = NOON - timedelta(days=150)
+    run(lambda db: db.execute(sa.update(task_table).values(due=at, next_check=at)))
+    attempt = dial(run, 100, at=at)
+    run(ledger.claim, attempt, at)
+    run(ledger.record, attempt, BUSY, at, DEFAULTS, Telling())
+    told = outbox.c.id > first
+    run(lambda db: db.execute(sa.update(outbox).where(told).values(state="done", done_at=at)))
+    await forget()
+    assert 1 == run(again, None, NOON)
+
+    assert run(outdated, run(next_debt, NOON))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_is_kept_for_as_long_as_a_rest_of_the_site_s_looks_back(
+    run: Run, store: FakeStore, now: Now
+) -> None:
+    talk = others.Heard(7, phone_of(100).number, NOON - timedelta(days=45), 501)
+    newest = others.Heard(8, "+442079460001", NOON, 501)
+    run(others.save_talks, [talk, newest], NOON)
+    keep = KeepConfig.model_validate({})
+    job = Retention(keep, store, now, timedelta(days=60))  # type: ignore[arg-type]
+    for _ in range(30):
+        await job.turn()
+
+    assert 2 == count(run, talks)
 
 
 @pytest_twisted.ensureDeferred

@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from autodial import simulate
 from autodial.config import Config, parse
 from autodial.model import ANSWERED, Outcome
+from autodial.outcomes import outcome_of
 from autodial.simulate import Day, Simulation
 from autodial.store import views
 from autodial.world import Call, World, replayed
@@ -116,3 +118,9 @@ def test_a_day_out_of_the_ledger_is_replayed_with_its_own_calls() -> None:
             assert then.outcome is first.outcome
         if first.outcome is then.outcome is Outcome.TALKED:
             assert first.talk_seconds == then.talk_seconds
+
+
+def test_a_simulated_end_is_what_it_is_meant_to_be() -> None:
+    assert {outcome: outcome for outcome in simulate._UNANSWERED} == {
+        outcome: outcome_of(report) for outcome, report in simulate._UNANSWERED.items()
+    }

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from twisted.internet import reactor as _reactor
 
 from autodial.cli import main
 from autodial.errors import StoreError
+from autodial.model import OperatorId
 from autodial.store import backup, database, pauses
 from autodial.store.database import Store, migrate, only_one, read, write
 from autodial.store.tasks import open_count
@@ -81,8 +83,9 @@ def test_two_processes_on_one_store_are_one_too_many(store: Path) -> None:
         assert b"held\n" == holder.stdout.readline()
         with pytest.raises(StoreError, match=f"process {holder.pid}: .* would call clients twice"):
             Store(store, reactor).start()
+        shutil.copy(store, store.with_name("copy"))
         with pytest.raises(StoreError, match="another process holds it"):
-            backup.restore(store, store)
+            backup.restore(store, store.with_name("copy"))
     finally:
         holder.communicate()
     with only_one(store):
@@ -101,6 +104,23 @@ async def test_a_stopped_store_is_free_again(path: Path) -> None:
         running.start()
         assert 0 == await running.run(open_count)
         running.stop()
+
+
+def test_a_start_that_may_succeed_in_a_while_is_tried_again(
+    told: Callable[..., Result], store: Path
+) -> None:
+    """By its exit code: a full disk, or a copy being put back, needs nobody's hand."""
+    arguments = [sys.executable, "-m", "autodial", "--config", f"{store.parent}/autodial.toml"]
+    with only_one(store):
+        run = subprocess.run(
+            [*arguments, "run", "--as-root"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (75, True) == (run.returncode, "Stop that one first" in run.stderr)
 
 
 # Copies.
@@ -123,6 +143,68 @@ def test_a_copy_is_made_while_the_dialler_writes_and_is_its_owner_s(
     assert [] == list(tmp_path.glob(".copy*")), "no half-made copy is left"
 
 
+def test_a_copy_comes_to_its_end_however_busy_the_dialler_is(store: Path, tmp_path: Path) -> None:
+    """In steps without a moment held it would begin again after each write."""
+    with closing(sqlite3.connect(store)) as db:
+        db.execute("CREATE TABLE big AS SELECT randomblob(900) AS x FROM events")
+        for _ in range(16):
+            db.execute("INSERT INTO big SELECT randomblob(900) FROM big")
+        db.commit()
+    stop = Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(store, timeout=20, isolation_level=None)) as busy:
+            while not stop.is_set():
+                busy.execute("UPDATE tasks SET title = title || '.'")
+
+    writer = Thread(target=write)
+    writer.start()
+    copying = Thread(target=backup.backup, args=(store, tmp_path / "copy"), daemon=True)
+    copying.start()
+    copying.join(30)
+    stop.set()
+    writer.join()
+
+    assert not copying.is_alive()
+    with closing(sqlite3.connect(tmp_path / "copy")) as db:
+        assert [("ok",)] == db.execute("PRAGMA integrity_check").fetchall()
+
+
+def test_half_copies_of_killed_processes_go_at_the_next_start(path: Path) -> None:
+    draft = path.with_name(f".{path.name}.x1y2z3")
+    draft.write_text("clients' names")
+    running = Store(path, reactor)
+    running.start()
+    running.stop()
+
+    assert not draft.exists()
+
+
+def test_a_copy_is_not_put_where_the_dialler_could_not_read_it(store: Path, tmp_path: Path) -> None:
+    """Made by root, the directory would be root's."""
+    backup.backup(store, tmp_path / "copy")
+    with pytest.raises(StoreError, match="is not there: make it"):
+        backup.restore(tmp_path / "new/autodial.sqlite", tmp_path / "copy")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_what_root_puts_back_is_the_dialler_s(store: Path, tmp_path: Path) -> None:
+    """The store, its lock, and what was there before."""
+    backup.backup(store, tmp_path / "copy")
+    place = tmp_path / "var"
+    place.mkdir(mode=0o700)
+    for path in (place, Path(shutil.copy(store, place))):
+        os.chown(path, 4242, 4242)
+    for directory in (tmp_path, *tmp_path.parents):
+        directory.chmod(directory.stat().st_mode | 0o001)
+    backup.restore(place / store.name, tmp_path / "copy")
+
+    assert {4242} == {path.stat().st_uid for path in place.iterdir()}
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in place.iterdir()}
+    assert 3 == len(list(place.iterdir()))
+
+
 def test_a_copy_put_back_after_a_crash_is_the_store(store: Path, tmp_path: Path) -> None:
     """By hand, the old -wal would have been replayed into it: undone, or malformed."""
     backup.backup(store, tmp_path / "copy")
@@ -139,7 +221,8 @@ def test_a_copy_put_back_after_a_crash_is_the_store(store: Path, tmp_path: Path)
     before = backup.restore(store, tmp_path / "copy")
 
     assert 1 == read(store, open_count)
-    assert before == tmp_path / "autodial.sqlite.before-restore"
+    assert before is not None
+    assert before.name.startswith("autodial.sqlite.before-restore-")
     with closing(sqlite3.connect(before)) as db:
         assert [(0,)] == db.execute("SELECT count(*) FROM tasks").fetchall(), "kept, log and all"
     assert 0o600 == store.stat().st_mode & 0o777
@@ -410,3 +493,55 @@ async def test_a_store_that_is_moved_away_is_noticed(path: Path, tmp_path: Path)
     (tmp_path / "elsewhere").rename(path)
     assert running.in_place()
     running.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
+    """With the process its last copy would go."""
+    running = Store(path, reactor)
+    running.start()
+    await running.run(pauses.pause, pauses.EVERYBODY, NOON, "")
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    rescued = await running.rescue()
+    await running.run(pauses.pause, OperatorId(501), NOON, "")
+    running.stop()
+    backup.restore(path, rescued)
+
+    assert 0o600 == rescued.stat().st_mode & 0o777
+    assert {pauses.EVERYBODY, OperatorId(501)} == read(path, pauses.paused)
+
+
+def test_a_log_without_its_store_is_not_begun_anew(store: Path, tmp_path: Path) -> None:
+    """The store was moved away while a dialler ran: what it wrote since is in the log alone."""
+    log = store.with_name(f"{store.name}-wal")
+    store.rename(tmp_path / "moved")
+    log.write_bytes(b"x" * 4096)
+
+    with pytest.raises(StoreError, match="is gone, and its log"):
+        migrate(store)
+    assert (False, 4096) == (store.exists(), log.stat().st_size)
+
+
+def test_after_a_wrong_copy_the_store_is_still_there(store: Path, tmp_path: Path) -> None:
+    backup.backup(store, tmp_path / "copy")
+    write(store, lambda db: pauses.pause(db, pauses.EVERYBODY, NOON))
+    first = backup.restore(store, tmp_path / "copy")
+    backup.restore(store, tmp_path / "copy")
+    assert first is not None
+    backup.restore(store, first)
+
+    assert {pauses.EVERYBODY} == read(store, pauses.paused)
+    with pytest.raises(StoreError, match="the store itself"):
+        backup.restore(store, store)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_a_new_store_is_its_directory_s_owner_s(tmp_path: Path) -> None:
+    """Made by root, the dialler could not open it."""
+    place = tmp_path / "var"
+    place.mkdir()
+    os.chown(place, 4242, 4242)
+    migrate(place / "autodial.sqlite")
+
+    assert 4242 == (place / "autodial.sqlite").stat().st_uid

@@ -57,7 +57,6 @@ def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
             "dialplan set global AD_AGI agi://127.0.0.1:9",
             "dialplan.address", "agi://127.0.0.1:9 / {port}",
         ),
-        ("dialplan set global AD_WAITING ''", "dialplan.globals", "AD_WAITING"),
         ("dialplan remove context autodial-end", "dialplan.contexts", "autodial-end"),
         ("dialplan set global AD_VIA from-nowhere", "dialplan.via", "from-nowhere"),
     ],
@@ -83,6 +82,27 @@ def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
     rig.exchange.pbx.cli('dialplan set global AD_VIA ""')
     scene.wait_for_reports(rig, [task])
     assert Outcome.TALKED is scene.outcome(rig, task)
+
+
+def test_a_client_who_would_hear_silence_is_named(rig: Rig, pbx_as_it_was: None) -> None:
+    """AD_WAITING: it holds nobody, for the calls do work."""
+    rig.exchange.pbx.cli('dialplan set global AD_WAITING ""')
+    code, said = doctor(rig)
+
+    assert (0, True) == (code, f"asterisk: {sentence('dialplan.globals', 'AD_WAITING')}" in said)
+
+
+def test_a_published_port_is_no_mistake(rig: Rig) -> None:
+    old = rig.config.read_text()
+    rig.exchange.pbx.cli("dialplan set global AD_AGI agi://127.0.0.1:9")
+    rig.config.write_text(old.replace("[fastagi]", "[fastagi]\npublished_port = 9"))
+    try:
+        code, said = doctor(rig)
+    finally:
+        rig.config.write_text(old)
+        rig.restore_server()
+
+    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in said)
 
 
 def test_an_unknown_endpoint_is_named(rig: Rig) -> None:

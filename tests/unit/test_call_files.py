@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from call_files import CallFile, CallFileError, Spool, SpoolError
+from call_files.spool import PROBE
 
 
 def made(**changes: object) -> CallFile:
@@ -274,3 +275,14 @@ def test_a_probe_says_whether_a_call_could_be_handed_over_and_leaves_nothing(
     outgoing.rename(outgoing.with_name("away"))
     with pytest.raises(SpoolError, match="No such file"):
         spool.probe()
+
+
+def test_a_probe_that_was_killed_does_not_stand_in_the_way(outgoing: Path) -> None:
+    spool = Spool(outgoing)
+    spool.prepare()
+    (outgoing / PROBE).mkdir()
+    spool.probe()
+    (outgoing / PROBE).mkdir()
+    spool.prepare()
+
+    assert not (outgoing / PROBE).exists()

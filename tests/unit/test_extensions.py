@@ -69,6 +69,17 @@ def test_of_some_phones_known_the_others_cannot_ring() -> None:
     assert ("102",) == roster.not_told()
 
 
+def test_asked_and_told_of_no_phone_at_all_none_can_ring() -> None:
+    """Endpoints in a database, after Asterisk's start: each is asked for first."""
+    roster = Roster()
+    roster.set_staff([StaffRow(id=OperatorId(1), name="x", extension="101", online=True)])
+    roster.asked = True
+    assert ["UNKNOWN"] == [one.phone for one in roster.operators()]
+    roster.forget_phones()
+
+    assert [None] == [one.phone for one in roster.operators()]
+
+
 def test_a_phone_that_forwards_is_a_conflict() -> None:
     line = evolve(operator_line(1, "101"), forwards=datetime.now(UTC))
 

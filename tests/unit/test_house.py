@@ -87,6 +87,7 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "value =",
         "folder =",
         "port = 8025",
+        "published_port =",
         "port = 9467",
         "token =",
         "hand_back_to =",

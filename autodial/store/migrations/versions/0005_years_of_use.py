@@ -35,6 +35,16 @@ def upgrade() -> None:
         "presence_kind_idx", "presence", ["operator", "kind", "at", "mark"], unique=False
     )
     op.create_index("presence_at_idx", "presence", ["at"], unique=False)
+    op.create_table(
+        "forgotten",
+        sa.Column(
+            "task", sa.Integer(), autoincrement=False, nullable=False,
+            comment="the portal's task id",
+        ),
+        sa.Column("n", sa.Integer(), nullable=False, comment="number of its last attempt"),
+        sa.PrimaryKeyConstraint("task", name=op.f("forgotten_pkey")),
+        comment="attempts that are kept no longer; their names are never used again",
+    )  # fmt: skip
     op.create_index("never_attempt_idx", "never", ["attempt"], unique=False)
 
 
