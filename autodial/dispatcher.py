@@ -78,7 +78,7 @@ class Dispatcher:
     _held_up: dict[TaskId | None, tuple[str, datetime]] = field(factory=dict, init=False)
     #: Why call files could not be written when that was tried last, and when; None: they can.
     _spool_refuses: tuple[str, datetime] | None = field(default=None, init=False)
-    #: The store's file is where it was opened; ``beat`` looks.
+    #: The store's file is where it was opened, when that was looked at last.
     _store_ok: bool = field(default=True, init=False)
     _files: dict[AttemptId, datetime] = field(factory=dict, init=False)  #: call files not claimed
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
@@ -223,14 +223,13 @@ class Dispatcher:
         if here:
             self.log.info("the store is in its place again")
             return
-        rescued = await self.store.rescue()
         self.log.error(
             "{path} is not the file that was opened: it was moved, deleted or replaced. Nobody is"
-            " dialled. Stop the dialler, which saves all it knows in {rescued}; put that back with"
-            " 'autodial restore {rescued}', and start again",
+            " dialled. Stop the dialler, which saves all it knows in {path}.rescued; put that back"
+            " with 'autodial restore {path}.rescued', and start again",
             path=self.config.store.path,
-            rescued=rescued,
         )
+        await self.store.rescue()  # now, too: it may be killed
 
     async def beat(self) -> None:
         """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
