@@ -26,6 +26,8 @@ FATES = (
     *(f"{n:02d}" for n in range(40)), "40", "41", "44", "46", "48", "49", "50", "52", "55", "56",
     "60", "61", "62", "70", "72", "73", "74", "75", "79",
 )  # fmt: skip
+#: A write-back that failed again and again is put off for ten minutes; it comes, too.
+DEFERRED = 900.0
 #: So long without an attempt, and it is stuck: more than anything here may take.
 STUCK = 180.0
 
@@ -86,7 +88,7 @@ class Chaos:
         """No further faults: everything must come to its end."""
         with self.rig.portal.lock:
             self.rig.portal._faults.clear()
-        scene.wait_for_reports(self.rig, set(self._numbers.values()), 300)
+        scene.wait_for_reports(self.rig, set(self._numbers.values()), DEFERRED)
         self.rig.wait(lambda: self.rig.exchange.channels() == 0, "all channels to go")
         self.rig.wait(lambda: not any(self.rig.exchange.spool.glob("*.call")), "an empty spool")
 
