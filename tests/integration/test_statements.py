@@ -6,14 +6,19 @@ Every test that goes through ``FakeStore`` has its statements explained as they 
 """
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import pytest_twisted
 import sqlalchemy as sa
 
-from autodial.store import retention
+from autodial.recent import Past
+from autodial.store import ledger, retention
+from autodial.store import outbox as outbox_
 from autodial.store.schema import attempts, events, outbox, phones, tasks
-from tests.integration.conftest import FakeStore
+from tests.integration.conftest import NOON, FakeStore
+from tests.integration.house import House
 from tests.integration.plans import Plans, Scan
 
 SOURCES = Path(__file__).parents[2] / "autodial"
@@ -47,6 +52,22 @@ def test_what_goes_by_an_index_is_not(database: sa.Engine) -> None:
         connection.execute(sa.select(attempts).where(attempts.c.task == 1))
 
     assert 1 == len([statement for statement in plans.explained if "FROM attempts" in statement])
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked_at_a_start_and_for_a_second_operator(
+    house: House, store: FakeStore
+) -> None:
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    house.ask("ringing", attempt, "101")
+    house.ask("ringing", attempt, "102")
+    debt = await store.run(outbox_.next_debt, NOON)
+
+    assert debt is not None
+    assert [] == await store.run(outbox_.shown_to, debt)
+    assert Past() == await store.run(ledger.past, NOON, timedelta(days=1))
+    assert {} == await store.run(ledger.last_talks, NOON)
 
 
 def test_every_function_that_the_dialler_asks_of_its_store_was_explained(
