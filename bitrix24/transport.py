@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from bitrix24.causes import cause_of
 from bitrix24.errors import AnswerLost, PortalUnavailable
 from bitrix24.wire import Answer, Request, read_ahead
 
@@ -230,4 +231,5 @@ class RequestsTransport:
 
 
 def _said(request: Request, error: Exception) -> str:
-    return f"{request.method}: {type(error).__name__}"
+    cause = cause_of(error)
+    return f"{request.method}: {type(error).__name__}" + (f": {cause}" if cause else "")

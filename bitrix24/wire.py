@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
+from bitrix24.causes import about_page
 from bitrix24.errors import (
     AnswerLost,
     AnswerStrange,
@@ -140,7 +141,7 @@ def decode(answer: Answer, method: str) -> Reply:
     try:
         said = answer.said()
     except ValueError:
-        raise _not_json(answer.status, method) from None
+        raise _not_json(answer, method) from None
     if not isinstance(said, dict) or ("error" not in said and "result" not in said):
         raise AnswerLost(f"{method}: neither a result nor an error, HTTP {answer.status}")
     if "error" in said:
@@ -235,8 +236,9 @@ def _stamp(seconds: Any) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _not_json(status: int, method: str) -> Exception:
-    text = f"{method}: HTTP {status}, not JSON"
+def _not_json(answer: Answer, method: str) -> Exception:
+    status, about = answer.status, about_page(answer.status, answer.body)
+    text = f"{method}: HTTP {status}, not JSON" + (f": {about}" if about else "")
     if status in (502, 504):
         return GatewayLost(text)
     if status in _THIS_REQUEST:

@@ -1,0 +1,102 @@
+"""
+Why the portal cannot be reached, in words: what a person reads at the first start, when a
+certificate, an address or a page in the portal's place is wrong. Pure.
+
+The texts of the exceptions themselves hold the address, whose path is the secret: they are looked
+at here, and never shown.
+"""
+
+import re
+from collections.abc import Sequence
+from html import unescape
+
+#: A piece of an exception's text, and what a person does about it. The first that is found.
+_CAUSES: Sequence[tuple[str, str]] = (
+    (
+        r"self[- ]signed certificate|unable to get (local )?issuer certificate",
+        "its certificate is of an authority that this machine does not know, or of its own making:"
+        ' set [portal] verify = "/path/to/authority.pem"',
+    ),
+    (
+        r"Hostname mismatch|IP address mismatch|doesn't match",
+        "its certificate is for another name: write the address with the certificate's name in"
+        " [portal] webhook",
+    ),
+    (
+        r"no appropriate (commonName|subjectAltName)|subjectAltName fields were found",
+        "its certificate names no host (no subjectAltName): have it made anew",
+    ),
+    (r"certificate has expired", "its certificate has expired: have it renewed"),
+    (
+        r"certificate is not yet valid",
+        "its certificate is not valid yet: is the clock of this machine right?",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|HTTP_REQUEST|record layer failure|packet length too long",
+        "it does not speak TLS at that port: write http:// or another port in [portal] webhook",
+    ),
+    (
+        r"UNSUPPORTED_PROTOCOL|TLSV1_ALERT_PROTOCOL_VERSION|NO_PROTOCOLS_AVAILABLE",
+        "it speaks only old versions of TLS, which this machine refuses: update its web server",
+    ),
+    (
+        r"NameResolution|Name or service not known|getaddrinfo failed|nodename nor servname",
+        "its name is not known to DNS: is it spelled right in [portal] webhook?",
+    ),
+    (
+        r"Errno 111|Connection refused",
+        "nothing listens at that address and port: is it spelled right in [portal] webhook?",
+    ),
+    (
+        r"Errno (101|113)|unreachable|No route to host",
+        "there is no way to it from this machine: a firewall, or a network that is down",
+    ),
+    (
+        r"ConnectTimeout",
+        "it does not answer: a firewall between, or a portal that is down",
+    ),
+)
+#: What in a page tells who wrote it.
+_PAGES: Sequence[tuple[str, str]] = (
+    (
+        r"USER_LOGIN|AUTH_FORM|bx-auth",
+        "the portal's login page: the webhook's address is wrong, or REST is closed to this host",
+    ),
+    (
+        r"(Warning|Notice|Deprecated|Fatal error)</b>:|PHP (Warning|Notice|Fatal error)",
+        "PHP's own messages before the answer: switch display_errors off on the portal",
+    ),
+    (
+        r"401 (Authorization Required|Unauthorized)",
+        "the web server before the portal asks for a password: let /rest/ pass without one",
+    ),
+)
+#: Of a page, so many characters are shown.
+BEGINNING = 80
+
+
+def cause_of(error: BaseException) -> str:
+    """What keeps a request from the portal; empty: nobody knows more than the error's kind."""
+    text = f"{type(error).__name__} {error!r}"
+    for pattern, cause in _CAUSES:
+        if re.search(pattern, text, re.IGNORECASE):
+            return cause
+    return ""
+
+
+def about_page(status: int, body: bytes) -> str:
+    """
+    A page that came in the place of an answer: whose it is, if that can be told, and how it begins,
+    without markup and without the webhook's path.
+    """
+    text = body[:20_000].decode("utf-8", "replace")
+    if text.lstrip()[:1] in ("{", "["):
+        return ""  # an answer that was cut: what it holds is clients'
+    whose = next((said for pattern, said in _PAGES if re.search(pattern, text)), "")
+    if not whose and status == 401:
+        whose = _PAGES[-1][1]
+    visible = re.sub(r"(?is)<(script|style|head)\b.*?(</\1>|\Z)|<[^>]*>?", " ", text)
+    words = " ".join(unescape(visible).split())
+    # A page may quote what was asked for, and the path is the secret.
+    begins = re.sub(r"(?i)/rest/\S*", "/rest/…", words)[:BEGINNING]
+    return "; ".join(part for part in (whose, f"it begins {begins!r}" if begins else "") if part)
