@@ -86,6 +86,7 @@ class Importer:
     _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
     _no_talks_until: datetime | None = field(default=None, init=False)
     _heard: int | None = field(default=None, init=False)  #: last row of the portal's statistics
+    _logins_read: int | None = field(default=None, init=False)  #: the last entry of the event log
     _no_logins_until: datetime | None = field(default=None, init=False)
     _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
     _read: datetime | None = field(default=None, init=False)  #: last poll, by the portal's clock
@@ -126,8 +127,8 @@ class Importer:
         if query.departments:
             query = StaffQuery(departments=await self._below(query.departments))
         people = await self.portal.staff(query)
-        await self._logins()
         ids = [person.id for person in people]
+        await self._logins(frozenset(ids))
         try:
             there = await self.portal.presence(ids, working_day=staff.working_day != "ignore")
         except AnswerStrange as error:
@@ -145,14 +146,15 @@ class Importer:
             self._departments = (self.now(), await self.portal.with_below(departments))
         return self._departments[1]
 
-    async def _logins(self) -> None:
+    async def _logins(self, staff: frozenset[int]) -> None:
         """True login and logout times, where the portal has them; nothing depends on them."""
         now = self.now()
         if not self.config.staff.logins or (self._no_logins_until or now) > now:
             return
-        mark = await self.store.run(presence.login_mark)
+        if self._logins_read is None:
+            self._logins_read = await self.store.run(presence.login_mark)
         try:
-            found = await self.portal.logins_since(mark)
+            found, self._logins_read = await self.portal.logins_since(self._logins_read)
         except PortalError as error:
             # Nothing depends on them: the tasks are still to be read.
             self.log.info("no logins and logouts from the portal: {error}", error=error)
@@ -160,7 +162,8 @@ class Importer:
             if final(error):
                 await self.store.run(presence.forget_logins)
             return
-        await self.store.run(presence.save_logins, found, now)
+        mine = [event for event in found if event.user in staff]  # the log is the whole company's
+        await self.store.run(presence.save_logins, mine, now)
 
     async def _talks(self) -> None:
         """Talks that others had with our clients, where we may see them."""

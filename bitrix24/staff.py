@@ -22,6 +22,9 @@ MOST_PEOPLE = 20_000
 MOST_DEPARTMENTS = 10_000
 #: Audit types of the portal's event log.
 _LOGIN, _LOGOUT = "USER_AUTHORIZE", "USER_LOGOUT"
+#: The module that logs a person's own coming and going. (Module ``rest`` writes a USER_AUTHORIZE
+#: each hour for each application that works in a person's name, at night, too.)
+_PERSONS = "main"
 
 
 class StaffMethods(Asking):
@@ -121,20 +124,21 @@ class StaffMethods(Asking):
             for user in users
         }
 
-    async def logins_since(self, mark: int, *, limit: int = 2000) -> list[LoginEvent]:
+    async def logins_since(self, mark: int, *, limit: int = 2000) -> tuple[list[LoginEvent], int]:
         """
-        Logins and logouts from the portal's event log after the entry ``mark``, oldest first.
+        Logins and logouts from the portal's event log after the entry ``mark``, oldest first; and
+        the last entry read. What applications do in a person's name is left out.
 
         Needs REST 3.0, an administrator, and the main module's options "log successful logins"
         and "log logouts". A closed browser writes no logout.
         """
         method = "main.eventlog.tail"
         found: list[LoginEvent] = []
-        while len(found) < limit:
+        for _ in range(limit // PAGE):
             said = await self.call(
                 method,
                 {
-                    "select": ["id", "timestampX", "auditTypeId", "itemId"],
+                    "select": ["id", "timestampX", "auditTypeId", "itemId", "moduleId"],
                     "filter": [["auditTypeId", "in", [_LOGIN, _LOGOUT]]],
                     "cursor": {"field": "id", "order": "ASC", "value": mark, "limit": PAGE},
                 },
@@ -146,12 +150,13 @@ class StaffMethods(Asking):
             before, mark = mark, max(each(rows, lambda row: row.number("id")), default=mark)
             if len(items_of(method, items, "items")) < PAGE or mark <= before:
                 break
-        return found
+        return found, mark
 
 
 def _login(row: Row) -> LoginEvent | None:
     at = row.moment("timestampX")
-    if at is None:
+    # A portal that does not say the module is one from before it logged anything else.
+    if at is None or row.get("moduleId") not in (None, "", _PERSONS):
         return None
     login = row.text("auditTypeId") == _LOGIN
     return LoginEvent(id=row.number("id"), user=row.number("itemId"), login=login, at=at)

@@ -41,9 +41,16 @@ def log_out(portal: "SimulatedPortal", user: int) -> None:
             _note(portal, user, "USER_LOGOUT")
 
 
-def _note(portal: "SimulatedPortal", user: int, kind: str) -> None:
-    number = portal.next_id()
-    portal.event_log.append({"id": number, "at": portal.now(), "kind": kind, "user": user})
+def rest_authorization(portal: "SimulatedPortal", user: int) -> None:
+    """An application of his is at work, whether he is or not: once an hour, in the same log."""
+    with portal.lock:
+        if portal.log_logins:
+            _note(portal, user, "USER_AUTHORIZE", "rest")
+
+
+def _note(portal: "SimulatedPortal", user: int, kind: str, module: str = "main") -> None:
+    row = {"at": portal.now(), "kind": kind, "user": user, "module": module}
+    portal.event_log.append({"id": portal.next_id(), **row})
 
 
 def user_online(portal: "SimulatedPortal", params: Row) -> Any:
@@ -103,6 +110,7 @@ def event_log(portal: "SimulatedPortal", params: Row) -> Any:
         {
             "id": row["id"], "timestampX": row["at"], "auditTypeId": row["kind"],
             "itemId": str(row["user"]), "userId": row["user"], "guestId": 0,
+            "moduleId": row["module"], "severity": "SECURITY", "description": "",
         }
         for row in portal.event_log
         if row["at"] > oldest

@@ -14,7 +14,7 @@ from autodial.roster import Roster
 from autodial.store import presence, views
 from bitrix24 import Employee, Portal, Presence
 from bitrix24.simulator import SimulatedPortal
-from bitrix24.simulator.presence import log_in, log_out
+from bitrix24.simulator.presence import log_in, log_out, rest_authorization
 from bitrix24.simulator.seed import add_operator
 from tests.integration.conftest import NOON, FakeStore, Now
 
@@ -99,6 +99,43 @@ async def test_logins_and_logouts_of_the_event_log(
     await poll()
     assert run(views.operator_lines)[0].online
     assert ["login", "came", "logout", "left", "login", "came"] == [k for k, _ in kinds(run)]
+
+
+@ensure
+async def test_what_an_application_does_in_his_name_is_no_login(
+    poll: Callable[[], Any], portal: SimulatedPortal, run: Run, now: Now
+) -> None:
+    """The log has an authorisation of module rest for it, hourly; he had logged out."""
+    portal.log_logins = portal.log_logouts = True
+    log_in(portal, 501)
+    await poll()
+    now.advance(minutes=5)
+    log_out(portal, 501)
+    await poll()
+    for _ in range(3):
+        now.advance(minutes=7)
+        rest_authorization(portal, 501)
+        await poll()
+    (line,) = run(views.operator_lines)
+
+    assert (False, NOON) == (line.online, line.last_login)
+    assert ["login", "came", "logout", "left"] == [kind for kind, _ in kinds(run)]
+
+
+@ensure
+async def test_who_is_not_of_the_staff_is_not_in_the_ledger(
+    poll: Callable[[], Any], portal: SimulatedPortal, run: Run
+) -> None:
+    """The event log is the whole company's."""
+    portal.log_logins = True
+    add_operator(portal, 600, "600")
+    portal.users[600]["UF_DEPARTMENT"] = [1]
+    log_in(portal, 600)
+    log_in(portal, 501)
+    await poll()
+    await poll()
+
+    assert {501} == {line.operator for line in run(presence.presence_lines, NOON - timedelta(1))}
 
 
 @pytest.mark.parametrize("missing", ["rest3", "administrator", "options"])
