@@ -268,8 +268,10 @@ def error_of(method: str, said: Any, status: int = 0) -> Exception:
         return AnswerLost(f"{method}: {code}")
     if code == "expired_token":
         return TokenExpired(code, text, status)
-    # ACCESS_DENIED is a method's word with 403, and the front door's ("by subscription") with 401.
-    at_the_door = code in DENIED or (code == "ACCESS_DENIED" and status == 401)
+    # With 401 any code is the front door's: the vendor's authorisation server has codes of its own
+    # (wrong_client, ERROR_OAUTH), and ACCESS_DENIED, a method's word with 403, is "by subscription"
+    # there. A missing scope alone is of one method.
+    at_the_door = code in DENIED or (status == 401 and code != "insufficient_scope")
     kind = PortalDenied if at_the_door else PortalRefused
     return kind(code, f"{method}: {text}" if text else method, status)
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 
-from bitrix24 import PortalError, Request, RequestsTransport
+from bitrix24 import PortalDenied, PortalError, Request, RequestsTransport
 from bitrix24.wire import Answer, decode
 
 SECRET = "s3cretpath"
@@ -176,3 +176,10 @@ def test_of_an_answer_that_was_cut_nothing_is_shown() -> None:
         decode(Answer(200, '{"result": [{"NAME": "Иван"'.encode()), "crm.contact.list")
 
     assert "Иван" not in str(refused.value)
+
+
+@pytest.mark.parametrize("code", ["wrong_client", "ERROR_OAUTH", "ACCESS_DENIED", "never_heard_of"])
+def test_with_401_we_are_not_let_in_whatever_the_code(code: str) -> None:
+    """What is owed waits then; it is not put aside, one by one, as refused."""
+    with pytest.raises(PortalDenied):
+        decode(Answer(401, f'{{"error": "{code}"}}'.encode()), "tasks.task.update")
