@@ -20,7 +20,6 @@ from autodial.ami import Ami, NotConnected
 from autodial.checkup import Finding
 from autodial.config import Config
 from autodial.errors import PbxError
-from autodial.model import DEVICE_STATES, DeviceUse
 from fastagi_server import RateLimitedLog
 
 #: What the dialler's call files and the dialplan's own lines go to.
@@ -78,8 +77,8 @@ async def _exists(ami: Ami, place: str) -> str:
 
 
 async def _unknown(ami: Ami, endpoint: str) -> bool:
-    state = await ami.value(f"DEVICE_STATE(PJSIP/{endpoint})")
-    return state in ("INVALID", "UNKNOWN") and DEVICE_STATES[state] is DeviceUse.OFF
+    """Not there at all; one that is there and cannot be reached is UNAVAILABLE."""
+    return await ami.value(f"DEVICE_STATE(PJSIP/{endpoint})") in ("INVALID", "UNKNOWN")
 
 
 def _port(address: str) -> int | None:

@@ -162,7 +162,6 @@ class Spool:
             file = os.open(PROBE, flags, 0o600, dir_fd=staging)
             try:
                 os.write(file, b"\n" * PROBE_SIZE)
-                os.fsync(file)  # where room is found only when it is written
                 self._give_away(file)
             finally:
                 os.close(file)

@@ -3,6 +3,7 @@ The store's file: one dialler on it, copies that can be put back, and for whatev
 a sentence that says what to do.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -121,6 +122,23 @@ def test_a_start_that_may_succeed_in_a_while_is_tried_again(
         )
 
     assert (75, True) == (run.returncode, "Stop that one first" in run.stderr)
+
+
+def test_on_a_full_disk_the_lock_is_held_all_the_same(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who holds it cannot be written down; the start's own sentence is the store's."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        only_one(store),
+        pytest.raises(StoreError, match="another process holds it"),
+        only_one(store),
+    ):
+        pass
 
 
 # Copies.
