@@ -67,6 +67,7 @@ class Checkup:
             may = health.lines is None and "telephony" in health.scopes
             if may and not self.config.pace.shadow:
                 await self.reporter.ensure_line()
+            await self.portal.look_for_keys()
         except PortalUnavailable as error:
             self.log.info("portal not looked at yet: {error}", error=error)
             return

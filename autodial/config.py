@@ -149,6 +149,10 @@ class PortalConfig(_Section):
     notify: bool = False
     pool: int = Field(0, ge=0, le=50)
     call_id_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+    zone: Annotated[str, AfterValidator(_zone)] | None = None
+    executes_within: Duration = Field(timedelta(seconds=90), ge=timedelta(seconds=30))
+    register_unanswered: bool = True
+    comments: Literal["all", "changes", "one"] = "changes"
 
     @model_validator(mode="after")
     def _known(self) -> "PortalConfig":
@@ -597,6 +601,11 @@ class Config(_Section):
         return self
 
     @property
+    def portal_zone(self) -> ZoneInfo:
+        """By whose clock the portal writes dates: the profile's of the webhook's user."""
+        return ZoneInfo(self.portal.zone or self.hours.zone)
+
+    @property
     def when(self) -> Hours:
         """When the call centre works."""
         return self.hours.hours(self.calendar.calendar)
@@ -698,9 +707,15 @@ class Config(_Section):
         return tuple(f for f in (self.client.zone_field, self.rules.do_not_call_field) if f)
 
     @property
+    def telling_tags(self) -> tuple[str, ...]:
+        """Tags that say something of a task."""
+        said = (self.rules.do_not_call_tag, *(purpose.tag for purpose in self.purposes))
+        return tuple(dict.fromkeys(tag for tag in said if tag))
+
+    @property
     def query(self) -> TaskQuery:
         """Which tasks are call tasks, with their tags and fields if these say something."""
-        tags = bool(self.purposes or self.rules.do_not_call_tag)
+        tags = bool(self.telling_tags)
         fields = (self.staff.deputies_field, *(purpose.field for purpose in self.purposes))
         named = tuple(dict.fromkeys(name for name in fields if name))
         return evolve(self.tasks.query, tags=tags, fields=named)
@@ -716,6 +731,8 @@ class Config(_Section):
             hand_back=self.tasks.hand_back_to or 0,
             taker=self.tasks.taker_becomes_responsible,
             word_within=self.staff.wrap_up,
+            unanswered=self.portal.register_unanswered,
+            comments=self.portal.comments,
         )
 
     @property

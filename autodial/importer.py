@@ -1,8 +1,8 @@
 """
 From the portal to the store: tasks with their clients' phones, and staff with presence.
 
-A poll asks for what has changed; now and then for everything. Phones are asked for again only
-after a while: a contact's number changes seldom, a task's deadline often.
+A poll asks for what has changed; now and then for everything. With each task its clients' phones
+are asked for: who moves a deadline may have mended the number a moment before.
 """
 
 import re
@@ -27,8 +27,10 @@ from autodial.store.tasks import (
     load_task,
     look_again,
     open_count,
+    refetched,
     save_one,
     save_tasks,
+    to_refetch,
 )
 from bitrix24 import (
     AnswerStrange,
@@ -52,14 +54,18 @@ CHUNK = 200
 OURS = re.compile(r"t\d+-\d+")
 #: How the portal writes no.
 NO = frozenset({"", "0", "n", "false", "нет"})
-#: How long a client's phones are believed without asking again.
-FRESH = timedelta(minutes=10)
+#: Tasks of which a person has said "dial it", asked for together.
+AT_ONCE = 20
 #: How long the tree of departments is believed, and an event log that cannot be read left alone.
 SELDOM = timedelta(hours=1)
 #: And after passing trouble with what nothing depends on.
 SOON = timedelta(minutes=5)
 #: A poll for changes looks back to a little before the last one began, by the portal's clock.
 OVERLAP = timedelta(minutes=2)
+
+
+#: Who stands behind each CRM code; None: we may not see it.
+Clients = Mapping[str, tuple[Client, ...] | None]
 
 
 def final(error: PortalError) -> bool:
@@ -79,9 +85,6 @@ class Importer:
     roster: Roster
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
-    _clients: dict[str, tuple[datetime, tuple[Client, ...] | None]] = field(
-        factory=dict, init=False
-    )
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
     _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
     _no_talks_until: datetime | None = field(default=None, init=False)
@@ -95,6 +98,8 @@ class Importer:
     _expected: int | None = field(default=None, init=False)  #: open tasks at the last whole walk
     _complaints: frozenset[str] = field(default=frozenset(), init=False)
     _without_field: set[str] = field(factory=set, init=False)  #: kinds of clients, complained of
+    _tells_tags: bool | None = field(default=None, init=False)  #: does the portal? None: not known
+    _without_tags: bool = field(default=False, init=False)  #: complained of
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
     async def restore(self) -> None:
@@ -215,6 +220,9 @@ class Importer:
             pages = self.portal.open_tasks(query, self._expected)
         else:
             pages = self.portal.changed_tasks(query, self._read - OVERLAP)
+        if whole and query.tags and not query.tag:
+            # Of tasks that a tag has chosen each row shows it; here they are asked for.
+            self._tells_tags = await self.portal.tells_tags(self.config.telling_tags)
         self._read_next = None
         self._without_id = 0
         present, changed, responsible = await self._take_over(pages, asked)
@@ -226,7 +234,6 @@ class Importer:
                 changed += await self.store.run(close_others, present | newer, self.now())
             self._expected = len(present)
             self._walked = asked
-            self._forget_clients()
         self._refreshed = {number: self._refreshed[number] for number in newer}
         await self.store.run(flags.clear_all, flags.READ_WITH)
         read_with = flags.READ_WITH + self.config.reading
@@ -271,12 +278,13 @@ class Importer:
     ) -> int:
         fresh = [task for task in tasks if self._refreshed.get(task.id, asked) <= asked]
         wanted = [task for task in fresh if task.open]
-        await self._ask_for_clients({code for task in wanted for code in task.clients})
+        clients = await self._ask_for_clients({code for task in wanted for code in task.clients})
         changed = 0
         # In small transactions: claims and results wait for no more than one of them.
         for start in range(0, len(wanted), CHUNK):
-            found = [self._imported(task) for task in wanted[start : start + CHUNK]]
-            changed += await self.store.run(save_tasks, found, self.now(), asked=asked)
+            found = [self._imported(task, clients) for task in wanted[start : start + CHUNK]]
+            late = self.config.portal.executes_within
+            changed += await self.store.run(save_tasks, found, self.now(), asked=asked, late=late)
         closed = [task.id for task in fresh if not task.open]
         if closed:
             changed += await self.store.run(close_these, closed, self.now())
@@ -288,41 +296,55 @@ class Importer:
         asked = self.now()
         self._refreshed[task_id] = asked
         try:
-            task = await self.portal.task(task_id, self.config.query.fields)
+            query = self.config.query
+            task = await self.portal.task(task_id, query.fields, chosen_by=query.tag or "")
         except PortalError as error:
             self.log.info("task {task} not refreshed: {error}", task=task_id, error=error)
             self._refreshed.pop(task_id, None)  # the poll under way knows better after all
             return None
         found = self._bare(task) if task is not None and task.open else None
-        await self.store.run(save_one, found, task_id, self.now(), asked=asked)
+        late = self.config.portal.executes_within
+        await self.store.run(save_one, found, task_id, self.now(), asked=asked, late=late)
         return await self.store.run(load_task, task_id)
 
-    async def _ask_for_clients(self, codes: set[str]) -> None:
-        now = self.now()
-        stale = {
-            code
-            for code in codes
-            if code not in self._clients or now - self._clients[code][0] > FRESH
-        }
-        if stale:
-            found = await self.portal.clients(stale, self.config.client_fields)
-            self._clients |= {code: (now, found.get(code, ())) for code in stale}
-            unseen = sorted(code for code in stale if found.get(code, ()) is None)
-            if unseen:
-                self.log.error(
-                    "the portal does not show who is behind {codes}; tasks with them keep the"
-                    " numbers they had",
-                    codes=", ".join(unseen[:10]) + (" …" if len(unseen) > 10 else ""),
-                )
+    async def refetch(self) -> None:
+        """
+        A person has said "dial it": the task and its clients' phones and marks are asked for again
+        first. If the portal cannot say, what is known is dialled, unless a silent portal stops us.
+        """
+        which = await self.store.run(to_refetch, AT_ONCE)
+        if not which:
+            return
+        asked = self.now()
+        try:
+            query = self.config.query
+            for number in which:
+                task = await self.portal.task(number, query.fields, chosen_by=query.tag or "")
+                if task is None or not task.open:
+                    await self.store.run(close_these, [number], self.now())
+                else:
+                    await self._save([task], asked, {})
+        except PortalUnavailable as error:
+            self.log.warn("tasks to be dialled now are not read again: {error}", error=error)
+            if self.config.portal.when_silent == "stop":
+                return
+        except PortalError as error:
+            self.log.error("tasks to be dialled now are not read again: {error}", error=error)
+        await self.store.run(refetched, which, self.now())
 
-    def _forget_clients(self) -> None:
-        now = self.now()
-        self._clients = {
-            code: kept for code, kept in self._clients.items() if now - kept[0] <= FRESH
-        }
+    async def _ask_for_clients(self, codes: set[str]) -> Clients:
+        found = await self.portal.clients(codes, self.config.client_fields) if codes else {}
+        unseen = sorted(code for code in codes if found.get(code, ()) is None)
+        if unseen:
+            self.log.error(
+                "the portal does not show who is behind {codes}; tasks with them keep the numbers"
+                " they had",
+                codes=", ".join(unseen[:10]) + (" …" if len(unseen) > 10 else ""),
+            )
+        return found
 
-    def _imported(self, task: PortalTask) -> Imported:
-        behind = [self._clients.get(code, (None, ()))[1] for code in task.clients]
+    def _imported(self, task: PortalTask, found: Clients) -> Imported:
+        behind = [found.get(code, ()) for code in task.clients]
         if None in behind:
             return self._bare(task)
         entries = [
@@ -360,13 +382,23 @@ class Importer:
     def _bare(self, task: PortalTask) -> Imported:
         """A task with what its tags and fields say, and without its phones."""
         forbidden = self.config.rules.do_not_call_tag.lower()
-        purpose = next((p for p in self.config.purposes if p.means(task.tags, task.fields)), None)
+        tags = task.tags if self._tells_tags is not False else None
+        if tags is None and self.config.query.tags and not self._without_tags:
+            self._without_tags = True
+            self.log.error(
+                "the portal does not tell its tasks' tags, so what [rules] do_not_call_tag and"
+                " [[purposes]] tag say of a task cannot be seen, and none is called: use a field of"
+                " the task, or select the call tasks by another tag or group"
+            )
+        known = tags or frozenset()
+        purpose = next((p for p in self.config.purposes if p.means(known, task.fields)), None)
         named = task.fields.get(self.config.staff.deputies_field, ())
         return Imported(
             task,
             None,
             purpose=purpose.name if purpose else "",
             needs_word=purpose is not None and self.config.needs_word(purpose),
-            do_not_call=bool(forbidden) and forbidden in task.tags,
+            do_not_call=(bool(forbidden) and forbidden in known)
+            or (tags is None and self.config.query.tags),
             deputies=tuple(int(user) for user in named if re.fullmatch("[0-9]{1,15}", user)),
         )

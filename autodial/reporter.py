@@ -1,19 +1,20 @@
 """
 The reporter: pays what is owed to the portal, in the order it arose.
 
-A debt is marked before it is sent. After a crash or a lost answer a doubtful one is verified
-first, so nothing is said twice. Passing trouble stops the whole queue until later; a refusal
-parks one debt for a person, and the queue goes on.
+A debt is marked before it is sent, with the moment. After a crash or a lost answer a doubtful one
+is verified first, so nothing is said twice; and not before the portal can no longer execute what we
+have given up. Passing trouble stops the whole queue until later; a refusal parks one debt for a
+person, and the queue goes on.
 """
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from autodial import texts
+from autodial.comments import comment
 from autodial.config import Config
 from autodial.model import AttemptId, OperatorId, Outcome
 from autodial.recordings import Recordings
@@ -24,7 +25,10 @@ from autodial.store.outbox import Debt, to_the_minute
 from bitrix24 import (
     AnswerLost,
     AnswerStrange,
+    Deadline,
+    MethodResting,
     Portal,
+    PortalClosed,
     PortalDenied,
     PortalError,
     PortalRefused,
@@ -49,6 +53,14 @@ FINISH_CODES = {
     Outcome.TALKED.value: "200",
     Outcome.CLIENT_LEFT.value: "603-S",
     Outcome.OPERATOR_MISSED.value: "480",
+}
+#: And a call that nobody answered, registered as an outgoing one, for which nothing lights up.
+QUIET_CODES = {
+    Outcome.BUSY.value: "486",
+    Outcome.SILENT.value: "304",
+    Outcome.REJECTED.value: "603",
+    Outcome.UNREACHABLE.value: "480",
+    Outcome.BAD_NUMBER.value: "404",
 }
 
 
@@ -85,7 +97,8 @@ class Reporter:
         if self.config.pace.shadow or (self.not_before and self.now() < self.not_before):
             return
         while not self.stopping:
-            debt = await self.store.run(outbox.next_debt, self.now())
+            late = self.config.portal.executes_within
+            debt = await self.store.run(outbox.next_debt, self.now(), late)
             if debt is None:
                 return
             suspect = self._failures.get(debt.id, 0) >= PATIENCE
@@ -100,8 +113,10 @@ class Reporter:
                     return
             except (PortalUnavailable, PortalDenied) as error:
                 # Denied: not this debt is wrong but the webhook. All of them wait for a person.
-                if not debt.doubtful:
-                    await self.store.run(outbox.not_sent, debt)
+                await self.store.run(outbox.not_sent, debt)
+                if isinstance(error, PortalClosed) and not isinstance(error, MethodResting):
+                    self._pause(error)  # of all, whichever it was that we were about to send
+                    return
                 if not await self._put_aside(debt, error, suspect=suspect):
                     return
             except AnswerStrange as error:
@@ -189,14 +204,20 @@ class Reporter:
         """Safe to repeat: the portal knows the attempt's id."""
         portal = self.config.portal
         await self.ensure_line()
-        line = await self._line_of(debt) if debt.ended is None else portal.line
+        # The line is a part of the key by which the portal knows the call again.
+        line = debt.payload.get("line")
+        if line is None:
+            line = await self._line_of(debt) if debt.ended is None else portal.line
+            await self.store.run(outbox.remember, debt, "line", line)
+        quiet = debt.payload.get("quiet", False)
         call_id = await self.portal.register_call(
             external_id=debt.attempt,
             user=debt.payload["user"],
             phone=debt.number,
             started=self._started(datetime.fromisoformat(debt.payload["at"])),
             line=line,
-            incoming=portal.call_type == "incoming",
+            # Of a call that nobody answered: an incoming one would count as missed.
+            incoming=portal.call_type == "incoming" and not quiet,
             # A card for a call that is over would only confuse.
             show=debt.ended is None,
             client=debt.entity,
@@ -238,7 +259,10 @@ class Reporter:
             before = [o for o in await self.store.run(outbox.shown_to, debt) if o != debt.target]
             if before:
                 await self.portal.hide_call(debt.call_id, before)
-            await self.portal.show_call(debt.call_id, [debt.target])
+            if not await self.portal.show_call(debt.call_id, [debt.target]):
+                self.log.warn(
+                    "{attempt}: no card: the portal has no such call any more", attempt=debt.attempt
+                )
         await self.store.run(outbox.paid, debt, self.now())
 
     async def _notify(self, debt: Debt) -> None:
@@ -252,7 +276,9 @@ class Reporter:
                 client=texts.bb(debt.client),
                 task=f"[URL={link}]{texts.bb(debt.title)}[/URL]",
             )
-            await self.portal.notify(debt.target, text, f"AUTODIAL|{debt.attempt}|{debt.target}")
+            tag = f"AUTODIAL|{debt.attempt}|{debt.target}"
+            if not await self.portal.notify(debt.target, text, tag):
+                self.log.warn("{attempt}: the portal took no notice", attempt=debt.attempt)
         await self.store.run(outbox.paid, debt, self.now())
 
     async def _finish(self, debt: Debt) -> None:
@@ -260,12 +286,17 @@ class Reporter:
             line: None if attempt == debt.attempt else attempt
             for line, attempt in self._named.items()
         }
+        codes = QUIET_CODES if debt.payload.get("quiet") else FINISH_CODES
         if debt.call_id is not None:  # None: its registration was refused for good
+            if debt.unsure:
+                # It takes down only the card of the operator who talked, and another's may be up.
+                shown = await self.store.run(outbox.shown_to, debt)
+                await self.portal.hide_call(debt.call_id, sorted(set(shown)))
             await self.portal.finish_call(
                 debt.call_id,
                 user=debt.payload["user"],
                 seconds=debt.payload["seconds"],
-                code=FINISH_CODES.get(debt.payload["outcome"], "OTHER"),
+                code=codes.get(debt.payload["outcome"], "OTHER"),
                 again=debt.doubtful,
             )
         await self.store.run(outbox.paid, debt, self.now())
@@ -303,17 +334,21 @@ class Reporter:
         given = debt.payload.get("deadline")
         deadline = to_the_minute(datetime.fromisoformat(given)) if given else None
         task = await self.portal.task(debt.task)
-        theirs = task is not None and task.deadline not in (debt.portal_deadline, deadline)
+        ours = task is not None and deadline is not None and task.until.is_of(deadline)
+        theirs = task is not None and not ours and not _same(task.until, debt.until)
         if theirs or await self.store.run(outbox.outdated, debt):
             deadline = None
         responsible = debt.payload.get("responsible")
+        until = task.until if task is not None and deadline is not None else None
         if task is not None and responsible is not None:
-            await self.portal.change_responsible(
+            told = await self.portal.change_responsible(
                 task, responsible, deadline=deadline, delegate=self.config.tasks.delegate
             )
-        elif task is not None and deadline is not None and task.deadline != deadline:
-            await self.portal.move_deadline(task, deadline)
-        await self.store.run(outbox.paid, debt, self.now(), deadline=deadline)
+            # What the portal has made of it is ours; what it was before may be a person's.
+            until = told if deadline is not None else None
+        elif task is not None and deadline is not None and not ours:
+            until = await self.portal.move_deadline(task, deadline)
+        await self.store.run(outbox.paid, debt, self.now(), until=until)
 
     async def _status(self, debt: Debt) -> None:
         """The portal has rules of its own for statuses; looked at first, so safe to repeat."""
@@ -327,45 +362,53 @@ class Reporter:
         """Not safe to repeat: each comment carries its attempt, and is looked for if in doubt."""
         said = f"{debt.attempt}.{debt.target}" if debt.target > 0 else debt.attempt
         marker = f"[{said}]"
-        if not (debt.doubtful and await self.portal.has_comment(debt.task, marker)):
-            await self.portal.add_comment(debt.task, f"{self._words(debt)} {marker}")
-        await self.store.run(outbox.paid, debt, self.now())
-
-    def _words(self, debt: Debt) -> str:
-        said, language = debt.payload, self.config.language
-        if "talked_for" in said:
-            return texts.text(
-                "comment.same client", language, number=debt.number, task=said["talked_for"],
-                operator=self._name(said["user"]),
-            )  # fmt: skip
-        following = self._following(said["next"])
-        if "word" in said:
-            word = texts.text(said["word"], language)
-            return texts.text(
-                "comment.word", language, operator=self._name(said["user"]), word=word,
-                next=following if said["next"] else "",
-            ).rstrip()  # fmt: skip
-        detail = ""
-        if said["outcome"] == Outcome.TALKED.value:
-            name = self._name(said["user"])
-            detail = texts.text("comment.talked", language, operator=name, seconds=said["seconds"])
-        return texts.text(
-            "comment",
-            language,
-            number=debt.number,
-            outcome=texts.text(said["outcome"], language),
-            detail=detail,
-            next=following,
+        text = f"{comment(debt.payload, debt.number, self.config, self._name)} {marker}"
+        keyed = debt.payload.get("keyed")
+        if debt.doubtful and keyed is None:
+            found = await self.portal.find_comment(debt.task, marker)
+        elif keyed is not None or self.portal.keyed:
+            found = await self._keyed(debt, keyed or text)
+        else:
+            found = None
+        series = "outcome" in debt.payload and self.config.portal.comments == "one"
+        if found is None and series and debt.comment:
+            found = await self._edited(debt, debt.comment, text)
+        if found is None:
+            found = await self.portal.add_comment(debt.task, text)
+        await self.store.run(
+            outbox.paid, debt, self.now(), comment=found if found and series else None
         )
+
+    async def _keyed(self, debt: Debt, text: str) -> int:
+        """By REST 3.0, which knows a comment again: the same words with the same key."""
+        key = f"{debt.attempt}.{debt.target}.{debt.created.timestamp():.0f}"
+        if not debt.doubtful:
+            await self.store.run(outbox.remember, debt, "keyed", text)
+        if not await self.portal.add_keyed_comment(debt.task, text, key):
+            self.log.info("the portal heeds no idempotency keys: lost answers are looked for")
+        return 0
+
+    async def _edited(self, debt: Debt, number: int, text: str) -> int | None:
+        """The series' one comment, brought up to date; None: a new one must say it."""
+        try:
+            await self.portal.edit_comment(debt.task, number, text)
+        except PortalDenied:
+            raise
+        except PortalRefused as error:
+            self.log.info(
+                "{attempt}: its comment stays: {error}", attempt=debt.attempt, error=error
+            )
+            # Where nothing can be edited, a call that ended as the one before says nothing new.
+            return number if debt.payload.get("same") else None
+        return number
 
     def _name(self, user: int) -> str:
         operator = self.roster.by_id(OperatorId(user))
         return texts.bb(operator.name) if operator else str(user)
 
-    def _following(self, moment: str | None) -> str:
-        """When the next call is, or that there is none."""
-        language = self.config.language
-        if moment is None:
-            return texts.text("comment.done", language)
-        when = datetime.fromisoformat(moment).astimezone(ZoneInfo(self.config.hours.zone))
-        return texts.text("comment.again", language, when=f"{when:%d.%m.%Y %H:%M}")
+
+def _same(told: Deadline, known: Deadline) -> bool:
+    """Nobody has moved it: by the portal's own clock, where that is known."""
+    if told.wall and known.wall:
+        return told.wall == known.wall
+    return told.at == known.at

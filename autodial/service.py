@@ -57,6 +57,8 @@ SECRET_VARIABLE = "AD_SECRET"
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
 #: Between two looks at what only people read, and two tries to look at the portal.
 PHONES, CHECKUP, BEAT = 5.0, 60.0, 15.0
+#: Between two looks for tasks of which a person has said "dial it now".
+SAID = 1.0
 #: Between two looks at a dialplan that is not as it should be.
 DIALPLAN = 5.0
 #: Between two small steps of forgetting what is too old.
@@ -97,7 +99,8 @@ class Dialler:
                 self.transport,
                 self.reactor,
                 rate=config.portal.requests_per_second,
-            )
+            ),
+            config.portal_zone,
         )
         roster = Roster(frozenset(config.staff.exclude))  # type: ignore[arg-type]
         spool = Spool(config.asterisk.spool)
@@ -161,6 +164,7 @@ class Dialler:
         for service in (
             sweep, self._poll, dispatch, report, look,
             Periodic(self.reactor, PHONES, self._phones, "phones"),
+            Periodic(self.reactor, SAID, self._importer.refetch, "refetch"),
             Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
@@ -361,7 +365,7 @@ def send_now(config: Config) -> Send:
 
 def portal_of(config: Config) -> Portal:
     """The portal for one command: each request is tried once."""
-    return Portal(Direct(access(config.portal), send_now(config)))
+    return Portal(Direct(access(config.portal), send_now(config)), config.portal_zone)
 
 
 def verify(config: Config) -> bool | str:

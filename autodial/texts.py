@@ -33,10 +33,12 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "withdrawn": {"ru": "звонок отменён", "en": "the call was called off"},
     # comments in the task
     "comment": {
-        "ru": "Автодозвон {number}: {outcome}{detail}. {next}",
-        "en": "Autodial {number}: {outcome}{detail}. {next}",
+        "ru": "Автодозвон {number}{count}: {outcome}{detail}. {next}",
+        "en": "Autodial {number}{count}: {outcome}{detail}. {next}",
     },
-    "comment.talked": {"ru": ", {operator}, {seconds} с", "en": ", {operator}, {seconds} s"},
+    "comment.count": {"ru": ", попытка {count}", "en": ", attempt {count}"},
+    "seconds": {"ru": "{seconds} с", "en": "{seconds} s"},
+    "minutes": {"ru": "{minutes} мин {seconds} с", "en": "{minutes} min {seconds} s"},
     "comment.same client": {
         "ru": "Автодозвон {number}: с клиентом говорил {operator} по задаче {task}.",
         "en": "Autodial {number}: {operator} talked to the client for task {task}.",
@@ -56,6 +58,22 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "comment.done": {
         "ru": "Автодозвон по задаче закончен.",
         "en": "The dialler is through with this task.",
+    },
+    "comment.do": {
+        "ru": "Автодозвон больше не звонит: позвоните сами или перенесите крайний срок — тогда"
+        " автодозвон начнёт сначала.",
+        "en": "The dialler is through with this task: call yourself, or move the deadline and it"
+        " starts again.",
+    },
+    "comment.do.number": {
+        "ru": "Автодозвон больше не звонит: исправьте номер в CRM — тогда автодозвон начнёт"
+        " сначала.",
+        "en": "The dialler is through with this task: correct the number in the CRM and it starts"
+        " again.",
+    },
+    "comment.do.talked": {
+        "ru": "Автодозвон по задаче закончен: запишите итог и закройте задачу.",
+        "en": "The dialler is through with this task: write down the result and close it.",
     },
     "notice": {
         "ru": "Автодозвон: {client}. Задача: {task}",
@@ -339,6 +357,13 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
 def text(key: str, language: Language, **values: object) -> str:
     """The text for ``key``; raises KeyError for a key nobody wrote."""
     return CATALOGUE[key][language].format(**values)
+
+
+def lasted(seconds: int, language: Language) -> str:
+    """A length of time, for people."""
+    minutes, rest = divmod(seconds, 60)
+    key = "minutes" if minutes else "seconds"
+    return text(key, language, minutes=minutes, seconds=rest)
 
 
 def bb(text: str) -> str:

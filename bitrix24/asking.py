@@ -1,9 +1,10 @@
 """What every family of methods stands on: one call, one batch."""
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
 
-from bitrix24.errors import AnswerStrange
+from bitrix24.errors import AnswerStrange, PortalRefused
 from bitrix24.link import Line
 from bitrix24.wire import BATCH_LIMIT, Params, Reply, Row, count, error_of, query
 
@@ -11,14 +12,22 @@ Command = tuple[str, Params]
 
 
 class Asking:
-    """Asks one portal. Nothing here retries: that is the line's business."""
+    """
+    Asks one portal. Nothing here retries: that is the line's business. ``zone``: of the profile in
+    whose name we ask; the portal writes dates by its clock.
+    """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, zone: tzinfo | None = None) -> None:
         self._line = line
+        self._zone = zone
 
     async def call(self, method: str, params: Params, *, rest3: bool = False) -> Any:
         """The result of one method; raises as ``wire.decode`` says."""
         return (await self._line.call(method, params, rest3=rest3)).result
+
+    def refused(self, method: str, problem: str) -> PortalRefused:
+        """An answer that says "done" and means "not"."""
+        return PortalRefused("", f"{method}: {problem}")
 
     async def batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
         """

@@ -50,6 +50,7 @@ class CallMethods(Asking):
     ) -> str:
         """Register a call and return its CALL_ID. Safe to repeat: ``external_id`` is the key."""
         method = "telephony.externalCall.register"
+        # (``incoming`` False: the portal counts no missed call for it.)
         params: dict[str, Any] = {
             "USER_ID": user,
             "PHONE_NUMBER": phone,
@@ -62,7 +63,10 @@ class CallMethods(Asking):
         }
         if client is not None:
             params |= {"CRM_ENTITY_TYPE": client[0], "CRM_ENTITY_ID": client[1]}
-        return Row(method, await self.call(method, params)).text("CALL_ID")
+        call_id = Row(method, await self.call(method, params)).text("CALL_ID")
+        if not call_id:
+            raise self.refused(method, "answered, and registered nothing")
+        return call_id
 
     async def show_call(self, call_id: str, users: Sequence[int]) -> bool:
         """Raise the card for these operators; False if the portal does not know the call."""
@@ -153,14 +157,19 @@ class CallMethods(Asking):
             raise ValueError(f"{file.name}: the portal takes wav and mp3")
         if size > LARGEST_RECORDING:
             raise ValueError(f"{file.name}: {size} bytes are too many for one request; record mp3")
-        await self.call(
-            "telephony.externalCall.attachRecord",
-            {"CALL_ID": call_id, "FILENAME": file.name, "FILE_CONTENT": file},
-        )
+        method = "telephony.externalCall.attachRecord"
+        params = {"CALL_ID": call_id, "FILENAME": file.name, "FILE_CONTENT": file}
+        said = await self.call(method, params)
+        if not (isinstance(said, dict) and said.get("FILE_ID")):
+            raise self.refused(method, "answered, and attached nothing")
 
-    async def notify(self, user: int, text: str, tag: str) -> None:
-        """A notice to one person; the portal keeps one per tag, so it may be repeated."""
-        await self.call("im.notify.personal.add", {"USER_ID": user, "MESSAGE": text, "TAG": tag})
+    async def notify(self, user: int, text: str, tag: str) -> bool:
+        """
+        A notice to one person; the portal keeps one per tag, so it may be repeated. False: it has
+        taken none.
+        """
+        params = {"USER_ID": user, "MESSAGE": text, "TAG": tag}
+        return bool(await self.call("im.notify.personal.add", params))
 
 
 def clean_line_name(name: str) -> str:

@@ -21,6 +21,14 @@ class PortalClosed(PortalUnavailable):
     """The portal is closed for maintenance, or we have agreed with ourselves to leave it alone."""
 
 
+class MethodResting(PortalClosed):
+    """One method's running time is used up; the others are answered."""
+
+
+class PortalResting(PortalClosed):
+    """It was closed a moment ago, and we leave it alone for a while; nothing was sent."""
+
+
 class AnswerLost(PortalUnavailable):
     """The request was sent and no answer came: it may have been executed. Verify, then repeat."""
 

@@ -2,15 +2,15 @@
 The way to one portal: tells passing trouble from final trouble, tries again where that is safe,
 and keeps within limits, the portal's and our own.
 
-What is safe depends on the method: a read may be repeated at will, a write with absolute values
-too; anything else is never repeated after a lost answer, but verified by whoever knows how.
+What is safe depends on the method: a read may be repeated at will; a write is never repeated after
+a lost answer, but verified by whoever sent it, once it can no longer be executed late.
 """
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -20,8 +20,10 @@ from bitrix24.access import Access, Send
 from bitrix24.errors import (
     AnswerLost,
     GatewayLost,
+    MethodResting,
     PortalBusy,
     PortalClosed,
+    PortalResting,
     PortalUnavailable,
     TokenExpired,
 )
@@ -32,29 +34,22 @@ class Safety(Enum):
     """What a repetition of the same request does."""
 
     READ = 1  #: nothing
-    ABSOLUTE = 2  #: the same again: absolute values, or a key that the portal recognises
-    ONCE = 3  #: a second comment, a second task
+    #: Nobody knows: a portal may execute a request long after its sender gave it up, and then what
+    #: was sent later comes first. So no write is repeated here once its answer is lost; whoever
+    #: sent it knows for how long it is doubtful, and what to look at then.
+    WRITE = 2
 
 
-#: Writes that may be repeated. Reads are known by their names; all the rest is ONCE.
-ABSOLUTE = frozenset(
-    {
-        "tasks.task.update", "telephony.externalline.add", "telephony.externalline.update",
-        "telephony.externalcall.register", "telephony.externalcall.show",
-        "telephony.externalcall.hide", "telephony.externalcall.attachrecord",
-        "im.notify.personal.add",  # with a TAG, which the portal keeps unique
-    }
-)  # fmt: skip
 _READS = ("get", "list", "getlist", "status", "tail")
 _ALSO_READS = frozenset({"scope", "profile", "methods", "server.time", "app.info", "user.admin"})
 
 #: Further tries after trouble of a kind, by what a repetition does.
 TRIES: Mapping[type[PortalUnavailable], Mapping[Safety, int]] = {
-    PortalClosed: {Safety.READ: 0, Safety.ABSOLUTE: 0, Safety.ONCE: 0},
-    GatewayLost: {Safety.READ: 0, Safety.ABSOLUTE: 0, Safety.ONCE: 0},
-    AnswerLost: {Safety.READ: 2, Safety.ABSOLUTE: 1, Safety.ONCE: 0},
-    PortalBusy: {Safety.READ: 3, Safety.ABSOLUTE: 3, Safety.ONCE: 3},
-    PortalUnavailable: {Safety.READ: 2, Safety.ABSOLUTE: 2, Safety.ONCE: 2},
+    PortalClosed: {Safety.READ: 0, Safety.WRITE: 0},
+    GatewayLost: {Safety.READ: 0, Safety.WRITE: 0},
+    AnswerLost: {Safety.READ: 2, Safety.WRITE: 0},
+    PortalBusy: {Safety.READ: 3, Safety.WRITE: 3},
+    PortalUnavailable: {Safety.READ: 2, Safety.WRITE: 2},
 }
 #: Seconds before the first, second, third further try.
 WAITS = (0.5, 2.0, 5.0)
@@ -73,13 +68,8 @@ AT_ONCE = 3
 def safety(method: str) -> Safety:
     """What a repetition of ``method`` does."""
     name = method.lower()
-    if name in _ALSO_READS or name.rpartition(".")[2] in _READS:
-        return Safety.READ
-    return Safety.ABSOLUTE if name in ABSOLUTE else Safety.ONCE
-
-
-class _Resting(PortalClosed):
-    """We have agreed with ourselves to leave the portal, or one method, alone."""
+    reads = name in _ALSO_READS or name.rpartition(".")[2] in _READS
+    return Safety.READ if reads else Safety.WRITE
 
 
 class Line(Protocol):
@@ -92,11 +82,11 @@ class Line(Protocol):
         *,
         within: Iterable[str] = (),
         rest3: bool = False,
-        once: bool = False,
+        key: str = "",
     ) -> Reply:
         """
         Call a method. ``within``: the methods of a batch, which decide whether it may be repeated;
-        ``once``: it may not, whatever its method says.
+        ``key``: of REST 3.0, a text by which the portal may know the request again.
 
         Raises:
             PortalUnavailable, AnswerLost: passing trouble. PortalRefused: final.
@@ -121,15 +111,16 @@ class Direct:
         *,
         within: Iterable[str] = (),
         rest3: bool = False,
-        once: bool = False,
+        key: str = "",
     ) -> Reply:
-        request = self.access.request(method, params, rest3=rest3)
+        request = evolve(self.access.request(method, params, rest3=rest3), key=key)
         try:
             return decode(await self.send(request), method)
         except TokenExpired:
             if not await self.access.renew(self.send, request.token):
                 raise
-        return decode(await self.send(self.access.request(method, params, rest3=rest3)), method)
+        request = evolve(self.access.request(method, params, rest3=rest3), key=key)
+        return decode(await self.send(request), method)
 
     def heard(self, method: str, error: Exception) -> None:
         """Nothing to remember: each request is tried once."""
@@ -165,17 +156,16 @@ class Link:
         *,
         within: Iterable[str] = (),
         rest3: bool = False,
-        once: bool = False,
+        key: str = "",
     ) -> Reply:
         methods = tuple(within) or (method,)
         kind = max((safety(name) for name in methods), key=lambda one: one.value)
-        kind = Safety.ONCE if once else kind
         tries = 0
         renewed = False
         lost: AnswerLost | None = None
         while True:
             try:
-                return await self._once(method, params, rest3, methods)
+                return await self._once(method, params, rest3, methods, key)
             except TokenExpired as error:
                 used = self.access.request(method, {}).token
                 if renewed or not await self.access.renew(self.send, used):
@@ -192,16 +182,16 @@ class Link:
                 await self._sleep(wait)
 
     async def _once(
-        self, method: str, params: Params, rest3: bool, methods: tuple[str, ...]
+        self, method: str, params: Params, rest3: bool, methods: tuple[str, ...], key: str
     ) -> Reply:
         self._refuse_if_resting(methods)
         await self._slots.acquire()
         try:
             await self._room()
             self._refuse_if_resting(methods)
-            request = self.access.request(method, params, rest3=rest3)
+            request = evolve(self.access.request(method, params, rest3=rest3), key=key)
             reply = decode(await self.send(request), method)
-        except _Resting:
+        except (MethodResting, PortalResting):
             raise  # our own word, not the portal's
         except (PortalClosed, GatewayLost):
             self._rest()
@@ -222,11 +212,14 @@ class Link:
             self._rest_method(method)
 
     def _refuse_if_resting(self, methods: tuple[str, ...]) -> None:
+        now = self.clock.seconds()
         for method in methods:
-            until = max(self._rest_until, self._methods.get(method, 0.0))
-            left = until - self.clock.seconds()
-            if left > 0:
-                raise _Resting(f"{method}: not asked for {left:.0f} s more, as the portal wishes")
+            if self._rest_until > now:
+                left = f"{self._rest_until - now:.0f} s"
+                raise PortalResting(f"{method}: the portal is left alone for {left} more")
+            left = f"{self._methods.get(method, 0.0) - now:.0f} s"
+            if self._methods.get(method, 0.0) > now:
+                raise MethodResting(f"{method}: not asked for {left} more, as the portal wishes")
 
     def _rest(self) -> None:
         seconds = RESTS[min(self._rests, len(RESTS) - 1)]

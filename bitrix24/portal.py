@@ -1,7 +1,10 @@
 """The portal's methods that we use, named by what they mean to us."""
 
+from datetime import tzinfo
+
 from bitrix24.access import Send, Webhook
 from bitrix24.calls import CallMethods
+from bitrix24.comments import CommentMethods
 from bitrix24.crm import ClientMethods
 from bitrix24.health import HealthMethods
 from bitrix24.link import Direct
@@ -9,12 +12,12 @@ from bitrix24.staff import StaffMethods
 from bitrix24.tasks import TaskMethods
 
 
-class Portal(TaskMethods, ClientMethods, StaffMethods, CallMethods, HealthMethods):
+class Portal(TaskMethods, CommentMethods, ClientMethods, StaffMethods, CallMethods, HealthMethods):
     """
     One portal. ``Portal(Link(…))`` for a service: it tries again, waits and keeps within limits;
     ``Portal.direct(…)`` tries once.
     """
 
     @classmethod
-    def direct(cls, webhook: str, send: Send) -> "Portal":
-        return cls(Direct(Webhook(webhook), send))
+    def direct(cls, webhook: str, send: Send, zone: tzinfo | None = None) -> "Portal":
+        return cls(Direct(Webhook(webhook), send), zone)

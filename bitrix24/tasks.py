@@ -5,17 +5,18 @@ Filters are built from constants only: the portal ignores unknown names silently
 error would mean "all tasks".
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import re
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from math import ceil
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from bitrix24.asking import Asking, Command
-from bitrix24.errors import AnswerLost, AnswerStrange, PortalRefused
-from bitrix24.values import PortalTask, TaskPage, TaskQuery, TaskStatus
+from bitrix24.errors import AnswerLost, AnswerStrange
+from bitrix24.values import Deadline, PortalTask, TaskPage, TaskQuery, TaskStatus
 from bitrix24.wire import (
     BATCH_LIMIT,
     PAGE,
@@ -24,7 +25,6 @@ from bitrix24.wire import (
     Reply,
     Row,
     plain,
-    readable_rows,
     written,
 )
 
@@ -34,6 +34,9 @@ _TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 _OPEN = [1, 2, 3]
 _LIST = "tasks.task.list"
 
+#: A deadline that the portal has taken may be so much earlier, by a box that cuts it to its day, or
+#: differ by what two seasons' clocks do.
+_CUT = timedelta(days=1, hours=2)
 #: So many tasks may disappear while a walk goes on.
 SLACK = 100
 #: How a task gets to a status: from which statuses, by which methods in order. The portal refuses
@@ -104,7 +107,7 @@ class TaskMethods(Asking):
                 ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
             try:
                 for page in pages:
-                    yield _task_page(page, fields)
+                    yield _task_page(page, fields, self._zone, asked["filter"].get("TAG", ""))
                 pages = await ahead if ahead else []
             finally:
                 if ahead:
@@ -152,44 +155,83 @@ class TaskMethods(Asking):
                 break  # what the later ones referred to does not exist
         return pages
 
-    async def task(self, task_id: int, fields: Sequence[str] = ()) -> PortalTask | None:
-        """One task as it is now; None if it is gone or out of our sight."""
+    async def tells_tags(self, tags: Sequence[str]) -> bool | None:
+        """
+        Do tasks tell their tags? Boxes of 2019 do not, and a task then looks like one without any.
+        Asked of tasks that have one of ``tags``; None: there is no such task.
+        """
+        commands: dict[str, Command] = {
+            f"t{n}": (
+                _LIST,
+                {"filter": {"TAG": tag}, "select": ["ID", "TAGS"], "order": {"ID": "desc"},
+                 "start": -1},
+            )
+            for n, tag in enumerate(tags)
+        }  # fmt: skip
+        told: list[bool] = []
+        for n, said in enumerate((await self.replies(commands)).values()):
+            if isinstance(said, Exception):
+                raise said
+            told += [tags[n].lower() in _tags(row.get("tags")) for row in _rows(said)]
+        return all(told) if told else None
+
+    async def task(
+        self, task_id: int, fields: Sequence[str] = (), *, chosen_by: str = ""
+    ) -> PortalTask | None:
+        """
+        One task as it is now; None if it is gone or out of our sight. ``chosen_by``: the tag that
+        call tasks have.
+        """
         select = [*_TASK, "TAGS", *fields]
         said = await self.call("tasks.task.get", {"taskId": task_id, "select": select})
         if not said:
             return None
-        return _task(Row("tasks.task.get", said).object("task"), fields)
+        return _task(Row("tasks.task.get", said).object("task"), fields, self._zone, chosen_by)
 
-    async def move_deadline(self, task: PortalTask, deadline: datetime) -> None:
-        """Put the task off. The portal cuts seconds; the right needed is "change deadline"."""
-        await self._update(task, {"DEADLINE": written(deadline)})
+    async def move_deadline(self, task: PortalTask, deadline: datetime) -> Deadline:
+        """
+        Put the task off; returns the deadline that the portal has taken, which cuts seconds and, as
+        a box of 2019, hours. The right needed is "change deadline".
+        """
+        return await self._update(task, {"DEADLINE": written(deadline)}, deadline)
 
     async def change_responsible(
         self, task: PortalTask, user: int, *, deadline: datetime | None = None, delegate: bool
-    ) -> None:
+    ) -> Deadline:
         """
         Give the task to somebody else, and move its deadline in the same breath if one is given.
+        Returns the deadline that the portal has then.
 
         RESPONSIBLE_ID alone counts as delegation: the portal resets the status and makes the old
         responsible an observer. Unless that is wanted, it travels with the title, unchanged.
         """
+        told = task.until
         if deadline is not None and delegate:
-            await self.move_deadline(task, deadline)
+            told = await self.move_deadline(task, deadline)
             deadline = None
         fields: dict[str, Any] = {} if deadline is None else {"DEADLINE": written(deadline)}
         if task.responsible != user:  # again the same would count as a change
             fields |= {"RESPONSIBLE_ID": user} | ({} if delegate else {"TITLE": task.title})
-        if fields:
-            # Alone it is a delegation: a second one would make the new responsible an observer.
-            await self._update(task, fields, once=list(fields) == ["RESPONSIBLE_ID"])
+        return await self._update(task, fields, deadline) if fields else told
 
     async def set_field(self, task: int, name: str, value: str) -> None:
         """A field of a site's own (UF_…), whatever is in it."""
         await self._line.call("tasks.task.update", {"taskId": task, "fields": {name: value}})
 
-    async def _update(self, task: PortalTask, fields: Params, *, once: bool = False) -> None:
-        params = {"taskId": task.id, "fields": fields}
-        await self._line.call("tasks.task.update", params, once=once)
+    async def _update(
+        self, task: PortalTask, fields: Params, deadline: datetime | None
+    ) -> Deadline:
+        method = "tasks.task.update"
+        said = await self.call(method, {"taskId": task.id, "fields": fields})
+        whole = said.get("task") if isinstance(said, Mapping) else None
+        if isinstance(whole, dict):
+            told = _deadline(Row(method, whole), self._zone)
+        else:
+            now = await self.task(task.id)  # an answer that does not show the task
+            told = now.until if now is not None else Deadline(None)
+        if deadline is not None and (told.at is None or abs(told.at - deadline) > _CUT):
+            raise self.refused(method, f"answered, and the deadline is {told.wall or 'none'}")
+        return told
 
     async def bring_to(self, task: PortalTask, status: TaskStatus) -> bool:
         """
@@ -202,51 +244,15 @@ class TaskMethods(Asking):
         steps = MOVES[status].get(task.status)
         if steps is None:
             return False
+        said: Any = None
         for step in steps:
-            await self.call(f"tasks.task.{step}", {"taskId": task.id})
+            said = await self.call(f"tasks.task.{step}", {"taskId": task.id})
+        whole = said.get("task") if isinstance(said, Mapping) else None
+        if isinstance(whole, dict) and "status" in whole:
+            reached = Row(f"tasks.task.{steps[-1]}", whole).number("status")
+            if reached not in _REACHED[status]:
+                raise self.refused(f"tasks.task.{steps[-1]}", f"answered, and it is {reached}")
         return True
-
-    async def add_comment(self, task_id: int, text: str) -> None:
-        """Write one comment. Not repeatable: verify with ``has_comment`` after a lost answer."""
-        try:
-            # Arguments of task.* methods go by position: the order of these keys counts.
-            await self.call(
-                "task.commentitem.add", {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": text}}
-            )
-        except PortalRefused as error:
-            if error.code != "ERROR_METHOD_NOT_FOUND":
-                raise
-            fields = {"taskId": task_id, "text": text}
-            await self.call("tasks.task.chat.message.send", {"fields": fields}, rest3=True)
-
-    async def has_comment(self, task_id: int, marker: str) -> bool:
-        """Does any comment of the task hold ``marker``? Looks in the forum and in the chat."""
-        said = await self.batch_of_each(
-            {
-                "task": ("tasks.task.get", {"taskId": task_id, "select": ["ID", "CHAT_ID"]}),
-                "forum": ("task.commentitem.getlist", {"TASKID": task_id}),
-                "chat": (
-                    "im.dialog.messages.get",
-                    {"DIALOG_ID": Ref("chat$result[task][task][chatId]"), "LIMIT": 50},
-                ),
-            }
-        )
-        forum, chat = said["forum"], said["chat"]
-        comments: list[Row] = []
-        if not isinstance(forum, Exception):
-            comments += readable_rows("task.commentitem.getlist", forum)
-        if not isinstance(chat, Exception):
-            messages = Row("im.dialog.messages.get", chat).need("messages")
-            comments += readable_rows("im.dialog.messages.get", messages, "messages")
-        texts = [row.words("POST_MESSAGE") or row.words("text") for row in comments]
-        if any(marker in text for text in texts):
-            return True
-        troubles = [answer for answer in (forum, chat) if isinstance(answer, Exception)]
-        # A refusal says that there is no such place; other trouble, that we could not look.
-        unseen = [trouble for trouble in troubles if not isinstance(trouble, PortalRefused)]
-        if unseen or len(troubles) == 2:
-            raise (unseen or troubles)[0]
-        return False
 
 
 def _asked(which: TaskQuery, criteria: Params) -> Params:
@@ -287,11 +293,13 @@ def _lowest(rows: Sequence[Row]) -> int:
     raise AnswerStrange(_LIST, "id", "a page without any")
 
 
-def _task_page(reply: Reply, fields: Sequence[str]) -> TaskPage:
+def _task_page(
+    reply: Reply, fields: Sequence[str], zone: tzinfo | None, chosen_by: str
+) -> TaskPage:
     tasks, unreadable, without_id = [], {}, 0
     for row in _rows(reply):
         try:
-            tasks.append(_task(row, fields))
+            tasks.append(_task(row, fields, zone, chosen_by))
         except AnswerStrange as error:
             try:
                 unreadable[row.number("id")] = error
@@ -305,19 +313,51 @@ def _task_page(reply: Reply, fields: Sequence[str]) -> TaskPage:
     )
 
 
-def _task(row: Row, fields: Sequence[str] = ()) -> PortalTask:
-    clients = row.need("ufCrmTask")
+def _task(
+    row: Row, fields: Sequence[str] = (), zone: tzinfo | None = None, chosen_by: str = ""
+) -> PortalTask:
+    """``chosen_by``: the tag by which it was found."""
+    deadline = _deadline(row, zone)
+    tags = _tags(row.get("tags"))
     return PortalTask(
         id=row.number("id"),
         title=row.text("title"),
         status=row.number("status"),
         responsible=row.number("responsibleId"),
-        deadline=row.moment("deadline"),
-        # A task without links says [], false or null.
-        clients=tuple(filter(None, map(plain, clients))) if isinstance(clients, list) else (),
-        tags=_tags(row.get("tags")),
+        deadline=deadline.at,
+        wall=deadline.wall,
+        clients=_links(row.need("ufCrmTask")),
+        # Found by a tag, and without it: this portal does not tell tags, or not all of them.
+        tags=None if chosen_by and chosen_by.lower() not in tags else tags,
         fields={name: said for name in fields if (said := _texts(row.get(_camel(name))))},
     )
+
+
+def _deadline(row: Row, zone: tzinfo | None) -> Deadline:
+    """
+    The portal keeps a wall clock and writes it with the offset of today. By its zone, where we know
+    it, the clock of the other season is read right.
+    """
+    told = row.moment("deadline")
+    if told is None:
+        return Deadline(None)
+    wall = datetime.fromisoformat(plain(row.get("deadline"))).replace(second=0, microsecond=0)
+    offset, bare = wall.utcoffset(), wall.replace(tzinfo=None)
+    if zone is not None:
+        there = bare.replace(tzinfo=zone)
+        seasons = {there.replace(month=month, day=1).utcoffset() for month in (1, 7)}
+        if offset in seasons:
+            told = there.astimezone(UTC)
+    return Deadline(told, bare.isoformat(timespec="minutes"))
+
+
+def _links(said: Any) -> tuple[str, ...]:
+    """CRM codes, as a list, a map or one text; a task without links says [], false or null."""
+    if isinstance(said, Mapping):
+        said = list(said.values())
+    if isinstance(said, str):
+        said = re.split(r"[,;\s]+", said)
+    return tuple(filter(None, map(plain, said))) if isinstance(said, list) else ()
 
 
 def _camel(name: str) -> str:
@@ -334,7 +374,13 @@ def _texts(said: Any) -> tuple[str, ...]:
 
 
 def _tags(said: Any) -> frozenset[str]:
-    """Tags by number, ``{"35": {"id": 35, "title": "autodial"}}``; without any, no such field."""
-    entries = said.values() if isinstance(said, Mapping) else ()
-    titles = [entry.get("title") for entry in entries if isinstance(entry, Mapping)]
+    """
+    Tags by number, ``{"35": {"id": 35, "title": "autodial"}}``, or as texts; without any, no such
+    field.
+    """
+    entries = said.values() if isinstance(said, Mapping) else said
+    titles = [
+        entry.get("title") if isinstance(entry, Mapping) else entry
+        for entry in (entries if isinstance(entries, Iterable) else ())
+    ]
     return frozenset(title.lower() for title in titles if isinstance(title, str))

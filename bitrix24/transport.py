@@ -23,7 +23,7 @@ from twisted.python.threadpool import ThreadPool
 
 from bitrix24.causes import cause_of
 from bitrix24.errors import AnswerLost, PortalUnavailable
-from bitrix24.wire import Answer, Request, read_ahead
+from bitrix24.wire import KEY, Answer, Request, read_ahead
 
 #: Seconds to connect, and to wait for the answer. A box under load needs some for a batch.
 CONNECT, READ = 5.0, 30.0
@@ -177,7 +177,12 @@ class RequestsTransport:
                     raise PortalUnavailable(
                         f"{request.method}: redirected; check the portal's address"
                     )
-                answer = read_ahead(response.status_code, self._read(request, response))
+                answer = read_ahead(
+                    response.status_code,
+                    self._read(request, response),
+                    # Somebody else's echo is no promise of ours.
+                    request.key if response.headers.get(KEY) == request.key else "",
+                )
         except Exception:
             if not exchange.over:
                 raise
@@ -195,6 +200,8 @@ class RequestsTransport:
         if body is None:
             return session.get(request.url, **settings)
         headers = {"Content-Type": "application/json"}
+        if request.key:
+            headers[KEY] = request.key
         if request.token:
             headers["Authorization"] = f"Bearer {request.token}"
         return session.post(request.url, data=body, headers=headers, **settings)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from attrs import field, frozen
@@ -36,13 +36,37 @@ class PortalTask:
     responsible: int
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
-    tags: frozenset[str] = frozenset()  #: in small letters; only if they were asked for
+    #: The deadline as the portal's clock shows it, ``2026-05-20T10:00``; empty: none. This is what
+    #: the portal keeps. Its offset is today's, and wrong for a date in the other season.
+    wall: str = ""
+    #: In small letters; only if they were asked for. None: this portal does not tell them.
+    tags: frozenset[str] | None = frozenset()
     #: What else was asked for, by the portal's name, as texts; an empty field is not in it.
     fields: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     @property
     def open(self) -> bool:
         return self.status in (1, 2, 3)
+
+    @property
+    def until(self) -> "Deadline":
+        return Deadline(self.deadline, self.wall)
+
+
+@frozen
+class Deadline:
+    """A task's deadline as the portal has it."""
+
+    at: datetime | None  #: UTC
+    wall: str = ""  #: as ``PortalTask.wall``
+
+    def is_of(self, ours: datetime) -> bool:
+        """Is it what we sent? To the minute; boxes of 2019 cut a deadline to its day."""
+        if self.at is None:
+            return False
+        asked = ours.replace(second=0, microsecond=0)
+        by_day = self.wall.endswith("T00:00") and timedelta(0) <= asked - self.at < timedelta(1)
+        return self.at == asked or by_day
 
 
 class TaskStatus(Enum):

@@ -53,6 +53,9 @@ BATCH_LIMIT = 50
 #: Rows a list method gives in one answer; fixed by the portal.
 PAGE = 50
 
+#: The header by which REST 3.0 knows a request again, and says that it does.
+KEY = "Idempotency-Key"
+
 Params = Mapping[str, Any]
 _UNREAD = object()
 T = TypeVar("T")
@@ -67,6 +70,7 @@ class Request:
     url: str = field(repr=False)  #: holds the webhook's secret
     params: Params | None = field(repr=False)
     token: str = field(default="", repr=False)  #: an application's access token
+    key: str = ""  #: of REST 3.0: a request with a key that was used before is not executed again
 
     def body(self) -> bytes:
         """
@@ -90,6 +94,7 @@ class Answer:
 
     status: int
     body: bytes = field(repr=False)
+    key: str = ""  #: the request's key, where the portal heeds it
     #: The body as JSON, where it was read already, or why it is none.
     _said: Any = field(default=_UNREAD, repr=False, eq=False, alias="said")
 
@@ -107,12 +112,12 @@ class Answer:
         return self._said
 
 
-def read_ahead(status: int, body: bytes) -> Answer:
+def read_ahead(status: int, body: bytes, key: str = "") -> Answer:
     """An answer whose JSON is read here, in a thread where that holds up nobody."""
     try:
-        return Answer(status, body, said=parsed(body))
+        return Answer(status, body, key, said=parsed(body))
     except ValueError as error:
-        return Answer(status, body, said=error)
+        return Answer(status, body, key, said=error)
 
 
 @frozen
@@ -123,6 +128,7 @@ class Reply:
     total: int | None = None  #: rows in all, where the method counts them
     resets_at: float | None = None  #: when the portal forgets our running time, epoch seconds
     at: datetime | None = None  #: when the portal began to answer, by its own clock
+    key: str = ""  #: the request's key, where the portal heeds it
 
 
 class Ref(str):
@@ -155,6 +161,7 @@ def decode(answer: Answer, method: str) -> Reply:
         count(said.get("total")),
         float(reset) if isinstance(reset, int | float) and _stamp(reset) else None,
         _stamp(envelope.get("start")),
+        answer.key,
     )
 
 

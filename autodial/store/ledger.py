@@ -443,6 +443,13 @@ def _owe_portal(
         owe(db, attempt, "finish", 0, finish, now)
         if telling.recording and outcome is Outcome.TALKED:
             owe(db, attempt, "record", 0, {}, now)
+    elif telling.unanswered and outcome not in NO_CONTACT:
+        # For the portal's statistics and the client's card; nobody's phone rang here.
+        began = db.scalar(sa.select(attempts.c.claimed_at).where(attempts.c.id == attempt.id))
+        quiet = {"user": user, "at": (began or now).isoformat(), "quiet": True}
+        owe(db, attempt, "register", user, quiet, now)
+        finish = {"user": user, "seconds": 0, "outcome": outcome.value, "quiet": True}
+        owe(db, attempt, "finish", 0, finish, now)
     change: dict[str, object] = {}
     moved = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
     if next_call is not None and moved == attempt.series:
@@ -454,13 +461,18 @@ def _owe_portal(
         change["responsible"] = telling.hand_back
     if change:
         owe(db, attempt, "task", 0, change, now)
-    comment = {
-        "outcome": outcome.value,
-        "user": user,
-        "seconds": report.talk_seconds,
-        "next": next_call.isoformat() if next_call else None,
-    }
-    owe(db, attempt, "comment", 0, comment, now)
+    same = next_call is not None and outcome not in ANSWERED and _as_before(db, attempt, outcome)
+    if not (same and telling.comments == "changes"):
+        comment = {
+            "outcome": outcome.value,
+            "user": user,
+            "missed": _user(db, report.operator) is not None,
+            "seconds": report.talk_seconds,
+            "next": next_call.isoformat() if next_call else None,
+            "count": made_in_series(db, attempt),
+            "same": same,
+        }
+        owe(db, attempt, "comment", 0, comment, now)
     status = telling.talked if outcome is Outcome.TALKED else telling.given_up
     if next_call is None and status and moved == attempt.series:
         owe(db, attempt, "status", 0, {"status": status}, now)
@@ -468,6 +480,18 @@ def _owe_portal(
             put_back(db, attempt.id, "status", now + telling.word_within)
     if outcome is Outcome.TALKED:
         _tell_his_other_tasks(db, attempt, user, now)
+
+
+def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:
+    """Did the attempt before it in the same series end so, too?"""
+    before = (
+        sa.select(attempts.c.outcome)
+        .where(attempts.c.task == attempt.task, attempts.c.series == attempt.series)
+        .where(attempts.c.id != attempt.id, attempts.c.outcome != Outcome.WITHDRAWN.value)
+        .order_by(attempts.c.n.desc())
+        .limit(1)
+    )
+    return bool(db.scalar(before) == outcome.value)
 
 
 def _tell_his_other_tasks(

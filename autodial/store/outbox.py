@@ -4,7 +4,7 @@ What the portal has yet to be told. A row is written in the transaction of what 
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +14,12 @@ from autodial.model import Attempt, AttemptId, TaskId
 from autodial.states import Event, State, advance
 from autodial.store.events import note
 from autodial.store.schema import IN_FLIGHT, PARKED, UNPAID, attempts, holds, outbox, tasks
+from bitrix24 import Deadline
+
+#: How long a portal may take to execute what its client has given up, unless a site says otherwise.
+LATE = timedelta(seconds=90)
+#: Debts that the portal knows again, or that mean nothing later: repeated without waiting.
+_AT_ONCE = ("register", "move", "notify")
 
 
 @frozen(kw_only=True)
@@ -33,7 +39,14 @@ class Debt:
     client: str
     title: str
     ended: datetime | None  #: when the attempt was over; None: it is under way
-    portal_deadline: datetime | None  #: of the task, as the portal last had it
+    until: Deadline  #: of the task, as the portal last had it
+    created: datetime  #: when it happened
+    sent_before: datetime | None  #: what not to lose if it is not sent after all
+    lost_before: datetime | None
+    purpose: str  #: of the task
+    comment: int | None  #: our comment of the attempt's series, if there is one
+    #: A card of this call may have been raised, or may yet be, without our knowing.
+    unsure: bool = False
 
 
 def owe(
@@ -89,8 +102,13 @@ _DEBT = (
         attempts.c.outcome,
         attempts.c.client,
         attempts.c.ended_at,
+        attempts.c.series,
         tasks.c.portal_deadline,
+        tasks.c.portal_wall,
         tasks.c.title,
+        tasks.c.purpose,
+        tasks.c.comment,
+        tasks.c.comment_series,
     )
     .join(attempts, attempts.c.id == outbox.c.attempt)
     .join(tasks, tasks.c.id == outbox.c.task)
@@ -102,19 +120,35 @@ _DEBT = (
 #: The cards of calls under way: found from the few calls, not among all that is owed.
 _CARD = _DEBT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
-    outbox.c.kind.in_(("register", "move", "notify")),
+    outbox.c.kind.in_(_AT_ONCE),
 )
 
 
-def next_debt(db: sa.Connection, now: datetime) -> Debt | None:
+def next_debt(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Debt | None:
     """
     The oldest debt, marked as being sent. Debts are paid in the order they arose, save that the
     cards of calls under way do not wait behind what is over.
+
+    ``late``: how long after its sending the portal may execute a request whose answer was lost. A
+    doubtful debt, and what follows it for its attempt, waits so long, and then shows what became of
+    it. What the portal knows again (``_AT_ONCE``) is repeated at once, and the call's end waits.
     """
-    row = db.execute(_CARD, {"now": now}).first() or db.execute(_DEBT, {"now": now}).first()
-    if row is None:
-        return None
-    db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(state="sending"))
+    while True:
+        row = db.execute(_CARD, {"now": now}).first() or db.execute(_DEBT, {"now": now}).first()
+        if row is None:
+            return None
+        doubtful = row.state == "sending"
+        unsure = _last_lost_card(db, row.attempt) if row.kind == "finish" else None
+        waits = [unsure] if unsure else []
+        if doubtful and row.sent_at is not None and row.kind not in _AT_ONCE:
+            waits.append(row.sent_at)
+        until = max(waits) + late if waits else now
+        if until <= now:
+            break
+        _put_off(db, row.attempt, row.id, until)
+    lost = row.sent_at if doubtful else row.lost_at
+    sent = {"state": "sending", "sent_at": now, "lost_at": lost}
+    db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**sent))
     return Debt(
         id=row.id,
         attempt=AttemptId(row.attempt),
@@ -129,8 +163,30 @@ def next_debt(db: sa.Connection, now: datetime) -> Debt | None:
         client=row.client,
         title=row.title,
         ended=row.ended_at,
-        portal_deadline=row.portal_deadline,
+        until=Deadline(row.portal_deadline, row.portal_wall),
+        created=row.created,
+        sent_before=row.sent_at,
+        lost_before=row.lost_at,
+        purpose=row.purpose,
+        comment=row.comment if row.comment_series == row.series else None,
+        unsure=unsure is not None,
     )
+
+
+def _last_lost_card(db: sa.Connection, attempt: str) -> datetime | None:
+    """When a registration or a showing of this call was last sent without an answer."""
+    query = sa.select(outbox.c.lost_at).where(
+        outbox.c.attempt == attempt,
+        outbox.c.kind.in_(("register", "move")),
+        outbox.c.lost_at.is_not(None),
+    )
+    return max((row.lost_at for row in db.execute(query)), default=None)
+
+
+def remember(db: sa.Connection, debt: Debt, key: str, value: str) -> None:
+    """What a repetition must say in the same words; before it is said for the first time."""
+    payload = {**debt.payload, key: value}
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(payload=payload))
 
 
 def shown_to(db: sa.Connection, debt: Debt) -> list[int]:
@@ -145,7 +201,12 @@ def shown_to(db: sa.Connection, debt: Debt) -> list[int]:
 
 def not_sent(db: sa.Connection, debt: Debt) -> None:
     """It certainly did not reach the portal: back to what it was."""
-    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(state="owed"))
+    before = {
+        "state": "sending" if debt.doubtful else "owed",
+        "sent_at": debt.sent_before,
+        "lost_at": debt.lost_before,
+    }
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(before))
 
 
 def wait(db: sa.Connection, debt: Debt, until: datetime) -> None:
@@ -156,7 +217,11 @@ def wait(db: sa.Connection, debt: Debt, until: datetime) -> None:
 
 def put_off(db: sa.Connection, debt: Debt, until: datetime) -> None:
     """It fails while others would not: it and what follows it for its attempt wait."""
-    rest = (outbox.c.attempt == debt.attempt) & (outbox.c.id >= debt.id)
+    _put_off(db, debt.attempt, debt.id, until)
+
+
+def _put_off(db: sa.Connection, attempt: str, debt: int, until: datetime) -> None:
+    rest = (outbox.c.attempt == attempt) & (outbox.c.id >= debt)
     unpaid = outbox.c.state.in_(("owed", "sending"))
     db.execute(sa.update(outbox).where(rest, unpaid).values(not_before=until))
 
@@ -190,14 +255,23 @@ def paid(
     now: datetime,
     *,
     call_id: str | None = None,
-    deadline: datetime | None = None,
+    until: Deadline | None = None,
+    comment: int | None = None,
 ) -> None:
-    """The portal has taken it. ``deadline`` is what it now holds, so that we know our own hand."""
+    """
+    The portal has taken it. ``until`` is the deadline that it now holds, so that we know our own
+    hand; ``comment`` the number of what we have written.
+    """
     db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(state="done", done_at=now))
     if call_id is not None:
         db.execute(sa.update(attempts).where(attempts.c.id == debt.attempt).values(call_id=call_id))
-    if deadline is not None:
-        db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(portal_deadline=deadline))
+    if until is not None:
+        told = {"portal_deadline": until.at, "portal_wall": until.wall}
+        db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(told))
+    if comment is not None:
+        series = sa.select(attempts.c.series).where(attempts.c.id == debt.attempt)
+        ours = {"comment": comment, "comment_series": series.scalar_subquery()}
+        db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(ours))
     if "responsible" in debt.payload:
         values = {"responsible": debt.payload["responsible"]}
         db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(values))
@@ -240,25 +314,27 @@ def outdated(db: sa.Connection, debt: Debt) -> bool:
 
 
 def our_own_hand(
-    db: sa.Connection, task: TaskId, asked: datetime, deadline: datetime | None
+    db: sa.Connection, task: TaskId, asked: datetime, until: Deadline, late: timedelta = LATE
 ) -> bool:
     """
-    Was the portal asked about a task (at ``asked``) while we were changing it ourselves, or is the
-    ``deadline`` it has one that we still owe?
+    Was the portal asked about a task (at ``asked``) while we were changing it ourselves, or while
+    it may have executed ``late`` what we had given up; or is the deadline it has one that we still
+    owe?
 
     Then its answer must not be taken for a person's change: the task would be dialled again at
     once. What was sent, or is to be sent, may have arrived already.
     """
-    query = sa.select(
-        outbox.c.state, outbox.c.done_at, outbox.c.payload, outbox.c.not_before
-    ).where(outbox.c.task == task, outbox.c.kind == "task")
+    query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload, outbox.c.sent_at).where(
+        outbox.c.task == task, outbox.c.kind == "task"
+    )
     for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
         # What was put off may wait for hours, in which people do decide.
-        under_way = row.state == "sending" and row.not_before is None
+        sent = row.sent_at if row.state == "sending" else None
+        under_way = sent is not None and asked <= sent + late
         if under_way or (row.done_at is not None and row.done_at >= asked):
             return True
         ours = row.payload.get("deadline") if row.state in _UNDECIDED else None
-        if ours and deadline == to_the_minute(datetime.fromisoformat(ours)):
+        if ours and until.is_of(datetime.fromisoformat(ours)):
             return True
     return False
 

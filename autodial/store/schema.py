@@ -63,6 +63,7 @@ IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
 UNPAID = "state IN ('owed', 'sending')"
 LISTED = "open = 1"
 PARKED = "state = 'parked'"
+ASKED_FOR = "refetch = 1"
 
 
 def holds(table: str, condition: str) -> ColumnElement[bool]:
@@ -79,6 +80,13 @@ tasks = Table(
     Column("responsible", Integer, nullable=False, comment="the portal's user id"),
     Column("open", Integer, nullable=False, comment="1 while the portal lists it as a call task"),
     Column("portal_deadline", Moment, comment="the deadline as the portal last had it"),
+    Column(
+        "portal_wall",
+        String(20),
+        nullable=False,
+        server_default="",
+        comment="the same by the portal's clock; empty: none, or not known",
+    ),
     Column("due", Moment, comment="when to call next; the deadline, or later by our own rule"),
     Column("halted", String(20), nullable=False, comment="why we are through with it; empty: no"),
     Column("series", Integer, nullable=False, comment="grows when a person moves the deadline"),
@@ -87,6 +95,15 @@ tasks = Table(
     Column("needs_word", Integer, nullable=False, server_default="0", comment="1: see confirmed"),
     Column("confirmed", Integer, comment="the series in which a person said: dial it now"),
     Column("do_not_call", Integer, nullable=False, server_default="0", comment="1: by its tag"),
+    Column("comment", Integer, comment="the portal's number of our comment of comment_series"),
+    Column("comment_series", Integer, comment="in whose time it was written"),
+    Column(
+        "refetch",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="1: a person has acted, its phones are to be asked for before it is dialled",
+    ),
     Column("next_check", Moment, comment="when the planner looks again; empty: on a change only"),
     Column("reason", String(30), nullable=False, comment="decide.Reason of the last look, or dial"),
     Column("reason_at", Moment, comment="when that was"),
@@ -99,6 +116,12 @@ Index(
     postgresql_where=text("next_check IS NOT NULL"),
 )
 Index("tasks_open_idx", tasks.c.id, sqlite_where=text(LISTED), postgresql_where=text(LISTED))
+Index(
+    "tasks_refetch_idx",
+    tasks.c.id,
+    sqlite_where=text(ASKED_FOR),
+    postgresql_where=text(ASKED_FOR),
+)
 
 phones = Table(
     "phones",
@@ -269,6 +292,8 @@ outbox = Table(
     Column("state", String(10), nullable=False, comment="owed, sending, done, void, parked"),
     Column("created", Moment, nullable=False, comment="when it happened"),
     Column("not_before", Moment, comment="it waits until then, and lets others pass"),
+    Column("sent_at", Moment, comment="when it was last sent"),
+    Column("lost_at", Moment, comment="when it was last sent in vain: may be executed yet"),
     Column("done_at", Moment, comment="when the portal had taken it"),
     Column("error", Text, nullable=False, comment="why a person must look (parked)"),
     UniqueConstraint("attempt", "kind", "target"),

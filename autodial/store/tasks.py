@@ -1,7 +1,7 @@
 """Tasks in the store: what the importer brings, and what the planner picks up."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,9 +21,9 @@ from autodial.model import (
 from autodial.phones import Refused
 from autodial.states import IN_FLIGHT, State
 from autodial.store.events import note
-from autodial.store.outbox import our_own_hand
-from autodial.store.schema import IN_FLIGHT as FLYING
+from autodial.store.outbox import LATE, our_own_hand
 from autodial.store.schema import (
+    ASKED_FOR,
     LISTED,
     Moment,
     attempts,
@@ -35,6 +35,7 @@ from autodial.store.schema import (
     talks,
     tasks,
 )
+from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.talks import SAME
 from bitrix24 import PortalTask
 
@@ -48,7 +49,7 @@ _SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _DUE = (
     sa.select(tasks)
-    .where(tasks.c.next_check <= sa.bindparam("now"))
+    .where(tasks.c.next_check <= sa.bindparam("now"), tasks.c.refetch == 0)
     .order_by(tasks.c.due, tasks.c.id)
     .limit(sa.bindparam("limit"))
 )
@@ -130,14 +131,19 @@ class Imported:
 
 
 def save_tasks(
-    db: sa.Connection, found: Sequence[Imported], now: datetime, *, asked: datetime
+    db: sa.Connection,
+    found: Sequence[Imported],
+    now: datetime,
+    *,
+    asked: datetime,
+    late: timedelta = LATE,
 ) -> int:
     """
     Take over what the portal says; returns how many tasks are new or changed.
 
     A deadline that differs from the portal's last one was moved by a person: it counts, starts a
     new series of attempts, and voids what we still owed the portal about the old one. ``asked``:
-    when the portal was asked.
+    when the portal was asked; ``late``: how long after its sending it may execute a request.
     """
     ids = [entry.task.id for entry in found]
     known = {row.id: row for row in db.execute(sa.select(tasks).where(tasks.c.id.in_(ids)))}
@@ -146,7 +152,7 @@ def save_tasks(
     changed = 0
     for entry in found:
         task = entry.task.id
-        changed += _save(db, entry, known.get(task), numbers.get(task, ()), now, asked)
+        changed += _save(db, entry, known.get(task), numbers.get(task, ()), now, asked, late)
         if entry.phones is not None and unfit.get(task, ()) != entry.refused:
             _save_refused(db, task, entry.refused)
     return changed
@@ -177,6 +183,7 @@ def _save(
     numbers: Sequence[Phone],
     now: datetime,
     asked: datetime,
+    late: timedelta,
 ) -> bool:
     task = entry.task
     values = {
@@ -184,6 +191,7 @@ def _save(
         "responsible": task.responsible,
         "open": int(task.open),
         "portal_deadline": task.deadline,
+        "portal_wall": task.wall,
         "purpose": entry.purpose,
         "deputies": ":".join(map(str, entry.deputies)),
         "needs_word": int(entry.needs_word),
@@ -196,21 +204,48 @@ def _save(
         _save_phones(db, task.id, (), entry.phones or ())
         return True
     changed = any(getattr(row, key) != value for key, value in values.items())
-    if row.portal_deadline == task.deadline:
+    if _same_deadline(row, task):
         pass
-    elif our_own_hand(db, TaskId(task.id), asked, task.deadline):
-        del values["portal_deadline"], values["responsible"]
+    elif our_own_hand(db, TaskId(task.id), asked, task.until, late):
+        del values["portal_deadline"], values["portal_wall"], values["responsible"]
     else:
         values |= {"due": task.deadline, "halted": "", "series": row.series + 1}
         _void_owed(db, task.id)
         note(
             db, now, task.id, "moved by hand", f"{task.deadline:%F %R} UTC" if task.deadline else ""
         )
-    if entry.phones is not None:
-        changed |= _save_phones(db, task.id, numbers, entry.phones)
+    if entry.phones is not None and _save_phones(db, task.id, numbers, entry.phones):
+        changed = True
+        values |= _corrected(db, row, task, numbers, entry.phones, now)
     if changed:
         db.execute(sa.update(tasks).where(tasks.c.id == task.id).values(**values, next_check=now))
     return changed
+
+
+def _same_deadline(row: "sa.Row[tuple[Any, ...]]", task: PortalTask) -> bool:
+    """
+    By the portal's clock, where both are known: at the change of clocks it writes the same deadline
+    with another offset, and nobody has moved it.
+    """
+    if row.portal_wall and task.wall:
+        return bool(row.portal_wall == task.wall)
+    return bool(row.portal_deadline == task.deadline)
+
+
+def _corrected(
+    db: sa.Connection,
+    row: "sa.Row[tuple[Any, ...]]",
+    task: PortalTask,
+    before: Sequence[Phone],
+    found: Sequence[Phone],
+    now: datetime,
+) -> dict[str, Any]:
+    """A number that the task did not have starts it again, if it was its number that was bad."""
+    new = {phone.number for phone in found} - {phone.number for phone in before}
+    if row.halted != Outcome.BAD_NUMBER.value or not new:
+        return {}
+    note(db, now, task.id, "number corrected", ", ".join(sorted(new)))
+    return {"halted": "", "due": max(task.deadline, now) if task.deadline else now}
 
 
 def _void_owed(db: sa.Connection, task: int) -> None:
@@ -274,13 +309,32 @@ def _close(db: sa.Connection, task: int, now: datetime) -> None:
 
 
 def save_one(
-    db: sa.Connection, found: Imported | None, task: TaskId, now: datetime, *, asked: datetime
+    db: sa.Connection,
+    found: Imported | None,
+    task: TaskId,
+    now: datetime,
+    *,
+    asked: datetime,
+    late: timedelta = LATE,
 ) -> None:
     """Take over one task, re-read while its client's phone rings; None: it is gone."""
     if found is None:
         _close(db, task, now)
     else:
-        save_tasks(db, [found], now, asked=asked)
+        save_tasks(db, [found], now, asked=asked, late=late)
+
+
+def to_refetch(db: sa.Connection, limit: int) -> list[int]:
+    """Tasks of which a person has just said "dial it": their phones are asked for first."""
+    query = sa.select(tasks.c.id).where(holds("tasks", ASKED_FOR)).order_by(tasks.c.id)
+    return [row.id for row in db.execute(query.limit(limit))]
+
+
+def refetched(db: sa.Connection, which: Sequence[int], now: datetime) -> None:
+    """They were, or cannot be: the planner may look."""
+    due = {"refetch": 0, "next_check": now}
+    db.execute(sa.update(tasks).where(tasks.c.id.in_(which), tasks.c.open == 1).values(due))
+    db.execute(sa.update(tasks).where(tasks.c.id.in_(which)).values(refetch=0))
 
 
 def look_again(db: sa.Connection, now: datetime) -> None:
@@ -311,12 +365,12 @@ def due_tasks(
 def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     """
     A person says: dial it now. Counts for one call, and until the deadline is moved by hand; False:
-    unknown.
+    unknown. Its phones are asked for anew before it is dialled.
     """
     changed = db.execute(
         sa.update(tasks)
         .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.halted == "")
-        .values(confirmed=tasks.c.series, due=now, next_check=now)
+        .values(confirmed=tasks.c.series, due=now, next_check=now, refetch=1)
     )
     if changed.rowcount:
         note(db, now, task, "confirmed", "a person says: dial it now")

@@ -72,7 +72,21 @@ def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
     author = intval(fields.get("AUTHOR_ID", portal.user_id))
     if author not in portal.users:
         raise Refusal(400, "ERROR_CORE", "Author not found<br>")
+    if portal.comments_in_chat and portal.chats_by_hand and row["ID"] not in portal.chats:
+        return 0  # there is nowhere to write to, and nothing was written
     return _comment(portal, row, text, author)
+
+
+def comment_update(portal: "SimulatedPortal", params: Row) -> Any:
+    """Of the forum only; a chat's messages have methods of their own."""
+    task_id, item, fields = [*params.values(), None, None, None][:3]
+    rows = portal.comments.get(intval(task_id or 0), [])
+    row = next((row for row in rows if row["ID"] == intval(item)), None)
+    if portal.comments_in_chat or row is None:
+        text = "TASKS_ERROR_EXCEPTION_#256; Action not allowed or item not found<br>"
+        raise Refusal(400, "ERROR_CORE", text)
+    row["POST_MESSAGE"] = php.strval(php.as_map(fields).get("POST_MESSAGE"))
+    return True
 
 
 def _names_itself(value: Any) -> bool:
@@ -93,7 +107,7 @@ def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int
 
 def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
     if portal.comments_in_chat:
-        raise Refusal(400, "ERROR_CORE", "Not available for tasks with a chat<br>")
+        return []  # no refusal: what is said there is simply not in the forum
     found = portal.tasks.get(intval(next(iter(params.values()), 0)))
     if found is None or not may_read(portal, found):
         return []
@@ -112,21 +126,27 @@ def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
     match = re.fullmatch(r"chat(\d+)", str(params.get("DIALOG_ID", "")))
     if match is None or not portal.comments_in_chat:
         raise Refusal(403, "ACCESS_ERROR", "You do not have access to the specified dialog")
-    rows = portal.comments.get(int(match.group(1)) - CHAT, [])
+    task = int(match.group(1)) - CHAT
+    if portal.chats_by_hand and task not in portal.chats:
+        raise Refusal(403, "ACCESS_ERROR", "You do not have access to the specified dialog")
+    rows = portal.comments.get(task, [])
+    before = intval(params.get("LAST_ID")) or None
     newest = [
         {"id": row["ID"], "author_id": row["AUTHOR_ID"], "text": row["POST_MESSAGE"]}
         for row in reversed(rows)
+        if before is None or row["ID"] < before
     ]
     return {"messages": newest[: intval(params.get("LIMIT", 20))], "users": [], "files": []}
 
 
 def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
     fields = php.as_map(params.get("fields"))
+    if not fields.get("taskId") or not fields.get("text"):
+        raise Refusal(400, "VALIDATION_REQUESTVALIDATIONEXCEPTION", "taskId, text")
     row = portal.tasks.get(intval(fields.get("taskId")))
     if row is None or not may_read(portal, row):
         raise Refusal(400, "ENTITYNOTFOUND", "Task not found")
-    if not fields.get("text"):
-        raise Refusal(400, "VALIDATION_REQUESTVALIDATIONEXCEPTION", "text")
+    portal.chats.add(row["ID"])
     _comment(portal, row, php.strval(fields["text"]), portal.user_id)
     return {"result": True}
 
@@ -134,6 +154,7 @@ def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
 METHODS = {
     "tasks.task.history.list": task_history,
     "task.commentitem.add": comment_add,
+    "task.commentitem.update": comment_update,
     "task.commentitem.getlist": comment_list,
     "im.dialog.messages.get": chat_messages,
 }

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from bitrix24.simulator.page import page, state
 from bitrix24.simulator.portal import ConnectionDropped, SimulatedPortal
+from bitrix24.wire import KEY
 
 #: Connections at once.
 MAX_CONNECTIONS = 500
@@ -93,12 +94,15 @@ class _Handler(BaseHTTPRequestHandler):
         token = token.strip() if scheme.lower() == "bearer" else ""
         time.sleep(self.server.latency)
         try:
-            answer = portal.handle(parts.path, parts.query, kind, body, token, self.server.https)
+            key = self.headers.get(KEY, "")
+            https = self.server.https
+            answer = portal.handle(parts.path, parts.query, kind, body, token, https, key)
         except ConnectionDropped:
             self.close_connection = True
             return
         html = answer.body.startswith(b"<")
-        self._answer(answer.status, answer.body, "text/html" if html else "application/json")
+        kind = "text/html" if html else "application/json"
+        self._answer(answer.status, answer.body, kind, answer.key)
 
     do_GET = do_HEAD = do_POST
 
@@ -135,8 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
             size -= len(piece)
         return b"".join(pieces)
 
-    def _answer(self, status: int, body: bytes, kind: str) -> None:
+    def _answer(self, status: int, body: bytes, kind: str, key: str = "") -> None:
         self.send_response(status)
+        if key:
+            self.send_header(KEY, key)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Access-Control-Allow-Origin", "*")

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from bitrix24.errors import AnswerLost
 from bitrix24.simulator import (
@@ -69,10 +69,21 @@ TOKEN = timedelta(hours=1)
 #: Portals as they are met. Every difference is a named option of ``SimulatedPortal``.
 FLAVOURS: Mapping[str, Mapping[str, Any]] = {
     "box": {},
-    "old box": {"rest3": False, "user_select": False, "telephony_by_webhook": True},
+    #: As of 2019, the oldest that is supported.
+    "old box": {
+        "rest3": False, "user_select": False, "user_prefixes": False, "user_presence": False,
+        "tags_told": "no", "crm_items": False, "deadline_by_day": True,
+    },
     "new box": {"comments_in_chat": True, "log_logins": True, "log_logouts": True},
-    "cloud": {"cloud": True, "comments_in_chat": True, "documented_statuses": True},
-}
+    #: As the documentation of August 2026 has it: not yet on the boxes whose source was read.
+    "newest box": {"comments_in_chat": True, "idempotency_keys": True},
+    "cloud": {
+        "cloud": True, "comments_in_chat": True, "documented_statuses": True,
+        "idempotency_keys": True,
+    },
+}  # fmt: skip
+#: How long the answer to a request with an idempotency key is kept.
+KEPT_ANSWER = timedelta(hours=24)
 
 
 class Fault(Enum):
@@ -85,6 +96,8 @@ class Fault(Enum):
     DIED = "500 with PHP's HTML page, nothing executed"
     EXPIRED = "401 expired_token, nothing executed"
     LOST = "executed, and the connection dropped before the answer"
+    LATE = "the connection dropped, and executed ``late`` afterwards"
+    LATE_504 = "504 with a gateway's HTML page, and executed ``late`` afterwards"
     GARBAGE = "executed, and the answer cut in the middle"
 
 
@@ -112,7 +125,17 @@ class SimulatedPortal:
     #: Boxes before tasks 25.700 keep comments in a forum; later ones in the task's chat.
     comments_in_chat: bool = False
     rest3: bool = True  #: /rest/api/ is there
-    user_select: bool = True  #: older boxes ignore ``select`` in user.get
+    idempotency_keys: bool = False  #: REST 3.0 knows a request again by its Idempotency-Key
+    user_select: bool = True  #: older boxes ignore ``select`` in user.get,
+    user_prefixes: bool = True  #: drop filters with a prefix there (``>ID``),
+    user_presence: bool = True  #: and tell neither LAST_LOGIN nor IS_ONLINE
+    php_warnings: bool = False  #: display_errors is on, and PHP is of 8
+    tags_told: str = "map"  #: how tasks tell their tags: map, texts (a list of them), no
+    crm_items: bool = True  #: crm.item.list is there
+    links_as: str = "list"  #: how a task tells its CRM links: list, map, text
+    deadline_by_day: bool = False  #: boxes of 2019 cut a deadline to the day
+    chats_by_hand: bool = False  #: a task's chat does not exist before somebody asks for it
+    late: timedelta = timedelta(seconds=60)  #: see ``Fault.LATE``
     telephony_by_webhook: bool = True  #: older boxes answer WRONG_AUTH_TYPE
     timeman: bool = True  #: the working-time module is installed
     log_logins: bool = False  #: the main module's options, both off by default
@@ -156,9 +179,14 @@ class SimulatedPortal:
     application_token: str = "simulated2token"
     tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, until when
     refresh_token: str = field(factory=lambda: secrets.token_hex(16), init=False)
+    chats: set[int] = field(factory=set, init=False)  #: tasks whose chat was made
+    #: Answers kept by idempotency key, and their requests' bodies.
+    kept: dict[tuple[str, str], tuple[datetime, str, Answer]] = field(factory=dict, init=False)
     _faults: list[Fault] = field(factory=list, init=False)
+    _late: list[tuple[datetime, tuple[Any, ...]]] = field(factory=list, init=False)
     _bucket: float = field(default=0.0, init=False)
     _bucket_at: datetime | None = field(default=None, init=False)
+    warned: bool = field(default=False, init=False)  #: PHP has printed something into this answer
     _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
     _events: list[bytes] = field(factory=list, init=False)
     lock: threading.RLock = field(factory=threading.RLock, init=False)
@@ -175,7 +203,8 @@ class SimulatedPortal:
         kind = "application/json"
         body = b"" if request.params is None else request.body()
         try:
-            return self.handle(parts.path, parts.query, kind, body, request.token)
+            key = request.key
+            return self.handle(parts.path, parts.query, kind, body, request.token, key=key)
         except ConnectionDropped:
             raise AnswerLost(request.method) from None
 
@@ -184,19 +213,45 @@ class SimulatedPortal:
         with self.lock:
             self._faults += faults
 
+    def catch_up(self) -> None:
+        """Execute what clients have given up and whose time has come, as a busy portal does."""
+        with self.lock:
+            now = self.now()
+            due = [request for at, request in self._late if at <= now]
+            self._late = [(at, request) for at, request in self._late if at > now]
+            for path, params, token, https, key in due:
+                self._answer(path, params, token, https, key)
+        self._send_events()
+
     def handle(
-        self, path: str, query: str, kind: str, body: bytes, token: str = "", https: bool = False
-    ) -> Answer:
+        self, path: str, query: str, kind: str, body: bytes, token: str = "", https: bool = False,
+        key: str = "",
+    ) -> Answer:  # fmt: skip
         """
-        Answer one HTTP request.
+        Answer one HTTP request. ``key`` is its header Idempotency-Key.
 
         Raises:
-            ConnectionDropped: the fault LOST; the request was executed.
+            ConnectionDropped: the fault LOST (the request was executed) or LATE (it will be).
         """
+        self.catch_up()
         with self.lock:
             fault = self._faults.pop(0) if self._faults else self._too_fast()
             params = _parameters(query, kind, body)
-            answer = self._broken(fault, path) or self._answer(path, params, token, https)
+            if fault in (Fault.LATE, Fault.LATE_504):
+                self._late.append((self.now() + self.late, (path, params, token, https, key)))
+                if fault is Fault.LATE:
+                    raise ConnectionDropped
+                return Answer(504, b"<html><h1>504 Gateway Time-out</h1></html>")
+            answer = self._broken(fault, path) or self._answer(path, params, token, https, key)
+        self._send_events()
+        if fault is Fault.LOST:
+            raise ConnectionDropped
+        if fault is Fault.GARBAGE:
+            return Answer(answer.status, answer.body[: len(answer.body) // 2])
+        return answer
+
+    def _send_events(self) -> None:
+        with self.lock:
             events, self._events = self._events, []
         for event in events:
             for handler in tuple(self.on_event):
@@ -204,11 +259,6 @@ class SimulatedPortal:
             for name, url in tuple(self.handlers):
                 if event.startswith(f"event={name}&".encode()):
                     sender(url)(event)
-        if fault is Fault.LOST:
-            raise ConnectionDropped
-        if fault is Fault.GARBAGE:
-            return Answer(answer.status, answer.body[: len(answer.body) // 2])
-        return answer
 
     def _too_fast(self) -> Fault | None:
         if not self.cloud:
@@ -241,9 +291,34 @@ class SimulatedPortal:
                 return None
         return self._refused(refusal, path)
 
-    def _answer(self, path: str, params: Row, token: str, https: bool) -> Answer:
+    def _answer(self, path: str, params: Row, token: str, https: bool, key: str = "") -> Answer:
         if path.rstrip("/") == "/oauth/token":
             return self._oauth(params)
+        keyed = self.idempotency_keys and key and path.startswith("/rest/api/")
+        return (
+            self._once(path, params, token, https, key)
+            if keyed
+            else self._asked(path, params, token, https)
+        )
+
+    def _once(self, path: str, params: Row, token: str, https: bool, key: str) -> Answer:
+        """The same request again is answered from memory; only successes are remembered."""
+        body, name = repr(params), (path.rpartition("/")[2].lower(), key)
+        if not re.fullmatch("[ -~]{1,255}", key):
+            refusal = Refusal(400, "INVALIDIDEMPOTENCYKEYEXCEPTION", "Invalid idempotency key")
+            return self._refused(refusal, path)
+        kept = self.kept.get(name)
+        if kept is not None and self.now() - kept[0] < KEPT_ANSWER:
+            if kept[1] != body:
+                text = "The key was used with another request body"
+                return self._refused(Refusal(422, "IDEMPOTENCYKEYREUSEDEXCEPTION", text), path)
+            return kept[2]
+        answer = evolve(self._asked(path, params, token, https), key=key)
+        if answer.status == 200:
+            self.kept[name] = (self.now(), body, answer)
+        return answer
+
+    def _asked(self, path: str, params: Row, token: str, https: bool) -> Answer:
         started = self.now()
         try:
             name, result = self._execute(path, params, token, https)
@@ -253,10 +328,12 @@ class SimulatedPortal:
             # What PHP cannot make sense of ends in a page, with whatever was done until then.
             return Answer(500, _FATAL)
         self.requests.append(name)
+        warning = b"" if not self.warned else _WARNING
+        self.warned = False
         envelope: Row = {"result": result["result"]}
         envelope |= {key: result[key] for key in ("next", "total") if key in result}
         envelope["time"] = self._time(started)
-        return Answer(200, php.dump(envelope))
+        return Answer(200, warning + php.dump(envelope))
 
     def _refused(self, refusal: Refusal, path: str) -> Answer:
         status = refusal.status
@@ -279,6 +356,8 @@ class SimulatedPortal:
         method = name.lower()
         known = METHODS_3 if third else METHODS
         if third and not self.rest3:
+            raise unknown
+        if not self.has(method, third=bool(third)):
             raise unknown
         application = method.startswith(_APPLICATIONS_ONLY)
         if method not in known and not application and (method != "batch" or third):
@@ -390,10 +469,17 @@ class SimulatedPortal:
             raise Refusal(
                 405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage"
             )
-        if method not in METHODS and not method.startswith(_APPLICATIONS_ONLY):
+        known = method in METHODS and self.has(method)
+        if not known and not method.startswith(_APPLICATIONS_ONLY):
             raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
         params = _resolved(php.parse_query(query), said)
         return self._run(METHODS, method, params, webhook=webhook)
+
+    def has(self, method: str, *, third: bool = False) -> bool:
+        """Is the method there on a portal of this age?"""
+        if method == "tasks.task.chat.message.send":
+            return third and self.comments_in_chat
+        return self.crm_items or not method.startswith("crm.item.")
 
     def next_id(self) -> int:
         return next(self._ids)
@@ -414,6 +500,22 @@ class SimulatedPortal:
         offset = self.now().astimezone(self.zone).utcoffset() or timedelta(0)
         there = timezone(offset)
         return value.astimezone(there).isoformat(timespec="seconds") if value else None
+
+    def out_wall(self, value: datetime | None) -> str | None:
+        """
+        A date of a task as the portal writes it: the stored wall clock of the server, with the
+        offset of today. In the other season than today's that is another moment.
+        """
+        if value is None:
+            return None
+        server = self.server_zone or self.zone
+        now = self.now()
+        shift = (now.astimezone(self.zone).utcoffset() or timedelta(0)) - (
+            now.astimezone(server).utcoffset() or timedelta(0)
+        )
+        wall = value.astimezone(server).replace(tzinfo=None) + shift
+        there = timezone(now.astimezone(self.zone).utcoffset() or timedelta(0))
+        return wall.replace(tzinfo=there).isoformat(timespec="seconds")
 
     def typed(self, text: str) -> datetime | None:
         """A moment in a field; without an offset it is the server's zone."""
@@ -468,6 +570,10 @@ def _listed(result: Any) -> Row:
 
 
 _ROUTE = re.compile(r"/rest/(api/)?(?:([^/]+)/([^/]+)/)?([\w.]+?)(?:\.json|\.xml)?/?")
+_WARNING = (
+    b'<br />\n<b>Warning</b>:  Undefined array key "PERSONAL_PHOTO" in'
+    b" <b>/home/bitrix/www/bitrix/modules/rest/lib/api/user.php</b> on line <b>423</b><br />\n"
+)
 _FATAL = b"<br>\n<b>Fatal error</b>: Allowed memory size exhausted"
 _REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]\s]*\])+)")
 

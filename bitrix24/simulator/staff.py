@@ -58,6 +58,8 @@ def _people(portal: "SimulatedPortal", rows: list[Row], upper: Row) -> Page:
         rows, {by if by != "LAST_ACTIVITY_DATE" else "LAST_ACTIVITY": upper.get("ORDER")}
     )
     start = intval(upper.get("START"))
+    if portal.php_warnings and select and "PERSONAL_PHOTO" not in select:
+        portal.warned = True
     shown = lambda some: [_shown(portal, row, select) for row in some]  # noqa: E731
     said = page(rows, start, shown, exact=True)
     return Page(said.rows, total=0) if start < 0 else said
@@ -74,6 +76,8 @@ def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
     """Unknown names are ignored."""
     for prefixed, wanted in criteria.items():
         sign, name = criterion(prefixed)
+        if sign != "=" and not portal.user_prefixes:
+            continue  # boxes of 2019 know no prefixes here, and drop what they do not know
         if name == "ACTIVE":
             if row["ACTIVE"] != (php.truthy(wanted) and wanted != "N"):
                 return False
@@ -101,6 +105,8 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
         "UF_PHONE_INNER": row["UF_PHONE_INNER"] or None,
         **{name: value for name, value in row.items() if name.startswith("UF_USR_")},
     }
+    if not portal.user_presence:
+        del said["LAST_LOGIN"], said["IS_ONLINE"]
     return {k: v for k, v in said.items() if not select or k in select or "*" in select}
 
 
@@ -110,7 +116,7 @@ def department_get(portal: "SimulatedPortal", params: Row) -> Page:
         {
             "ID": str(row["ID"]), "NAME": row["NAME"], "SORT": row.get("SORT", 500),
             **({"PARENT": str(row["PARENT"])} if row["PARENT"] else {}),
-            "UF_HEAD": php.strval(row.get("UF_HEAD", "0")),
+            **({"UF_HEAD": php.strval(row["UF_HEAD"])} if row.get("UF_HEAD") else {}),
         }
         for row in portal.departments.values()
         if all(

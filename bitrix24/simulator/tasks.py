@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -190,19 +190,22 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
         names = _PLAIN
     said: Row = {}
     for name in names:
-        value = portal.out(row[name]) if name in _DATES else row[name]
+        value = portal.out_wall(row[name]) if name in _DATES else row[name]
         said[_camel(name)] = None if value is None else str(value)
     if "STATUS" in names:
         said["subStatus"] = str(_sub_status(portal, row))
     if "UF_CRM_TASK" in own or "UF_*" in own:
-        said["ufCrmTask"] = list(row["UF_CRM_TASK"]) or portal.no_links
+        said["ufCrmTask"] = _links(portal, row)
     for name in own:
         if any(name in task for task in portal.tasks.values()) and name != "UF_CRM_TASK":
             said[_camel(name)] = row.get(name, False)
-    if "TAGS" in special and row["TAGS"]:
+    if "TAGS" in special and row["TAGS"] and portal.tags_told != "no":
         numbers = {tag: portal.tag_number(tag) for tag in row["TAGS"]}
         said["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
+        if portal.tags_told == "texts":
+            said["tags"] = list(row["TAGS"])
     if "CHAT_ID" in special and portal.comments_in_chat:
+        portal.chats.add(row["ID"])  # who asks for it makes it
         said["chatId"] = row["ID"] + CHAT
     for name in ("AUDITORS", "ACCOMPLICES"):
         if name in special:
@@ -213,6 +216,15 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
         if name in names:
             said[key] = _person(portal, row[name])
     return said
+
+
+def _links(portal: "SimulatedPortal", row: Row) -> Any:
+    links = list(row["UF_CRM_TASK"])
+    if not links:
+        return portal.no_links
+    if portal.links_as == "map":
+        return {str(n + 1): code for n, code in enumerate(links)}
+    return ", ".join(links) if portal.links_as == "text" else links
 
 
 def _group(portal: "SimulatedPortal", number: int) -> Any:
@@ -246,6 +258,12 @@ def task_get(portal: "SimulatedPortal", params: Row) -> Any:
     if row is None or not may_read(portal, row):
         return []  # missing and forbidden look alike
     return {"task": _full(portal, row, [str(n) for n in php.as_list(params.get("select"))])}
+
+
+def _whole(portal: "SimulatedPortal", row: Row) -> Row:
+    """A task as it comes where no ``select`` can be given: its tags are texts there."""
+    tags = {"tags": list(row["TAGS"])} if row["TAGS"] and portal.tags_told != "no" else {}
+    return {**_full(portal, row, []), **tags}
 
 
 def _full(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
@@ -353,7 +371,7 @@ def task_add(portal: "SimulatedPortal", params: Row) -> Any:
     portal.tasks[number] = row
     remember(portal, row, "NEW", None, None)
     portal.emit("OnTaskAdd", **task_added(number))
-    return {"task": _full(portal, row, [])}
+    return {"task": _whole(portal, row)}
 
 
 _DEFAULTS: Row = {
@@ -403,6 +421,9 @@ def _deadline(portal: "SimulatedPortal", given: Any) -> datetime | None:
     if not given:
         return None
     moment = portal.typed(php.strval(given))
+    if moment is not None and portal.deadline_by_day:
+        there = moment.astimezone(portal.server_zone or portal.zone)
+        moment = there.replace(hour=0, minute=0).astimezone(UTC)
     return moment.replace(second=0, microsecond=0) if moment else None
 
 
@@ -427,7 +448,7 @@ def task_update(portal: "SimulatedPortal", params: Row) -> Any:
         if changed.get("STATUS") in (4, 5) and row["STATUS"] < 4:
             changed["CLOSED_DATE"] = portal.now()
         _change(portal, row, changed)
-    return {"task": _full(portal, row, [])}
+    return {"task": _whole(portal, row)}
 
 
 def _check_update(portal: "SimulatedPortal", row: Row, names: set[str]) -> None:
@@ -492,7 +513,7 @@ def task_delegate(portal: "SimulatedPortal", params: Row) -> Any:
     changed: Row = {"RESPONSIBLE_ID": user}
     _delegate(row, changed)
     _change(portal, row, changed)
-    return {"task": _full(portal, row, [])}
+    return {"task": _whole(portal, row)}
 
 
 #: Method -> from which statuses, to which, and the code of a refusal.
@@ -520,7 +541,7 @@ def _step(name: str) -> Any:
             reached = 4
         closed = portal.now() if reached == 5 else None
         _change(portal, row, {"STATUS": reached, "CLOSED_DATE": closed})
-        return {"task": _full(portal, row, [])}
+        return {"task": _whole(portal, row)}
 
     return step
 

@@ -247,7 +247,7 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
         "INCOMING": str(call["TYPE"]),
         "CALL_DURATION": seconds,
         "CALL_START_DATE": UnconvertedDate(),
-        "CALL_STATUS": int(code == "200"),
+        "CALL_STATUS": int(seconds > 0),
         "CALL_VOTE": row["CALL_VOTE"],
         "COST": cost,
         "COST_CURRENCY": currency,
@@ -302,6 +302,8 @@ def statistic_get(portal: "SimulatedPortal", params: Row) -> Page:
     said = [
         {
             **{name: php.strval(value) for name, value in row.items() if name not in _OURS},
+            "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"] or None,
+            "COST": f"{float(row['COST']):.4f}",
             "CALL_START_DATE": portal.out(row["CALL_START_DATE"]),
         }
         for row in rows

@@ -255,6 +255,9 @@ async def test_a_person_s_word_is_for_one_call(make: Make, run: Run, now: Now) -
     run(tasks.save_tasks, [wanted], NOON, asked=NOON)
     assert run(tasks.confirm, TaskId(8017), NOON)
     await house.dispatcher.turn()
+    assert [] == run(views.attempt_lines), "its phones are asked for first"
+    run(tasks.refetched, [8017], NOON)
+    await house.dispatcher.turn()
     await house.desk.claim(AttemptId("t8017-1"))
     await house.desk.result(AttemptId("t8017-1"), SILENT)
     now.advance(minutes=60 * 24)

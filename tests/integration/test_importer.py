@@ -280,14 +280,12 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     assert ["debt", "advertising", ""] == [task.purpose for task in found]
     assert [(550, 551), (), ()] == [task.own_deputies for task in found]
     del contacts[2]["UF_CRM_DNC"]
-    importer._clients.clear()
     with capturedLogs() as logs:
         await Importer.poll(_whole(importer))
     nobody_knows = run(tasks.load_task, TaskId(numbers[2]))
     assert nobody_knows.phones[0].do_not_call, "a field that is not there says nothing: no call"
     assert any("do_not_call_field" in str(event["log_format"]) for event in logs)
     contacts[2]["UF_CRM_DNC"] = False
-    importer._clients.clear()
     await Importer.poll(_whole(importer))
     for number in numbers:
         await importer.refresh(TaskId(number))

@@ -30,7 +30,7 @@ from autodial.store import ledger, outbox, presence, tasks, views
 from autodial.store.database import migrate, open_engine, read
 from autodial.store.events import story
 from autodial.store.schema import attempts, metadata, reservations
-from bitrix24 import PortalTask
+from bitrix24 import Deadline, PortalTask
 from tests.integration.conftest import NOON
 
 Run = Callable[..., Any]
@@ -200,8 +200,8 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     assert next_call == run(tasks.load_task, TaskId(8017)).due
 
     # Noted; and an answer that the portal gave before our write comes late.
-    debt = run(outbox.next_debt, NOON)
-    run(outbox.paid, debt, NOON + timedelta(minutes=2), deadline=minute)
+    debt = run(outbox.next_debt, NOON + timedelta(minutes=2))
+    run(outbox.paid, debt, NOON + timedelta(minutes=2), until=Deadline(minute))
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
     run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked)
@@ -279,7 +279,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(ledger.record, attempt, BUSY, NOON, DEFAULTS).next_call
-    run(outbox.paid, run(outbox.next_debt, NOON), NOON, deadline=ours)
+    run(outbox.paid, run(outbox.next_debt, NOON), NOON, until=Deadline(ours))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
         assert deadline == run(tasks.load_task, TaskId(8017)).due
@@ -339,7 +339,7 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
         "UPDATE attempts SET ended_at = '2026-01-01'",
         "INSERT INTO reservations SELECT operator, 't8018-1', until FROM reservations",
         "INSERT INTO outbox SELECT NULL, attempt, task, kind, target, payload, state, created,"
-        " NULL, done_at, error FROM outbox",
+        " NULL, NULL, NULL, done_at, error FROM outbox",
     ],
 )
 def test_the_database_forbids_doubles(database: sa.Engine, run: Run, task: int, wrong: str) -> None:

@@ -222,7 +222,7 @@ def test_each_write_exactly_once_after_a_thousand_steps(
     it.settle()
     portal, made = it.portal, run(views.attempt_lines)
 
-    assert len(made) > 40 and it.crashes > 20 and len(it.faults) >= 10, "it was a bad day"
+    assert len(made) > 40 and it.crashes > 12 and len(it.faults) >= 10, "it was a bad day"
     texts = [
         row["POST_MESSAGE"]
         for task, rows in portal.comments.items()

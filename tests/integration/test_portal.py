@@ -198,7 +198,7 @@ async def test_who_could_not_look_does_not_say_that_there_is_no_comment(
     number = add_task(portal, "x", responsible=501, deadline=NOON)
     portal.blocked.add(blocked)
     with pytest.raises(PortalBusy):
-        await client.has_comment(number, "[t1-1]")
+        await client.find_comment(number, "[t1-1]")
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ async def test_a_comment_is_found_again(
     await client.add_comment(number, "Автодозвон: занято [t1-1]")
 
     assert [
-        await client.has_comment(number, "[t1-1]"), await client.has_comment(number, "[t1-2]"),
-    ] == [True, False]  # fmt: skip
+        await client.find_comment(number, "[t1-1]"), await client.find_comment(number, "[t1-2]"),
+    ] == [portal.comments[number][0]["ID"], None]  # fmt: skip
 
 
 @ensure

@@ -63,7 +63,7 @@ def attempt(
     decision = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
-    if "ANSWER" in report:
+    if ",ANSWER," in report:
         run(ledger.ringing, made.id, "101", NOON, telling)
     run(ledger.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, telling)
     return AttemptId(made.id)
@@ -196,6 +196,10 @@ async def test_a_lost_answer_is_verified_before_it_is_repeated(
     assert [debt.state for debt in run(views.debts)] == ["sending"], "it pauses first"
 
     now.advance(seconds=5)
+    await paying.turn()
+    assert [debt.state for debt in run(views.debts)] == ["sending"], "it may be executed yet"
+
+    now.advance(seconds=85)
     await paying.turn()
     told_once(portal, [number])
     assert [debt.state for debt in run(views.debts)] == ["done"]
@@ -533,6 +537,7 @@ async def test_a_missing_scope_stops_only_what_needs_it_and_is_mended_by_a_comma
     assert "register" == parked.kind and "insufficient_scope" in parked.error
 
     portal.scopes = scopes
+    now.advance(minutes=5)
     assert 1 == run(outbox.again, None, now())
     await paying.turn()
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in portal.statistics]
@@ -750,5 +755,6 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     run(outbox.put_off, debt, now() + timedelta(hours=6))
     moved = NOON + timedelta(days=3)
     said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
+    now.advance(minutes=5)
     run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
     assert moved == run(tasks.load_task, TaskId(number)).due

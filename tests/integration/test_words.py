@@ -14,6 +14,7 @@ from autodial.model import AttemptId, TaskId
 from autodial.outcomes import parse_report
 from autodial.store import outbox, tasks, views, words
 from autodial.store.schema import outbox as debts
+from bitrix24 import Deadline
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
 from tests.integration.test_ledger import PHONE, bring, phone_of, portal_task
@@ -239,7 +240,7 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     assert "1" == key(house, "2")
     first = run(tasks.load_task, TaskId(8017)).due
     while (debt := run(outbox.next_debt, now())) is not None:
-        run(outbox.paid, debt, now(), deadline=first if debt.kind == "task" else None)
+        run(outbox.paid, debt, now(), until=Deadline(first) if debt.kind == "task" else None)
     now.advance(minutes=20)
     assert "1" == key(house, "2")
     second = run(tasks.load_task, TaskId(8017)).due

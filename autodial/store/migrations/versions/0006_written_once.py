@@ -1,0 +1,26 @@
+"""When a debt was sent, for a portal that executes late; deadlines by the portal's clock."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+ASKED_FOR = "refetch = 1"
+
+
+def upgrade() -> None:
+    op.add_column("outbox", sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("outbox", sa.Column("lost_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "tasks", sa.Column("portal_wall", sa.String(20), nullable=False, server_default="")
+    )
+    op.add_column("tasks", sa.Column("comment", sa.Integer(), nullable=True))
+    op.add_column("tasks", sa.Column("comment_series", sa.Integer(), nullable=True))
+    op.add_column("tasks", sa.Column("refetch", sa.Integer(), nullable=False, server_default="0"))
+    op.create_index(
+        "tasks_refetch_idx", "tasks", ["id"], unique=False,
+        sqlite_where=sa.text(ASKED_FOR), postgresql_where=sa.text(ASKED_FOR),
+    )  # fmt: skip

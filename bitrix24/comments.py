@@ -1,0 +1,157 @@
+"""Comments of a task: in its forum, in its chat, or by REST 3.0 with a key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bitrix24.asking import Asking
+from bitrix24.errors import PortalDenied, PortalRefused
+from bitrix24.wire import Ref, Row, count, plain, readable_rows
+
+#: Messages of a chat that are looked through for one of ours, and so many at once.
+_LOOKED_THROUGH, _MESSAGES = 1000, 50
+_SEND = "tasks.task.chat.message.send"
+_CHAT = "im.dialog.messages.get"
+#: The key was used before, with another text: what was said then stands there.
+_REUSED = "IDEMPOTENCYKEYREUSED"
+
+
+class CommentMethods(Asking):
+    """Comments of the portal's tasks, as the dialler needs them."""
+
+    #: Does REST 3.0 take comments here, and know one again by its key? See ``look_for_keys``.
+    keyed = False
+
+    async def look_for_keys(self) -> None:
+        """
+        Ask for a comment without a text, which is refused, and see by what: boxes before REST 3.0
+        do not know the method. Whether keys are heeded the first comment shows.
+        """
+        try:
+            await self.call(_SEND, {"fields": {}}, rest3=True)
+        except PortalDenied:
+            raise
+        except PortalRefused as error:
+            self.keyed = "VALIDATION" in error.code
+
+    async def add_keyed_comment(self, task_id: int, text: str, key: str) -> bool:
+        """
+        Write one comment that the portal knows again by its key for 24 hours: the same text with
+        the same key is safe to repeat, once the first can no longer be under way. False: this
+        portal does not heed keys after all; the comment is written, and ``keyed`` off.
+        """
+        params = {"fields": {"taskId": task_id, "text": text}}
+        try:
+            said = await self._line.call(_SEND, params, rest3=True, key=key)
+        except PortalRefused as error:
+            if _REUSED in error.code:
+                return True
+            raise
+        if not (isinstance(said.result, dict) and said.result.get("result")):
+            raise self.refused(_SEND, "answered, and wrote nothing")
+        self.keyed = said.key == key
+        return self.keyed
+
+    async def add_comment(self, task_id: int, text: str) -> int:
+        """
+        Write one comment and return its number; 0: not told. Not repeatable: verify with
+        ``find_comment`` after a lost answer.
+        """
+        method = "task.commentitem.add"
+        # Arguments of task.* methods go by position: the order of these keys counts.
+        params = {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": text}}
+        try:
+            written = _number(await self.call(method, params))
+            if not written:
+                # The task's chat does not exist yet: who asks for its number makes it.
+                select = ["ID", "CHAT_ID"]
+                await self.call("tasks.task.get", {"taskId": task_id, "select": select})
+                written = _number(await self.call(method, params))
+        except PortalRefused as error:
+            if error.code != "ERROR_METHOD_NOT_FOUND":
+                raise
+            fields = {"taskId": task_id, "text": text}
+            said = await self.call(_SEND, {"fields": fields}, rest3=True)
+            if not (isinstance(said, dict) and said.get("result")):
+                raise self.refused(_SEND, "answered, and wrote nothing") from None
+            return 0
+        if not written:
+            raise self.refused(
+                method, "the task has no chat, so nothing was written: open the task in the portal"
+            )
+        return written
+
+    async def edit_comment(self, task_id: int, comment: int, text: str) -> None:
+        """Another text for a comment of the forum. PortalRefused: not here, or it is gone."""
+        method = "task.commentitem.update"
+        said = await self.call(
+            method, {"TASKID": task_id, "ITEMID": comment, "FIELDS": {"POST_MESSAGE": text}}
+        )
+        if not said:
+            raise self.refused(method, "answered, and changed nothing")
+
+    async def find_comment(self, task_id: int, marker: str) -> int | None:
+        """
+        The number of the task's comment that holds ``marker``; None: none does.
+
+        Raises:
+            PortalRefused: we may not look where it would be.
+        """
+        said = await self.batch_of_each(
+            {
+                "task": ("tasks.task.get", {"taskId": task_id, "select": ["ID", "CHAT_ID"]}),
+                "forum": ("task.commentitem.getlist", {"TASKID": task_id}),
+                "chat": (
+                    _CHAT,
+                    {"DIALOG_ID": Ref("chat$result[task][task][chatId]"), "LIMIT": _MESSAGES},
+                ),
+            }
+        )
+        for trouble in said.values():
+            if isinstance(trouble, PortalDenied) or (
+                isinstance(trouble, Exception) and not isinstance(trouble, PortalRefused)
+            ):
+                raise trouble
+        task, forum, chat = said["task"], said["forum"], said["chat"]
+        of_task = task.get("task") if isinstance(task, dict) else None
+        number = plain(of_task.get("chatId")) if isinstance(of_task, dict) else ""
+        if isinstance(chat, PortalRefused):
+            # Where there is a chat the forum is empty, and says nothing.
+            if number not in ("", "0") or isinstance(forum, PortalRefused):
+                raise PortalRefused(
+                    chat.code,
+                    "whether the comment is in the task's chat cannot be seen: give the webhook the"
+                    f" scope im ({chat})",
+                    chat.status,
+                )
+        else:
+            found = await self._in_chat(f"chat{number}", chat, marker)
+            if found is not None:
+                return found
+        if isinstance(forum, PortalRefused):
+            return None
+        return _holding(readable_rows("task.commentitem.getlist", forum), marker)
+
+    async def _in_chat(self, dialog: str, said: Any, marker: str) -> int | None:
+        """The newest messages first, page by page."""
+        for _ in range(_LOOKED_THROUGH // _MESSAGES):
+            rows = readable_rows(_CHAT, Row(_CHAT, said).need("messages"), "messages")
+            found = _holding(rows, marker)
+            numbers = [row.number("id") for row in rows]
+            if found is not None or len(rows) < _MESSAGES:
+                return found
+            oldest = {"DIALOG_ID": dialog, "LAST_ID": min(numbers), "LIMIT": _MESSAGES}
+            said = await self.call(_CHAT, oldest)
+        return None
+
+
+def _number(said: Any) -> int:
+    """A comment's number; 0, false and null say that nothing was written."""
+    text = plain(said).strip()
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _holding(rows: Sequence[Row], marker: str) -> int | None:
+    for row in rows:
+        if marker in (row.words("POST_MESSAGE") or row.words("text")):
+            return count(_number(row.words("ID") or row.words("id"))) or 0
+    return None
