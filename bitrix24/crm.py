@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from bitrix24.asking import Asking, Command, chunks
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
 from bitrix24.values import Client, Phone, entity
-from bitrix24.wire import PAGE, Row, each, plain, rows_of, shown
+from bitrix24.wire import BATCH_LIMIT, PAGE, Row, each, plain, rows_of, shown
 
 _log = Logger()
 
@@ -24,10 +24,16 @@ _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
 #: What the portal says of a smart process that was deleted.
 _GONE = frozenset({"NOT_FOUND", "ERROR_NOT_FOUND"})
 _ITEM = ["id", "contactId", "contactIds", "companyId"]
+_DEAL = ["ID", "CONTACT_ID", "COMPANY_ID"]
+_CONTACTS = "crm.deal.contact.items.get"
 
 
 class ClientMethods(Asking):
     """The CRM, as the dialler needs it."""
+
+    #: Boxes of 2019 have no crm.item.list: their deals come otherwise, and they have no smart
+    #: processes.
+    _crm_items = True
 
     async def clients(
         self, codes: Iterable[str], fields: Sequence[str] = ()
@@ -72,6 +78,8 @@ class ClientMethods(Asking):
         numbers: dict[str, list[int]] = {}
         for kind, number in sorted(wanted.values()):
             numbers.setdefault(kind, []).append(number)
+        if not self._crm_items and "D" in numbers:
+            await self._old_deals(numbers.pop("D"), behind, unseen)
         commands = {
             f"{kind}_{n}": _command(kind, some, fields)
             for kind, all_of_kind in numbers.items()
@@ -79,6 +87,10 @@ class ClientMethods(Asking):
         }
         for key, said in (await self.batch_of_each(commands) if commands else {}).items():
             kind = key.partition("_")[0]
+            if kind == "D" and _unknown_method(said):
+                self._crm_items = False
+                await self._old_deals(numbers.pop("D", []), behind, unseen)
+                continue
             method = commands[key][0]
             if kind.startswith("T") and isinstance(said, PortalRefused) and said.code in _GONE:
                 continue  # a smart process that was deleted: nobody stands behind it
@@ -105,6 +117,44 @@ class ClientMethods(Asking):
             if len(readable) < len(rows):
                 # One of those that are not there, and nobody can say which.
                 unseen |= codes - set(found) - set(behind)
+
+    async def _old_deals(
+        self, deals: Sequence[int], behind: dict[str, tuple[str, ...]], unseen: set[str]
+    ) -> None:
+        """The contacts and the company of deals, where only the methods of 2019 are."""
+        for some in chunks(deals, BATCH_LIMIT - 1):
+            said = await self.batch_of_each(
+                {
+                    "deals": (
+                        "crm.deal.list",
+                        {"filter": {"@ID": some}, "select": _DEAL, "order": {"ID": "ASC"},
+                         "start": -1},
+                    ),
+                    **{f"c{number}": (_CONTACTS, {"id": number}) for number in some},
+                }
+            )  # fmt: skip
+            for trouble in said.values():
+                if isinstance(trouble, PortalDenied) or (
+                    isinstance(trouble, Exception) and not isinstance(trouble, PortalRefused)
+                ):
+                    raise trouble
+            listed = said["deals"]
+            if isinstance(listed, Exception):
+                unseen |= {f"D_{number}" for number in some}
+                continue
+            for row in _rows("crm.deal.list", listed):
+                number = row.number("ID")
+                contacts = said[f"c{number}"]
+                if isinstance(contacts, Exception):
+                    unseen.add(f"D_{number}")
+                    continue
+                ids = [one.number("CONTACT_ID") for one in rows_of(_CONTACTS, contacts)]
+                pointed = Row("crm.deal.list", {**row.said, "contactIds": ids})
+                behind[f"D_{number}"] = _pointed(pointed, "CONTACT_ID", "COMPANY_ID")
+
+
+def _unknown_method(said: Any) -> bool:
+    return isinstance(said, PortalRefused) and said.code == "ERROR_METHOD_NOT_FOUND"
 
 
 def _take(

@@ -8,12 +8,17 @@ from twisted.logger import Logger
 
 from bitrix24.asking import Asking, Command
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
-from bitrix24.values import Employee, LoginEvent, Presence, StaffQuery
-from bitrix24.wire import PAGE, Row, each, items_of, plain, readable_rows
+from bitrix24.values import Employee, LoginEvent, Named, Presence, StaffQuery
+from bitrix24.wire import PAGE, Params, Row, each, items_of, plain, readable_rows
 
 _log = Logger()
 
-_USER = ["ID", "NAME", "LAST_NAME", "ACTIVE", "UF_PHONE_INNER", "LAST_LOGIN", "IS_ONLINE"]
+#: PERSONAL_PHOTO is nothing to us: without it PHP 8 prints a warning into the answer, where the
+#: portal shows PHP's errors.
+_USER = [
+    "ID", "NAME", "LAST_NAME", "ACTIVE", "UF_PHONE_INNER", "LAST_LOGIN", "IS_ONLINE",
+    "PERSONAL_PHOTO",
+]  # fmt: skip
 #: In the place of an answer that was not asked for.
 _NONE = KeyError()
 #: More people than any call centre has.
@@ -30,6 +35,8 @@ _PERSONS = "main"
 class StaffMethods(Asking):
     """Staff of the portal, as the dialler needs it."""
 
+    _prefixes = True  #: does user.get know ``>ID``? Boxes of 2019 drop it, and begin anew each time
+
     async def staff(self, which: StaffQuery) -> list[Employee]:
         """The active people of departments (not those below them), a group, or with a field."""
         criteria: dict[str, Any] = {"ACTIVE": True}
@@ -44,26 +51,7 @@ class StaffMethods(Asking):
         else:
             criteria[which.field] = which.value
         select = [*_USER, *([which.field] if which.field else [])]
-        rows: list[Row] = []
-        last = 0
-        while True:
-            said = await self.call(
-                "user.get",
-                {
-                    "FILTER": {**criteria, ">ID": last},
-                    "sort": "ID",
-                    "order": "ASC",
-                    "select": select,
-                    "start": -1,
-                },
-            )
-            page = readable_rows("user.get", said)
-            rows += page
-            if len(items_of("user.get", said)) < PAGE:
-                break
-            before, last = last, max(each(page, _id))
-            if last <= before or len(rows) > MOST_PEOPLE:
-                raise AnswerStrange("user.get", "ID", "pages without end")
+        rows = await self._people(criteria, select)
         for row in rows:
             # The portal drops filters it does not know, and would name the whole company.
             if which.field and which.field in row and plain(row.get(which.field)) != which.value:
@@ -75,6 +63,65 @@ class StaffMethods(Asking):
             _employee,
             lambda error: _log.error("somebody of the staff is left out: {error}", error=error),
         )
+
+    async def _people(self, criteria: Params, select: Sequence[str]) -> list[Row]:
+        """All who fulfil the criteria: page after page by their ids, or by counting."""
+        rows: list[Row] = []
+        last = 0
+        while True:
+            here: Params = (
+                {"FILTER": {**criteria, ">ID": last}, "start": -1}
+                if self._prefixes
+                else {"FILTER": criteria, "start": len(rows)}
+            )
+            by = {"sort": "ID", "order": "ASC", "select": select}
+            said = await self.call("user.get", {**here, **by})
+            page = readable_rows("user.get", said)
+            if last and page and min(each(page, _id)) <= last:
+                if not self._prefixes:
+                    raise AnswerStrange("user.get", "ID", "the same page again")
+                self._prefixes = False  # the first page is good: go on behind it
+                continue
+            rows += page
+            if len(items_of("user.get", said)) < PAGE:
+                return rows
+            last = max(each(page, _id))
+            if len(rows) > MOST_PEOPLE:
+                raise AnswerStrange("user.get", "ID", "pages without end")
+
+    async def user_by_extension(self, extension: str) -> int | None:
+        """Whose internal number it is; None: nobody's."""
+        criteria = {"ACTIVE": True, "UF_PHONE_INNER": extension}
+        for row in await self._people(criteria, _USER):
+            if row.words("UF_PHONE_INNER") == extension:  # what it does not know it drops
+                return row.number("ID")
+        return None
+
+    async def departments(self) -> list[Named]:
+        """All departments of the company, by their numbers."""
+        return await self._named("department.get", {})
+
+    async def groups(self) -> list[Named]:
+        """The work groups that we may see."""
+        return await self._named("sonet_group.get", {"ORDER": {"ID": "ASC"}})
+
+    async def _named(self, method: str, criteria: Params) -> list[Named]:
+        found: dict[int, Named] = {}
+        start = 0
+        while True:
+            said = await self.call(method, {**criteria, "start": start})
+            rows = readable_rows(method, said)
+            fresh = [
+                Named(row.number("ID"), row.words("NAME"), _parent(row))
+                for row in rows
+                if row.number("ID") not in found
+            ]
+            found |= {one.id: one for one in fresh}
+            if len(items_of(method, said)) < PAGE:
+                return sorted(found.values(), key=lambda one: one.id)
+            if not fresh or len(found) > MOST_DEPARTMENTS:
+                raise AnswerStrange(method, "ID", "the same page again")
+            start += PAGE
 
     async def with_below(self, departments: Sequence[int]) -> tuple[int, ...]:
         """These departments and all below them: the portal's filter knows only the very ones."""
@@ -162,6 +209,11 @@ def _login(row: Row) -> LoginEvent | None:
     return LoginEvent(id=row.number("id"), user=row.number("itemId"), login=login, at=at)
 
 
+def _parent(row: Row) -> int | None:
+    said = row.words("PARENT")
+    return int(said) if said.isdigit() and said != "0" else None
+
+
 def _id(row: Row) -> int:
     return row.number("ID")
 
@@ -172,7 +224,7 @@ def _employee(row: Row) -> Employee:
         name=row.words("NAME", "LAST_NAME"),
         extension=row.words("UF_PHONE_INNER"),
         active=row.need("ACTIVE") in (True, "Y"),
-        online=row.get("IS_ONLINE") == "Y",
+        online=row.get("IS_ONLINE") == "Y" if "IS_ONLINE" in row else None,
         last_login=row.moment("LAST_LOGIN"),
     )
 

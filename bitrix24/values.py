@@ -102,6 +102,15 @@ class StaffQuery:
 
 
 @frozen
+class Named:
+    """A department or a work group."""
+
+    id: int
+    name: str
+    parent: int | None = None  #: of a department, the one above it
+
+
+@frozen
 class Phone:
     """A phone as somebody typed it."""
 
@@ -128,7 +137,8 @@ class Employee:
     name: str
     extension: str  #: the internal number; empty if none was given
     active: bool
-    online: bool  #: the portal's word; it lags a logout by up to 24 minutes
+    #: The portal's word; it lags a logout by up to 24 minutes. None: boxes of 2019 do not say.
+    online: bool | None
     last_login: datetime | None
 
 

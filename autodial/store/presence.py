@@ -122,7 +122,7 @@ def at_work(
         return False  # activity after it would mean a session that left no login in the log
     if seen is not None:
         return now - seen < rules.active_within
-    return person.online
+    return bool(person.online)
 
 
 def _last(db: sa.Connection, operator: int, kind: str) -> tuple[datetime | None, int]:
