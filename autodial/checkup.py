@@ -35,12 +35,27 @@ def findings(health: Health) -> tuple[Finding, ...]:
         found.append(Finding("check.scopes", ", ".join(health.missing), True))
     if health.absent:
         found.append(Finding("check.methods", ", ".join(health.absent), True))
+    if health.blind:
+        found.append(Finding("check.blind", "", True))
     if health.lines is not None:
         found.append(Finding("check.lines", health.lines, True))
     if not health.administrator:
         found.append(Finding("check.administrator", str(health.user), False))
+    if health.lacks:
+        found.append(Finding("check.lacks", ", ".join(health.lacks), False))
     if health.useful:
         found.append(Finding("check.useful", ", ".join(health.useful), False))
+    return tuple(found)
+
+
+async def names(config: Config, portal: Portal) -> tuple[Finding, ...]:
+    """Departments and groups of the configuration that the portal does not have."""
+    found = []
+    for asked in (portal.named(config.staff.query), portal.group_number(config.tasks.group)):
+        try:
+            await asked
+        except PortalError as error:
+            found.append(Finding("check.names", str(error), True))
     return tuple(found)
 
 
@@ -60,7 +75,7 @@ class Checkup:
         if self.done:
             return
         try:
-            health = await self.portal.health(group=self.config.staff.group is not None)
+            health = await self.portal.health(group=self.config.groups)
             for finding in findings(health):
                 tell = self.log.error if finding.serious else self.log.warn
                 tell("portal: {what}", what=finding.sentence(self.config.language))

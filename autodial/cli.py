@@ -13,13 +13,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column
 
 from autodial import dialplan_check, outlook, texts
-from autodial.checkup import findings
+from autodial.checkup import findings, names
 from autodial.config import Config, load
 from autodial.conflicts import conflicts
 from autodial.coroutines import run_now
 from autodial.decide import Dial, Wait
 from autodial.errors import AutodialError, PbxError, StoreBusy
-from autodial.model import OperatorId, TaskId
+from autodial.model import OperatorId, Outcome, TaskId
 from autodial.phones import e164
 from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
 from autodial.run import answer, run_dialler
@@ -183,7 +183,9 @@ def tell_why(config: Config, found: outlook.Why, now: datetime) -> None:
     if isinstance(held, Wait):
         say(f"  looked at again {when(config, held.until)}")
     if held is not None:
-        say(f"  {words(config, 'change')}: {words(config, f'change.{held.reason.value}')}")
+        bad = task.halted == Outcome.BAD_NUMBER.value
+        key = f"change.{task.halted if bad else held.reason.value}"
+        say(f"  {words(config, 'change')}: {words(config, key)}")
     if not found.running:
         say(f"  the dialler does not run; last seen {when(config, found.seen)}")
     table = PlainTable("", "rule", "number", "until", box=SIMPLE_HEAD, pad_edge=False)
@@ -477,12 +479,13 @@ def doctor(path: Path) -> None:
 
 def _look_at_portal(config: Config) -> bool:
     """Say what the portal lacks; True: the dialler cannot do its whole work."""
+    portal = portal_of(config)
     try:
-        said = run_now(portal_of(config).health(group=config.staff.group is not None))
+        said = run_now(portal.health(group=config.groups))
     except PortalError as error:
         say(f"portal: {error}")
         return True
-    found = findings(said)
+    found = [*findings(said), *run_now(names(config, portal))]
     for finding in found:
         say(f"portal: {finding.sentence(config.language)}")
     if not found:
@@ -505,6 +508,29 @@ def _look_at_dialplan(config: Config) -> bool:
     if not found:
         say(f"asterisk: {texts.text('dialplan.well', config.language)}")
     return any(finding.serious for finding in found)
+
+
+@main.command()
+@_as_json
+@click.pass_obj
+def groups(path: Path, as_json: bool) -> None:
+    """List the portal's departments and work groups, for [staff] and [tasks]."""
+    portal = portal_of(load(path))
+    try:
+        departments, work_groups = run_now(portal.departments()), run_now(portal.groups())
+    except PortalError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        return print_json([*departments, *work_groups])
+    names_of = {one.id: one.name for one in departments}
+    table = PlainTable("number", "department", "below")
+    for one in departments:
+        table.add_row(str(one.id), one.name, names_of.get(one.parent or 0, ""))
+    show_table(table)
+    table = PlainTable("number", "work group")
+    for one in work_groups:
+        table.add_row(str(one.id), one.name)
+    show_table(table)
 
 
 @main.command()

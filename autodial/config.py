@@ -122,6 +122,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: A department or a work group, by its number or its name; ``autodial groups`` lists both.
+GroupName = Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1, max_length=255)]
+
+
 class ApplicationConfig(_Section):
     """[portal.application]"""
 
@@ -165,7 +169,7 @@ class TasksConfig(_Section):
     """[tasks]"""
 
     tag: str | None = None
-    group: int | None = None
+    group: GroupName | None = None
     delegate: bool = False
     when_talked: Literal["leave", "start", "complete"] = "leave"
     when_given_up: Literal["leave", "start", "complete", "defer"] = "leave"
@@ -187,8 +191,8 @@ class TasksConfig(_Section):
 class StaffConfig(_Section):
     """[staff]"""
 
-    departments: tuple[int, ...] = ()
-    group: int | None = None
+    departments: tuple[GroupName, ...] = ()
+    group: GroupName | None = None
     field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
     value: str = ""
     active_within: Duration = timedelta(minutes=24)
@@ -705,6 +709,11 @@ class Config(_Section):
     def client_fields(self) -> tuple[str, ...]:
         """Fields of the CRM that say something of a client."""
         return tuple(f for f in (self.client.zone_field, self.rules.do_not_call_field) if f)
+
+    @property
+    def groups(self) -> bool:
+        """Are staff or tasks chosen by a work group?"""
+        return self.staff.group is not None or self.tasks.group is not None
 
     @property
     def telling_tags(self) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ from bitrix24 import (
     PortalUnavailable,
     StaffQuery,
     TaskPage,
+    TaskQuery,
 )
 from bitrix24.values import Phone as PortalPhone
 from bitrix24.wire import BATCH_LIMIT, PAGE
@@ -86,7 +87,8 @@ class Importer:
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
-    _departments: tuple[datetime, tuple[int, ...]] | None = field(default=None, init=False)
+    _staff_query: tuple[datetime, StaffQuery] | None = field(default=None, init=False)
+    _group: int | None = field(default=None, init=False)  #: of the call tasks
     _no_talks_until: datetime | None = field(default=None, init=False)
     _heard: int | None = field(default=None, init=False)  #: last row of the portal's statistics
     _logins_read: int | None = field(default=None, init=False)  #: the last entry of the event log
@@ -128,10 +130,7 @@ class Importer:
 
     async def _staff(self) -> None:
         staff, now = self.config.staff, self.now()
-        query = staff.query
-        if query.departments:
-            query = StaffQuery(departments=await self._below(query.departments))
-        people = await self.portal.staff(query)
+        people = await self.portal.staff(await self._whom())
         ids = [person.id for person in people]
         await self._logins(frozenset(ids))
         try:
@@ -146,10 +145,21 @@ class Importer:
         await self.save_phones()
         await self._complain()
 
-    async def _below(self, departments: tuple[int, ...]) -> tuple[int, ...]:
-        if self._departments is None or self.now() - self._departments[0] > SELDOM:
-            self._departments = (self.now(), await self.portal.with_below(departments))
-        return self._departments[1]
+    async def _whom(self) -> StaffQuery:
+        """Who is staff, by numbers, with the departments below the ones named."""
+        if self._staff_query is None or self.now() - self._staff_query[0] > SELDOM:
+            query = await self.portal.named(self.config.staff.query)
+            if query.departments:
+                query = StaffQuery(departments=await self.portal.with_below(query.departments))
+            self._staff_query = (self.now(), query)
+        return self._staff_query[1]
+
+    async def _which(self) -> TaskQuery:
+        """Which tasks are call tasks, their group by its number."""
+        query = self.config.query
+        if self._group is None:
+            self._group = await self.portal.group_number(query.group)
+        return evolve(query, group=self._group)
 
     async def _logins(self, staff: frozenset[int]) -> None:
         """True login and logout times, where the portal has them; nothing depends on them."""
@@ -214,7 +224,7 @@ class Importer:
     async def _tasks(self) -> None:
         asked = self.now()
         whole = self._walked is None or asked - self._walked >= self.config.portal.walk
-        query = self.config.query
+        query = await self._which()
         if whole or self._read is None:
             whole = True
             pages = self.portal.open_tasks(query, self._expected)

@@ -127,6 +127,18 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "the webhook's owner (user {detail}) is not an administrator: moving deadlines and"
         " reading logins may be refused",
     },
+    "check.blind": {
+        "ru": "портал не сообщает, кто из сотрудников на месте: добавьте вебхуку право im, иначе"
+        " никому не звоним",
+        "en": "the portal does not say who is at work: give the webhook the scope im, or nobody is"
+        " called",
+    },
+    "check.lacks": {
+        "ru": "этот портал старый, в нём нет: {detail}; обходимся без этого, см."
+        " docs/administration.md",
+        "en": "an old portal, without {detail}: we do without them, see docs/administration.md",
+    },
+    "check.names": {"ru": "{detail}", "en": "{detail}"},
     "check.useful": {
         "ru": "без прав {detail} о присутствии операторов известно меньше",
         "en": "without the scopes {detail} less is known of the operators' presence",
@@ -253,6 +265,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "change.finished": {
         "ru": "крайний срок, перенесённый вручную, начнёт сначала",
         "en": "a deadline moved by hand starts it again",
+    },
+    "change.bad number": {
+        "ru": "исправьте номер в CRM: новый номер начнёт сначала",
+        "en": "mend the number in the CRM: a new one starts it again",
     },
     "change.no phone": {
         "ru": "добавьте клиенту пригодный номер или привяжите клиента",

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from bitrix24.asking import Asking
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalRefused
-from bitrix24.wire import Row, plain, shown
+from bitrix24.wire import Ref, Row, plain, readable_rows, shown
 
 #: Methods of the dialler, with the scope that each needs.
 NEEDED: Sequence[tuple[str, str]] = (
@@ -19,6 +19,8 @@ NEEDED: Sequence[tuple[str, str]] = (
     ("department.get", "department"),
     ("telephony.externalCall.register", "telephony"),
 )
+#: Methods without which the dialler can do less; boxes of 2019 lack them.
+OPTIONAL = ("crm.item.list", "im.user.list.get")
 #: What makes the dialler know more, and what it is for.
 USEFUL: Sequence[tuple[str, str]] = (
     ("im.user.list.get", "im"),
@@ -37,6 +39,9 @@ class Health:
     useful: tuple[str, ...]  #: scopes without which it knows less of presence
     absent: tuple[str, ...]  #: methods this portal does not have
     lines: str | None  #: why the dialler's line cannot be kept; None: it can
+    lacks: tuple[str, ...] = ()  #: methods and fields this portal does not have; we do without
+    #: Nothing here says who is at work: neither user.get nor last activities.
+    blind: bool = False
 
 
 class HealthMethods(Asking):
@@ -48,7 +53,8 @@ class HealthMethods(Asking):
 
     async def health(self, *, group: bool = False) -> Health:
         """
-        Look, and change nothing: one request. ``group``: staff is chosen by a work group.
+        Look, and change nothing: one request, or two. ``group``: staff or tasks are chosen by a
+        work group.
 
         Raises:
             PortalDenied: the webhook is wrong. PortalUnavailable: try again later.
@@ -59,7 +65,12 @@ class HealthMethods(Asking):
                 "profile": ("profile", {}),
                 "scope": ("scope", {}),
                 "lines": ("telephony.externalLine.get", {}),
+                "me": (
+                    "user.get",
+                    {"FILTER": {"ID": Ref("$result[profile][ID]")}, "start": -1},
+                ),
                 **{f"m{n}": ("method.get", {"name": name}) for n, (name, _) in enumerate(needed)},
+                **{f"o{name}": ("method.get", {"name": name}) for name in OPTIONAL},
             }
         )
         profile = Row("profile", _result(said["profile"]))
@@ -67,6 +78,11 @@ class HealthMethods(Asking):
         if not isinstance(listed, list):
             raise AnswerStrange("scope", "result", f"expected a list: {shown(listed)}")
         scopes = frozenset(plain(scope) for scope in listed)
+        if "im" not in scopes and await self._comments_in_chat():
+            needed.append(("im.dialog.messages.get", "im"))
+        fields = _not_told(said["me"])
+        lacks = (*(name for name in OPTIONAL if not _exists(said[f"o{name}"])), *fields)
+        activity = "im" in scopes and "im.user.list.get" not in lacks
         return Health(
             user=profile.number("ID"),
             administrator=profile.get("ADMIN") in (True, "Y"),
@@ -75,7 +91,25 @@ class HealthMethods(Asking):
             useful=_lacking(USEFUL, scopes),
             absent=tuple(name for n, (name, _) in enumerate(needed) if not _exists(said[f"m{n}"])),
             lines=_refusal(said["lines"]),
+            lacks=lacks,
+            blind="IS_ONLINE" in fields and not activity,
         )
+
+    async def _comments_in_chat(self) -> bool:
+        """
+        Do tasks have a chat here? Then a lost comment can only be looked for there. (Who asks for
+        the chat of a task that has none yet makes it, as who opens the task does.)
+        """
+        newest = {"order": {"ID": "desc"}, "select": ["ID"], "start": -1}
+        first = Ref("$result[newest][tasks][0][id]")
+        said = await self.batch_of_each(
+            {
+                "newest": ("tasks.task.list", newest),
+                "task": ("tasks.task.get", {"taskId": first, "select": ["ID", "CHAT_ID"]}),
+            }
+        )
+        task = said["task"].get("task") if isinstance(said["task"], dict) else None
+        return isinstance(task, dict) and plain(task.get("chatId")) not in ("", "0")
 
 
 def _result(said: Any) -> Any:
@@ -86,6 +120,13 @@ def _result(said: Any) -> Any:
 
 def _lacking(wanted: Sequence[tuple[str, str]], scopes: frozenset[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scope for _, scope in wanted if scope not in scopes))
+
+
+def _not_told(said: Any) -> tuple[str, ...]:
+    """Fields that user.get does not tell of ourselves; none, if we may not ask."""
+    rows = [] if isinstance(said, Exception) else readable_rows("user.get", said)
+    wanted = ("IS_ONLINE", "LAST_LOGIN")
+    return tuple(name for name in wanted if rows and name not in rows[0])
 
 
 def _exists(said: Any) -> bool:

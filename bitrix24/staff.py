@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from bitrix24.asking import Asking, Command
@@ -25,6 +26,8 @@ _NONE = KeyError()
 MOST_PEOPLE = 20_000
 #: More departments than any company has below the call centre's.
 MOST_DEPARTMENTS = 10_000
+#: So many names are listed where the one wanted is not among them.
+MOST_LISTED = 20
 #: Audit types of the portal's event log.
 _LOGIN, _LOGOUT = "USER_AUTHORIZE", "USER_LOGOUT"
 #: The module that logs a person's own coming and going. (Module ``rest`` writes a USER_AUTHORIZE
@@ -105,6 +108,23 @@ class StaffMethods(Asking):
         """The work groups that we may see."""
         return await self._named("sonet_group.get", {"ORDER": {"ID": "ASC"}})
 
+    async def named(self, query: StaffQuery) -> StaffQuery:
+        """
+        The same with numbers in the place of names.
+
+        Raises:
+            PortalRefused: no such department or group, or several; the text lists what there is.
+        """
+        if any(isinstance(one, str) for one in query.departments):
+            known = await self.departments()
+            numbers = tuple(number_of("department", one, known) for one in query.departments)
+            query = evolve(query, departments=numbers)
+        return evolve(query, group=await self.group_number(query.group))
+
+    async def group_number(self, group: int | str | None) -> int | None:
+        """A work group's number; PortalRefused as ``named``."""
+        return number_of("group", group, await self.groups()) if isinstance(group, str) else group
+
     async def _named(self, method: str, criteria: Params) -> list[Named]:
         found: dict[int, Named] = {}
         start = 0
@@ -123,10 +143,10 @@ class StaffMethods(Asking):
                 raise AnswerStrange(method, "ID", "the same page again")
             start += PAGE
 
-    async def with_below(self, departments: Sequence[int]) -> tuple[int, ...]:
+    async def with_below(self, departments: Sequence[int | str]) -> tuple[int, ...]:
         """These departments and all below them: the portal's filter knows only the very ones."""
-        known = list(departments)
-        level = list(departments)
+        known = [number for number in departments if isinstance(number, int)]
+        level = list(known)
         while level and len(known) < MOST_DEPARTMENTS:
             commands: dict[str, Command] = {
                 f"p{number}": ("department.get", {"PARENT": number}) for number in level
@@ -198,6 +218,19 @@ class StaffMethods(Asking):
             if len(items_of(method, items, "items")) < PAGE or mark <= before:
                 break
         return found, mark
+
+
+def number_of(kind: str, wanted: int | str, known: Sequence[Named]) -> int:
+    """Its number by its name, in capitals or not; PortalRefused: none or several have it."""
+    if isinstance(wanted, int):
+        return wanted
+    found = [one for one in known if one.name.casefold() == wanted.strip().casefold()]
+    if len(found) == 1:
+        return found[0].id
+    near = found or known[:MOST_LISTED]
+    listed = ", ".join(f"{one.name} ({one.id})" for one in near)
+    problem = "several are called so, give the number" if found else "no such name; there are"
+    raise PortalRefused("", f"{kind} {wanted!r}: {problem}: {listed} (autodial groups)")
 
 
 def _login(row: Row) -> LoginEvent | None:

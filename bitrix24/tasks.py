@@ -259,6 +259,8 @@ def _asked(which: TaskQuery, criteria: Params) -> Params:
     """What a walk asks for on each page."""
     chosen: dict[str, Any] = {}
     if which.group is not None:
+        if isinstance(which.group, str):  # the portal would take a name for group 0
+            raise ValueError(f"the group {which.group!r} is not looked up yet")
         chosen["GROUP_ID"] = which.group
     if which.tag:
         chosen["TAG"] = which.tag

@@ -16,7 +16,7 @@ _CODE = re.compile(r"(CO|C|L|D|T[0-9a-f]{1,8})_([0-9]{1,15})")
 class TaskQuery:
     """Which of the portal's tasks are call tasks. At least one criterion must be set."""
 
-    group: int | None = None  #: tasks of this work group
+    group: int | str | None = None  #: tasks of this work group, by number or name
     tag: str | None = None  #: tasks with this tag
     tags: bool = False  #: tell each task's tags, too
     fields: tuple[str, ...] = ()  #: and these: ACCOMPLICES, AUDITORS, UF_AUTO_123…
@@ -91,8 +91,8 @@ class TaskPage:
 class StaffQuery:
     """Who the operators are: by departments, by work group, or by a field of the user."""
 
-    departments: tuple[int, ...] = ()
-    group: int | None = None
+    departments: tuple[int | str, ...] = ()  #: by number or name
+    group: int | str | None = None
     field: str = ""  #: for example UF_USR_1700000000000
     value: str = ""
 
