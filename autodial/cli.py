@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,8 @@ from fastagi_server import NotWell, check
 T = TypeVar("T")
 #: What the portal and the store number with.
 NUMBER = click.IntRange(0, 2**53)
+#: Whom a card shows while it is tried: no number at all.
+NO_NUMBER = "0000000000"
 #: Rows of a list that has no end.
 PAGE = 100
 DEFAULT = Path("/etc/autodial24/autodial.toml")
@@ -408,10 +411,11 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
     lines = read(config, lambda db: presence_lines(db, since, operator))
     if as_json:
         return print_json(lines)
-    table = PlainTable("when", "operator", "what")
+    table = PlainTable("when", "operator", "what", "known by")
     for line in lines:
         said = f"{line.name or '-'} ({line.operator})"
-        table.add_row(when(config, line.at), said, words(config, f"presence.{line.kind}"))
+        what, source = words(config, f"presence.{line.kind}"), words(config, line.source)
+        table.add_row(when(config, line.at), said, what, source)
     show_table(table)
 
 
@@ -508,6 +512,45 @@ def _look_at_dialplan(config: Config) -> bool:
     if not found:
         say(f"asterisk: {texts.text('dialplan.well', config.language)}")
     return any(finding.serious for finding in found)
+
+
+@main.command("test-card")
+@click.argument("extension")
+@click.option(
+    "--seconds", default=15, show_default=True, type=click.IntRange(1, 600),
+    help="How long the card stays.",
+)  # fmt: skip
+@click.pass_obj
+def test_card(path: Path, extension: str, seconds: int) -> None:
+    """Raise a call card for an operator and take it away again. Nobody is called."""
+    config = load(path)
+    portal = portal_of(config)
+    try:
+        user = run_now(portal.user_by_extension(extension))
+        if user is None:
+            raise click.ClickException(f"nobody in the portal has the internal number {extension}")
+        number, name = config.line("")
+        run_now(portal.ensure_line(number, name))
+        now = datetime.now(UTC)
+        call = run_now(
+            portal.register_call(
+                external_id=f"test-{now.timestamp():.0f}", user=user, phone=NO_NUMBER, started=now,
+                line=number, incoming=config.portal.call_type == "incoming", show=True, client=None,
+            )
+        )  # fmt: skip
+        try:
+            say(f"the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)")
+            time.sleep(seconds)
+        except KeyboardInterrupt:
+            say("")
+        finally:
+            run_now(portal.finish_call(call, user=user, seconds=0, code="603-S"))
+    except PortalError as error:
+        raise click.ClickException(str(error)) from error
+    say(
+        "the card is down. If none came up: is the push server on, the extension the right one, and"
+        " no other card open? The portal's statistics have one more cancelled call."
+    )
 
 
 @main.command()

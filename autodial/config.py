@@ -136,6 +136,10 @@ class ApplicationConfig(_Section):
     server: str = Field("https://oauth.bitrix24.tech", pattern=r"^https?://")
 
 
+#: What breaks the call window of the portal's desktop app is in no line's name.
+_LINE_NAME = r"^[^'\\\n\r<>]*$"
+
+
 class PortalConfig(_Section):
     """[portal]"""
 
@@ -146,7 +150,7 @@ class PortalConfig(_Section):
     walk: Duration = timedelta(minutes=15)
     requests_per_second: float = Field(10.0, gt=0, le=1000)
     line: str = Field("autodial", max_length=50)
-    line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=r"^[^'\\\n\r<>]*$")
+    line_name: str = Field("АВТОДОЗВОН", max_length=255, pattern=_LINE_NAME)
     call_type: Literal["incoming", "outgoing"] = "incoming"
     when_silent: Literal["continue", "stop"] = "continue"
     silent_after: Duration = timedelta(minutes=30)
@@ -488,9 +492,13 @@ class PurposeConfig(_Section):
     alert: AlertInfo | None = None
     trunks: tuple[str, ...] = ()
     caller_ids: tuple[CallerNumber, ...] = ()
+    line: str = Field("", max_length=50)
+    line_name: str = Field("", max_length=255, pattern=_LINE_NAME)
 
     @model_validator(mode="after")
     def _named(self) -> "PurposeConfig":
+        if self.line_name and not self.line:
+            raise ValueError("line_name is the name of a line of its own: set line, too")
         if not self.tag and not (self.field and self.value):
             raise ValueError("set tag, or field and value: which tasks have this purpose")
         return self
@@ -603,6 +611,13 @@ class Config(_Section):
         if self.retry.get(Outcome.WITHDRAWN.value) == ():
             raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
         return self
+
+    def line(self, purpose: str) -> tuple[str, str]:
+        """Number and name of the external line on which the portal shows calls of a purpose."""
+        own = next((p for p in self.purposes if p.name == purpose and p.line), None)
+        if own is None:
+            return self.portal.line, self.portal.line_name
+        return own.line, own.line_name or self.portal.line_name
 
     @property
     def portal_zone(self) -> ZoneInfo:

@@ -87,7 +87,7 @@ class Reporter:
     _portal_answers: bool = field(default=False, init=False)
     #: Lines of the pool that the portal has, and the call that each was named for, if it goes on.
     _named: dict[str, AttemptId | None] = field(factory=dict, init=False)
-    _line_ensured: bool = field(default=False, init=False)
+    _lines_ensured: set[str] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.recordings = Recordings(self.config.recording)
@@ -194,20 +194,22 @@ class Reporter:
             case _:
                 await self.store.run(outbox.park, debt, "unknown kind", self.now())
 
-    async def ensure_line(self) -> None:
-        """The dialler's own external line, once: its name is what the card shows."""
-        if not self._line_ensured:
-            await self.portal.ensure_line(self.config.portal.line, self.config.portal.line_name)
-            self._line_ensured = True
+    async def ensure_line(self, purpose: str = "") -> str:
+        """The dialler's own external line, once: its name is what the card shows. Its number."""
+        number, name = self.config.line(purpose)
+        if number not in self._lines_ensured:
+            await self.portal.ensure_line(number, name)
+            self._lines_ensured.add(number)
+        return number
 
     async def _register(self, debt: Debt) -> None:
         """Safe to repeat: the portal knows the attempt's id."""
         portal = self.config.portal
-        await self.ensure_line()
+        common = await self.ensure_line(debt.purpose)
         # The line is a part of the key by which the portal knows the call again.
         line = debt.payload.get("line")
         if line is None:
-            line = await self._line_of(debt) if debt.ended is None else portal.line
+            line = await self._line_of(debt) if debt.ended is None else common
             await self.store.run(outbox.remember, debt, "line", line)
         quiet = debt.payload.get("quiet", False)
         call_id = await self.portal.register_call(
@@ -240,12 +242,13 @@ class Reporter:
         when all of them do, the common line serves as well.
         """
         portal = self.config.portal
+        common, word = self.config.line(debt.purpose)
         lines = [f"{portal.line}-{number}" for number in range(1, portal.pool + 1)]
         mine = [line for line in lines if self._named.get(line) == debt.attempt]
         free = [line for line in lines if self._named.get(line) is None]
-        line = next(iter((*mine, *free)), portal.line)
-        if line != portal.line:
-            name = f"{portal.line_name}: {debt.title}"
+        line = next(iter((*mine, *free)), common)
+        if line != common:
+            name = f"{word}: {debt.title}"
             if line in self._named:
                 await self.portal.name_line(line, name)
             else:

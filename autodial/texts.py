@@ -99,6 +99,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "this phone forwards calls: nobody is connected there",
     },
     "unknown to asterisk": {"ru": "Asterisk не знает номера", "en": "unknown to Asterisk"},
+    "event log": {"ru": "журнал событий портала", "en": "the portal's event log"},
+    "poll": {"ru": "опрос портала", "en": "a poll of the portal"},
     "presence.login": {"ru": "вошёл в портал", "en": "logged in"},
     "presence.logout": {"ru": "вышел из портала", "en": "logged out"},
     "presence.came": {"ru": "на месте", "en": "came to work"},

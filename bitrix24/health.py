@@ -78,6 +78,7 @@ class HealthMethods(Asking):
         if not isinstance(listed, list):
             raise AnswerStrange("scope", "result", f"expected a list: {shown(listed)}")
         scopes = frozenset(plain(scope) for scope in listed)
+        absent = tuple(name for n, (name, _) in enumerate(needed) if not _exists(said[f"m{n}"]))
         if "im" not in scopes and await self._comments_in_chat():
             needed.append(("im.dialog.messages.get", "im"))
         fields = _not_told(said["me"])
@@ -89,7 +90,7 @@ class HealthMethods(Asking):
             scopes=scopes,
             missing=_lacking(needed, scopes),
             useful=_lacking(USEFUL, scopes),
-            absent=tuple(name for n, (name, _) in enumerate(needed) if not _exists(said[f"m{n}"])),
+            absent=absent,
             lines=_refusal(said["lines"]),
             lacks=lacks,
             blind="IS_ONLINE" in fields and not activity,

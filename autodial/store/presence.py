@@ -29,6 +29,7 @@ class PresenceLine:
     name: str
     at: datetime
     kind: str  #: login, logout (the portal's event log); came, left (seen by polling)
+    source: str  #: "event log" or "poll"
 
 
 def save_logins(db: sa.Connection, events: Sequence[LoginEvent], now: datetime) -> None:
@@ -170,6 +171,12 @@ def presence_lines(
     if operator is not None:
         query = query.where(presence.c.operator == operator)
     return [
-        PresenceLine(operator=row.operator, name=row.name or "", at=row.at, kind=row.kind)
+        PresenceLine(
+            operator=row.operator,
+            name=row.name or "",
+            at=row.at,
+            kind=row.kind,
+            source="poll" if row.mark is None else "event log",
+        )
         for row in db.execute(query)
     ]

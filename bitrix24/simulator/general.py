@@ -37,7 +37,8 @@ def method_get(portal: "SimulatedPortal", params: Row) -> Any:
     from bitrix24.simulator.portal import scope_of
 
     name = str(params.get("name", "")).lower()
-    known = name in methods(portal, {}) and (portal.timeman or not name.startswith("timeman."))
+    there = name in methods(portal, {}) and portal.has(name)
+    known = there and (portal.timeman or not name.startswith("timeman."))
     available = known and scope_of(name) in (None, *portal.scopes)
     return {"isExisting": known, "isAvailable": available}
 

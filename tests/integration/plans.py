@@ -20,7 +20,7 @@ GROWING = frozenset(
 SMALL = frozenset(
     {
         "tasks_open_idx", "tasks_next_check_idx", "attempts_open_idx", "outbox_owed_idx",
-        "outbox_parked_idx",
+        "outbox_parked_idx", "tasks_refetch_idx",
     }
 )  # fmt: skip
 _SCAN = re.compile(
