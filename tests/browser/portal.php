@@ -67,6 +67,11 @@ namespace Bitrix\Main\Web {
 	{
 		public static function encode($data)
 		{
+			if (defined('SITE_CHARSET') && strcasecmp(SITE_CHARSET, 'UTF-8') !== 0) {
+				array_walk_recursive($data, function (&$text) {  /* as the portal's own does */
+					$text = is_string($text) ? iconv(SITE_CHARSET, 'UTF-8', $text) : $text;
+				});
+			}
 			return json_encode($data, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT | JSON_UNESCAPED_UNICODE);
 		}
 	}
@@ -123,6 +128,13 @@ namespace {
 	{
 		public $thrown = '';
 		public function ThrowException($text) { $this->thrown = $text; }
+		public $included = '';
+		public function IncludeAdminFile($title, $file)
+		{
+			ob_start();
+			include $file;
+			$this->included = $title . ': ' . ob_get_clean();
+		}
 		public function GetCurPage() { return '/bitrix/admin/settings.php'; }
 	}
 	function CopyDirFiles($from, $to)
@@ -167,16 +179,25 @@ namespace {
 	include MODULE . '/include.php';
 	foreach (json_decode($argv[3], true) as $step) {
 		switch ($step[0]) {
+			case 'charset': define('SITE_CHARSET', $step[1]); break;
+			case 'option': Bitrix\Main\Config\Option::set('autodial24.highlight', $step[1], $step[2]); break;
+			case 'latin':  /* what a settings page of such a portal says, as people see it */
+				Bitrix\Main\Localization\Loc::loadMessages(MODULE . '/options.php');
+				$said[] = iconv(SITE_CHARSET, 'UTF-8', Bitrix\Main\Localization\Loc::getMessage('AUTODIAL24_HIGHLIGHT_ENABLED'));
+				break;
 			case 'visitor': $USER->admin = $USER->known = false; break;
 			case 'employee': $USER->admin = false; break;
 			case 'install':
 			case 'uninstall':
+				$_REQUEST = isset($step[1]) ? $step[1] : array();
+				$_POST = array('sessid' => isset($step[1]['sessid']) ? $step[1]['sessid'] : '');
 				include_once MODULE . '/install/index.php';
 				$module = new autodial24_highlight();
 				$said[] = $step[0] === 'install' ? $module->DoInstall() : $module->DoUninstall();
 				$said[] = array(
 					Bitrix\Main\EventManager::getInstance()->handlers, Bitrix\Main\ModuleManager::$known,
 					Bitrix\Main\Config\Option::$kept, $APPLICATION->thrown, $module->MODULE_NAME,
+					$APPLICATION->included,
 				);
 				break;
 			case 'page':

@@ -139,7 +139,7 @@ def test_our_call_is_seen_and_says_the_word(open_page: Open, generation: str, la
     header = ".im-phone-call-header-container, .im-phone-calling-section"
     color = f"getComputedStyle(document.querySelector('{header}')).backgroundColor"
     assert page.evaluate(color) == "rgb(106, 27, 154)" != plain.evaluate(color)
-    assert generation == "desktop" or page.title() == f"☎ {TAG} — {TITLE}"
+    assert generation == "desktop" or page.title() == f"(3) ☎ {TAG} — Лента новостей"
     shot(page, f"{generation}-{layout}")
     page.evaluate("window.card.close()")
     assert not painted(page)
@@ -354,11 +354,178 @@ def test_the_messenger_rewrites_the_tab_s_title_and_the_mark_comes_back(open_pag
     show(page, OURS)
     assert painted(page)
     page.evaluate("document.title = '(4) Лента новостей'")
-    page.wait_for_function(f"document.title === '☎ {TAG} — (4) Лента новостей'")
+    page.wait_for_function(f"document.title === '(4) ☎ {TAG} — Лента новостей'")
     page.evaluate("card.close()")
     painted(page)
 
     assert page.title() == "(4) Лента новостей"
+
+
+#: What the messenger does with each message: its counter is looked for at the beginning only.
+MESSENGER = """count => {
+  const bare = document.title.replace(/^\\(\\d+\\+?\\) /, '')
+  document.title = count ? '(' + count + ') ' + bare : bare
+}"""
+
+
+@pytest.mark.parametrize("generation", ["old", "new"])
+def test_messages_during_the_call_leave_no_trace_in_the_title(
+    open_page: Open, generation: str
+) -> None:
+    page = open_page(generation)
+    show(page, OURS)
+    for count in (4, 5, 0, 12):
+        page.evaluate(MESSENGER, count)
+        assert painted(page)
+    assert page.title() == f"(12) ☎ {TAG} — Лента новостей"
+    page.evaluate("card.close()")
+    painted(page)
+    assert page.title() == "(12) Лента новостей"
+    assert page.evaluate("intervals") == 0
+
+
+def test_a_slider_brings_no_mark_back_when_the_call_is_over(open_page: Open) -> None:
+    """It keeps the title from its opening to its closing, and writes it back then."""
+    page = open_page("new")
+    show(page, OURS)
+    assert painted(page)
+    page.evaluate("window.kept = document.title; document.title = 'Задача 8017'")
+    assert painted(page)
+    assert page.title() == f"☎ {TAG} — Задача 8017"
+    page.evaluate("card.close()")
+    painted(page)
+    assert page.title() == "Задача 8017"
+    for _ in range(2):
+        page.evaluate("document.title = window.kept")
+        painted(page)
+        assert page.title() == TITLE
+    page.evaluate(MESSENGER, 9)
+    painted(page)
+    assert page.title() == "(9) Лента новостей"
+
+
+def test_a_title_that_others_have_marked_is_theirs(open_page: Open) -> None:
+    """No call of ours was on this page: nothing is taken out of its title."""
+    page = open_page("new")
+    page.evaluate(f"document.title = '☎ {TAG} — заметка'")
+    show(page, OTHER)
+    painted(page)
+    page.evaluate("card.close()")
+    painted(page)
+    assert page.title() == f"☎ {TAG} — заметка"
+
+
+LINES = [
+    "autodial",
+    {"line": "autodial-debt", "tag": "ДОЛГ", "color": "#b71c1c"},
+    {"line": "autodial-x", "tag": "ДОЛГИ СТАРЫЕ"},
+]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize(
+    ("call", "said", "color"),
+    [
+        ("call('autodial', 'x')", TAG, "rgb(106, 27, 154)"),
+        ("call('autodial-debt', 'x')", "ДОЛГ", "rgb(183, 28, 28)"),
+        ("call('autodial-7', 'ДОЛГ: договор 17')", "ДОЛГ", "rgb(183, 28, 28)"),
+        ("call('autodial-8', 'ДОЛГИ СТАРЫЕ: договор 17')", "ДОЛГИ СТАРЫЕ", "rgb(106, 27, 154)"),
+    ],
+)
+def test_a_line_has_a_word_and_a_colour_of_its_own(
+    open_page: Open, generation: str, call: str, said: str, color: str
+) -> None:
+    page = open_page(generation, lines=LINES)
+    show(page, call, "crm")
+    assert painted(page)
+    assert said == word(page).split('" ')[1] or said in word(page)
+    header = "getComputedStyle(document.querySelector('.im-phone-call-header-container'))"
+    assert color == page.evaluate(f"{header}.backgroundColor")
+    shot(page, f"{generation}-debt") if said == "ДОЛГ" else None
+    page.evaluate("card.close()")
+    show(page, OURS, "crm")
+    assert painted(page)
+    assert page.evaluate(f"{header}.backgroundColor") == "rgb(106, 27, 154)"
+
+
+def test_the_other_window_knows_a_look_of_its_own(open_page: Open) -> None:
+    main, window = open_page("old", lines=LINES), open_page("desktop", lines=LINES)
+    main.evaluate("pull('showExternalCall', window.last = call('autodial-debt', 'x'))")
+    number = main.evaluate("window.last.callId")
+    show(window, f"call(undefined, undefined, {{callId: '{number}'}})")
+    assert painted(window)
+    assert "ДОЛГ" in word(window)
+
+
+@pytest.mark.parametrize("layout", ["simple", "crm"])
+def test_a_folded_panel_names_the_client(open_page: Open, layout: str) -> None:
+    """As the card has shown him, or as the portal told him with the call."""
+    page = open_page("new")
+    name = "</b><img src=x onerror=alert(1)>Иван"
+    told = json.dumps({"CRM": {"FOUND": "Y", "CONTACT": {"NAME": name}}})
+    show(page, f"call('autodial', '{TAG}', {told})", layout)
+    assert painted(page)
+    page.evaluate("card.fold()")
+    assert painted(page)
+    assert (name if layout == "simple" else "Пётр Петров") in page.evaluate(
+        "document.querySelector('.autodial-call').dataset.autodial"
+    )
+    assert page.evaluate("document.images.length") == 0
+    box = """() => {
+      const panel = document.querySelector('.im-phone-call-panel-mini')
+      return [panel.scrollWidth <= panel.clientWidth, panel.offsetHeight]
+    }"""
+    assert page.evaluate(box)[1] == 48
+    shot(page, f"folded-{layout}")
+
+
+@pytest.mark.parametrize("layout", ["simple", "crm"])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_the_title_of_the_task_on_a_line_of_a_pool_can_be_read(
+    open_page: Open, generation: str, layout: str
+) -> None:
+    """It stands at the end of the card's title, where our one line cuts it off: so below it."""
+    page = open_page(generation)
+    before = f"call('autodial-1', '{TAG}')"
+    show(page, before, layout)
+    painted(page)
+    buttons = page.evaluate(BUTTONS)
+    page.evaluate("card.close()")
+    title = "Перезвонить по договору 17 до конца недели"
+    show(page, f"call('autodial-1', '{TAG}: {title}')", layout)
+    assert painted(page)
+    line = "document.querySelector('.autodial-call-link')"
+    assert page.evaluate(f"{line}.textContent") == title
+    assert page.evaluate(f"{line}.scrollWidth <= {line}.clientWidth"), "and not cut off there"
+    assert page.evaluate(BUTTONS) == buttons
+    shot(page, f"{generation}-pool-{layout}")
+
+
+def test_a_link_takes_the_place_of_the_title(open_page: Open) -> None:
+    page = open_page("new", link=True)
+    show(page, f"call('autodial-1', '{TAG}: договор 17')", "crm")
+    painted(page)
+    assert page.evaluate("document.querySelector('.autodial-call-link').nodeName") == "SPAN"
+    ready = LOOKUP.replace("TASKS", "[{id: 8017, title: 'договор 17'}]").replace("DELAY", "0")
+    page.evaluate(ready)  # BX.rest is loaded only now
+    page.wait_for_selector("a.autodial-call-link")
+    assert page.evaluate("document.querySelectorAll('.autodial-call-link').length") == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("ru", "Задача"), ("kz", "Задача"), ("uz", "Задача"), ("en", "Task"), ("de", "Task"),
+     ("ua", "Task")],
+)  # fmt: skip
+def test_portals_in_other_languages(open_page: Open, language: str, said: str) -> None:
+    page = open_page("new", link=True)
+    page.evaluate(f"BX.message = name => name === 'LANGUAGE_ID' ? '{language}' : 1")
+    assert f" {said} 8017: x" in looked_up(page, '[{"id": "8017", "title": "x"}]', 0)
+
+
+def test_the_script_is_ascii() -> None:
+    """A portal in windows-1251 serves it as what it is not."""
+    assert SCRIPT.read_bytes().isascii()
 
 
 @pytest.mark.parametrize("generation", ["old", "new"])
@@ -437,18 +604,25 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
     [
         ("h.settings(null).tag", TAG),
         ("h.settings({color: 'red; } body {'}).color", "#6a1b9a"),
-        ("h.settings({lines: 'a', tag: ' x '}).lines", ["a"]),
-        ("h.isOurLine('autodial', '', h.settings({}))", True),
-        ("h.isOurLine('', '', h.settings({lines: ['']}))", False),
-        ("h.isOurLine(undefined, 'Линия Автодозвон 2', h.settings({}))", True),
-        ("h.hasTag('anything', h.settings({tag: ' '}))", False),
+        ("h.settings({lines: 'a', tag: ' x '}).lines", [{"line": "a", "look": 0}]),
+        ("h.settings({lines: [{line: 'a', tag: 7, color: 'red'}, null]}).looks.length", 1),
+        ("h.lookOf('autodial', '', h.settings({}))", 0),
+        ("h.lookOf('', '', h.settings({lines: ['']}))", -1),
+        ("h.lookOf(undefined, 'Линия Автодозвон 2', h.settings({}))", 0),
+        ("h.lookOf('', 'anything', h.settings({tag: ' '}))", -1),
+        ("h.behindTag('Звонок, поступил на номер Автодозвон: договор: 17', 'АВТОДОЗВОН')",
+         "договор: 17"),
         ("h.settings({tag: ' АВТО \\n ОБЗВОН '}).tag", "АВТО ОБЗВОН"),
-        ("h.isOurLine('AutoDial', '', h.settings({}))", True),
-        ("h.unmarked('☎ T —', 'T')", ""),
+        ("h.lookOf('AutoDial', '', h.settings({}))", 0),
+        ("h.unmarked('☎ T —', h.settings({tag: 'T'}))", ""),
+        ("h.unmarked('(5) ☎ T — (4) ☎ T — a', h.settings({tag: 'T'}))", "(5) (4) a"),
+        ("h.marked('(5) a', 'T', h.settings({tag: 'T'}))", "(5) ☎ T — a"),
+        ("h.recalled('{\"a\": [5, \"X\"], \"b\": 5}', 'a', h.settings({lines: [{tag: 'X'}]}))", 1),
         ("h.announced('hideExternalCall', {callId: 'x'}, h.settings({}))", None),
         ("h.announced('showExternalCall', {callId: 7, lineNumber: 'y'}, h.settings({}))",
-         {"id": "7", "ours": False}),
-        ("h.unmarked(h.marked(h.marked('a', 'T'), 'T'), 'T')", "a"),
+         {"id": "7", "look": -1, "client": ""}),
+        ("(c => h.unmarked(h.marked(h.marked('a', 'T', c), 'T', c), c))(h.settings({tag: 'T'}))",
+         "a"),
         ("h.remembered('{\"old\": 1, \"new\": 99}', 'x', 6 * 3600 * 1000 + 50)",
          '{"new":99,"x":21600050}'),
         ("h.remembered('not json', '', 5)", "{}"),

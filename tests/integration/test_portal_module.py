@@ -18,6 +18,11 @@ DEFAULTS = {
 }  # fmt: skip
 
 
+#: The second step of uninstalling, without and with the settings kept.
+REMOVE = {"step": "2", "sessid": "known"}
+KEEP = {**REMOVE, "savedata": "Y"}
+
+
 def php(root: Path, *steps: object) -> list[Any]:
     """What came of these steps in one run; a notice or a warning of PHP fails it."""
     running = ["php", str(ROOT / "tests/browser/portal.php"), str(MODULE), str(root)]
@@ -39,10 +44,51 @@ def test_it_installs_and_uninstalls_without_a_trace(tmp_path: Path) -> None:
     assert there[:2] == [[HANDLER], ["autodial24.highlight"]]
     assert script.read_bytes() == (ROOT / "bitrix24_ui/highlight.js").read_bytes()
     saved = {"autodial24": DEFAULTS, "sessid": "known"}
-    gone = php(tmp_path, ["install"], ["settings", saved], ["uninstall"])[-1]
+    gone = php(tmp_path, ["install"], ["settings", saved], ["uninstall", REMOVE])[-1]
     assert gone[:3] == [[], [], []]
     assert not script.parent.exists()
     assert (tmp_path / "bitrix/js/others").is_dir()
+
+
+def test_an_update_keeps_the_settings(tmp_path: Path) -> None:
+    """It is asked first, as the portal's own modules do; nobody else's form uninstalls it."""
+    given = {"autodial24": {**DEFAULTS, "tag": "ОБЗВОН"}, "sessid": "known"}
+    said = php(
+        tmp_path, ["install"], ["settings", given], ["uninstall"],
+        ["uninstall", {**KEEP, "sessid": "x"}], ["uninstall", KEEP], ["install"], ["page"],
+    )  # fmt: skip
+    _, _, _, asked, first, forged, second, gone, kept, *_, (strings, _) = said
+    assert asked is False and 'name="savedata" value="Y" checked' in first[5]
+    assert forged is False and first[1] == second[1] == ["autodial24.highlight"]
+    assert gone is True and kept[:2] == [[], []]
+    assert configuration(strings[0])["tag"] == "ОБЗВОН"
+
+
+def test_a_new_script_is_loaded_after_an_update(tmp_path: Path) -> None:
+    """Only the module's files were copied; the script that pages load is the one of before."""
+    php(tmp_path, ["install"])
+    script = tmp_path / "bitrix/js/autodial24/highlight/highlight.js"
+    script.write_text("// of the version before")
+    ((_, scripts),) = php(tmp_path, ["page"])
+    assert script.read_bytes() == (ROOT / "bitrix24_ui/highlight.js").read_bytes()
+    assert scripts == ["/bitrix/js/autodial24/highlight/highlight.js"]
+
+
+def test_on_a_portal_in_windows_1251_the_words_are_letters(tmp_path: Path) -> None:
+    (strings, _), kept = php(tmp_path, ["charset", "windows-1251"], ["page"], ["latin"])
+    assert configuration(strings[0])["tag"] == "АВТОДОЗВОН"
+    assert kept == "Выделять звонки автодозвона"
+
+
+def test_lines_with_words_and_colours_of_their_own(tmp_path: Path) -> None:
+    lines = "autodial, autodial-debt = ДОЛГ #b71c1c, autodial-x=ОПРОС КЛИЕНТОВ"
+    given = {"autodial24": {**DEFAULTS, "lines": lines}, "sessid": "known"}
+    _, (strings, _) = php(tmp_path, ["settings", given], ["page"])
+    assert configuration(strings[0])["lines"] == [
+        "autodial",
+        {"line": "autodial-debt", "tag": "ДОЛГ", "color": "#b71c1c"},
+        {"line": "autodial-x", "tag": "ОПРОС КЛИЕНТОВ", "color": ""},
+    ]
 
 
 def test_only_an_administrator_installs_it(tmp_path: Path) -> None:
@@ -104,6 +150,7 @@ def test_settings_are_saved_shown_and_used(tmp_path: Path) -> None:
     [
         ("tag", "It's"), ("tag", "a\\b"), ("tag", "</script>"), ("tag", ""), ("tag", "a\nb"),
         ("color", "red"), ("color", "#6a1b9a;}"), ("lines", " , "),
+        ("lines", "a, b=It's"), ("lines", "a=#fff"), ("lines", "=X"), ("lines", "a=X #ffff"),
         ("sound", "javascript:alert(1)"), ("sound", "/a.mp3\"><x"), ("field", "ID"),
     ],
 )  # fmt: skip

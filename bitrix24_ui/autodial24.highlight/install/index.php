@@ -53,17 +53,24 @@ class autodial24_highlight extends CModule
 		return true;
 	}
 
+	/** In two steps, as the portal's own modules: what is to become of the settings is asked first. */
 	public function DoUninstall()
 	{
-		global $USER;
+		global $USER, $APPLICATION;
 		if (!is_object($USER) || !$USER->IsAdmin()) {
+			return false;
+		}
+		if (!isset($_REQUEST['step']) || (int)$_REQUEST['step'] < 2 || !check_bitrix_sessid()) {
+			$APPLICATION->IncludeAdminFile(Loc::getMessage('AUTODIAL24_HIGHLIGHT_UNINSTALL'), __DIR__ . '/unstep1.php');
 			return false;
 		}
 		EventManager::getInstance()->unRegisterEventHandler(
 			'main', 'OnEpilog', $this->MODULE_ID, 'Autodial24\\Highlight\\Page', 'onEpilog'
 		);
 		DeleteDirFilesEx(self::JS);
-		Option::delete($this->MODULE_ID);
+		if (!isset($_REQUEST['savedata']) || $_REQUEST['savedata'] !== 'Y') {
+			Option::delete($this->MODULE_ID);
+		}
 		ModuleManager::unRegisterModule($this->MODULE_ID);
 		return true;
 	}

@@ -1,5 +1,5 @@
 <?php
 $arModuleVersion = array(
-	'VERSION' => '1.0.0',
-	'VERSION_DATE' => '2026-11-25 12:00:00',
+	'VERSION' => '1.1.0',
+	'VERSION_DATE' => '2026-11-26 21:00:00',
 );

@@ -32,9 +32,23 @@ class Page
 				Json::encode(Settings::forScript($values)) . ';</script>',
 				true
 			);
+			self::bringUpToDate();
 			$asset->addJs(self::JS);
 		} catch (\Throwable $error) {
 			/* A page never fails for its highlight. */
+		}
+	}
+
+	/**
+	 * Who updates the module by copying its files has a new script here and the old one in the pages:
+	 * the portal adds the file's time to its address, so that a copy made now is loaded anew.
+	 */
+	private static function bringUpToDate()
+	{
+		$own = dirname(__DIR__) . '/install/js/highlight.js';
+		$copy = $_SERVER['DOCUMENT_ROOT'] . self::JS;
+		if (!is_file($copy) || md5_file($copy) !== md5_file($own)) {
+			CopyDirFiles(dirname($own), dirname($copy), true, true);
 		}
 	}
 }

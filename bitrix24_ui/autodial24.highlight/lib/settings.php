@@ -10,6 +10,7 @@ use Bitrix\Main\Config\Option;
 class Settings
 {
 	const MODULE = 'autodial24.highlight';
+	const COLOR = '/^#([0-9a-f]{3}|[0-9a-f]{6})$/i';
 
 	/** Option => its default. */
 	public static function defaults()
@@ -37,14 +38,14 @@ class Settings
 	public static function problems(array $values)
 	{
 		$wrong = array();
-		$tag = trim($values['tag']);
-		if ($tag === '' || preg_match('/[\'"\\\\<>\r\n]/', $tag)) {
+		if (!self::isTag(trim($values['tag']))) {
 			$wrong['tag'] = 'AUTODIAL24_HIGHLIGHT_WRONG_TAG';
 		}
-		if (!preg_match('/^#([0-9a-f]{3}|[0-9a-f]{6})$/i', $values['color'])) {
+		if (!preg_match(self::COLOR, $values['color'])) {
 			$wrong['color'] = 'AUTODIAL24_HIGHLIGHT_WRONG_COLOR';
 		}
-		if (self::lines($values['lines']) === array()) {
+		$lines = self::lines($values['lines']);
+		if ($lines === array() || in_array(null, $lines, true)) {
 			$wrong['lines'] = 'AUTODIAL24_HIGHLIGHT_WRONG_LINES';
 		}
 		if ($values['sound'] !== '' && !preg_match('#^(https://|/)[^\s"\'<>]+$#', $values['sound'])) {
@@ -73,7 +74,7 @@ class Settings
 	{
 		return array(
 			'enabled' => $values['enabled'] === 'Y',
-			'lines' => self::lines($values['lines']),
+			'lines' => array_values(array_filter(self::lines($values['lines']))),
 			'tag' => trim($values['tag']),
 			'color' => $values['color'],
 			'sound' => $values['sound'],
@@ -82,8 +83,29 @@ class Settings
 		);
 	}
 
+	/**
+	 * "autodial, autodial-debt=DEBT #b71c1c": a number, or a number with a word and a colour of its
+	 * own; null for what is neither.
+	 */
 	private static function lines($text)
 	{
-		return array_values(array_filter(array_map('trim', explode(',', $text)), 'strlen'));
+		$found = array();
+		foreach (array_filter(array_map('trim', explode(',', $text)), 'strlen') as $one) {
+			$parts = array_map('trim', explode('=', $one, 2));
+			if (count($parts) === 1) {
+				$found[] = $parts[0];
+				continue;
+			}
+			$color = preg_match('/\s(\x23[0-9a-f]+)$/i', $parts[1], $match) ? $match[1] : '';
+			$tag = trim(substr($parts[1], 0, strlen($parts[1]) - strlen($color)));
+			$well = $parts[0] !== '' && self::isTag($tag) && $tag[0] !== '#' && ($color === '' || preg_match(self::COLOR, $color));
+			$found[] = $well ? array('line' => $parts[0], 'tag' => $tag, 'color' => $color) : null;
+		}
+		return $found;
+	}
+
+	private static function isTag($text)
+	{
+		return $text !== '' && !preg_match('/[\'"\\\\<>\r\n]/', $text);
 	}
 }

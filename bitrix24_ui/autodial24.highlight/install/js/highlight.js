@@ -6,8 +6,9 @@
  *
  *   window.AUTODIAL_HIGHLIGHT = {
  *     enabled: true,               false: does nothing at all
- *     lines: ['autodial'],         numbers of the dialler's external lines
- *     tag: 'АВТОДОЗВОН',           the word; also what the lines' NAME contains
+ *     lines: ['autodial'],         numbers of the dialler's external lines; one with a word and a colour of
+ *                                  its own is {line: 'autodial-debt', tag: 'DEBT', color: '#b71c1c'}
+ *     tag: 'AUTODIAL',             the word; also what the lines' NAME contains (by default in Russian)
  *     color: '#6a1b9a',            of the header; the text on it is black or white, whichever reads better
  *     sound: '',                   address of a short sound, played once over all tabs; '' none
  *     link: true,                  look the task up and link to it (field: where the dialler writes the CALL_ID)
@@ -17,17 +18,24 @@
  * Three rules. It never throws into the portal: a subscriber that throws can keep the genuine card from being
  * drawn. It never paints because a call was announced: another card may be on the screen, and that one
  * stays; what the card on the screen says decides. It never touches a card that is not the dialler's.
+ *
+ * This file is ASCII: a portal in windows-1251 serves it as what it is not.
  */
 (function (root) {
 'use strict';
 
 var TEXTS = {
-	ru: { task: 'Задача', open: 'Открыть задачу' },
+	ru: {
+		task: '\u0417\u0430\u0434\u0430\u0447\u0430',
+		open: '\u041e\u0442\u043a\u0440\u044b\u0442\u044c \u0437\u0430\u0434\u0430\u0447\u0443'
+	},
 	en: { task: 'Task', open: 'Open the task' }
 };
+/* Portals in a language of which we have no words take what the portal itself takes. */
+var LIKE_RU = ' ru kz by uz ';
 var DEFAULTS = {
-	enabled: true, lines: ['autodial'], tag: 'АВТОДОЗВОН', color: '#6a1b9a', sound: '', link: false,
-	field: 'UF_AUTODIAL_CALL', language: ''
+	enabled: true, lines: ['autodial'], tag: '\u0410\u0412\u0422\u041e\u0414\u041e\u0417\u0412\u041e\u041d',
+	color: '#6a1b9a', sound: '', link: false, field: 'UF_AUTODIAL_CALL', language: ''
 };
 /* Calls are remembered over tabs and windows for this long, in ms. */
 var REMEMBERED = 6 * 3600 * 1000;
@@ -44,34 +52,69 @@ function settings(given) {
 		said[key] = given[key] === undefined || given[key] === null ? DEFAULTS[key] : given[key];
 	}
 	if (!(said.lines instanceof Array)) { said.lines = said.lines ? [said.lines] : []; }
-	/* As a browser gives a title back: one blank for several. */
-	said.tag = String(said.tag).replace(/\s+/g, ' ').replace(/^ | $/g, '') || DEFAULTS.tag;
-	if (!/^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(said.color)) { said.color = DEFAULTS.color; }
+	said.tag = word(said.tag) || DEFAULTS.tag;
+	said.color = color(said.color) || DEFAULTS.color;
+	said.looks = [{ tag: said.tag, color: said.color }];
+	for (key = 0; key < said.lines.length; key++) { said.lines[key] = line(said.lines[key], said); }
 	return said;
 }
 
-/* Is a line (by its number and by its name, as an event or a card has them) one of the dialler's? */
-function isOurLine(number, name, config) {
-	var n;
-	for (n = 0; n < config.lines.length; n++) {
-		if (number !== undefined && number !== null && number !== '' &&
-			String(config.lines[n]).toLowerCase() === String(number).toLowerCase()) { return true; }
-	}
-	return hasTag(name, config);
+/* As a browser gives a title back: one blank for several. */
+function word(text) {
+	return typeof text === 'string' ? text.replace(/\s+/g, ' ').replace(/^ | $/g, '') : '';
 }
 
-function hasTag(text, config) {
-	return typeof text === 'string' && text.toUpperCase().indexOf(config.tag.toUpperCase()) >= 0;
+function color(text) { return /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(text) ? text : ''; }
+
+/* A line and its look: words and colours of their own are added to the looks there are. */
+function line(given, said) {
+	var own = given && typeof given === 'object' ? given : { line: given }, n, look;
+	look = { tag: word(own.tag) || said.tag, color: color(own.color) || said.color };
+	for (n = 0; n < said.looks.length; n++) {
+		if (said.looks[n].tag === look.tag && said.looks[n].color === look.color) { break; }
+	}
+	if (n === said.looks.length) { said.looks.push(look); }
+	return { line: own.line, look: n };
+}
+
+/* The look of a line (by its number and by its name, as an event or a card has them); -1: not one of the dialler's. */
+function lookOf(number, name, config) {
+	var n, found = -1, tag;
+	for (n = 0; n < config.lines.length; n++) {
+		if (number !== undefined && number !== null && number !== '' &&
+			String(config.lines[n].line).toLowerCase() === String(number).toLowerCase()) { return config.lines[n].look; }
+	}
+	if (typeof name !== 'string') { return -1; }
+	for (n = 0; n < config.looks.length; n++) {
+		tag = config.looks[n].tag;
+		/* The longest word that is in it: one may hold another. */
+		if (name.toUpperCase().indexOf(tag.toUpperCase()) >= 0 &&
+			(found < 0 || tag.length > config.looks[found].tag.length)) { found = n; }
+	}
+	return found;
+}
+
+/* What stands behind the word in a line's name, as a pool of lines has it: the title of the task. */
+function behindTag(text, tag) {
+	var at = text.toUpperCase().indexOf(tag.toUpperCase() + ': ');
+	return at < 0 ? '' : text.slice(at + tag.length + 2);
 }
 
 /* The call that a command of the portal announces; null: none. */
 function announced(command, params, config) {
 	if (command !== 'showExternalCall' && command !== 'invite') { return null; }
 	if (!params || !params.callId) { return null; }
-	var ours = isOurLine(params.lineNumber, params.companyPhoneNumber, config) ||
-		/* The SIP connector: its line's title stands in phoneNumber. */
-		(command === 'invite' && hasTag(params.phoneNumber, config));
-	return { id: String(params.callId), ours: ours };
+	var look = lookOf(params.lineNumber, params.companyPhoneNumber, config);
+	/* The SIP connector: its line's title stands in phoneNumber. */
+	if (look < 0 && command === 'invite') { look = lookOf('', params.phoneNumber, config); }
+	return { id: String(params.callId), look: look, client: clientOf(params, command) };
+}
+
+/* Whom a call is with, as the portal tells its page. */
+function clientOf(params, command) {
+	var contact = params.CRM && params.CRM.CONTACT, number = command === 'invite' ? params.callerId : params.phoneNumber;
+	if (contact && typeof contact.NAME === 'string' && contact.NAME) { return contact.NAME; }
+	return typeof number === 'string' || typeof number === 'number' ? String(number).replace(/^(?=\d)/, '+') : '';
 }
 
 /* WCAG's relative luminance of #rgb or #rrggbb, and the contrast of two colours. */
@@ -94,24 +137,49 @@ function textOn(color) {
 	return contrast(color, '#ffffff') >= contrast(color, '#000000') ? '#ffffff' : '#000000';
 }
 
-/* The tab's title with its mark, and without it. */
-function marked(title, tag) { return '\u260e ' + tag + ' \u2014 ' + unmarked(title, tag); }
+/*
+ * The tab's title with its mark, and without any. The messenger looks for its counter, "(3) ", at the
+ * beginning only, and puts another one in front where it does not find it: the mark goes behind it.
+ */
+function marked(title, tag, config) {
+	var plain = unmarked(title, config), counter = /^\(\d+\+?\) /.exec(plain), head = counter ? counter[0] : '';
+	return head + '\u260e ' + tag + ' \u2014 ' + plain.slice(head.length);
+}
 
-function unmarked(title, tag) {
-	var mark = '\u260e ' + tag + ' \u2014';
-	while (title.indexOf(mark) === 0) { title = title.slice(mark.length).replace(/^ /, ''); }
+function unmarked(title, config) {
+	var n, mark;
+	for (n = 0; n < config.looks.length; n++) {
+		mark = '\u260e ' + config.looks[n].tag + ' \u2014';
+		title = title.split(mark + ' ').join('').split(mark).join('');
+	}
 	return title;
 }
 
-/* Calls known to be the dialler's, as JSON: with one more, and without those of long ago. */
-function remembered(json, id, now) {
-	var known = parsed(json), kept = {}, key;
+/*
+ * Calls known to be the dialler's, as JSON: with one more, and without those of long ago. Each has its
+ * time, and one with a look of its own that look's word.
+ */
+function remembered(json, id, now, tag) {
+	var known = parsed(json), kept = {}, key, at;
 	for (key in known) {
-		if (Object.prototype.hasOwnProperty.call(known, key) && typeof known[key] === 'number' &&
-			now - known[key] < REMEMBERED && known[key] <= now + REMEMBERED) { kept[key] = known[key]; }
+		if (Object.prototype.hasOwnProperty.call(known, key)) {
+			at = known[key] instanceof Array ? known[key][0] : known[key];
+			if (typeof at === 'number' && now - at < REMEMBERED && at <= now + REMEMBERED) { kept[key] = known[key]; }
+		}
 	}
-	if (id) { kept[id] = now; }
+	if (id) { kept[id] = tag ? [now, tag] : now; }
 	return JSON.stringify(kept);
+}
+
+/* The look of a call that was remembered; -1: none was. */
+function recalled(json, id, config) {
+	var known = parsed(json)[id], n;
+	if (typeof known === 'number') { return 0; }
+	if (!(known instanceof Array) || typeof known[0] !== 'number') { return -1; }
+	for (n = 0; n < config.looks.length; n++) {
+		if (config.looks[n].tag === known[1]) { return n; }
+	}
+	return 0;
 }
 
 function parsed(json) {
@@ -136,8 +204,8 @@ function taskOf(answer, user) {
 }
 
 var pure = {
-	settings: settings, isOurLine: isOurLine, hasTag: hasTag, announced: announced, contrast: contrast,
-	textOn: textOn, marked: marked, unmarked: unmarked, remembered: remembered, taskOf: taskOf
+	settings: settings, lookOf: lookOf, behindTag: behindTag, announced: announced, contrast: contrast,
+	textOn: textOn, marked: marked, unmarked: unmarked, remembered: remembered, recalled: recalled, taskOf: taskOf
 };
 if (!root || !root.document) {
 	module.exports = pure;  /* under node, for its tests */
@@ -151,13 +219,15 @@ if (window.AUTODIAL_HIGHLIGHT_RUNS) { return; }
 window.AUTODIAL_HIGHLIGHT_RUNS = true;
 
 var config;
-var calls = {};          /* by id: is it the dialler's? as events have said */
-var shown = null;        /* the last card that said whose it is: {id, ours} */
+var calls = {};          /* by id: its look, -1 for not the dialler's, as events have said */
+var clients = {};        /* by id: whom the call is with */
+var shown = null;        /* the last card that said whose it is: {id, look} */
 var present = false;     /* there was a card on the screen */
-var ours = false;        /* the card on the screen is the dialler's */
+var ours = -1;           /* the look of the card on the screen; -1: it is not the dialler's */
 var painted = null;      /* the title of the card that was painted, so that it is done once */
 var titled = null;       /* a title and what was written over it, until it is seen there */
 var timer = null;        /* looks after the tab's title while our card is open */
+var watched = false;     /* the title was marked, and others may have kept it so and write it back */
 var tasks = {};          /* by call: what a lookup found; false: asked, and nothing yet */
 var played = {};
 
@@ -183,15 +253,20 @@ function now() { return new Date().getTime(); }
 function heard(command, params) {
 	var call = announced(command, params, config);
 	if (call === null) { return; }
-	calls[call.id] = call.ours;
-	if (call.ours) { store(STORE, remembered(stored(STORE), call.id, now())); }
+	clients[call.id] = call.client;
+	learn(call.id, call.look);
+}
+
+function learn(id, look) {
+	calls[id] = look;
+	if (look >= 0) { store(STORE, remembered(stored(STORE), id, now(), look > 0 ? config.looks[look].tag : '')); }
 	paintSoon();
 }
 
-function isKnown(id) {
-	if (!id) { return false; }
-	if (calls[id] !== undefined) { return calls[id]; }
-	return typeof parsed(stored(STORE))[id] === 'number';
+/* The look of a call that we have heard of, here or in another window; -1: none. */
+function known(id) {
+	if (!id) { return -1; }
+	return calls[id] !== undefined ? calls[id] : recalled(stored(STORE), id, config);
 }
 
 /* The portal's own view of the open card, where it can be reached: in the app's window, and until 2021. */
@@ -213,10 +288,9 @@ function callId() {
 function initialized(data) {
 	if (!data || !data.CALL_ID) { return; }
 	var id = String(data.CALL_ID);
-	shown = { id: id, ours: isKnown(id) || isOurLine(data.LINE_NUMBER, data.LINE_NAME, config) };
-	calls[id] = shown.ours;
-	if (shown.ours) { store(STORE, remembered(stored(STORE), id, now())); }
-	paintSoon();
+	var look = known(id);
+	shown = { id: id, look: look >= 0 ? look : lookOf(data.LINE_NUMBER, data.LINE_NAME, config) };
+	learn(id, shown.look);
 }
 
 function closed() {
@@ -237,16 +311,17 @@ function foldedBefore() {
 	}
 }
 
-/* Whose is the card on the screen? true, false, or null: nothing says so (a folded card has no title). */
+/* Whose is the card on the screen? Its look, -1 if another's, or null: nothing says so (a folded card has no title). */
 function whose(title) {
-	var open = view() || (title === '' && shown === null && isFolded() ? foldedBefore() : null);
+	var open = view() || (title === '' && shown === null && isFolded() ? foldedBefore() : null), look;
 	if (open && open.callId !== undefined) {
-		if (isKnown(open.callId) || isOurLine(open.lineNumber, open.companyPhoneNumber, config)) { return true; }
-		if (title !== '') { return hasTag(title, config); }
-		return null;
+		look = known(open.callId);
+		if (look < 0) { look = lookOf(open.lineNumber, open.companyPhoneNumber, config); }
+		if (look >= 0) { return look; }
+		return title === '' ? null : lookOf('', title, config);
 	}
-	if (shown !== null) { return shown.ours || hasTag(title, config); }
-	return title === '' ? null : hasTag(title, config);
+	if (shown !== null) { return shown.look >= 0 ? shown.look : lookOf('', title, config); }
+	return title === '' ? null : lookOf('', title, config);
 }
 
 /* 2. Paint. */
@@ -286,6 +361,7 @@ function paint() {
 			shown = null;
 			forget();
 		}
+		unmarkTab();
 		return;
 	}
 	present = true;
@@ -293,17 +369,26 @@ function paint() {
 	text = title ? title.textContent || '' : '';
 	said = whose(text);
 	if (said === null) { said = ours; }
-	if (!said) {
-		if (ours) { forget(); }
+	if (said < 0) {
+		if (ours >= 0) { forget(); }
+		unmarkTab();
 		return;
 	}
-	ours = true;
-	dress(card, title, text);
+	if (ours >= 0 && ours !== said) { forget(); }
+	ours = said;
 	id = callId();
+	dress(card, title, text, nameOf(card, id));
 	markTab();
 	play(id);
 	ask(id);
-	link(card, id);
+	link(card, id, text);
+}
+
+/* The client's name, as the card shows it, or as the portal told it with the call. */
+function nameOf(card, id) {
+	var shownName = first(card, 'crm-card-show-user-name-link'), name = shownName ? word(shownName.textContent) : '';
+	if (name && id) { clients[id] = name; }
+	return name || (id && clients[id]) || '';
 }
 
 var paintSoon = function () { window.setTimeout(safely(paint), 0); };
@@ -315,16 +400,19 @@ function holderOf(card) { return first(card, 'im-phone-call-header-container') |
 function headerOf(card) { return first(card, 'im-phone-call-header') || first(card, 'im-phone-calling-section'); }
 
 /* Our card: one class, and the word as a pseudo-element, which the portal's redrawing leaves alone. */
-function dress(card, title, text) {
-	var header, holder, before;
+function dress(card, title, text, client) {
+	var header, holder, before, tag = config.looks[ours].tag, said = isFolded() && client ? tag + ' \u00b7 ' + client : tag;
 	addStyle();
-	if (painted === text && isDressed(card)) { return; }
+	if (painted === text && isDressed(card)) {
+		if (card.getAttribute('data-autodial') !== said) { card.setAttribute('data-autodial', said); }
+		return;
+	}
 	undress(card);
 	header = headerOf(card);
 	before = header ? header.offsetHeight : 0;
-	card.className += ' autodial-call';
-	card.setAttribute('data-autodial', config.tag);
-	if (title) { title.setAttribute('data-autodial', config.tag); }
+	card.className += ' autodial-call autodial-look-' + ours;
+	card.setAttribute('data-autodial', said);
+	if (title) { title.setAttribute('data-autodial', tag); }
 	holder = holderOf(card);
 	if (holder && window.getComputedStyle(holder).position === 'static') { holder.className += ' autodial-call-anchor'; }
 	/* No height may be added: the card's is fixed, and its buttons would be pushed out of it. */
@@ -346,7 +434,7 @@ function undress(stays) {
 		title = titleOf(node);
 		header = headerOf(node);
 		anchor = node === stays ? null : first(node, 'autodial-call-link');
-		node.className = node.className.replace(/(^|\s)autodial-call(?=\s|$)/g, '');
+		node.className = node.className.replace(/(^|\s)autodial-(call|look-\d+)(?=\s|$)/g, '');
 		node.removeAttribute('data-autodial');
 		if (title) { title.removeAttribute('data-autodial'); }
 		if (header) {
@@ -361,7 +449,7 @@ function undress(stays) {
 
 /* The card has gone, or another one stands there. */
 function forget() {
-	ours = false;
+	ours = -1;
 	painted = null;
 	undress(null);
 	unmarkTab();
@@ -369,7 +457,7 @@ function forget() {
 
 function addStyle() {
 	if (document.getElementById('autodial-call-style')) { return; }
-	var style = document.createElement('style'), text = textOn(config.color);
+	var style = document.createElement('style'), sheet = [], n, look;
 	var rules = [
 		/* both layouts: a header in one colour, and text that reads on it */
 		'.autodial-call .im-phone-call-header-container,.autodial-call .im-phone-calling-section{background:C!important}',
@@ -390,23 +478,30 @@ function addStyle() {
 		'.im-phone-call-panel-mini.autodial-call,.im-phone-call-panel-mini-container.autodial-call{' +
 			'outline:3px solid C!important;overflow:visible!important}',
 		'.im-phone-call-panel-mini.autodial-call:before,.im-phone-call-panel-mini-container.autodial-call:before{' +
-			'content:attr(data-autodial);position:absolute;left:-3px;bottom:100%;margin-bottom:3px;padding:0 8px;background:C;color:T;font:bold 12px/20px Arial,sans-serif;' +
-			'white-space:nowrap}',
-		'.autodial-call-link{position:absolute;left:16px;right:110px;bottom:1px;height:14px;overflow:hidden;' +
+			'content:attr(data-autodial);position:absolute;left:-3px;right:-3px;bottom:100%;margin-bottom:3px;padding:0 8px;' +
+			'background:C;color:T;font:bold 12px/20px Arial,sans-serif;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}',
+		'.autodial-call .autodial-call-link{position:absolute;left:16px;right:110px;bottom:1px;height:14px;overflow:hidden;' +
 			'font:11px/14px Arial,sans-serif;text-align:left;text-overflow:ellipsis;white-space:nowrap;' +
-			'color:T!important;text-decoration:underline!important;z-index:2}',
-		'.im-phone-calling-section .autodial-call-link{bottom:auto;top:8px}',
-		'.autodial-call-anchor{position:relative}'
+			'color:T!important;z-index:2}',
+		'.autodial-call a.autodial-call-link{text-decoration:underline!important}',
+		'.autodial-call .im-phone-calling-section .autodial-call-link{bottom:auto;top:8px}',
+		'.autodial-call .autodial-call-anchor{position:relative}'
 	];
+	for (n = 0; n < config.looks.length; n++) {
+		look = config.looks[n];
+		sheet.push(rules.join('\n').replace(/\bC\b/g, look.color).replace(/\bT\b/g, textOn(look.color))
+			.replace(/\.autodial-call(?![-\w])/g, '.autodial-look-' + n));
+	}
 	style.id = 'autodial-call-style';
-	style.appendChild(document.createTextNode(rules.join('\n').replace(/\bC\b/g, config.color).replace(/\bT\b/g, text)));
+	style.appendChild(document.createTextNode(sheet.join('\n')));
 	(document.head || document.getElementsByTagName('head')[0] || document.documentElement).appendChild(style);
 }
 
-/* The tab's title: the messenger of 2017-2019 rewrites it now and then, so it is looked after. */
+/* The tab's title: the messenger and the sliders rewrite it now and then, so it is looked after. */
 var markTab = safely(function () {
 	if (window.PCW) { return; }
-	var wanted = marked(document.title, config.tag);
+	watched = true;
+	var wanted = marked(document.title, config.looks[ours].tag, config);
 	if (document.title === wanted) {
 		titled = null;
 	} else if (titled !== document.title + wanted) {
@@ -414,12 +509,17 @@ var markTab = safely(function () {
 		titled = document.title + wanted;
 		document.title = wanted;
 	}
-	if (timer === null) { timer = window.setInterval(function () { if (ours) { markTab(); } }, TITLE); }
+	if (timer === null) { timer = window.setInterval(safely(paint), TITLE); }
 });
 
+/*
+ * Who has kept a title with the mark in it (a slider does, from its opening to its closing) writes it
+ * back when our card is long gone: the observer of the page sees that; without one the timer stays.
+ */
 function unmarkTab() {
-	if (timer !== null) { window.clearInterval(timer); timer = null; }
-	var plain = unmarked(document.title, config.tag);
+	if (timer !== null && window.MutationObserver) { window.clearInterval(timer); timer = null; }
+	if (!watched || document.title.indexOf('\u260e') < 0) { return; }
+	var plain = unmarked(document.title, config);
 	if (document.title !== plain) { document.title = plain; }
 }
 
@@ -440,9 +540,10 @@ var play = safely(function (id) {
 /* 3. The task: asked for once a call, with a time limit; without an answer there is no link. */
 var ask = safely(function (id) {
 	if (!config.link || !id || tasks[id] !== undefined) { return; }
-	tasks[id] = false;
 	var rest = window.BX && window.BX.rest, filter = {}, late = false, limit;
+	/* It may be loaded later, and is asked then. */
 	if (!rest || !rest.callMethod) { return; }
+	tasks[id] = false;
 	filter[config.field] = id;
 	limit = window.setTimeout(function () { late = true; }, LOOKUP);
 	rest.callMethod('tasks.task.list', { filter: filter, select: ['ID', 'TITLE'] }, safely(function (result) {
@@ -460,14 +561,25 @@ function userId() {
 function words() {
 	var language = config.language;
 	try { language = language || window.BX.message('LANGUAGE_ID'); } catch (error) { /* no BX yet */ }
-	return TEXTS[language] || TEXTS.ru;
+	return LIKE_RU.indexOf(' ' + (language || 'ru') + ' ') >= 0 ? TEXTS.ru : TEXTS.en;
 }
 
-var link = safely(function (card, id) {
-	var task = tasks[id], holder, anchor;
-	if (!task) { return; }
-	holder = holderOf(card);
-	if (!holder || first(holder, 'autodial-call-link')) { return; }
+/* A line of its own at the foot of the header: the task with a link, or its title as a pool of lines has it. */
+var link = safely(function (card, id, text) {
+	var task = tasks[id], holder = holderOf(card), there = holder ? first(holder, 'autodial-call-link') : null, anchor;
+	var title = behindTag(text, config.looks[ours].tag);
+	if (!holder || (!task && !title)) { return; }
+	if (there) {
+		if (!task || there.nodeName === 'A') { return; }
+		holder.removeChild(there);
+	}
+	if (!task) {
+		anchor = document.createElement('span');
+		anchor.className = 'autodial-call-link';
+		anchor.title = anchor.textContent = title;
+		holder.appendChild(anchor);
+		return;
+	}
 	anchor = document.createElement('a');
 	anchor.className = 'autodial-call-link';
 	anchor.href = task.href;
