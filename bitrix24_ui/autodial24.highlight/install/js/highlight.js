@@ -113,7 +113,7 @@ function announced(command, params, config) {
 /* Whom a call is with, as the portal tells its page. */
 function clientOf(params, command) {
 	var contact = params.CRM && params.CRM.CONTACT, number = command === 'invite' ? params.callerId : params.phoneNumber;
-	if (contact && typeof contact.NAME === 'string' && contact.NAME) { return contact.NAME; }
+	if (contact && typeof contact.NAME === 'string' && word(contact.NAME)) { return word(contact.NAME); }
 	return typeof number === 'string' || typeof number === 'number' ? String(number).replace(/^(?=\d)/, '+') : '';
 }
 
@@ -401,7 +401,7 @@ function headerOf(card) { return first(card, 'im-phone-call-header') || first(ca
 
 /* Our card: one class, and the word as a pseudo-element, which the portal's redrawing leaves alone. */
 function dress(card, title, text, client) {
-	var header, holder, before, tag = config.looks[ours].tag, said = isFolded() && client ? tag + ' \u00b7 ' + client : tag;
+	var header, holder, before, tag = config.looks[ours].tag, said = isFolded() && client ? tag + '\n' + client : tag;
 	addStyle();
 	if (painted === text && isDressed(card)) {
 		if (card.getAttribute('data-autodial') !== said) { card.setAttribute('data-autodial', said); }
@@ -479,7 +479,7 @@ function addStyle() {
 			'outline:3px solid C!important;overflow:visible!important}',
 		'.im-phone-call-panel-mini.autodial-call:before,.im-phone-call-panel-mini-container.autodial-call:before{' +
 			'content:attr(data-autodial);position:absolute;left:-3px;right:-3px;bottom:100%;margin-bottom:3px;padding:0 8px;' +
-			'background:C;color:T;font:bold 12px/20px Arial,sans-serif;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}',
+			'background:C;color:T;font:bold 12px/18px Arial,sans-serif;white-space:pre;overflow:hidden;text-overflow:ellipsis}',
 		'.autodial-call .autodial-call-link{position:absolute;left:16px;right:110px;bottom:1px;height:14px;overflow:hidden;' +
 			'font:11px/14px Arial,sans-serif;text-align:left;text-overflow:ellipsis;white-space:nowrap;' +
 			'color:T!important;z-index:2}',
@@ -567,7 +567,8 @@ function words() {
 /* A line of its own at the foot of the header: the task with a link, or its title as a pool of lines has it. */
 var link = safely(function (card, id, text) {
 	var task = tasks[id], holder = holderOf(card), there = holder ? first(holder, 'autodial-call-link') : null, anchor;
-	var title = behindTag(text, config.looks[ours].tag);
+	/* (The simple layout has room for the whole of it.) */
+	var title = first(card, 'im-phone-call-title-text') ? behindTag(text, config.looks[ours].tag) : '';
 	if (!holder || (!task && !title)) { return; }
 	if (there) {
 		if (!task || there.nodeName === 'A') { return; }
