@@ -17,7 +17,16 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from bitrix24 import Answer, AnswerStrange, Portal, Request, StaffQuery, TaskQuery
+from bitrix24 import (
+    Answer,
+    AnswerStrange,
+    Portal,
+    PortalRefused,
+    PortalTask,
+    Request,
+    StaffQuery,
+    TaskQuery,
+)
 
 SAMPLES = Path(__file__).parents[1] / "samples/bitrix24"
 CALL = "externalCall.716f1cb73def9700a23842adf9c4c568.1773130779"
@@ -42,6 +51,13 @@ async def register(portal: Portal) -> Any:
         external_id="t8017-1", user=547, phone="+79990000000", started=datetime.now(UTC),
         line="autodial", incoming=True, show=True, client=None,
     )  # fmt: skip
+
+
+async def moved(portal: Portal) -> Any:
+    task = PortalTask(
+        id=8017, title="x", status=2, responsible=547, deadline=None, clients=()
+    )  # fmt: skip
+    return await portal.move_deadline(task, datetime(2027, 4, 20, 8, tzinfo=UTC))
 
 
 SHAPES = (
@@ -70,7 +86,18 @@ SHAPES = (
     Sample("voximplant.statistic.get", lambda p: p.call_record(CALL), "voximplant.statistic.get",
            ("CALL_DURATION", "CALL_FAILED_CODE")),
     Sample("batch-health", lambda p: p.health(), "", ("ID",)),
+    # As boxes of 2019, and of 2026, answer.
+    Sample("user.get-2019", lambda p: p.staff(StaffQuery(departments=(5,))), "user.get",
+           ("ID", "ACTIVE")),
+    Sample("tasks.task.list-2019", first_page, "tasks.task.list", ("tasks",)),
+    Sample("batch-comments-in-chat", lambda p: p.find_comment(8017, "[t8017-1]"), "",
+           ("messages",)),
+    Sample("tasks.task.update", moved),
+    Sample("voximplant.statistic.get-box", lambda p: p.talks_since(1), "voximplant.statistic.get",
+           ("ID",)),
+    Sample("department.get", lambda p: p.departments(), "department.get", ("ID",)),
 )  # fmt: skip
+NAMED = {sample.name: sample for sample in SHAPES}
 by_name = pytest.mark.parametrize("sample", SHAPES, ids=lambda sample: sample.name)
 
 
@@ -143,6 +170,33 @@ def test_the_values_are_what_the_sample_says() -> None:
     assert ["ООО"] == [c.name for c in clients["T80_6"]]
     assert ["Иван Петров"] == [c.name for c in clients["L_9"]], "a lead without phones"
     assert ("101", True, True) == (person.extension, person.active, person.online)
+
+
+def test_the_values_of_a_box_of_2019() -> None:
+    """No LAST_LOGIN, no IS_ONLINE, no tags; deadlines by the day; links as a map, or false."""
+    (person,) = answered(NAMED["user.get-2019"], load("user.get-2019"))
+    tasks = answered(NAMED["tasks.task.list-2019"], load("tasks.task.list-2019")).tasks
+    assert (None, None, "101") == (person.online, person.last_login, person.extension)
+    assert [(), ("C_627", "CO_591")] == [task.clients for task in tasks]
+    assert ["2019-09-17T00:00", ""] == [task.wall for task in tasks]
+    assert [None, None] == [task.tags for task in tasks], "not told: not the same as none"
+
+
+def test_the_values_of_a_box_of_2026() -> None:
+    chat = load("batch-comments-in-chat")
+    assert 90210 == answered(NAMED["batch-comments-in-chat"], chat)
+    told = answered(NAMED["tasks.task.update"], load("tasks.task.update"))
+    assert "2027-04-20T10:00" == told.wall, "with the offset of October"
+    ((talk,), last) = answered(NAMED["voximplant.statistic.get-box"],
+                               load("voximplant.statistic.get-box"))  # fmt: skip
+    assert ("", 7, ("CONTACT", 627)) == (talk.external, last, talk.entity)
+    departments = answered(NAMED["department.get"], load("department.get"))
+    assert [(1, None), (5, 1)] == [(one.id, one.parent) for one in departments]
+
+
+def test_an_empty_forum_beside_a_chat_that_may_not_be_read_says_nothing() -> None:
+    with pytest.raises(PortalRefused, match="scope im"):
+        answered(NAMED["batch-comments-in-chat"], load("batch-comments-refused"))
 
 
 def test_one_damaged_task_does_not_hide_the_others() -> None:
