@@ -157,7 +157,7 @@ class PortalConfig(_Section):
     notify: bool = False
     pool: int = Field(0, ge=0, le=50)
     call_id_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
-    zone: Annotated[str, AfterValidator(_zone)] | None = None
+    zone: Annotated[str, AfterValidator(lambda name: name and _zone(name))] = ""
     executes_within: Duration = Field(timedelta(seconds=90), ge=timedelta(seconds=30))
     register_unanswered: bool = True
     comments: Literal["all", "changes", "one"] = "changes"
