@@ -25,7 +25,6 @@ from autodial.store.outbox import Debt, to_the_minute
 from bitrix24 import (
     AnswerLost,
     AnswerStrange,
-    Deadline,
     MethodResting,
     Portal,
     PortalClosed,
@@ -337,8 +336,11 @@ class Reporter:
         given = debt.payload.get("deadline")
         deadline = to_the_minute(datetime.fromisoformat(given)) if given else None
         task = await self.portal.task(debt.task)
+        moved = task is not None and not task.until.same(debt.until)
         ours = task is not None and deadline is not None and task.until.is_of(deadline)
-        theirs = task is not None and not ours and not _same(task.until, debt.until)
+        if moved and debt.doubtful and deadline is not None and task is not None:
+            ours = task.until.may_be_of(deadline)
+        theirs = moved and not ours
         if theirs or await self.store.run(outbox.outdated, debt):
             deadline = None
         responsible = debt.payload.get("responsible")
@@ -408,10 +410,3 @@ class Reporter:
     def _name(self, user: int) -> str:
         operator = self.roster.by_id(OperatorId(user))
         return texts.bb(operator.name) if operator else str(user)
-
-
-def _same(told: Deadline, known: Deadline) -> bool:
-    """Nobody has moved it: by the portal's own clock, where that is known."""
-    if told.wall and known.wall:
-        return told.wall == known.wall
-    return told.at == known.at

@@ -61,12 +61,22 @@ class Deadline:
     wall: str = ""  #: as ``PortalTask.wall``
 
     def is_of(self, ours: datetime) -> bool:
-        """Is it what we sent? To the minute; boxes of 2019 cut a deadline to its day."""
+        """Is it what we sent? The portal cuts seconds."""
+        return self.at == ours.replace(second=0, microsecond=0)
+
+    def may_be_of(self, ours: datetime) -> bool:
+        """Or what a box of 2019 makes of it, which cuts a deadline to its day?"""
         if self.at is None:
             return False
-        asked = ours.replace(second=0, microsecond=0)
-        by_day = self.wall.endswith("T00:00") and timedelta(0) <= asked - self.at < timedelta(1)
-        return self.at == asked or by_day
+        by_day = self.wall.endswith("T00:00") and timedelta(0) <= ours - self.at < timedelta(1)
+        return self.is_of(ours) or by_day
+
+    def same(self, known: "Deadline") -> bool:
+        """
+        Has nobody moved it? At the change of clocks the portal writes the same clock with another
+        offset; and after a change of its zone the same moment by another clock.
+        """
+        return self.at == known.at or (bool(self.wall) and self.wall == known.wall)
 
 
 class TaskStatus(Enum):

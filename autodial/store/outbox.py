@@ -334,7 +334,7 @@ def our_own_hand(
         if under_way or (row.done_at is not None and row.done_at >= asked):
             return True
         ours = row.payload.get("deadline") if row.state in _UNDECIDED else None
-        if ours and until.is_of(datetime.fromisoformat(ours)):
+        if ours and until.may_be_of(datetime.fromisoformat(ours)):
             return True
     return False
 

@@ -37,7 +37,7 @@ from autodial.store.schema import (
 )
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.talks import SAME
-from bitrix24 import PortalTask
+from bitrix24 import Deadline, PortalTask
 
 _NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
 
@@ -204,7 +204,7 @@ def _save(
         _save_phones(db, task.id, (), entry.phones or ())
         return True
     changed = any(getattr(row, key) != value for key, value in values.items())
-    if _same_deadline(row, task):
+    if task.until.same(Deadline(row.portal_deadline, row.portal_wall)):
         pass
     elif our_own_hand(db, TaskId(task.id), asked, task.until, late):
         del values["portal_deadline"], values["portal_wall"], values["responsible"]
@@ -220,16 +220,6 @@ def _save(
     if changed:
         db.execute(sa.update(tasks).where(tasks.c.id == task.id).values(**values, next_check=now))
     return changed
-
-
-def _same_deadline(row: "sa.Row[tuple[Any, ...]]", task: PortalTask) -> bool:
-    """
-    By the portal's clock, where both are known: at the change of clocks it writes the same deadline
-    with another offset, and nobody has moved it.
-    """
-    if row.portal_wall and task.wall:
-        return bool(row.portal_wall == task.wall)
-    return bool(row.portal_deadline == task.deadline)
 
 
 def _corrected(

@@ -1,7 +1,7 @@
 """Written once, and really written: on portals that execute late, say "done" and mean "not"."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -553,3 +553,39 @@ async def test_the_same_where_the_answer_was_lost(
     assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
     assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
+
+
+@ensure
+@pytest.mark.parametrize("by_day", [False, True])
+async def test_a_deadline_at_midnight_is_moved_within_its_day(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, by_day: bool
+) -> None:
+    """A person's midnight is not what a box has made of ours."""
+    portal.deadline_by_day = by_day
+    number = attempt(run, portal, BUSY)
+    task = task_of(number)
+    midnight = NOON.replace(hour=21) - timedelta(days=1)  # Moscow's
+    portal.tasks[task]["DEADLINE"] = midnight
+    with store.engine.begin() as db:
+        db.execute(
+            schema.tasks.update().values(portal_deadline=midnight, portal_wall="2026-11-23T00:00")
+        )
+    await reporter(config, portal, store, now).turn()
+    assert "tasks.task.update" in portal.executed
+    moved = portal.tasks[task]["DEADLINE"]
+    assert moved == (midnight if by_day else run(tasks.load_task, TaskId(task)).due)
+
+
+@ensure
+async def test_another_zone_of_the_portal_s_moves_no_deadline(
+    portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """Somebody corrects the zone in the profile of the webhook's user: all clocks shift."""
+    number = add_task(portal, "x", responsible=1, deadline=NOON)
+    client = Portal.direct(WEBHOOK, portal.send)
+    for hours in (3, 10):
+        portal.zone = timezone(timedelta(hours=hours))
+        read = await client.task(number)
+        assert read is not None
+        run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
+    assert (1, NOON) == (_series(store, number), run(tasks.load_task, TaskId(number)).due)
