@@ -3,9 +3,9 @@
 import os
 import re
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -540,7 +540,7 @@ def test_card(path: Path, extension: str, seconds: int) -> None:
         )  # fmt: skip
         try:
             say(f"the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)")
-            time.sleep(seconds)
+            sleep(seconds)
         except KeyboardInterrupt:
             say("")
         finally:

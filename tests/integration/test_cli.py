@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from click.testing import CliRunner, Result
 from autodial.cli import _logout, main
 from autodial.config import Config, load
 from autodial.model import OperatorId, Phone, PresenceRules, Telling, Word
+from autodial.outcomes import parse_report
 from autodial.phones import Refused
 from autodial.retry import DEFAULTS
 from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views, words
 from bitrix24 import Employee, LoginEvent, Presence
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
+from bitrix24.simulator.seed import add_operator
 from dialplan.demo.pbx import free_ports
 from dialplan.demo.rig import toml
 from tests.integration.conftest import NOON
@@ -294,6 +296,8 @@ def test_presence_tells_who_came_and_left(told: Callable[..., Result], run: Run)
 
     assert (501, "Имя0", "logout") in [(r["operator"], r["name"], r["kind"]) for r in rows]
     assert "вышел из портала" in told("presence").output
+    assert "event log" in {r["source"] for r in rows}
+    assert "журнал событий портала" in told("presence").output
 
 
 def test_what_was_put_aside_is_sent_again_by_a_command(
@@ -330,6 +334,78 @@ def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Pa
     said = told("doctor")
     assert 1 == said.exit_code
     assert "portal" in said.output and portal.secret not in said.output
+
+
+@pytest.fixture
+def with_portal(told: Callable[..., Result], path: Path) -> Iterator[SimulatedPortal]:
+    portal = SimulatedPortal()
+    with serve(portal) as webhook:
+        path.write_text(path.read_text().replace("http://127.0.0.1/rest/1/s3cretpath/", webhook))
+        yield portal
+
+
+def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:
+    add_operator(with_portal, 501, "101")
+    with_portal.groups[129] = [501]
+    said = told("groups")
+    assert 0 == said.exit_code
+    assert re.search(r"5 +│ Call-центр +│ Компания", said.output)
+    assert re.search(r"129 +│ Группа 129", said.output)
+    rows = json.loads(told("groups", "--json").output)
+    assert {"id": 5, "name": "Call-центр", "parent": 1} in rows
+
+
+def test_a_name_in_the_configuration_that_the_portal_does_not_know(
+    told: Callable[..., Result], path: Path, with_portal: SimulatedPortal
+) -> None:
+    add_operator(with_portal, 501, "101")
+    path.write_text(path.read_text().replace("departments = [5]", 'departments = ["Call-centre"]'))
+    said = told("doctor")
+    assert 1 == said.exit_code
+    assert "Call-центр (5)" in said.output and "autodial groups" in said.output
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_card_is_tried_without_calling_anybody(
+    told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch,
+    interrupted: bool,
+) -> None:  # fmt: skip
+    """It goes up at the right operator's, and comes down however the command ends."""
+    add_operator(with_portal, 501, "101")
+    add_operator(with_portal, 502, "102")
+    up: list[object] = []
+
+    def wait(seconds: float) -> None:
+        up.append((seconds, list(with_portal.cards)))
+        if interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("autodial.cli.sleep", wait)
+    said = told("test-card", "102", "--seconds", "7")
+    assert 0 == said.exit_code, said.output
+    (call,) = {call for _, call, _ in with_portal.cards}
+    assert [(7, [("show", call, 502)])] == up
+    assert ("hide", call, 502) == with_portal.cards[-1]
+    assert {} == with_portal.calls
+    assert [False] == [row["MISSED"] for row in with_portal.statistics]
+    assert {"autodial": "АВТОДОЗВОН"} == with_portal.lines
+
+
+def test_a_card_for_nobody(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:
+    said = told("test-card", "199")
+    assert 1 == said.exit_code
+    assert "internal number 199" in said.output
+    assert [] == with_portal.cards
+
+
+def test_why_a_task_with_a_bad_number_waits(told: Callable[..., Result], run: Run) -> None:
+    with_number = tasks.Imported(portal_task(8021), (evolve(PHONE, number="+442079460021"),))
+    run(tasks.save_tasks, [with_number], NOON, asked=NOON)
+    attempt = dial(run, 8021)
+    run(ledger.claim, attempt, NOON)
+    bad = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
+    run(ledger.record, attempt, bad, NOON, DEFAULTS)
+    assert "исправьте номер в CRM" in told("why", "8021").output
 
 
 def test_a_mistake_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
