@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 from autodial.config import load
-from autodial.model import ANSWERED, Outcome
+from autodial.model import NO_CONTACT, Outcome
 from autodial.printing import PlainTable, tell
 from autodial.store import views
 from autodial.store.database import read
@@ -227,6 +227,7 @@ def _faults(
     for task in sorted(set(fates) - {attempt.task for attempt in attempts}):
         faults.append(f"task {task} was never dialled")
     ends = _read(running, ended_counts)
+    before: dict[int, Outcome] = {}
     for attempt in attempts:
         told = ends[attempt.id]
         if attempt.outcome is None or told != 1:
@@ -238,9 +239,12 @@ def _faults(
             if f"[{attempt.id}]" in row["POST_MESSAGE"]
         ]  # fmt: skip
         calls = [row for row in portal.statistics if row["EXTERNAL_CALL_ID"] == attempt.id]
-        if outcome is not Outcome.WITHDRAWN and len(comments) != 1:
+        # None is written where a call ended as the one before it.
+        wanted = {0, 1} if before.get(attempt.task) is outcome else {1}
+        before[attempt.task] = outcome
+        if outcome is not Outcome.WITHDRAWN and len(comments) not in wanted:
             faults.append(f"{attempt.id} has {len(comments)} comments in the portal")
-        if len(calls) != int(outcome in ANSWERED):
+        if len(calls) != int(outcome not in NO_CONTACT):
             faults.append(f"{attempt.id} ({outcome.value}) has {len(calls)} calls in the portal")
     if portal.calls:
         faults.append(f"{len(portal.calls)} calls were never finished in the portal")

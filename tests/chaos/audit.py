@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from attrs import define, field
 
-from autodial.model import ANSWERED, Outcome
+from autodial.model import ANSWERED, NO_CONTACT, Outcome
 from autodial.store import views
 from autodial.store.events import ended_counts
 from dialplan.demo.pbx import Entry
@@ -135,8 +135,8 @@ def _portal(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> No
             comments[attempt.id] == int(told),
             f"{attempt.id} ({attempt.outcome}) has {comments[attempt.id]} comments",
         )
-        talk = attempt.outcome in {one.value for one in ANSWERED}
-        wanted = (1,) if talk else (0, 1)  # the card of one that was lost comes down, too
+        contact = attempt.outcome not in {one.value for one in NO_CONTACT}
+        wanted = (1,) if contact else (0, 1)  # a card that was up comes down, too
         found.check(calls[attempt.id] in wanted, f"{attempt.id} has {calls[attempt.id]} calls")
     found.check(not rig.portal.calls, f"calls were never finished: {list(rig.portal.calls)[:3]}")
     by_task: defaultdict[int, list[views.AttemptLine]] = defaultdict(list)

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -140,7 +140,8 @@ def _wants(line: views.TaskLine) -> bool:
 def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator[Chaos]:
     """A house with eight operators whose calls are short."""
     overrides: dict[str, Any] = {
-        "portal": {"poll": "1s", "walk": "3s"},
+        # Each end is told, so that each can be counted.
+        "portal": {"poll": "1s", "walk": "3s", "comments": "all", "executes_within": "30s"},
         "pace": {"calls_per_second": 20, "max_calls": 30},
         "asterisk": {"ring_client": 5, "longest_call": "1m"},
         # Each task has one call that counts, and as many as it takes to come to it.
@@ -154,6 +155,7 @@ def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator
         extensions=EXTENSIONS, directory=directory, operator_rings=0.3, operator_talks=0.7,
         impatience=0.2, overrides=overrides, keep_logs=keep_logs,
     ) as house:  # fmt: skip
+        house.portal.late = timedelta(seconds=20)
         for number, extension in enumerate(EXTENSIONS, 501):
             house.operator(number, extension)
         house.start_dialler()
