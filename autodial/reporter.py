@@ -369,13 +369,17 @@ class Reporter:
         marker = f"[{said}]"
         text = f"{comment(debt.payload, debt.number, self.config, self._name)} {marker}"
         keyed = debt.payload.get("keyed")
+        series = "outcome" in debt.payload and self.config.portal.comments == "one"
+        if series and self.portal.keyed and keyed is None and debt.payload.get("same"):
+            # Where keys are, comments are in the chat, and none can be edited.
+            await self.store.run(outbox.paid, debt, self.now())
+            return
         if debt.doubtful and keyed is None:
             found = await self.portal.find_comment(debt.task, marker)
         elif keyed is not None or self.portal.keyed:
             found = await self._keyed(debt, keyed or text)
         else:
             found = None
-        series = "outcome" in debt.payload and self.config.portal.comments == "one"
         if found is None and series and debt.comment:
             found = await self._edited(debt, debt.comment, text)
         if found is None:

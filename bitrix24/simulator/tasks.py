@@ -257,7 +257,8 @@ def task_get(portal: "SimulatedPortal", params: Row) -> Any:
     row = portal.tasks.get(_task_id(params))
     if row is None or not may_read(portal, row):
         return []  # missing and forbidden look alike
-    return {"task": _full(portal, row, [str(n) for n in php.as_list(params.get("select"))])}
+    select = [str(name) for name in php.as_list(params.get("select"))]
+    return {"task": _full(portal, row, select) if select else _whole(portal, row)}
 
 
 def _whole(portal: "SimulatedPortal", row: Row) -> Row:

@@ -445,12 +445,14 @@ async def test_one_comment_is_kept_up_to_date(
 
 
 @ensure
+@pytest.mark.parametrize("keys", [False, True])
 async def test_where_comments_cannot_be_edited_only_changes_are_said(
-    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, keys: bool
 ) -> None:
-    portal.comments_in_chat = True
+    portal.comments_in_chat, portal.idempotency_keys = True, keys
     one = config.portal.model_copy(update={"comments": "one"})
     paying = reporter(config.model_copy(update={"portal": one}), portal, store, now)
+    await paying.portal.look_for_keys()
     task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], Telling(comments="one"))
     assert 2 == len(texts_of(portal, task))
 
