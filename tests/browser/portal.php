@@ -124,10 +124,17 @@ namespace {
 		public function IsAdmin() { return $this->admin; }
 		public function IsAuthorized() { return $this->known; }
 	}
+	class Thrown
+	{
+		private $text;
+		public function __construct($text) { $this->text = $text; }
+		public function GetString() { return $this->text; }
+	}
 	class Application
 	{
 		public $thrown = '';
 		public function ThrowException($text) { $this->thrown = $text; }
+		public function GetException() { return $this->thrown === '' ? false : new Thrown($this->thrown); }
 		public $included = '';
 		public function IncludeAdminFile($title, $file)
 		{
@@ -137,14 +144,15 @@ namespace {
 		}
 		public function GetCurPage() { return '/bitrix/admin/settings.php'; }
 	}
+	/* As the portal's own: what a folder's copy comes to, it does not say. */
 	function CopyDirFiles($from, $to)
 	{
-		if (!is_dir($to) && !@mkdir($to, 0777, true)) {
-			return false;
+		if (!is_dir($to)) {
+			@mkdir($to, 0777, true);
 		}
 		foreach (scandir($from) as $name) {
-			if ($name[0] !== '.' && !copy("$from/$name", "$to/$name")) {
-				return false;
+			if ($name[0] !== '.') {
+				@copy("$from/$name", "$to/$name");
 			}
 		}
 		return true;

@@ -404,6 +404,43 @@ def test_a_slider_brings_no_mark_back_when_the_call_is_over(open_page: Open) -> 
     assert page.title() == "(9) Лента новостей"
 
 
+@pytest.mark.parametrize("own", [f"{TAG} — ДОЛГ", "а\u0001б", f"ДОЛГ — {TAG}"])
+def test_words_that_begin_as_others_do_not_run_in_circles(open_page: Open, own: str) -> None:
+    page = open_page("new", lines=["autodial", {"line": "autodial-debt", "tag": own}])
+    page.evaluate("""() => {
+      window.writes = 0
+      new MutationObserver(() => window.writes++).observe(
+        document.querySelector('title'), {childList: true})
+    }""")
+    show(page, "call('autodial-debt', 'x')")
+    assert painted(page)
+    for count in (4, 5):
+        page.evaluate(MESSENGER, count)
+        painted(page)
+    assert page.evaluate("window.writes") < 12
+    page.evaluate("card.close()")
+    painted(page)
+    assert page.title() == "(5) Лента новостей"
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        "call('reg1', '74950000000', {portalCall: true})",  # its title is a colleague's name
+        "call('reg1', 'ООО Долгострой')",
+        "call('reg1', 'Отдел ДОЛГ')",  # another's line is another's, whatever it is called
+    ],
+)
+def test_a_word_within_another_is_not_the_word(open_page: Open, generation: str, call: str) -> None:
+    page = open_page(generation, lines=[{"line": "autodial-debt", "tag": "ДОЛГОВ"}, "autodial"])
+    page.evaluate("window.colleague = 'Звонок от Долговой Анны'")
+    show(page, call)
+    page.evaluate("window.card.portal && card.setTitle(window.colleague)")
+    assert not painted(page)
+    assert page.title() == TITLE
+
+
 def test_a_title_that_others_have_marked_is_theirs(open_page: Open) -> None:
     """No call of ours was on this page: nothing is taken out of its title."""
     page = open_page("new")
@@ -504,6 +541,79 @@ def test_the_title_of_the_task_on_a_line_of_a_pool_can_be_read(
     line = "document.querySelector('.autodial-call-link')"
     assert page.evaluate(f"{line}.textContent") == title
     assert page.evaluate(f"{line}.scrollWidth <= {line}.clientWidth"), "and not cut off there"
+
+
+@pytest.mark.parametrize("first", ["[]", "null"])
+def test_the_task_is_asked_for_again_while_the_card_is_up(open_page: Open, first: str) -> None:
+    """The dialler writes the call into its task a moment after the card is up."""
+    page = open_page("new", link=True)
+    page.evaluate("""first => {
+      window.asks = 0
+      BX.rest = {callMethod: (method, asked, done) => {
+        const tasks = window.asks++ < 2 ? first : [{id: 8017, title: 'x'}]
+        setTimeout(() => done({error: () => null, data: () => ({tasks: tasks})}), 0)
+      }}
+    }""", json.loads(first))  # fmt: skip
+    show(page, OURS, "crm")
+    page.wait_for_selector("a.autodial-call-link", timeout=9000)
+    assert page.evaluate("window.asks") == 3
+
+
+def test_the_task_is_not_asked_for_when_the_card_has_gone(open_page: Open) -> None:
+    page = open_page("new", link=True)
+    page.clock.install()
+    page.evaluate(LOOKUP.replace("TASKS", "[]").replace("DELAY", "0") + "; window.asks = 0")
+    page.evaluate(
+        "(rest => BX.rest = {callMethod: (...all) => { asks++; rest.callMethod(...all) }})(BX.rest)"
+    )
+    page.evaluate(f"pull('showExternalCall', {OURS}, 'crm')")
+    page.clock.run_for(500)
+    page.evaluate("card.close()")
+    page.clock.run_for(30_000)
+    assert page.evaluate("window.asks") == 1
+
+
+@pytest.mark.parametrize("layout", ["simple", "crm"])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_a_link_adds_no_height_when_the_title_is_written_anew(
+    open_page: Open, generation: str, layout: str
+) -> None:
+    page = open_page(generation, link=True)
+    tasks = json.dumps([{"id": 8017, "title": "Перезвонить " * 12}])
+    page.evaluate(LOOKUP.replace("TASKS", tasks).replace("DELAY", "0"))
+    show(page, OURS, layout)
+    assert painted(page)
+    page.wait_for_selector("a.autodial-call-link")
+    buttons = page.evaluate(BUTTONS)
+    height = (
+        "document.querySelector('.im-phone-call-header, .im-phone-calling-section').offsetHeight"
+    )
+    before = page.evaluate(height)
+    for title in ("Разговор", "Звонок"):
+        page.evaluate(f"card.setTitle('{title} ' + card.title)")
+        painted(page)
+    page.evaluate("card.setTitle(card.title)")
+    painted(page)
+    assert page.evaluate(height) == before
+    assert page.evaluate(BUTTONS) == buttons
+
+
+def test_a_folded_panel_is_dressed_once(open_page: Open) -> None:
+    """Whatever else happens on the page."""
+    page = open_page("new")
+    show(page, OURS, "crm")
+    painted(page)
+    page.evaluate("card.fold()")
+    painted(page)
+    page.evaluate("""() => {
+      window.changes = 0
+      new MutationObserver(all => window.changes += all.length).observe(
+        document.querySelector('.im-phone-call-panel-mini'), {attributes: true})
+    }""")
+    for n in range(5):
+        page.evaluate(f"document.querySelector('p').textContent = 'слово {n}'")
+        painted(page)
+    assert page.evaluate("window.changes") == 0
 
 
 def test_a_link_takes_the_place_of_the_title(open_page: Open) -> None:
@@ -615,6 +725,14 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
         ("h.lookOf('', '', h.settings({lines: ['']}))", -1),
         ("h.lookOf(undefined, 'Линия Автодозвон 2', h.settings({}))", 0),
         ("h.lookOf('', 'anything', h.settings({tag: ' '}))", -1),
+        ("h.lookOf('', 'ДОЛГ: повторный автодозвон', h.settings({lines: [{tag: 'ДОЛГ'}]}))", 1),
+        ("h.lookOf('a-1', 'ДОЛГ: x', h.settings({lines: ['a-1', {line: 'd', tag: 'ДОЛГ'}]}))", 1),
+        ("h.lookOf('d', 'АВТОДОЗВОН', h.settings({lines: [{line: 'd', tag: 'ДОЛГ'}]}))", 1),
+        ("h.lookOf('', 'ООО Долгострой', h.settings({tag: 'ДОЛГ'}))", -1),
+        ("h.lookOf('', 'Мой долг!', h.settings({tag: 'ДОЛГ'}))", 0),
+        ("h.clientOf({phoneNumber: '79990001122'}, 'showExternalCall')", "+79990001122"),
+        ("h.clientOf({phoneNumber: '0000000000'}, 'showExternalCall')", "0000000000"),
+        ("h.clientOf({phoneNumber: '101'}, 'showExternalCall')", "101"),
         ("h.behindTag('Звонок, поступил на номер Автодозвон: договор: 17', 'АВТОДОЗВОН')",
          "договор: 17"),
         ("h.settings({tag: ' АВТО \\n ОБЗВОН '}).tag", "АВТО ОБЗВОН"),

@@ -46,7 +46,7 @@ def test_it_installs_and_uninstalls_without_a_trace(tmp_path: Path) -> None:
     saved = {"autodial24": DEFAULTS, "sessid": "known"}
     gone = php(tmp_path, ["install"], ["settings", saved], ["uninstall", REMOVE])[-1]
     assert gone[:3] == [[], [], []]
-    assert not script.parent.exists()
+    assert not script.parent.parent.exists()
     assert (tmp_path / "bitrix/js/others").is_dir()
 
 
@@ -102,6 +102,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert made is False
     assert there[1] == []
     assert "/bitrix/js/autodial24/highlight" in there[3]
+    assert "ERROR: " in there[5] and "/bitrix/js/autodial24/highlight" in there[5], "and shown"
 
 
 def configuration(head: str) -> Any:
@@ -151,6 +152,7 @@ def test_settings_are_saved_shown_and_used(tmp_path: Path) -> None:
         ("tag", "It's"), ("tag", "a\\b"), ("tag", "</script>"), ("tag", ""), ("tag", "a\nb"),
         ("color", "red"), ("color", "#6a1b9a;}"), ("lines", " , "),
         ("lines", "a, b=It's"), ("lines", "a=#fff"), ("lines", "=X"), ("lines", "a=X #ffff"),
+        ("lines", "a; b"), ("lines", "a=X#b71c1c"), ("lines", "a=X, Y #b71c1c"), ("lines", "a b"),
         ("sound", "javascript:alert(1)"), ("sound", "/a.mp3\"><x"), ("field", "ID"),
     ],
 )  # fmt: skip

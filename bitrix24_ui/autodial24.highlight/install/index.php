@@ -42,8 +42,12 @@ class autodial24_highlight extends CModule
 		if (!is_object($USER) || !$USER->IsAdmin()) {
 			return false;
 		}
-		if (!CopyDirFiles(__DIR__ . '/js', $_SERVER['DOCUMENT_ROOT'] . self::JS, true, true)) {
+		$copy = $_SERVER['DOCUMENT_ROOT'] . self::JS . '/highlight.js';
+		CopyDirFiles(__DIR__ . '/js', $_SERVER['DOCUMENT_ROOT'] . self::JS, true, true);
+		/* The portal says "copied" whatever came of it, and shows nobody what an installation returns. */
+		if (!is_file($copy) || md5_file($copy) !== md5_file(__DIR__ . '/js/highlight.js')) {
 			$APPLICATION->ThrowException(Loc::getMessage('AUTODIAL24_HIGHLIGHT_NO_COPY', array('#DIR#' => self::JS)));
+			$APPLICATION->IncludeAdminFile(Loc::getMessage('AUTODIAL24_HIGHLIGHT_NAME'), __DIR__ . '/failed.php');
 			return false;
 		}
 		ModuleManager::registerModule($this->MODULE_ID);
@@ -68,6 +72,7 @@ class autodial24_highlight extends CModule
 			'main', 'OnEpilog', $this->MODULE_ID, 'Autodial24\\Highlight\\Page', 'onEpilog'
 		);
 		DeleteDirFilesEx(self::JS);
+		@rmdir(dirname($_SERVER['DOCUMENT_ROOT'] . self::JS));  /* if nothing else of ours is there */
 		if (!isset($_REQUEST['savedata']) || $_REQUEST['savedata'] !== 'Y') {
 			Option::delete($this->MODULE_ID);
 		}

@@ -92,13 +92,14 @@ class Settings
 		$found = array();
 		foreach (array_filter(array_map('trim', explode(',', $text)), 'strlen') as $one) {
 			$parts = array_map('trim', explode('=', $one, 2));
+			$number = preg_match('/^[^\s\x23;"\'<>\\\\]{1,50}$/', $parts[0]) === 1;
 			if (count($parts) === 1) {
-				$found[] = $parts[0];
+				$found[] = $number ? $parts[0] : null;
 				continue;
 			}
 			$color = preg_match('/\s(\x23[0-9a-f]+)$/i', $parts[1], $match) ? $match[1] : '';
 			$tag = trim(substr($parts[1], 0, strlen($parts[1]) - strlen($color)));
-			$well = $parts[0] !== '' && self::isTag($tag) && $tag[0] !== '#' && ($color === '' || preg_match(self::COLOR, $color));
+			$well = $number && self::isTag($tag) && strpos($tag, '#') === false && ($color === '' || preg_match(self::COLOR, $color));
 			$found[] = $well ? array('line' => $parts[0], 'tag' => $tag, 'color' => $color) : null;
 		}
 		return $found;

@@ -41,6 +41,8 @@ var DEFAULTS = {
 var REMEMBERED = 6 * 3600 * 1000;
 /* A lookup that takes longer is given up, in ms; the tab's title is looked after this often. */
 var LOOKUP = 4000, TITLE = 1000;
+/* After a lookup that found nothing, the next one so much later, in ms. */
+var AGAIN = [1000, 3000, 8000];
 var STORE = 'autodial-highlight-calls', PLAYED = 'autodial-highlight-played';
 
 /* Pure functions: tested without a page. */
@@ -59,9 +61,9 @@ function settings(given) {
 	return said;
 }
 
-/* As a browser gives a title back: one blank for several. */
+/* As a browser gives a title back: one blank for several, and for what is no character. */
 function word(text) {
-	return typeof text === 'string' ? text.replace(/\s+/g, ' ').replace(/^ | $/g, '') : '';
+	return typeof text === 'string' ? text.replace(/[\s\u0000-\u001f\u007f]+/g, ' ').replace(/^ | $/g, '') : '';
 }
 
 function color(text) { return /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(text) ? text : ''; }
@@ -77,22 +79,55 @@ function line(given, said) {
 	return { line: own.line, look: n };
 }
 
-/* The look of a line (by its number and by its name, as an event or a card has them); -1: not one of the dialler's. */
+/*
+ * The look of a line (by its number and by its name, as an event or a card has them); -1: not one of the
+ * dialler's. Behind the word a name may hold the title of a task, whatever words are in that: a name that
+ * is the word, or begins with it and a colon, says more than one that holds it, and more than the number
+ * of a line without a word of its own.
+ */
 function lookOf(number, name, config) {
-	var n, found = -1, tag;
+	var n, byNumber = -1, begins = -1, inside = -1;
 	for (n = 0; n < config.lines.length; n++) {
-		if (number !== undefined && number !== null && number !== '' &&
-			String(config.lines[n].line).toLowerCase() === String(number).toLowerCase()) { return config.lines[n].look; }
+		if (named(number) && String(config.lines[n].line).toLowerCase() === String(number).toLowerCase()) {
+			byNumber = config.lines[n].look;
+			break;
+		}
 	}
-	if (typeof name !== 'string') { return -1; }
-	for (n = 0; n < config.looks.length; n++) {
-		tag = config.looks[n].tag;
-		/* The longest word that is in it: one may hold another. */
-		if (name.toUpperCase().indexOf(tag.toUpperCase()) >= 0 &&
-			(found < 0 || tag.length > config.looks[found].tag.length)) { found = n; }
+	if (byNumber > 0) { return byNumber; }
+	if (typeof name === 'string') {
+		for (n = 0; n < config.looks.length; n++) {
+			if (saysOnly(name, config.looks[n].tag)) { begins = longer(begins, n, config); }
+			if (says(name, config.looks[n].tag)) { inside = longer(inside, n, config); }
+		}
 	}
-	return found;
+	return begins >= 0 ? begins : byNumber >= 0 ? byNumber : inside;
 }
+
+function named(said) { return said !== undefined && said !== null && said !== ''; }
+
+/* Of two words that fit, the longer: one may hold the other. */
+function longer(one, other, config) {
+	return one >= 0 && config.looks[one].tag.length >= config.looks[other].tag.length ? one : other;
+}
+
+function saysOnly(name, tag) {
+	var text = name.toUpperCase();
+	tag = tag.toUpperCase();
+	return text === tag || text.indexOf(tag + ': ') === 0;
+}
+
+/* Is it there as a word, and not within another: DEBT is not in DEBTFORD? */
+function says(text, tag) {
+	var at = -1;
+	text = text.toUpperCase();
+	tag = tag.toUpperCase();
+	while ((at = text.indexOf(tag, at + 1)) >= 0) {
+		if (!isLetter(text.charAt(at - 1)) && !isLetter(text.charAt(at + tag.length))) { return true; }
+	}
+	return false;
+}
+
+function isLetter(sign) { return sign.toLowerCase() !== sign.toUpperCase() || (sign >= '0' && sign <= '9'); }
 
 /* What stands behind the word in a line's name, as a pool of lines has it: the title of the task. */
 function behindTag(text, tag) {
@@ -114,7 +149,8 @@ function announced(command, params, config) {
 function clientOf(params, command) {
 	var contact = params.CRM && params.CRM.CONTACT, number = command === 'invite' ? params.callerId : params.phoneNumber;
 	if (contact && typeof contact.NAME === 'string' && word(contact.NAME)) { return word(contact.NAME); }
-	return typeof number === 'string' || typeof number === 'number' ? String(number).replace(/^(?=\d)/, '+') : '';
+	/* The portal drops the plus of a whole number; one that begins otherwise never had one. */
+	return typeof number === 'string' || typeof number === 'number' ? String(number).replace(/^(?=[1-79]\d{10})/, '+') : '';
 }
 
 /* WCAG's relative luminance of #rgb or #rrggbb, and the contrast of two colours. */
@@ -147,9 +183,11 @@ function marked(title, tag, config) {
 }
 
 function unmarked(title, config) {
-	var n, mark;
-	for (n = 0; n < config.looks.length; n++) {
-		mark = '\u260e ' + config.looks[n].tag + ' \u2014';
+	var tags = [], n, mark;
+	for (n = 0; n < config.looks.length; n++) { tags.push(config.looks[n].tag); }
+	tags.sort(function (one, other) { return other.length - one.length; });  /* one may begin as another */
+	for (n = 0; n < tags.length; n++) {
+		mark = '\u260e ' + tags[n] + ' \u2014';
 		title = title.split(mark + ' ').join('').split(mark).join('');
 	}
 	return title;
@@ -204,7 +242,7 @@ function taskOf(answer, user) {
 }
 
 var pure = {
-	settings: settings, lookOf: lookOf, behindTag: behindTag, announced: announced, contrast: contrast,
+	settings: settings, lookOf: lookOf, clientOf: clientOf, behindTag: behindTag, announced: announced, contrast: contrast,
 	textOn: textOn, marked: marked, unmarked: unmarked, remembered: remembered, recalled: recalled, taskOf: taskOf
 };
 if (!root || !root.document) {
@@ -229,6 +267,7 @@ var titled = null;       /* a title and what was written over it, until it is se
 var timer = null;        /* looks after the tab's title while our card is open */
 var watched = false;     /* the title was marked, and others may have kept it so and write it back */
 var tasks = {};          /* by call: what a lookup found; false: asked, and nothing yet */
+var asked = {};          /* by call: how often */
 var played = {};
 
 /* Everything that is called from outside is wrapped: nothing is thrown into the portal. */
@@ -289,7 +328,10 @@ function initialized(data) {
 	if (!data || !data.CALL_ID) { return; }
 	var id = String(data.CALL_ID);
 	var look = known(id);
-	shown = { id: id, look: look >= 0 ? look : lookOf(data.LINE_NUMBER, data.LINE_NAME, config) };
+	shown = {
+		id: id, look: look >= 0 ? look : lookOf(data.LINE_NUMBER, data.LINE_NAME, config),
+		named: named(data.LINE_NUMBER) || named(data.LINE_NAME)
+	};
 	learn(id, shown.look);
 }
 
@@ -318,9 +360,11 @@ function whose(title) {
 		look = known(open.callId);
 		if (look < 0) { look = lookOf(open.lineNumber, open.companyPhoneNumber, config); }
 		if (look >= 0) { return look; }
+		/* Only where nobody has named a line the title's words decide. */
+		if (calls[open.callId] !== undefined || named(open.lineNumber) || named(open.companyPhoneNumber)) { return -1; }
 		return title === '' ? null : lookOf('', title, config);
 	}
-	if (shown !== null) { return shown.look >= 0 ? shown.look : lookOf('', title, config); }
+	if (shown !== null) { return shown.look >= 0 || shown.named ? shown.look : lookOf('', title, config); }
 	return title === '' ? null : lookOf('', title, config);
 }
 
@@ -421,8 +465,8 @@ function dress(card, title, text, client) {
 		header.style.height = before + 'px';
 		header.style.overflow = 'hidden';
 	}
-	/* A card that is not visible yet could not be measured: once more when it is. */
-	painted = before ? text : null;
+	/* A card that is not visible yet could not be measured: once more when it is. (A folded one has no header.) */
+	painted = before || !header ? text : null;
 }
 
 /* All is as it was, but for the link of a card that stays. */
@@ -480,11 +524,12 @@ function addStyle() {
 		'.im-phone-call-panel-mini.autodial-call:before,.im-phone-call-panel-mini-container.autodial-call:before{' +
 			'content:attr(data-autodial);position:absolute;left:-3px;right:-3px;bottom:100%;margin-bottom:3px;padding:0 8px;' +
 			'background:C;color:T;font:bold 12px/18px Arial,sans-serif;white-space:pre;overflow:hidden;text-overflow:ellipsis}',
-		'.autodial-call .autodial-call-link{position:absolute;left:16px;right:110px;bottom:1px;height:14px;overflow:hidden;' +
+		'.autodial-call-link{position:absolute;left:16px;right:110px;bottom:1px;height:14px;overflow:hidden;' +
 			'font:11px/14px Arial,sans-serif;text-align:left;text-overflow:ellipsis;white-space:nowrap;' +
-			'color:T!important;z-index:2}',
+			'z-index:2}',
+		'.im-phone-calling-section .autodial-call-link{bottom:auto;top:8px}',
+		'.autodial-call .autodial-call-link{color:T!important}',
 		'.autodial-call a.autodial-call-link{text-decoration:underline!important}',
-		'.autodial-call .im-phone-calling-section .autodial-call-link{bottom:auto;top:8px}',
 		'.autodial-call .autodial-call-anchor{position:relative}'
 	];
 	for (n = 0; n < config.looks.length; n++) {
@@ -504,7 +549,7 @@ var markTab = safely(function () {
 	var wanted = marked(document.title, config.looks[ours].tag, config);
 	if (document.title === wanted) {
 		titled = null;
-	} else if (titled !== document.title + wanted) {
+	} else if (titled !== document.title + wanted && marked(wanted, config.looks[ours].tag, config) === wanted) {
 		/* (A browser may change what it is given: then once more would be for ever.) */
 		titled = document.title + wanted;
 		document.title = wanted;
@@ -537,22 +582,38 @@ var play = safely(function (id) {
 	}), 150);
 });
 
-/* 3. The task: asked for once a call, with a time limit; without an answer there is no link. */
+/*
+ * 3. The task: asked for with a time limit; without an answer there is no link. The card is up a moment
+ * before the dialler has written the call into the task: so again a few times, while the card is there.
+ */
 var ask = safely(function (id) {
 	if (!config.link || !id || tasks[id] !== undefined) { return; }
 	var rest = window.BX && window.BX.rest, filter = {}, late = false, limit;
 	/* It may be loaded later, and is asked then. */
 	if (!rest || !rest.callMethod) { return; }
 	tasks[id] = false;
+	asked[id] = (asked[id] || 0) + 1;
 	filter[config.field] = id;
-	limit = window.setTimeout(function () { late = true; }, LOOKUP);
+	limit = window.setTimeout(safely(function () { late = true; askLater(id); }), LOOKUP);
 	rest.callMethod('tasks.task.list', { filter: filter, select: ['ID', 'TITLE'] }, safely(function (result) {
 		window.clearTimeout(limit);
-		if (late || !result || (result.error && result.error())) { return; }
-		tasks[id] = taskOf(result.data ? result.data() : null, userId()) || false;
+		if (late) { return; }
+		var found = !result || (result.error && result.error()) ? null : taskOf(result.data ? result.data() : null, userId());
+		if (!found) { askLater(id); return; }
+		tasks[id] = found;
 		paint();
 	}));
 });
+
+function askLater(id) {
+	var wait = AGAIN[asked[id] - 1];
+	if (!wait) { return; }
+	window.setTimeout(safely(function () {
+		if (ours < 0 || callId() !== id) { return; }
+		tasks[id] = undefined;
+		ask(id);
+	}), wait);
+}
 
 function userId() {
 	try { return window.BX.message('USER_ID'); } catch (error) { return 0; }
@@ -569,20 +630,26 @@ var link = safely(function (card, id, text) {
 	var task = tasks[id], holder = holderOf(card), there = holder ? first(holder, 'autodial-call-link') : null, anchor;
 	/* (The simple layout has room for the whole of it.) */
 	var title = first(card, 'im-phone-call-title-text') ? behindTag(text, config.looks[ours].tag) : '';
-	if (!holder || (!task && !title)) { return; }
+	if (!holder) { return; }
+	if (!task && !title) {
+		if (there && there.getAttribute('data-call') !== id) { holder.removeChild(there); }
+		return;
+	}
 	if (there) {
-		if (!task || there.nodeName === 'A') { return; }
+		if (there.getAttribute('data-call') === id && (!task || there.nodeName === 'A')) { return; }
 		holder.removeChild(there);
 	}
 	if (!task) {
 		anchor = document.createElement('span');
 		anchor.className = 'autodial-call-link';
+		anchor.setAttribute('data-call', id);
 		anchor.title = anchor.textContent = title;
 		holder.appendChild(anchor);
 		return;
 	}
 	anchor = document.createElement('a');
 	anchor.className = 'autodial-call-link';
+	anchor.setAttribute('data-call', id);
 	anchor.href = task.href;
 	anchor.target = '_blank';
 	anchor.title = words().open + ' ' + task.id;

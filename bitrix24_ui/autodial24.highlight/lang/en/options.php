@@ -10,6 +10,6 @@ $MESS['AUTODIAL24_HIGHLIGHT_SAVE'] = 'Save';
 $MESS['AUTODIAL24_HIGHLIGHT_SAVED'] = 'Saved. The desktop app shows it after a restart.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_TAG'] = 'The word may not be empty, nor hold quotes, an apostrophe, a backslash or angle brackets: they leave the app\'s call window empty.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_COLOR'] = 'A colour is written as #6a1b9a.';
-$MESS['AUTODIAL24_HIGHLIGHT_WRONG_LINES'] = 'Name at least one line: autodial, or autodial-debt=DEBT #b71c1c. A word holds no quotes, apostrophe, backslash or angle brackets.';
+$MESS['AUTODIAL24_HIGHLIGHT_WRONG_LINES'] = 'Name at least one line: autodial, or autodial-debt=DEBT #b71c1c. A number holds no blanks; a word no comma, #, quotes, apostrophe, backslash or angle brackets.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_SOUND'] = 'The sound\'s address begins with https:// or with /.';
-$MESS['AUTODIAL24_HIGHLIGHT_WRONG_FIELD'] = 'A task\'s field is called UF_…, in capitals.';
+$MESS['AUTODIAL24_HIGHLIGHT_WRONG_FIELD'] = 'A task\'s field begins with UF_, in capitals.';

@@ -10,7 +10,7 @@ $MESS['AUTODIAL24_HIGHLIGHT_SAVE'] = 'Сохранить';
 $MESS['AUTODIAL24_HIGHLIGHT_SAVED'] = 'Сохранено. В настольном приложении изменения видны после его перезапуска.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_TAG'] = 'Слово не может быть пустым и содержать кавычки, апостроф, обратную косую черту, угловые скобки: от них окно звонка в приложении остаётся пустым.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_COLOR'] = 'Цвет пишется как #6a1b9a.';
-$MESS['AUTODIAL24_HIGHLIGHT_WRONG_LINES'] = 'Назовите хотя бы одну линию: autodial, или autodial-debt=ДОЛГ #b71c1c. В слове не бывает кавычек, апострофа, обратной косой черты, угловых скобок.';
+$MESS['AUTODIAL24_HIGHLIGHT_WRONG_LINES'] = 'Назовите хотя бы одну линию: autodial, или autodial-debt=ДОЛГ #b71c1c. В номере не бывает пробелов, в слове запятой, #, кавычек, апострофа, обратной косой черты, угловых скобок.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_SOUND'] = 'Адрес звука начинается с https:// или с /.';
 $MESS['AUTODIAL24_HIGHLIGHT_WRONG_FIELD'] = 'Поле задачи называется UF_…, заглавными буквами.';
 /* This file is UTF-8, and the portal may be in another encoding. */
