@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import sleep
@@ -33,7 +36,7 @@ from autodial.store.events import story
 from autodial.store.presence import presence_lines
 from autodial.store.tasks import confirm
 from autodial.whatif import simulate
-from bitrix24 import Application, PortalError
+from bitrix24 import AnswerLost, Application, Portal, PortalError, PortalRefused
 from call_files import SpoolError
 from fastagi_server import NotWell, check
 
@@ -520,37 +523,71 @@ def _look_at_dialplan(config: Config) -> bool:
     "--seconds", default=15, show_default=True, type=click.IntRange(1, 600),
     help="How long the card stays.",
 )  # fmt: skip
+@click.option("--purpose", default="", help="On the line of this purpose.")
 @click.pass_obj
-def test_card(path: Path, extension: str, seconds: int) -> None:
-    """Raise a call card for an operator and take it away again. Nobody is called."""
+def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
+    """
+    Raise a call card for an operator and take it away again. Nobody is called; a call that comes
+    meanwhile gets no card, as the portal raises one at a time.
+    """
     config = load(path)
+    if purpose and purpose not in {said.name for said in config.purposes}:
+        raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
     portal = portal_of(config)
     try:
         user = run_now(portal.user_by_extension(extension))
         if user is None:
             raise click.ClickException(f"nobody in the portal has the internal number {extension}")
-        number, name = config.line("")
+        number, name = config.line(purpose)
         run_now(portal.ensure_line(number, name))
-        now = datetime.now(UTC)
-        call = run_now(
-            portal.register_call(
-                external_id=f"test-{now.timestamp():.0f}", user=user, phone=NO_NUMBER, started=now,
-                line=number, incoming=config.portal.call_type == "incoming", show=True, client=None,
-            )
-        )  # fmt: skip
-        try:
-            say(f"the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)")
-            sleep(seconds)
-        except KeyboardInterrupt:
-            say("")
-        finally:
-            run_now(portal.finish_call(call, user=user, seconds=0, code="603-S"))
+        with _stopped_by_signals():
+            call = _raised(portal, config, user, number)
+            try:
+                say(f"the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)")
+                sleep(seconds)
+            except KeyboardInterrupt:
+                say("")
+            finally:
+                run_now(portal.finish_call(call, user=user, seconds=0, code="603-S"))
     except PortalError as error:
         raise click.ClickException(str(error)) from error
     say(
         "the card is down. If none came up: is the push server on, the extension the right one, and"
         " no other card open? The portal's statistics have one more cancelled call."
     )
+
+
+def _raised(portal: Portal, config: Config, user: int, line: str) -> str:
+    now = datetime.now(UTC)
+
+    def register() -> str:
+        return run_now(
+            portal.register_call(
+                external_id=f"test-{now.timestamp():.0f}", user=user, phone=NO_NUMBER, started=now,
+                line=line, incoming=config.portal.call_type == "incoming", show=True, client=None,
+            )
+        )  # fmt: skip
+
+    try:
+        return register()
+    except AnswerLost:
+        return register()  # the portal knows it again; or it would stay up for good
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """A closed terminal, and a polite kill, end what Ctrl-C ends."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    wanted = (signal.SIGHUP, signal.SIGTERM)
+    before = {one: signal.signal(one, stop) for one in wanted}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @main.command()
@@ -560,9 +597,14 @@ def groups(path: Path, as_json: bool) -> None:
     """List the portal's departments and work groups, for [staff] and [tasks]."""
     portal = portal_of(load(path))
     try:
-        departments, work_groups = run_now(portal.departments()), run_now(portal.groups())
+        departments = run_now(portal.departments())
     except PortalError as error:
         raise click.ClickException(str(error)) from error
+    hidden = ""
+    try:
+        work_groups = run_now(portal.groups())
+    except PortalRefused as error:  # a scope that is needed only by who uses groups
+        work_groups, hidden = [], str(error)
     if as_json:
         return print_json([*departments, *work_groups])
     names_of = {one.id: one.name for one in departments}
@@ -573,7 +615,10 @@ def groups(path: Path, as_json: bool) -> None:
     table = PlainTable("number", "work group")
     for one in work_groups:
         table.add_row(str(one.id), one.name)
-    show_table(table)
+    if hidden:
+        say(f"no work groups: {hidden} (they need the scope sonet_group)")
+    else:
+        show_table(table)
 
 
 @main.command()

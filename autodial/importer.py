@@ -36,6 +36,7 @@ from bitrix24 import (
     AnswerStrange,
     Client,
     Portal,
+    PortalDenied,
     PortalError,
     PortalRefused,
     PortalTask,
@@ -123,6 +124,10 @@ class Importer:
                     await step()
                 except AnswerStrange as error:  # what we know stays, and the others go on
                     self.log.error("the portal's answer cannot be read: {error}", error=error)
+                except PortalDenied:
+                    raise
+                except PortalRefused as error:
+                    self.log.error("the portal refuses: {error}", error=error)
         except PortalUnavailable as error:
             self.log.warn("portal out of reach: {error}", error=error)
         except PortalError as error:
@@ -148,7 +153,14 @@ class Importer:
     async def _whom(self) -> StaffQuery:
         """Who is staff, by numbers, with the departments below the ones named."""
         if self._staff_query is None or self.now() - self._staff_query[0] > SELDOM:
-            query = await self.portal.named(self.config.staff.query)
+            try:
+                query = await self.portal.named(self.config.staff.query)
+            except PortalRefused as error:
+                if self._staff_query is None or isinstance(error, PortalDenied):
+                    raise
+                # Renamed, or out of our sight: who was staff is, until somebody mends the name.
+                self.log.error("[staff] {error}", error=error)
+                return self._staff_query[1]
             if query.departments:
                 query = StaffQuery(departments=await self.portal.with_below(query.departments))
             self._staff_query = (self.now(), query)
@@ -230,7 +242,7 @@ class Importer:
             pages = self.portal.open_tasks(query, self._expected)
         else:
             pages = self.portal.changed_tasks(query, self._read - OVERLAP)
-        if whole and query.tags and not query.tag:
+        if (whole or self._tells_tags is None) and query.tags and not query.tag:
             # Of tasks that a tag has chosen each row shows it; here they are asked for.
             self._tells_tags = await self.portal.tells_tags(self.config.telling_tags)
         self._read_next = None
@@ -322,25 +334,30 @@ class Importer:
         A person has said "dial it": the task and its clients' phones and marks are asked for again
         first. If the portal cannot say, what is known is dialled, unless a silent portal stops us.
         """
-        which = await self.store.run(to_refetch, AT_ONCE)
-        if not which:
-            return
+        for number in await self.store.run(to_refetch, AT_ONCE):
+            try:
+                await self._read_again(number)
+            except (PortalUnavailable, PortalDenied) as error:
+                self.log.warn("task {task} is not read again: {error}", task=number, error=error)
+                if self.config.portal.when_silent == "stop":
+                    return
+            except PortalError as error:
+                self.log.error("task {task} is not read again: {error}", task=number, error=error)
+            await self.store.run(refetched, [number], self.now())
+
+    async def _read_again(self, number: int) -> None:
         asked = self.now()
+        self._refreshed[number] = asked  # a poll under way knows less
         try:
             query = self.config.query
-            for number in which:
-                task = await self.portal.task(number, query.fields, chosen_by=query.tag or "")
-                if task is None or not task.open:
-                    await self.store.run(close_these, [number], self.now())
-                else:
-                    await self._save([task], asked, {})
-        except PortalUnavailable as error:
-            self.log.warn("tasks to be dialled now are not read again: {error}", error=error)
-            if self.config.portal.when_silent == "stop":
-                return
-        except PortalError as error:
-            self.log.error("tasks to be dialled now are not read again: {error}", error=error)
-        await self.store.run(refetched, which, self.now())
+            task = await self.portal.task(number, query.fields, chosen_by=query.tag or "")
+            if task is None or not task.open:
+                await self.store.run(close_these, [number], self.now())
+            else:
+                await self._save([task], asked, {})
+        except PortalError:
+            self._refreshed.pop(number, None)
+            raise
 
     async def _ask_for_clients(self, codes: set[str]) -> Clients:
         found = await self.portal.clients(codes, self.config.client_fields) if codes else {}

@@ -19,7 +19,7 @@ from autodial.config import Config
 from autodial.model import AttemptId, OperatorId, Outcome
 from autodial.recordings import Recordings
 from autodial.roster import Roster
-from autodial.store import outbox
+from autodial.store import flags, outbox
 from autodial.store.database import Store
 from autodial.store.outbox import Debt, to_the_minute
 from bitrix24 import (
@@ -32,6 +32,7 @@ from bitrix24 import (
     PortalError,
     PortalRefused,
     PortalUnavailable,
+    QuestionLost,
     TaskStatus,
 )
 
@@ -42,10 +43,17 @@ PAUSES = (2.0, 5.0, 15.0, 60.0)
 STRANGE = 5
 #: A call's start may be this old when it is registered, so that a repetition is recognised.
 KNOWN_AGAIN = timedelta(minutes=20)
+#: And is not, once it is so old.
+FORGOTTEN = timedelta(minutes=28)
+#: The portal keeps its answer to a request with a key for 24 hours.
+KEY_LIVES = timedelta(hours=23)
 #: So many failed tries of one debt, and the portal is asked something else first: does it answer?
 PATIENCE = 4
 #: It does, and the debt fails again: it lets the others pass for so long; then a person must look.
 DEFERRALS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+
+#: A registration is known again for half an hour only.
+SOON = (timedelta(minutes=5),) * 3
 
 #: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
 FINISH_CODES = {
@@ -87,6 +95,7 @@ class Reporter:
     #: Lines of the pool that the portal has, and the call that each was named for, if it goes on.
     _named: dict[str, AttemptId | None] = field(factory=dict, init=False)
     _lines_ensured: set[str] = field(factory=set, init=False)
+    _knows_lines: bool = field(default=False, init=False)  #: those of before this process
 
     def __attrs_post_init__(self) -> None:
         self.recordings = Recordings(self.config.recording)
@@ -101,13 +110,18 @@ class Reporter:
             if debt is None:
                 return
             suspect = self._failures.get(debt.id, 0) >= PATIENCE
+            if suspect and not await self._answers(debt):
+                return
             try:
-                if suspect:
-                    await self.portal.answers()
-                    self._portal_answers = True
                 await self._pay(debt)
+            except QuestionLost as error:
+                # Nothing was written; what was doubtful is as doubtful as before.
+                await self.store.run(outbox.not_sent, debt)
+                if not await self._put_aside(debt, error, suspect=suspect):
+                    return
             except AnswerLost as error:
-                # stays "sending": doubtful
+                # stays "sending": doubtful, and that from now on
+                await self.store.run(outbox.being_sent, debt, self.now())
                 if not await self._put_aside(debt, error, suspect=suspect):
                     return
             except (PortalUnavailable, PortalDenied) as error:
@@ -131,6 +145,17 @@ class Reporter:
                 self._failures.pop(debt.id, None)
             self._troubles = 0
 
+    async def _answers(self, debt: Debt) -> bool:
+        """Does the portal answer anything at all? If not, this debt was not even sent."""
+        try:
+            await self.portal.answers()
+        except (PortalUnavailable, PortalDenied) as error:
+            await self.store.run(outbox.not_sent, debt)
+            self._pause(error)
+            return False
+        self._portal_answers = True
+        return True
+
     async def _put_aside(self, debt: Debt, error: PortalError, *, suspect: bool) -> bool:
         """
         Count a failure. A debt that fails again and again, just after the portal has answered
@@ -144,7 +169,8 @@ class Reporter:
         times = self._set_aside.get(debt.id, 0)
         self._set_aside[debt.id] = times + 1
         self._failures.pop(debt.id, None)
-        if times == len(DEFERRALS):
+        deferrals = SOON if debt.kind == "register" else DEFERRALS
+        if times == len(deferrals):
             await self._park(debt, error)
         else:
             self.log.warn(
@@ -153,7 +179,7 @@ class Reporter:
                 kind=debt.kind,
                 error=error,
             )
-            await self.store.run(outbox.put_off, debt, self.now() + DEFERRALS[times])
+            await self.store.run(outbox.put_off, debt, self.now() + deferrals[times])
         return True
 
     async def _park(self, debt: Debt, error: Exception) -> None:
@@ -206,16 +232,24 @@ class Reporter:
         portal = self.config.portal
         common = await self.ensure_line(debt.purpose)
         # The line is a part of the key by which the portal knows the call again.
-        line = debt.payload.get("line")
-        if line is None:
-            line = await self._line_of(debt) if debt.ended is None else common
-            await self.store.run(outbox.remember, debt, "line", line)
         quiet = debt.payload.get("quiet", False)
+        line, since = debt.payload.get("line"), debt.payload.get("since")
+        if line is None or since is None:
+            line = await self._line_of(debt) if debt.ended is None else common
+            at = datetime.fromisoformat(debt.payload["at"])
+            since = (at if quiet else self._started(at)).isoformat()
+            await self.store.run(outbox.remember, debt, {"line": line, "since": since})
+        started = datetime.fromisoformat(since)
+        if debt.doubtful and self.now() - started > FORGOTTEN:
+            raise ValueError(
+                "whether the call is registered is not known, and the portal would not know it"
+                " again: look for it among its calls"
+            )
         call_id = await self.portal.register_call(
             external_id=debt.attempt,
             user=debt.payload["user"],
             phone=debt.number,
-            started=self._started(datetime.fromisoformat(debt.payload["at"])),
+            started=started,
             line=line,
             # Of a call that nobody answered: an incoming one would count as missed.
             incoming=portal.call_type == "incoming" and not quiet,
@@ -242,6 +276,10 @@ class Reporter:
         """
         portal = self.config.portal
         common, word = self.config.line(debt.purpose)
+        if not self._knows_lines:
+            used = await self.store.run(outbox.lines_in_use)
+            self._named |= {line: AttemptId(used[line]) for line in used if line != portal.line}
+            self._knows_lines = True
         lines = [f"{portal.line}-{number}" for number in range(1, portal.pool + 1)]
         mine = [line for line in lines if self._named.get(line) == debt.attempt]
         free = [line for line in lines if self._named.get(line) is None]
@@ -339,7 +377,8 @@ class Reporter:
         moved = task is not None and not task.until.same(debt.until)
         ours = task is not None and deadline is not None and task.until.is_of(deadline)
         if moved and debt.doubtful and deadline is not None and task is not None:
-            ours = task.until.may_be_of(deadline)
+            by_day = await self.store.run(flags.last, flags.CUTS_DAYS) is not None
+            ours = task.until.may_be_of(deadline, by_day=by_day)
         theirs = moved and not ours
         if theirs or await self.store.run(outbox.outdated, debt):
             deadline = None
@@ -368,18 +407,20 @@ class Reporter:
         said = f"{debt.attempt}.{debt.target}" if debt.target > 0 else debt.attempt
         marker = f"[{said}]"
         text = f"{comment(debt.payload, debt.number, self.config, self._name)} {marker}"
-        keyed = debt.payload.get("keyed")
         series = "outcome" in debt.payload and self.config.portal.comments == "one"
-        if series and self.portal.keyed and keyed is None and debt.payload.get("same"):
+        if series and (
+            await self.store.run(outbox.said_since, debt)
             # Where keys are, comments are in the chat, and none can be edited.
+            or (self.portal.keyed and not debt.doubtful and debt.payload.get("same"))
+        ):
             await self.store.run(outbox.paid, debt, self.now())
             return
-        if debt.doubtful and keyed is None:
+        found: int | None = None
+        if debt.doubtful and not await self._is_known_again(debt):
             found = await self.portal.find_comment(debt.task, marker)
-        elif keyed is not None or self.portal.keyed:
-            found = await self._keyed(debt, keyed or text)
-        else:
-            found = None
+            await self.store.run(outbox.being_sent, debt, self.now())
+        if found is None and (self.portal.keyed or "keyed" in debt.payload):
+            found = await self._keyed(debt, debt.payload.get("keyed", text))
         if found is None and series and debt.comment:
             found = await self._edited(debt, debt.comment, text)
         if found is None:
@@ -388,13 +429,35 @@ class Reporter:
             outbox.paid, debt, self.now(), comment=found if found and series else None
         )
 
-    async def _keyed(self, debt: Debt, text: str) -> int:
-        """By REST 3.0, which knows a comment again: the same words with the same key."""
+    async def _is_known_again(self, debt: Debt) -> bool:
+        """Was it sent with a key that this portal heeds, and remembers?"""
+        at = debt.payload.get("keyed_at")
+        if at is None or self.now() - datetime.fromisoformat(at) > KEY_LIVES:
+            return False
+        return await self.store.run(flags.last, flags.HEEDS_KEYS) is not None
+
+    async def _keyed(self, debt: Debt, text: str) -> int | None:
+        """
+        By REST 3.0, which knows a comment again: the same words with the same key. None: it does
+        not take comments here after all, and nothing was written.
+        """
         key = f"{debt.attempt}.{debt.target}.{debt.created.timestamp():.0f}"
-        if not debt.doubtful:
-            await self.store.run(outbox.remember, debt, "keyed", text)
-        if not await self.portal.add_keyed_comment(debt.task, text, key):
+        if "keyed" not in debt.payload:
+            at = self.now().isoformat()
+            await self.store.run(outbox.remember, debt, {"keyed": text, "keyed_at": at})
+        try:
+            heeded = await self.portal.add_keyed_comment(debt.task, text, key)
+        except PortalDenied:
+            raise
+        except PortalRefused as error:
+            self.log.info("REST 3.0 takes no comment: {error}", error=error)
+            self.portal.keyed = False
+            return None
+        if heeded:
+            await self.store.run(flags.mark, self.now(), flags.HEEDS_KEYS)
+        else:
             self.log.info("the portal heeds no idempotency keys: lost answers are looked for")
+            await self.store.run(flags.clear_all, flags.HEEDS_KEYS)
         return 0
 
     async def _edited(self, debt: Debt, number: int, text: str) -> int | None:

@@ -15,6 +15,7 @@ from bitrix24.errors import (
     PortalError,
     PortalRefused,
     PortalUnavailable,
+    QuestionLost,
 )
 from bitrix24.health import Health
 from bitrix24.link import Direct, Link
@@ -60,6 +61,7 @@ __all__ = [
     "PortalTask",
     "PortalUnavailable",
     "Presence",
+    "QuestionLost",
     "Request",
     "RequestsTransport",
     "Send",

@@ -13,8 +13,8 @@ Command = tuple[str, Params]
 
 class Asking:
     """
-    Asks one portal. Nothing here retries: that is the line's business. ``zone``: of the profile in
-    whose name we ask; the portal writes dates by its clock.
+    Asks one portal. Nothing here retries: that is the line's business. ``zone``: of the portal's
+    server, whose clock its tasks' dates are kept by.
     """
 
     def __init__(self, line: Line, zone: tzinfo | None = None) -> None:
@@ -69,7 +69,7 @@ class Asking:
                 self._line.heard(method, error)
             elif isinstance(results, Mapping) and key in results:
                 total = count(totals.get(key)) if isinstance(totals, Mapping) else None
-                said[key] = Reply(results[key], total, at=reply.at)
+                said[key] = Reply(results[key], total, at=reply.at, offset=reply.offset)
             else:
                 said[key] = AnswerStrange("batch", key, f"no answer to {method}")
         return said

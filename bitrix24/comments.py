@@ -1,5 +1,6 @@
 """Comments of a task: in its forum, in its chat, or by REST 3.0 with a key."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,7 +87,7 @@ class CommentMethods(Asking):
         said = await self.call(
             method, {"TASKID": task_id, "ITEMID": comment, "FIELDS": {"POST_MESSAGE": text}}
         )
-        if not said:
+        if said is False or said == 0:
             raise self.refused(method, "answered, and changed nothing")
 
     async def find_comment(self, task_id: int, marker: str) -> int | None:
@@ -147,7 +148,7 @@ class CommentMethods(Asking):
 def _number(said: Any) -> int:
     """A comment's number; 0, false and null say that nothing was written."""
     text = plain(said).strip()
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if re.fullmatch("[0-9]{1,16}", text) else 0
 
 
 def _holding(rows: Sequence[Row], marker: str) -> int | None:

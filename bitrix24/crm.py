@@ -142,15 +142,22 @@ class ClientMethods(Asking):
             if isinstance(listed, Exception):
                 unseen |= {f"D_{number}" for number in some}
                 continue
-            for row in _rows("crm.deal.list", listed):
-                number = row.number("ID")
-                contacts = said[f"c{number}"]
-                if isinstance(contacts, Exception):
+            rows = _rows("crm.deal.list", listed)
+            readable = each(rows, lambda row: (row.number("ID"), row))
+            for number, row in readable:
+                try:
+                    behind[f"D_{number}"] = _of_deal(row, said.get(f"c{number}"))
+                except AnswerStrange:  # one damaged deal; the others are well
                     unseen.add(f"D_{number}")
-                    continue
-                ids = [one.number("CONTACT_ID") for one in rows_of(_CONTACTS, contacts)]
-                pointed = Row("crm.deal.list", {**row.said, "contactIds": ids})
-                behind[f"D_{number}"] = _pointed(pointed, "CONTACT_ID", "COMPANY_ID")
+            if len(readable) < len(rows):
+                unseen |= {f"D_{number}" for number in some} - set(behind)
+
+
+def _of_deal(row: Row, contacts: Any) -> tuple[str, ...]:
+    if isinstance(contacts, Exception):
+        raise AnswerStrange(_CONTACTS, "result", str(contacts))
+    ids = [one.number("CONTACT_ID") for one in rows_of(_CONTACTS, contacts)]
+    return _pointed(Row(row.method, {**row.said, "contactIds": ids}), "CONTACT_ID", "COMPANY_ID")
 
 
 def _unknown_method(said: Any) -> bool:

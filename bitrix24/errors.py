@@ -33,6 +33,10 @@ class AnswerLost(PortalUnavailable):
     """The request was sent and no answer came: it may have been executed. Verify, then repeat."""
 
 
+class QuestionLost(AnswerLost):
+    """It only asked: whatever became of it, nothing was written."""
+
+
 class GatewayLost(AnswerLost):
     """The web server before the portal gave up on it (502, 504). The portal wants to be alone."""
 

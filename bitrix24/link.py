@@ -25,6 +25,7 @@ from bitrix24.errors import (
     PortalClosed,
     PortalResting,
     PortalUnavailable,
+    QuestionLost,
     TokenExpired,
 )
 from bitrix24.wire import Params, Reply, decode
@@ -175,6 +176,8 @@ class Link:
                 # Once one answer was lost, nobody can say that nothing was executed.
                 lost = error if isinstance(error, AnswerLost) else lost
                 if tries >= _allowed(error, kind):
+                    if lost is not None and kind is Safety.READ:
+                        raise QuestionLost(str(lost)) from None
                     raise lost or error from None
                 wait = WAITS[min(tries, len(WAITS) - 1)]
                 tries += 1

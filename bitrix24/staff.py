@@ -1,5 +1,6 @@
 """The call centre's staff: who they are, and what the portal knows of their presence."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -244,7 +245,7 @@ def _login(row: Row) -> LoginEvent | None:
 
 def _parent(row: Row) -> int | None:
     said = row.words("PARENT")
-    return int(said) if said.isdigit() and said != "0" else None
+    return int(said) if re.fullmatch("[1-9][0-9]{0,15}", said) else None
 
 
 def _id(row: Row) -> int:

@@ -107,7 +107,8 @@ class TaskMethods(Asking):
                 ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
             try:
                 for page in pages:
-                    yield _task_page(page, fields, self._zone, asked["filter"].get("TAG", ""))
+                    clock = _Clock(self._zone, page)
+                    yield _task_page(page, fields, clock, asked["filter"].get("TAG", ""))
                 pages = await ahead if ahead else []
             finally:
                 if ahead:
@@ -183,10 +184,11 @@ class TaskMethods(Asking):
         call tasks have.
         """
         select = [*_TASK, "TAGS", *fields]
-        said = await self.call("tasks.task.get", {"taskId": task_id, "select": select})
-        if not said:
+        reply = await self._line.call("tasks.task.get", {"taskId": task_id, "select": select})
+        if not reply.result:
             return None
-        return _task(Row("tasks.task.get", said).object("task"), fields, self._zone, chosen_by)
+        row = Row("tasks.task.get", reply.result).object("task")
+        return _task(row, fields, _Clock(self._zone, reply), chosen_by)
 
     async def move_deadline(self, task: PortalTask, deadline: datetime) -> Deadline:
         """
@@ -222,14 +224,14 @@ class TaskMethods(Asking):
         self, task: PortalTask, fields: Params, deadline: datetime | None
     ) -> Deadline:
         method = "tasks.task.update"
-        said = await self.call(method, {"taskId": task.id, "fields": fields})
-        whole = said.get("task") if isinstance(said, Mapping) else None
-        if isinstance(whole, dict):
-            told = _deadline(Row(method, whole), self._zone)
+        reply = await self._line.call(method, {"taskId": task.id, "fields": fields})
+        whole = reply.result.get("task") if isinstance(reply.result, Mapping) else None
+        if isinstance(whole, dict) and "deadline" in whole:
+            told = _deadline(Row(method, whole), _Clock(self._zone, reply))
         else:
             now = await self.task(task.id)  # an answer that does not show the task
             told = now.until if now is not None else Deadline(None)
-        if deadline is not None and (told.at is None or abs(told.at - deadline) > _CUT):
+        if deadline is not None and (told.moment is None or abs(told.moment - deadline) > _CUT):
             raise self.refused(method, f"answered, and the deadline is {told.wall or 'none'}")
         return told
 
@@ -295,13 +297,11 @@ def _lowest(rows: Sequence[Row]) -> int:
     raise AnswerStrange(_LIST, "id", "a page without any")
 
 
-def _task_page(
-    reply: Reply, fields: Sequence[str], zone: tzinfo | None, chosen_by: str
-) -> TaskPage:
+def _task_page(reply: Reply, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> TaskPage:
     tasks, unreadable, without_id = [], {}, 0
     for row in _rows(reply):
         try:
-            tasks.append(_task(row, fields, zone, chosen_by))
+            tasks.append(_task(row, fields, clock, chosen_by))
         except AnswerStrange as error:
             try:
                 unreadable[row.number("id")] = error
@@ -315,19 +315,17 @@ def _task_page(
     )
 
 
-def _task(
-    row: Row, fields: Sequence[str] = (), zone: tzinfo | None = None, chosen_by: str = ""
-) -> PortalTask:
+def _task(row: Row, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> PortalTask:
     """``chosen_by``: the tag by which it was found."""
-    deadline = _deadline(row, zone)
+    deadline = _deadline(row, clock)
     tags = _tags(row.get("tags"))
     return PortalTask(
         id=row.number("id"),
         title=row.text("title"),
         status=row.number("status"),
         responsible=row.number("responsibleId"),
-        deadline=deadline.at,
-        wall=deadline.wall,
+        deadline=deadline.moment,
+        told=deadline,
         clients=_links(row.need("ufCrmTask")),
         # Found by a tag, and without it: this portal does not tell tags, or not all of them.
         tags=None if chosen_by and chosen_by.lower() not in tags else tags,
@@ -335,22 +333,33 @@ def _task(
     )
 
 
-def _deadline(row: Row, zone: tzinfo | None) -> Deadline:
+class _Clock:
+    """The server's clock, as an answer shows it: today's offset, and its zone if we know that."""
+
+    def __init__(self, zone: tzinfo | None, reply: Reply) -> None:
+        self.offset = reply.offset
+        now = (reply.at or datetime.now(UTC)).astimezone(zone or UTC)
+        # A zone that is not the server's would only be wrong in another way.
+        self.zone = zone if zone is not None and now.utcoffset() == reply.offset else None
+
+
+def _deadline(row: Row, clock: _Clock) -> Deadline:
     """
-    The portal keeps a wall clock and writes it with the offset of today. By its zone, where we know
-    it, the clock of the other season is read right.
+    Told by the clock of the one who asks, with his offset of today. The server's clock is what is
+    kept; with its zone the moment in the other season is known, too.
     """
     told = row.moment("deadline")
     if told is None:
         return Deadline(None)
-    wall = datetime.fromisoformat(plain(row.get("deadline"))).replace(second=0, microsecond=0)
-    offset, bare = wall.utcoffset(), wall.replace(tzinfo=None)
-    if zone is not None:
-        there = bare.replace(tzinfo=zone)
-        seasons = {there.replace(month=month, day=1).utcoffset() for month in (1, 7)}
-        if offset in seasons:
-            told = there.astimezone(UTC)
-    return Deadline(told, bare.isoformat(timespec="minutes"))
+    told = told.replace(second=0, microsecond=0)
+    if clock.offset is None:
+        return Deadline(told)
+    try:
+        wall = (told + clock.offset).replace(tzinfo=None)
+    except OverflowError:
+        raise AnswerStrange(row.method, "deadline", "a date beyond all calendars") from None
+    meant = wall.replace(tzinfo=clock.zone).astimezone(UTC) if clock.zone is not None else None
+    return Deadline(told, wall.isoformat(timespec="minutes"), meant)
 
 
 def _links(said: Any) -> tuple[str, ...]:

@@ -36,9 +36,8 @@ class PortalTask:
     responsible: int
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
-    #: The deadline as the portal's clock shows it, ``2026-05-20T10:00``; empty: none. This is what
-    #: the portal keeps. Its offset is today's, and wrong for a date in the other season.
-    wall: str = ""
+    #: What is told of the deadline, by which a change is known; None: ``deadline`` itself.
+    told: "Deadline | None" = None
     #: In small letters; only if they were asked for. None: this portal does not tell them.
     tags: frozenset[str] | None = frozenset()
     #: What else was asked for, by the portal's name, as texts; an empty field is not in it.
@@ -50,26 +49,39 @@ class PortalTask:
 
     @property
     def until(self) -> "Deadline":
-        return Deadline(self.deadline, self.wall)
+        return self.told or Deadline(self.deadline)
 
 
 @frozen
 class Deadline:
-    """A task's deadline as the portal has it."""
+    """
+    A task's deadline as the portal has it. The box keeps the wall clock of its server, and writes
+    it with the offset of today: for a date in the other season that is another moment.
+    """
 
-    at: datetime | None  #: UTC
-    wall: str = ""  #: as ``PortalTask.wall``
+    at: datetime | None  #: the moment as told, UTC
+    wall: str = ""  #: by the server's clock, ``2026-05-20T10:00``; empty: none, or not known
+    #: The moment that was meant, where the server's zone is known; None: as told.
+    meant: datetime | None = None
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it is, as well as we know."""
+        return self.at if self.meant is None else self.meant
+
+    @property
+    def midnight(self) -> bool:
+        return self.wall.endswith("T00:00")
 
     def is_of(self, ours: datetime) -> bool:
         """Is it what we sent? The portal cuts seconds."""
-        return self.at == ours.replace(second=0, microsecond=0)
+        return ours.replace(second=0, microsecond=0) in (self.at, self.meant)
 
-    def may_be_of(self, ours: datetime) -> bool:
-        """Or what a box of 2019 makes of it, which cuts a deadline to its day?"""
-        if self.at is None:
-            return False
-        by_day = self.wall.endswith("T00:00") and timedelta(0) <= ours - self.at < timedelta(1)
-        return self.is_of(ours) or by_day
+    def may_be_of(self, ours: datetime, *, by_day: bool) -> bool:
+        """The same, where the portal may cut a deadline to its day, as boxes of 2019 do."""
+        moment = self.moment
+        cut = by_day and self.midnight and moment is not None
+        return self.is_of(ours) or (cut and timedelta(0) <= ours - moment < timedelta(1))  # type: ignore[operator]
 
     def same(self, known: "Deadline") -> bool:
         """

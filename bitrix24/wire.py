@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,6 +129,7 @@ class Reply:
     resets_at: float | None = None  #: when the portal forgets our running time, epoch seconds
     at: datetime | None = None  #: when the portal began to answer, by its own clock
     key: str = ""  #: the request's key, where the portal heeds it
+    offset: timedelta | None = None  #: of the server's clock, today
 
 
 class Ref(str):
@@ -162,6 +163,7 @@ def decode(answer: Answer, method: str) -> Reply:
         float(reset) if isinstance(reset, int | float) and _stamp(reset) else None,
         _stamp(envelope.get("start")),
         answer.key,
+        _offset(envelope.get("date_start")),
     )
 
 
@@ -241,6 +243,14 @@ def _stamp(seconds: Any) -> datetime | None:
     if not isinstance(seconds, int | float) or not _ERA[0] < seconds < _ERA[1]:
         return None  # what it says of the time is not worth an answer's loss
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _offset(said: Any) -> timedelta | None:
+    """The offset of a date in an envelope; what it says of the time is worth no answer's loss."""
+    try:
+        return datetime.fromisoformat(plain(said)).utcoffset()
+    except ValueError:
+        return None
 
 
 def _not_json(answer: Answer, method: str) -> Exception:

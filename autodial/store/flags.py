@@ -12,6 +12,8 @@ PORTAL_SEEN = "portal_seen"  #: the portal answered a whole poll
 ALIVE = "alive"  #: the dialler was running
 PBX_UP = "pbx_up"  #: and Asterisk's manager was there, or is not asked
 FORWARDS = "forwards "  #: … this operator's phone, when it was rung last
+CUTS_DAYS = "cuts_days"  #: the portal cut a deadline of ours to its day, as boxes of 2019 do
+HEEDS_KEYS = "heeds_keys"  #: it has echoed an idempotency key
 STALLED = "stalled"  #: tasks due, operators free, nothing dialled
 
 

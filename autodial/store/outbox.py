@@ -12,6 +12,7 @@ from attrs import frozen
 
 from autodial.model import Attempt, AttemptId, TaskId
 from autodial.states import Event, State, advance
+from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.schema import IN_FLIGHT, PARKED, UNPAID, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
@@ -140,6 +141,8 @@ def next_debt(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Debt 
         doubtful = row.state == "sending"
         unsure = _last_lost_card(db, row.attempt) if row.kind == "finish" else None
         waits = [unsure] if unsure else []
+        if row.kind == "comment" and (before := _doubtful_comment(db, row.task, row.id)):
+            waits.append(before)
         if doubtful and row.sent_at is not None and row.kind not in _AT_ONCE:
             waits.append(row.sent_at)
         until = max(waits) + late if waits else now
@@ -183,10 +186,48 @@ def _last_lost_card(db: sa.Connection, attempt: str) -> datetime | None:
     return max((row.lost_at for row in db.execute(query)), default=None)
 
 
-def remember(db: sa.Connection, debt: Debt, key: str, value: str) -> None:
+def _doubtful_comment(db: sa.Connection, task: int, debt: int) -> datetime | None:
+    """When an earlier comment of the task was last sent, if nobody knows what became of it."""
+    query = sa.select(outbox.c.sent_at).where(
+        outbox.c.task == task,
+        outbox.c.kind == "comment",
+        outbox.c.state == "sending",
+        outbox.c.id < debt,
+        outbox.c.sent_at.is_not(None),
+    )
+    return max((row.sent_at for row in db.execute(query)), default=None)
+
+
+def said_since(db: sa.Connection, debt: Debt) -> bool:
+    """Was the end of a later attempt told in the task's one comment, which this must not undo?"""
+    query = sa.select(outbox.c.id).where(
+        outbox.c.task == debt.task,
+        outbox.c.kind == "comment",
+        outbox.c.target == 0,
+        outbox.c.state == "done",
+        outbox.c.id > debt.id,
+    )
+    return db.scalar(query.limit(1)) is not None
+
+
+def lines_in_use(db: sa.Connection) -> dict[str, str]:
+    """Lines of the portal on which calls under way were registered, and by which attempts."""
+    query = sa.select(outbox.c.attempt, outbox.c.payload).where(
+        outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
+        outbox.c.kind == "register",
+    )
+    return {row.payload["line"]: row.attempt for row in db.execute(query) if "line" in row.payload}
+
+
+def remember(db: sa.Connection, debt: Debt, said: Mapping[str, str]) -> None:
     """What a repetition must say in the same words; before it is said for the first time."""
-    payload = {**debt.payload, key: value}
+    payload = {**debt.payload, **said}
     db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(payload=payload))
+
+
+def being_sent(db: sa.Connection, debt: Debt, now: datetime) -> None:
+    """Only now, after questions that took their time; or so late it was still under way."""
+    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(sent_at=now))
 
 
 def shown_to(db: sa.Connection, debt: Debt) -> list[int]:
@@ -206,7 +247,9 @@ def not_sent(db: sa.Connection, debt: Debt) -> None:
         "sent_at": debt.sent_before,
         "lost_at": debt.lost_before,
     }
-    db.execute(sa.update(outbox).where(outbox.c.id == debt.id).values(before))
+    # (Unless a person's decision has voided it meanwhile.)
+    mine = (outbox.c.id == debt.id) & (outbox.c.state == "sending")
+    db.execute(sa.update(outbox).where(mine).values(before))
 
 
 def wait(db: sa.Connection, debt: Debt, until: datetime) -> None:
@@ -223,7 +266,9 @@ def put_off(db: sa.Connection, debt: Debt, until: datetime) -> None:
 def _put_off(db: sa.Connection, attempt: str, debt: int, until: datetime) -> None:
     rest = (outbox.c.attempt == attempt) & (outbox.c.id >= debt)
     unpaid = outbox.c.state.in_(("owed", "sending"))
-    db.execute(sa.update(outbox).where(rest, unpaid).values(not_before=until))
+    # What waits for longer, as a status does for an operator's word, goes on waiting.
+    sooner = outbox.c.not_before.is_(None) | (outbox.c.not_before < until)
+    db.execute(sa.update(outbox).where(rest, unpaid, sooner).values(not_before=until))
 
 
 def again(db: sa.Connection, debt: int | None, now: datetime) -> int:
@@ -268,6 +313,9 @@ def paid(
     if until is not None:
         told = {"portal_deadline": until.at, "portal_wall": until.wall}
         db.execute(sa.update(tasks).where(tasks.c.id == debt.task).values(told))
+        mine = debt.payload.get("deadline")
+        if until.midnight and mine and not until.is_of(datetime.fromisoformat(mine)):
+            flags.mark(db, now, flags.CUTS_DAYS)
     if comment is not None:
         series = sa.select(attempts.c.series).where(attempts.c.id == debt.attempt)
         ours = {"comment": comment, "comment_series": series.scalar_subquery()}
@@ -327,6 +375,7 @@ def our_own_hand(
     query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload, outbox.c.sent_at).where(
         outbox.c.task == task, outbox.c.kind == "task"
     )
+    by_day = flags.last(db, flags.CUTS_DAYS) is not None
     for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
         # What was put off may wait for hours, in which people do decide.
         sent = row.sent_at if row.state == "sending" else None
@@ -334,7 +383,7 @@ def our_own_hand(
         if under_way or (row.done_at is not None and row.done_at >= asked):
             return True
         ours = row.payload.get("deadline") if row.state in _UNDECIDED else None
-        if ours and until.may_be_of(datetime.fromisoformat(ours)):
+        if ours and until.may_be_of(datetime.fromisoformat(ours), by_day=by_day):
             return True
     return False
 

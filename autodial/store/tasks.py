@@ -190,8 +190,8 @@ def _save(
         "title": task.title,
         "responsible": task.responsible,
         "open": int(task.open),
-        "portal_deadline": task.deadline,
-        "portal_wall": task.wall,
+        "portal_deadline": task.until.at,
+        "portal_wall": task.until.wall,
         "purpose": entry.purpose,
         "deputies": ":".join(map(str, entry.deputies)),
         "needs_word": int(entry.needs_word),
@@ -205,11 +205,14 @@ def _save(
         return True
     changed = any(getattr(row, key) != value for key, value in values.items())
     if task.until.same(Deadline(row.portal_deadline, row.portal_wall)):
-        pass
+        if row.due == row.portal_deadline:  # as it was told before; what is told now is nearer
+            values["due"] = task.deadline
     elif our_own_hand(db, TaskId(task.id), asked, task.until, late):
         del values["portal_deadline"], values["portal_wall"], values["responsible"]
     else:
         values |= {"due": task.deadline, "halted": "", "series": row.series + 1}
+        # Who moves a deadline may have mended the number, too: ask before the next call.
+        values["refetch"] = int(entry.phones is None)
         _void_owed(db, task.id)
         note(
             db, now, task.id, "moved by hand", f"{task.deadline:%F %R} UTC" if task.deadline else ""
@@ -235,15 +238,16 @@ def _corrected(
     if row.halted != Outcome.BAD_NUMBER.value or not new:
         return {}
     note(db, now, task.id, "number corrected", ", ".join(sorted(new)))
+    _void_owed(db, task.id)
     return {"halted": "", "due": max(task.deadline, now) if task.deadline else now}
 
 
 def _void_owed(db: sa.Connection, task: int) -> None:
     """
     A person has decided since: our own deadline must not undo his, nor our status end what he
-    wants done. The rest is still owed.
+    wants done; not what we have sent and would send again, either. The rest is still owed.
     """
-    unpaid = (outbox.c.task == task) & (outbox.c.state == "owed")
+    unpaid = (outbox.c.task == task) & outbox.c.state.in_(("owed", "sending"))
     db.execute(sa.update(outbox).where(unpaid, outbox.c.kind == "status").values(state="void"))
     mine = unpaid & (outbox.c.kind == "task")
     for row in db.execute(sa.select(outbox.c.id, outbox.c.payload).where(mine)).all():

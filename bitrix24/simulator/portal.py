@@ -525,6 +525,10 @@ class SimulatedPortal:
         """A moment in a filter; what cannot be read is 1970, silently."""
         return self.typed(text) or datetime(1970, 1, 1, tzinfo=UTC)
 
+    def _by_server(self, moment: datetime) -> str:
+        """As PHP's date('c') writes it."""
+        return moment.astimezone(self.server_zone or self.zone).isoformat(timespec="seconds")
+
     def _time(self, started: datetime) -> Row:
         finished = self.now()
         said = {
@@ -532,8 +536,8 @@ class SimulatedPortal:
             "finish": finished.timestamp(),
             "duration": (finished - started).total_seconds(),
             "processing": 0,
-            "date_start": self.out(started),
-            "date_finish": self.out(finished),
+            "date_start": self._by_server(started),
+            "date_finish": self._by_server(finished),
         }
         if self.cloud:
             reset = int(finished.timestamp()) + 600

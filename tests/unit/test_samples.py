@@ -178,7 +178,7 @@ def test_the_values_of_a_box_of_2019() -> None:
     tasks = answered(NAMED["tasks.task.list-2019"], load("tasks.task.list-2019")).tasks
     assert (None, None, "101") == (person.online, person.last_login, person.extension)
     assert [(), ("C_627", "CO_591")] == [task.clients for task in tasks]
-    assert ["2019-09-17T00:00", ""] == [task.wall for task in tasks]
+    assert ["2019-09-17T00:00", ""] == [task.until.wall for task in tasks]
     assert [None, None] == [task.tags for task in tasks], "not told: not the same as none"
 
 

@@ -1,5 +1,7 @@
 """When a debt was sent, for a portal that executes late; deadlines by the portal's clock."""
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,6 +16,10 @@ ASKED_FOR = "refetch = 1"
 def upgrade() -> None:
     op.add_column("outbox", sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("outbox", sa.Column("lost_at", sa.DateTime(timezone=True), nullable=True))
+    # What was being sent may be executed yet.
+    debts = sa.table("outbox", sa.column("state"), sa.column("sent_at", sa.DateTime(timezone=True)))
+    now = {"sent_at": datetime.now(UTC)}
+    op.execute(sa.update(debts).where(debts.c.state == "sending").values(now))
     op.add_column(
         "tasks", sa.Column("portal_wall", sa.String(20), nullable=False, server_default="")
     )
