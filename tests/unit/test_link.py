@@ -8,8 +8,16 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from bitrix24 import AnswerLost, Link, PortalRefused, PortalUnavailable, Request, Webhook
-from bitrix24.errors import GatewayLost, PortalBusy, PortalClosed
+from bitrix24 import (
+    AnswerLost,
+    Link,
+    PortalRefused,
+    PortalUnavailable,
+    QuestionLost,
+    Request,
+    Webhook,
+)
+from bitrix24.errors import PortalBusy, PortalClosed
 from bitrix24.link import METHOD_REST, TRIES, Safety, safety
 from bitrix24.wire import Answer, Params
 
@@ -74,7 +82,7 @@ POLICY: tuple[tuple[Callable[[], Answer | Exception], type[Exception], int, int]
     (lost, AnswerLost, 3, 1),
     (lambda: DIED, AnswerLost, 3, 1),
     (lambda: BUSY, PortalBusy, 4, 4),
-    (lambda: GATEWAY, GatewayLost, 1, 1),
+    (lambda: GATEWAY, AnswerLost, 1, 1),
     (lambda: CLOSED, PortalClosed, 1, 1),
     (lambda: REFUSED, PortalRefused, 1, 1),
 )
