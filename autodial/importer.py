@@ -298,13 +298,15 @@ class Importer:
     async def _save(
         self, tasks: list[PortalTask], asked: datetime, responsible: dict[TaskId, OperatorId]
     ) -> int:
-        fresh = [task for task in tasks if self._refreshed.get(task.id, asked) <= asked]
+        fresh = [task for task in tasks if self._is_fresh(task.id, asked)]
         wanted = [task for task in fresh if task.open]
         clients = await self._ask_for_clients({code for task in wanted for code in task.clients})
         changed = 0
         # In small transactions: claims and results wait for no more than one of them.
         for start in range(0, len(wanted), CHUNK):
-            found = [self._imported(task, clients) for task in wanted[start : start + CHUNK]]
+            # (Some may have been read again while their clients were asked for.)
+            some = [t for t in wanted[start : start + CHUNK] if self._is_fresh(t.id, asked)]
+            found = [self._imported(task, clients) for task in some]
             late = self.config.portal.executes_within
             changed += await self.store.run(save_tasks, found, self.now(), asked=asked, late=late)
         closed = [task.id for task in fresh if not task.open]
@@ -312,6 +314,10 @@ class Importer:
             changed += await self.store.run(close_these, closed, self.now())
         responsible |= {TaskId(task.id): OperatorId(task.responsible) for task in wanted}
         return changed
+
+    def _is_fresh(self, task: int, asked: datetime) -> bool:
+        """Was it not read again since ``asked``?"""
+        return self._refreshed.get(task, asked) <= asked
 
     async def refresh(self, task_id: TaskId) -> CallTask | None:
         """One task again, while its client's phone rings; None if the portal cannot say."""
