@@ -137,7 +137,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     },
     "check.lacks": {
         "ru": "этот портал старый, в нём нет: {detail}; обходимся без этого, см."
-        " docs/administration.md",
+        " docs/ru/administration.md",
         "en": "an old portal, without {detail}: we do without them, see docs/administration.md",
     },
     "check.names": {"ru": "{detail}", "en": "{detail}"},
@@ -261,7 +261,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     # what would change a reason
     "change": {"ru": "изменит это", "en": "what would change it"},
     "change.closed": {
-        "ru": "откроется, когда задача снова станет открытой",
+        "ru": "откройте задачу на портале снова",
         "en": "the task is opened again in the portal",
     },
     "change.finished": {

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -22,8 +23,8 @@ from autodial.outcomes import parse_report
 from autodial.phones import Refused
 from autodial.retry import DEFAULTS
 from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views, words
-from bitrix24 import Employee, LoginEvent, Presence
-from bitrix24.simulator import SimulatedPortal, serve
+from bitrix24 import Employee, LoginEvent, Portal, Presence
+from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
 from bitrix24.simulator.seed import add_operator
 from dialplan.demo.pbx import free_ports
@@ -355,6 +356,17 @@ def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> No
     assert {"id": 5, "name": "Call-центр", "parent": 1} in rows
 
 
+def test_groups_without_the_scope_for_work_groups(
+    told: Callable[..., Result], with_portal: SimulatedPortal
+) -> None:
+    """It is asked for only where a work group selects somebody; departments are shown."""
+    add_operator(with_portal, 501, "101")
+    with_portal.scopes = SCOPES - {"sonet_group"}
+    said = told("groups")
+    assert 0 == said.exit_code
+    assert "Call-центр" in said.output and "scope sonet_group" in said.output
+
+
 def test_a_name_in_the_configuration_that_the_portal_does_not_know(
     told: Callable[..., Result], path: Path, with_portal: SimulatedPortal
 ) -> None:
@@ -365,10 +377,10 @@ def test_a_name_in_the_configuration_that_the_portal_does_not_know(
     assert "Call-центр (5)" in said.output and "autodial groups" in said.output
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("interrupted", [None, signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
 def test_a_card_is_tried_without_calling_anybody(
     told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch,
-    interrupted: bool,
+    interrupted: signal.Signals | None,
 ) -> None:  # fmt: skip
     """It goes up at the right operator's, and comes down however the command ends."""
     add_operator(with_portal, 501, "101")
@@ -377,8 +389,8 @@ def test_a_card_is_tried_without_calling_anybody(
 
     def wait(seconds: float) -> None:
         up.append((seconds, list(with_portal.cards)))
-        if interrupted:
-            raise KeyboardInterrupt
+        if interrupted is not None:
+            signal.raise_signal(interrupted)
 
     monkeypatch.setattr("autodial.cli.sleep", wait)
     said = told("test-card", "102", "--seconds", "7")
@@ -389,6 +401,37 @@ def test_a_card_is_tried_without_calling_anybody(
     assert {} == with_portal.calls
     assert [False] == [row["MISSED"] for row in with_portal.statistics]
     assert {"autodial": "АВТОДОЗВОН"} == with_portal.lines
+
+
+def test_a_card_on_the_line_of_a_purpose(
+    told: Callable[..., Result], path: Path, with_portal: SimulatedPortal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add_operator(with_portal, 501, "101")
+    purpose = '[[purposes]]\nname = "debt"\ntag = "x"\nline = "autodial-debt"\nline_name = "ДОЛГ"'
+    path.write_text(f"{path.read_text()}\n{purpose}\n")
+    monkeypatch.setattr("autodial.cli.sleep", lambda seconds: None)
+    said = told("test-card", "101", "--purpose", "debt")
+    assert 0 == said.exit_code, said.output
+    assert {"autodial-debt": "ДОЛГ"} == with_portal.lines
+    assert 2 == told("test-card", "101", "--purpose", "dept").exit_code
+
+
+def test_a_card_whose_registration_s_answer_is_lost_comes_down(
+    told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_operator(with_portal, 501, "101")
+    monkeypatch.setattr("autodial.cli.sleep", lambda seconds: None)
+    register = Portal.register_call
+
+    async def losing(portal: Portal, **call: Any) -> str:
+        if not with_portal.calls:
+            with_portal.fail_next(Fault.LOST)
+        return await register(portal, **call)
+
+    monkeypatch.setattr(Portal, "register_call", losing)
+    assert 0 == told("test-card", "101").exit_code
+    assert {} == with_portal.calls
 
 
 def test_a_card_for_nobody(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:

@@ -100,6 +100,8 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "name =",
         "kind =",
         "call_id_field =",
+        'line = "autodial-debt',
+        'line_name = "ДОЛГ',
         "[[asterisk.phones",
         "extension =",
         "ascii = true",
