@@ -49,13 +49,19 @@ def findings(health: Health) -> tuple[Finding, ...]:
 
 
 async def names(config: Config, portal: Portal) -> tuple[Finding, ...]:
-    """Departments and groups of the configuration that the portal does not have."""
+    """Departments, groups and tags of the configuration that the portal does not have, or tell."""
     found = []
     for asked in (portal.named(config.staff.query), portal.group_number(config.tasks.group)):
         try:
             await asked
         except PortalError as error:
             found.append(Finding("check.names", str(error), True))
+    tags = config.telling_tags
+    try:
+        if tags and await portal.tells_tags((*tags, *filter(None, [config.tasks.tag]))) is False:
+            found.append(Finding("check.tags", ", ".join(tags), True))
+    except PortalError as error:
+        found.append(Finding("check.names", str(error), True))
     return tuple(found)
 
 

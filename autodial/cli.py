@@ -570,7 +570,7 @@ def _raised(portal: Portal, config: Config, user: int, line: str) -> str:
 
     try:
         return register()
-    except AnswerLost:
+    except (AnswerLost, KeyboardInterrupt):
         return register()  # the portal knows it again; or it would stay up for good
 
 

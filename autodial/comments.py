@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from autodial import texts
 from autodial.config import Config
-from autodial.model import Outcome
+from autodial.model import Outcome, Word
 
 #: What a person must do when the dialler is through with a task, by how its last call ended.
 _TO_DO = {Outcome.TALKED.value: "comment.do.talked", Outcome.BAD_NUMBER.value: "comment.do.number"}
@@ -28,6 +28,8 @@ def comment(
         )  # fmt: skip
     if "word" in said:
         following = _again(said["next"], config) if said["next"] else ""
+        if not said["next"] and said["word"] == Word.WRONG_NUMBER.value:
+            following = _to_do(Outcome.BAD_NUMBER.value, config)
         word = texts.text(said["word"], language)
         return texts.text(
             "comment.word", language, operator=name(said["user"]), word=word, next=following
@@ -60,4 +62,7 @@ def _to_do(outcome: str, config: Config) -> str:
     """The dialler is through with the task; what a person does now."""
     if outcome == Outcome.TALKED.value and config.tasks.when_talked == "complete":
         return texts.text("comment.done", config.language)
+    if outcome != Outcome.TALKED.value and config.tasks.when_given_up in ("complete", "defer"):
+        # A task that is not open is not looked at, whatever is mended in it.
+        return texts.text(f"{_TO_DO.get(outcome, 'comment.do')}.closed", config.language)
     return texts.text(_TO_DO.get(outcome, "comment.do"), config.language)

@@ -621,7 +621,7 @@ class Config(_Section):
 
     @property
     def portal_zone(self) -> ZoneInfo:
-        """By whose clock the portal writes dates: the profile's of the webhook's user."""
+        """By whose clock the portal keeps its tasks' dates: its server's."""
         return ZoneInfo(self.portal.zone or self.hours.zone)
 
     @property
@@ -649,6 +649,17 @@ class Config(_Section):
         for limit in self.asterisk.caller_ids:
             if limit.number not in shown:
                 raise ValueError(f"asterisk.caller_ids: {limit.number} is shown by no trunk")
+        return self
+
+    @model_validator(mode="after")
+    def _lines(self) -> "Config":
+        pool = {f"{self.portal.line}-{number}" for number in range(1, self.portal.pool + 1)}
+        for purpose in self.purposes:
+            if purpose.line in pool:
+                raise ValueError(
+                    f"purposes.{purpose.name}: the line {purpose.line} is of [portal] pool, which"
+                    " renames it; give it another number"
+                )
         return self
 
     @model_validator(mode="after")

@@ -241,7 +241,9 @@ class Importer:
             whole = True
             pages = self.portal.open_tasks(query, self._expected)
         else:
-            pages = self.portal.changed_tasks(query, self._read - OVERLAP)
+            # What we took for our own hand while it was doubtful is looked at again.
+            doubt = self.config.portal.executes_within + self.config.portal.poll
+            pages = self.portal.changed_tasks(query, self._read - OVERLAP - doubt)
         if (whole or self._tells_tags is None) and query.tags and not query.tag:
             # Of tasks that a tag has chosen each row shows it; here they are asked for.
             self._tells_tags = await self.portal.tells_tags(self.config.telling_tags)
@@ -340,13 +342,15 @@ class Importer:
         A person has said "dial it": the task and its clients' phones and marks are asked for again
         first. If the portal cannot say, what is known is dialled, unless a silent portal stops us.
         """
-        for number in await self.store.run(to_refetch, AT_ONCE):
+        which = await self.store.run(to_refetch, AT_ONCE)
+        for number in which:
             try:
                 await self._read_again(number)
             except (PortalUnavailable, PortalDenied) as error:
                 self.log.warn("task {task} is not read again: {error}", task=number, error=error)
-                if self.config.portal.when_silent == "stop":
-                    return
+                if self.config.portal.when_silent == "continue":
+                    await self.store.run(refetched, which, self.now())  # none waits for the others
+                return
             except PortalError as error:
                 self.log.error("task {task} is not read again: {error}", task=number, error=error)
             await self.store.run(refetched, [number], self.now())

@@ -7,6 +7,7 @@ have given up. Passing trouble stops the whole queue until later; a refusal park
 person, and the queue goes on.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -68,6 +69,8 @@ QUIET_CODES = {
     Outcome.REJECTED.value: "603",
     Outcome.UNREACHABLE.value: "480",
     Outcome.BAD_NUMBER.value: "404",
+    Outcome.FORWARDED.value: "OTHER",
+    Outcome.LOST.value: "OTHER",
 }
 
 
@@ -149,7 +152,7 @@ class Reporter:
         """Does the portal answer anything at all? If not, this debt was not even sent."""
         try:
             await self.portal.answers()
-        except (PortalUnavailable, PortalDenied) as error:
+        except PortalError as error:
             await self.store.run(outbox.not_sent, debt)
             self._pause(error)
             return False
@@ -169,7 +172,7 @@ class Reporter:
         times = self._set_aside.get(debt.id, 0)
         self._set_aside[debt.id] = times + 1
         self._failures.pop(debt.id, None)
-        deferrals = SOON if debt.kind == "register" else DEFERRALS
+        deferrals = SOON if debt.kind == "register" and debt.doubtful else DEFERRALS
         if times == len(deferrals):
             await self._park(debt, error)
         else:
@@ -228,19 +231,20 @@ class Reporter:
         return number
 
     async def _register(self, debt: Debt) -> None:
-        """Safe to repeat: the portal knows the attempt's id."""
+        """Safe to repeat for half an hour: so long the portal knows the attempt's id again."""
         portal = self.config.portal
         common = await self.ensure_line(debt.purpose)
         # The line is a part of the key by which the portal knows the call again.
         quiet = debt.payload.get("quiet", False)
-        line, since = debt.payload.get("line"), debt.payload.get("since")
-        if line is None or since is None:
+        line = debt.payload.get("line")
+        if line is None:
             line = await self._line_of(debt) if debt.ended is None else common
-            at = datetime.fromisoformat(debt.payload["at"])
-            since = (at if quiet else self._started(at)).isoformat()
-            await self.store.run(outbox.remember, debt, {"line": line, "since": since})
-        started = datetime.fromisoformat(since)
-        if debt.doubtful and self.now() - started > FORGOTTEN:
+        started = datetime.fromisoformat(debt.payload.get("since", debt.payload["at"]))
+        if not debt.doubtful and debt.lost_before is None:  # the portal has not heard of it
+            started = self._started(datetime.fromisoformat(debt.payload["at"]))
+            said = {"line": line, "since": started.isoformat()}
+            await self.store.run(outbox.remember, debt, said)
+        elif self.now() - started > FORGOTTEN:
             raise ValueError(
                 "whether the call is registered is not known, and the portal would not know it"
                 " again: look for it among its calls"
@@ -408,19 +412,22 @@ class Reporter:
         marker = f"[{said}]"
         text = f"{comment(debt.payload, debt.number, self.config, self._name)} {marker}"
         series = "outcome" in debt.payload and self.config.portal.comments == "one"
+        follows = bool(debt.payload.get("next"))  # the last word is always written
         if series and (
-            await self.store.run(outbox.said_since, debt)
+            (follows and await self.store.run(outbox.said_since, debt))
             # Where keys are, comments are in the chat, and none can be edited.
             or (self.portal.keyed and not debt.doubtful and debt.payload.get("same"))
         ):
             await self.store.run(outbox.paid, debt, self.now())
             return
         found: int | None = None
-        if debt.doubtful and not await self._is_known_again(debt):
-            found = await self.portal.find_comment(debt.task, marker)
-            await self.store.run(outbox.being_sent, debt, self.now())
+        known = debt.doubtful and await self._is_known_again(debt)
+        if debt.doubtful and not known:
+            found = await self._looked_for(debt, marker)
         if found is None and (self.portal.keyed or "keyed" in debt.payload):
             found = await self._keyed(debt, debt.payload.get("keyed", text))
+            if found is None and known:
+                found = await self._looked_for(debt, marker)
         if found is None and series and debt.comment:
             found = await self._edited(debt, debt.comment, text)
         if found is None:
@@ -428,6 +435,11 @@ class Reporter:
         await self.store.run(
             outbox.paid, debt, self.now(), comment=found if found and series else None
         )
+
+    async def _looked_for(self, debt: Debt, marker: str) -> int | None:
+        found = await self.portal.find_comment(debt.task, marker)
+        await self.store.run(outbox.being_sent, debt, self.now())
+        return found
 
     async def _is_known_again(self, debt: Debt) -> bool:
         """Was it sent with a key that this portal heeds, and remembers?"""
@@ -438,8 +450,8 @@ class Reporter:
 
     async def _keyed(self, debt: Debt, text: str) -> int | None:
         """
-        By REST 3.0, which knows a comment again: the same words with the same key. None: it does
-        not take comments here after all, and nothing was written.
+        By REST 3.0, which knows a comment again: the same words with the same key. None: it has
+        refused this one, and has not written it now.
         """
         key = f"{debt.attempt}.{debt.target}.{debt.created.timestamp():.0f}"
         if "keyed" not in debt.payload:
@@ -451,7 +463,8 @@ class Reporter:
             raise
         except PortalRefused as error:
             self.log.info("REST 3.0 takes no comment: {error}", error=error)
-            self.portal.keyed = False
+            # For this task, or for all: the method or the scope is there no longer.
+            self.portal.keyed = not re.search("(?i)method|scope|ACCESS", error.code)
             return None
         if heeded:
             await self.store.run(flags.mark, self.now(), flags.HEEDS_KEYS)

@@ -71,6 +71,17 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "The dialler is through with this task: correct the number in the CRM and it starts"
         " again.",
     },
+    "comment.do.closed": {
+        "ru": "Автодозвон больше не звонит: позвоните сами или откройте задачу снова и перенесите"
+        " крайний срок.",
+        "en": "The dialler is through with this task: call yourself, or open it again and move its"
+        " deadline.",
+    },
+    "comment.do.number.closed": {
+        "ru": "Автодозвон больше не звонит: исправьте номер в CRM и откройте задачу снова.",
+        "en": "The dialler is through with this task: correct the number in the CRM and open the"
+        " task again.",
+    },
     "comment.do.talked": {
         "ru": "Автодозвон по задаче закончен: запишите итог и закройте задачу.",
         "en": "The dialler is through with this task: write down the result and close it.",
@@ -139,6 +150,12 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "этот портал старый, в нём нет: {detail}; обходимся без этого, см."
         " docs/ru/administration.md",
         "en": "an old portal, without {detail}: we do without them, see docs/administration.md",
+    },
+    "check.tags": {
+        "ru": "портал не сообщает теги задач, а от них зависит, кому звонить ({detail}): не звоним"
+        " никому; используйте поле задачи или клиента",
+        "en": "the portal does not tell tasks' tags, by which it is decided whom to call"
+        " ({detail}): nobody is called; use a field of the task or of the client",
     },
     "check.names": {"ru": "{detail}", "en": "{detail}"},
     "check.useful": {

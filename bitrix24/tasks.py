@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from bitrix24.asking import Asking, Command
-from bitrix24.errors import AnswerLost, AnswerStrange
+from bitrix24.errors import AnswerLost, AnswerStrange, QuestionLost
 from bitrix24.values import Deadline, PortalTask, TaskPage, TaskQuery, TaskStatus
 from bitrix24.wire import (
     BATCH_LIMIT,
@@ -170,11 +170,11 @@ class TaskMethods(Asking):
             for n, tag in enumerate(tags)
         }  # fmt: skip
         told: list[bool] = []
-        for n, said in enumerate((await self.replies(commands)).values()):
+        for said in (await self.replies(commands)).values():
             if isinstance(said, Exception):
                 raise said
-            told += [tags[n].lower() in _tags(row.get("tags")) for row in _rows(said)]
-        return all(told) if told else None
+            told += [bool(_tags(row.get("tags"))) for row in _rows(said)]
+        return any(told) if told else None
 
     async def task(
         self, task_id: int, fields: Sequence[str] = (), *, chosen_by: str = ""
@@ -229,8 +229,13 @@ class TaskMethods(Asking):
         if isinstance(whole, dict) and "deadline" in whole:
             told = _deadline(Row(method, whole), _Clock(self._zone, reply))
         else:
-            now = await self.task(task.id)  # an answer that does not show the task
-            told = now.until if now is not None else Deadline(None)
+            try:
+                now = await self.task(task.id)  # an answer that does not show the task
+            except QuestionLost as error:
+                raise AnswerLost(str(error)) from None  # the write before it is what counts
+            if now is None:
+                return task.until  # it has gone out of our sight with this very change
+            told = now.until
         if deadline is not None and (told.moment is None or abs(told.moment - deadline) > _CUT):
             raise self.refused(method, f"answered, and the deadline is {told.wall or 'none'}")
         return told
@@ -327,8 +332,8 @@ def _task(row: Row, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> P
         deadline=deadline.moment,
         told=deadline,
         clients=_links(row.need("ufCrmTask")),
-        # Found by a tag, and without it: this portal does not tell tags, or not all of them.
-        tags=None if chosen_by and chosen_by.lower() not in tags else tags,
+        # Found by a tag, and without any: this portal does not tell tags.
+        tags=None if chosen_by and not tags else tags,
         fields={name: said for name in fields if (said := _texts(row.get(_camel(name))))},
     )
 

@@ -199,13 +199,19 @@ def _doubtful_comment(db: sa.Connection, task: int, debt: int) -> datetime | Non
 
 
 def said_since(db: sa.Connection, debt: Debt) -> bool:
-    """Was the end of a later attempt told in the task's one comment, which this must not undo?"""
-    query = sa.select(outbox.c.id).where(
-        outbox.c.task == debt.task,
-        outbox.c.kind == "comment",
-        outbox.c.target == 0,
-        outbox.c.state == "done",
-        outbox.c.id > debt.id,
+    """Was a later attempt told in the one comment of its series, which this must not undo?"""
+    series = sa.select(attempts.c.series).where(attempts.c.id == debt.attempt).scalar_subquery()
+    query = (
+        sa.select(outbox.c.id)
+        .join(attempts, attempts.c.id == outbox.c.attempt)
+        .where(
+            outbox.c.task == debt.task,
+            outbox.c.kind == "comment",
+            outbox.c.target == 0,
+            outbox.c.state == "done",
+            outbox.c.id > debt.id,
+            attempts.c.series == series,
+        )
     )
     return db.scalar(query.limit(1)) is not None
 
@@ -283,6 +289,10 @@ def again(db: sa.Connection, debt: int | None, now: datetime) -> int:
         db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**values))
         note(db, now, row.task, "again", row.kind, row.attempt)
         if row.kind == "register":
+            # The portal would not know it again, if it has it; a person says: now, anew.
+            anew = {key: value for key, value in row.payload.items() if key != "since"}
+            fresh: dict[str, Any] = {"state": "owed", "payload": anew, "lost_at": None}
+            db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(fresh))
             # What follows it was passed over, for want of a registered call.
             follows = outbox.c.kind.in_(("finish", "record")) & (outbox.c.state == "done")
             mine = outbox.c.attempt == row.attempt

@@ -237,6 +237,29 @@ async def test_doctor_says_what_an_old_box_lacks(old: SimulatedPortal) -> None:
 
 
 @ensure
+@pytest.mark.parametrize("by", [{"tag": "autodial"}, {"group": 129}])
+async def test_doctor_says_that_tags_are_not_told(
+    wishes: Callable[..., Config], old: SimulatedPortal, portal: SimulatedPortal, by: dict[str, Any]
+) -> None:
+    config = wishes(tasks=by, rules={"do_not_call_tag": "не звонить"}, staff={"departments": [5]})
+    for one, keys in ((old, ["check.tags"]), (portal, [])):
+        add_operator(one, 501, "101")
+        add_task(one, "x", responsible=501, deadline=NOON, tags=("не звонить",))
+        said = await names(config, Portal.direct(WEBHOOK, one.send))
+        assert keys == [finding.key for finding in said]
+
+
+@ensure
+async def test_tags_that_the_portal_compares_otherwise_than_we(portal: SimulatedPortal) -> None:
+    """Its database takes one spelling for another: it told tags, and so it tells them."""
+    number = add_task(portal, "x", responsible=1, deadline=NOON)
+    portal.tasks[number]["TAGS"] = ["ещё"]
+    client = Portal.direct(WEBHOOK, portal.send)
+    task = await client.task(number, chosen_by="еще")
+    assert task is not None and task.tags == frozenset({"ещё"})
+
+
+@ensure
 async def test_doctor_wants_the_chat_where_comments_are_in_it(portal: SimulatedPortal) -> None:
     add_task(portal, "x", responsible=1, deadline=NOON)
     portal.scopes = portal.scopes - {"im"}

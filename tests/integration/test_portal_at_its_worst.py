@@ -310,11 +310,103 @@ async def test_a_line_of_the_pool_keeps_its_name_over_a_restart(scene: Scene) ->
 
 
 @ensure
-async def test_an_unanswered_call_that_is_told_late_has_its_own_time(scene: Scene) -> None:
-    attempt(scene.run, scene.portal, SILENT, Telling(unanswered=True))
+@pytest.mark.parametrize("report", [TALKED, SILENT])
+async def test_a_registration_after_an_outage_is_known_again(scene: Scene, report: str) -> None:
+    """Tried for an hour, sent at last, and its answer lost: one call, and no open one."""
+    number = attempt(scene.run, scene.portal, report, Telling(unanswered=True))
+    paying = scene.reporter()
+    await paying.ensure_line()
+    for _ in range(60):
+        scene.portal.fail_next(Fault.CLOSED)
+        await paying.turn()
+        scene.now.advance(seconds=61)
+    scene.portal._faults.clear()
+    paying.portal = Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True))
+    await scene.turns(paying)
+    assert {} == scene.portal.calls
+    assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
+
+
+@ensure
+async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: Scene) -> None:
+    number = attempt(scene.run, scene.portal, SILENT, Telling(unanswered=True))
+    paying = scene.reporter()
+    await paying.ensure_line()
+    scopes, scene.portal.scopes = scene.portal.scopes, scene.portal.scopes - {"telephony"}
+    await paying.turn()
+    assert owed(scene.run)["register"] == "parked"
+    scene.portal.scopes = scopes
+    scene.now.advance(hours=5)
+    scene.run(outbox.again, None, scene.now())
+    await scene.turns(paying)
+    assert {} == scene.portal.calls
+    assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
+
+
+@ensure
+async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) -> None:
+    """No line, no start in it; hours old: not a second call beside what may be there."""
+    attempt(scene.run, scene.portal, TALKED)
+    with scene.store.engine.begin() as db:
+        db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'register'")
     scene.now.advance(hours=3)
-    await scene.reporter().turn()
-    assert [NOON] == [row["CALL_START_DATE"] for row in scene.portal.statistics]
+    await scene.turns(scene.reporter())
+    assert owed(scene.run)["register"] == "parked"
+    assert {} == scene.portal.calls
+
+
+@ensure
+async def test_a_key_that_is_refused_in_doubt_is_looked_for(scene: Scene) -> None:
+    scene.portal.comments_in_chat = scene.portal.idempotency_keys = True
+    paying = scene.reporter()
+    await paying.portal.look_for_keys()
+    attempt(scene.run, scene.portal, BAD)
+    await paying.turn()
+    number = attempt(scene.run, scene.portal, BAD)
+    lost: list[str] = []
+
+    async def send(request: Request) -> Answer:
+        if request.key and not lost:
+            lost.append(request.key)
+            await scene.portal.send(request)
+            raise AnswerLost("x")
+        if request.key:
+            said = b'{"error":{"code":"BITRIX_REST_V3_EXCEPTION_CONFLICT","message":"x"}}'
+            return Answer(409, said)
+        return await scene.portal.send(request)
+
+    paying.portal = Portal.direct(WEBHOOK, send)
+    paying.portal.keyed = True
+    await scene.turns(paying)
+    assert lost
+    told_once(scene.portal, [number])
+
+
+@ensure
+async def test_one_task_that_is_gone_does_not_switch_keys_off(scene: Scene) -> None:
+    scene.portal.comments_in_chat = scene.portal.idempotency_keys = True
+    paying = scene.reporter()
+    await paying.portal.look_for_keys()
+    number = attempt(scene.run, scene.portal, BAD)
+    del scene.portal.tasks[task_of(number)]
+    await scene.turns(paying)
+    assert owed(scene.run)["comment"] == "parked"
+    assert paying.portal.keyed
+
+
+@ensure
+async def test_the_comment_of_an_earlier_series_is_not_dropped(scene: Scene) -> None:
+    task = await scene.imported()
+    first = scene.call(task, BUSY, ONE)
+    with scene.store.engine.begin() as db:
+        db.exec_driver_sql(
+            "UPDATE outbox SET not_before = '2026-11-23 12:30:00' WHERE kind = 'comment'"
+        )
+        db.exec_driver_sql("UPDATE tasks SET series = 2")
+    second = scene.call(task, SILENT, ONE)
+    await scene.turns(scene.reporter(comments="one"), 80)
+    said = " ".join(scene.comments(task))
+    assert f"[{first}]" in said and f"[{second}]" in said
 
 
 @ensure

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_twisted
 
+from autodial.comments import comment
 from autodial.config import Config
 from autodial.model import AttemptId, TaskId, Telling
 from autodial.store import outbox, schema, tasks, views
@@ -478,6 +479,19 @@ async def test_a_comment_names_who_missed_and_says_minutes(
     assert "(N502)" in first
     assert "N501, 12 мин 34 с" in second
     assert "закройте задачу" in second
+
+
+@pytest.mark.parametrize("given_up", ["leave", "complete", "defer"])
+def test_the_last_word_says_what_helps(config: Config, given_up: str) -> None:
+    """A task that is closed is not looked at, whatever is mended in it."""
+    said = config.tasks.model_copy(update={"when_given_up": given_up})
+    config = config.model_copy(update={"tasks": said})
+    for outcome, word in (("bad number", "исправьте номер"), ("silent", "перенесите")):
+        text = comment({"outcome": outcome, "next": None}, "+1", config, str)
+        assert word in text
+        assert ("откройте задачу снова" in text) == (given_up != "leave")
+    wrong = {"word": "not his number", "user": 501, "next": None}
+    assert "исправьте номер" in comment(wrong, "+1", config, str)
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
