@@ -53,8 +53,8 @@ PATIENCE = 4
 #: It does, and the debt fails again: it lets the others pass for so long; then a person must look.
 DEFERRALS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 
-#: A registration is known again for half an hour only.
-SOON = (timedelta(minutes=5),) * 3
+#: A registration is known again for half an hour only: it is tried again and again within it.
+SOON = (timedelta(minutes=5),) * 8
 
 #: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
 FINISH_CODES = {
@@ -240,15 +240,19 @@ class Reporter:
         if line is None:
             line = await self._line_of(debt) if debt.ended is None else common
         started = datetime.fromisoformat(debt.payload.get("since", debt.payload["at"]))
-        if not debt.doubtful and debt.lost_before is None:  # the portal has not heard of it
-            started = self._started(datetime.fromisoformat(debt.payload["at"]))
+        untold = not debt.doubtful and debt.lost_before is None  # the portal has not heard of it
+        forgotten = not untold and self.now() - started > FORGOTTEN
+        if forgotten:
+            self.log.warn(
+                "{attempt}: registered anew, for the portal would not know it again; if its first"
+                " registration has arrived, that call stays open there",
+                attempt=debt.attempt,
+            )
+        if untold or forgotten:
+            at = self.now() if forgotten else datetime.fromisoformat(debt.payload["at"])
+            started = self._started(at)
             said = {"line": line, "since": started.isoformat()}
             await self.store.run(outbox.remember, debt, said)
-        elif self.now() - started > FORGOTTEN:
-            raise ValueError(
-                "whether the call is registered is not known, and the portal would not know it"
-                " again: look for it among its calls"
-            )
         call_id = await self.portal.register_call(
             external_id=debt.attempt,
             user=debt.payload["user"],

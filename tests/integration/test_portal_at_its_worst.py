@@ -35,6 +35,7 @@ from tests.integration.test_reporter import (
     TALKED,
     WEBHOOK,
     attempt,
+    end,
     reporter,
     told_once,
     under_way,
@@ -345,14 +346,17 @@ async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: 
 
 @ensure
 async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) -> None:
-    """No line, no start in it; hours old: not a second call beside what may be there."""
-    attempt(scene.run, scene.portal, TALKED)
+    """No line, no start in it; hours old."""
+    number = attempt(scene.run, scene.portal, TALKED)
     with scene.store.engine.begin() as db:
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'register'")
     scene.now.advance(hours=3)
-    await scene.turns(scene.reporter())
-    assert owed(scene.run)["register"] == "parked"
-    assert {} == scene.portal.calls
+    paying = scene.reporter()
+    await paying.ensure_line()
+    paying.portal = Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True))
+    await scene.turns(paying)
+    assert {} == scene.portal.calls, "the one that is made now is known again"
+    assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
 
 
 @ensure
@@ -410,17 +414,25 @@ async def test_the_comment_of_an_earlier_series_is_not_dropped(scene: Scene) -> 
 
 
 @ensure
-async def test_a_registration_that_would_not_be_known_again_is_a_person_s_matter(
-    scene: Scene,
-) -> None:
-    """Not a second call beside the first."""
-    under_way(scene.run, scene.portal, "x")
+async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: Scene) -> None:
+    """Its answers were lost for more than half an hour: it is in the statistics all the same."""
+    number = under_way(scene.run, scene.portal, "x")
     paying = scene.reporter()
     await paying.ensure_line()
-    paying.portal = Portal.direct(WEBHOOK, scene.loses("Call.register", 999, executed=True))
+    lost = scene.portal.send
+
+    async def send(request: Request) -> Answer:
+        answer = await lost(request)
+        if "Call.register" in request.method and scene.now() < NOON + timedelta(minutes=32):
+            raise AnswerLost("x")
+        return answer
+
+    paying.portal = Portal.direct(WEBHOOK, send)
+    await paying.turn()
+    end(scene.run, number)
     await scene.turns(paying, 300, 20)
-    assert owed(scene.run)["register"] == "parked"
-    assert 1 == len(scene.portal.calls)
+    assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
+    assert 1 == len(scene.portal.calls), "the first: nothing in the portal finds it by our name"
 
 
 @ensure
