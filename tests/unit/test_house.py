@@ -177,6 +177,12 @@ def said() -> dict[str, Any]:
         ("fastagi", "secret", "0123456789abcdef\n[globals]", "at least 16 letters and digits"),
         ("asterisk", "alert", "x\ny", "asterisk.alert"),
         ("portal", "line_name", "x</script>", "portal.line_name"),
+        ("portal", "zone", "Mars/Olympus", "no such time zone"),
+        ("portal", "executes_within", "5s", "portal.executes_within"),
+        ("portal", "comments", "some", "portal.comments"),
+        ("staff", "departments", [""], "staff.departments"),
+        ("staff", "departments", [0], "staff.departments"),
+        ("tasks", "group", -1, "tasks.group"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, words: str) -> None:
@@ -186,6 +192,22 @@ def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, 
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         parse(wrong, "autodial.toml")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "words"),
+    [
+        ({"line": "autodial-1"}, "which renames it"),
+        ({"line_name": "X"}, "set line, too"),
+        ({"line": "autodial-debt", "line_name": "It's"}, "line_name"),
+    ],
+)
+def test_a_line_of_a_purpose_is_its_own(purpose: dict[str, str], words: str) -> None:
+    wrong = said()
+    wrong["portal"]["pool"] = 2
+    wrong["purposes"] = [{"name": "debt", "tag": "x", **purpose}]
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(wrong, "autodial.toml")
 
 
 @pytest.mark.parametrize("section", ["portal", "tasks", "staff", "asterisk"])
