@@ -56,6 +56,11 @@ DEFERRALS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 #: A registration is known again for half an hour only: it is tried again and again within it.
 SOON = (timedelta(minutes=5),) * 8
 
+#: Refusals that are not about one call.
+FORBIDDEN = frozenset(
+    {"insufficient_scope", "WRONG_AUTH_TYPE", "ACCESS_DENIED", "ERROR_METHOD_NOT_FOUND"}
+)
+
 #: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
 FINISH_CODES = {
     Outcome.TALKED.value: "200",
@@ -98,6 +103,7 @@ class Reporter:
     #: Lines of the pool that the portal has, and the call that each was named for, if it goes on.
     _named: dict[str, AttemptId | None] = field(factory=dict, init=False)
     _lines_ensured: set[str] = field(factory=set, init=False)
+    _no_calls: bool = field(default=False, init=False)  #: complained of
     _knows_lines: bool = field(default=False, init=False)  #: those of before this process
 
     def __attrs_post_init__(self) -> None:
@@ -231,6 +237,24 @@ class Reporter:
         return number
 
     async def _register(self, debt: Debt) -> None:
+        try:
+            await self._register_call(debt)
+        except PortalRefused as error:
+            if "quiet" not in debt.payload or error.code not in FORBIDDEN:
+                raise
+            # Of no use to anybody, and there would be one for each attempt that nobody answered.
+            if not self._no_calls:
+                self.log.error(
+                    "unanswered calls are not registered: {error}; give the webhook the scope"
+                    " telephony, or set [portal] register_unanswered = false",
+                    error=error,
+                )
+            self._no_calls = True
+            await self.store.run(outbox.paid, debt, self.now())
+        else:
+            self._no_calls = False
+
+    async def _register_call(self, debt: Debt) -> None:
         """Safe to repeat for half an hour: so long the portal knows the attempt's id again."""
         portal = self.config.portal
         common = await self.ensure_line(debt.purpose)

@@ -13,6 +13,7 @@ import pytest
 import pytest_twisted
 from attrs import define
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from autodial.config import Config
 from autodial.decide import Dial
@@ -330,7 +331,7 @@ async def test_a_registration_after_an_outage_is_known_again(scene: Scene, repor
 
 @ensure
 async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: Scene) -> None:
-    number = attempt(scene.run, scene.portal, SILENT, Telling(unanswered=True))
+    number = attempt(scene.run, scene.portal, TALKED)
     paying = scene.reporter()
     await paying.ensure_line()
     scopes, scene.portal.scopes = scene.portal.scopes, scene.portal.scopes - {"telephony"}
@@ -342,6 +343,25 @@ async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: 
     await scene.turns(paying)
     assert {} == scene.portal.calls
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
+
+
+@ensure
+@pytest.mark.parametrize("ensured", [True, False])
+async def test_calls_that_may_not_be_registered_are_complained_of_once(
+    scene: Scene, ensured: bool
+) -> None:
+    """Nobody answered them: not a dead letter for each attempt."""
+    paying = scene.reporter()
+    if ensured:
+        await paying.ensure_line()
+    scene.portal.scopes = scene.portal.scopes - {"telephony"}
+    for _ in range(3):
+        attempt(scene.run, scene.portal, SILENT, Telling(unanswered=True))
+    with capturedLogs() as logs:
+        await scene.turns(paying, 3)
+    assert {"done"} == set(owed(scene.run).values())
+    told = [event for event in logs if "unanswered calls" in event["log_format"]]
+    assert 1 == len(told)
 
 
 @ensure
