@@ -239,6 +239,8 @@ class Reporter:
     async def _register(self, debt: Debt) -> None:
         try:
             await self._register_call(debt)
+        except PortalDenied:
+            raise  # not of this call, but of all that we ask
         except PortalRefused as error:
             if "quiet" not in debt.payload or error.code not in FORBIDDEN:
                 raise
