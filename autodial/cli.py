@@ -24,7 +24,7 @@ from autodial.coroutines import run_now
 from autodial.decide import Dial, Wait
 from autodial.errors import AutodialError, PbxError, StoreBusy
 from autodial.model import OperatorId, Outcome, TaskId
-from autodial.phones import e164
+from autodial.phones import numbers_in
 from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
 from autodial.run import answer, run_dialler
 from autodial.secret import secret
@@ -296,7 +296,7 @@ def never(path: Path, remove: str | None, as_json: bool) -> None:
     config = load(path)
     lines = read(config, spoken.never_lines)
     if remove is not None:
-        number = e164(remove, config.phones.region) or remove
+        number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
         now = datetime.now(UTC)
         if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
             raise click.ClickException(f"{remove} is not among them; see 'autodial never'")

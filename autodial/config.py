@@ -522,11 +522,16 @@ class PhonesConfig(_Section):
     order: tuple[str, ...] = ("MOBILE", "WORK", "HOME", "OTHER", "MAILING")
     countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
     short: Literal["refuse", "allow"] = "refuse"
+    special: tuple[Literal["premium", "shared cost", "personal", "non-geographic"], ...] = ()
 
     @property
     def rules(self) -> PhoneRules:
         return PhoneRules(
-            region=self.region, order=self.order, countries=self.countries, short=self.short
+            region=self.region,
+            order=self.order,
+            countries=self.countries,
+            short=self.short,
+            special=self.special,
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import define, field
 from twisted.logger import Logger
 
-from autodial.phones import e164
+from autodial.phones import numbers_in
 
 #: Seconds for which a file must not have been written to be taken for complete.
 SETTLED = 2.0
@@ -53,19 +53,19 @@ class DoNotCall:
         return self._numbers | self._before
 
     def _read(self, path: Path) -> frozenset[str] | None:
-        numbers = set()
+        numbers: set[str] = set()
         # Editors of some systems put a byte order mark in front.
         for place, row in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
             text = row.split("#")[0].strip()
             if not text:
                 continue
-            number = e164(text, self.region)
-            if number is None:
+            found = numbers_in(text, self.region)
+            if found is None:
                 self.log.error(
-                    "{path}: line {place} is not a phone number; nobody is called",
+                    "{path}: line {place} is not a phone number, or not only; nobody is called",
                     path=path,
                     place=place,
                 )
                 return None
-            numbers.add(number)
+            numbers |= found
         return frozenset(numbers)

@@ -67,6 +67,10 @@ class Calendar:
             return False
         return day in self.days_off or bool(self.country and day in _public(self.country))
 
+    def own(self, day: date) -> bool:
+        """A day off of the site's own."""
+        return day in self.days_off and day not in self.working_days
+
     def moved(self, day: date) -> bool:
         """A day of the weekend that is worked, in place of another."""
         if day in self.days_off or day.weekday() not in self.weekend:
@@ -95,6 +99,9 @@ class Hours:
         if self.calendar.moved(day):
             weekend = self.calendar.weekend
             return self.week[max(one for one in range(7) if one not in weekend)]
+        if self.calendar.own(day):
+            # Who writes a day off into the calendar means it: "usual" is about public holidays.
+            return None if self.holiday is Usual.USUAL else self.holiday
         if self.holiday is not Usual.USUAL and self.calendar.holiday(day):
             return self.holiday
         return self.week[day.weekday()]

@@ -27,6 +27,8 @@ _BARE = re.compile(r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
+#: And so many make one of another country without its plus.
+_FOREIGN = 11
 #: Longest field that is read, in characters, and the kind of one that is longer.
 LONGEST, TOO_LONG = 120, "too long"
 #: What is looked at of a field, blanks included.
@@ -49,6 +51,17 @@ _PLUS = {"\uff0b": "+", "\ufe62": "+", "\u207a": "+"}
 _APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
 #: The international prefix as old Russian offices write it.
 _EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
+
+
+#: Numbers that cost whoever dials them, or belong to no country (satellites, own networks).
+SPECIAL: Mapping[str, frozenset[int]] = {
+    "premium": frozenset({phonenumbers.PhoneNumberType.PREMIUM_RATE}),
+    "shared cost": frozenset({phonenumbers.PhoneNumberType.SHARED_COST}),
+    "personal": frozenset({phonenumbers.PhoneNumberType.PERSONAL_NUMBER}),
+    "non-geographic": frozenset(),  # known by their region
+}
+#: The region of numbers that belong to no country.
+_NOWHERE = "001"
 
 
 @frozen
@@ -81,6 +94,7 @@ class PhoneRules:
     order: Sequence[str] = ()  #: kinds (MOBILE, WORK …), first to try first; others come last
     countries: Collection[str] = ()  #: regions that may be dialled; none: all
     short: Literal["refuse", "allow"] = "refuse"  #: numbers like 0611, which exist in one country
+    special: Collection[str] = ()  #: which of ``SPECIAL`` may be dialled; none unless named
     _ranks: Mapping[str, int] = field(
         init=False,
         default=Factory(
@@ -122,6 +136,10 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     if len(pieces) > 1 and re.fullmatch(r"\s*(\+\s*[0-9]{1,3}|[78])\s*[-(]*\s*", pieces[0]):
         pieces = [" ".join(pieces[:2]), *pieces[2:]]  # "+7 (моб) 916 …"
     text = pieces[0]
+    at_home = _trunk_behind_plus(text, rules.region)
+    if at_home == "unclear":
+        return "phone.unclear"
+    text = at_home or text
     if len(pieces) > 1 and len(re.findall("[0-9]", text)) < _WHOLE:
         return "phone.unreadable"  # "49-51-23 с 9 до 18": what belongs to the number?
     parsed = _parsed(text, rules.region)
@@ -131,6 +149,8 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
         region = phonenumbers.region_code_for_number(parsed)
         if rules.countries and region not in rules.countries:
             return "phone.abroad"
+        if (special := special_kind(parsed)) and special not in rules.special:
+            return "phone.special"
         number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     elif _short(text, parsed, rules.region):
         # What is looked at is what would be dialled, and nothing else.
@@ -147,6 +167,49 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
         number, entry.client, entry.entity_type, entry.entity_id, extension, entry.zone,
         entry.do_not_call,
     )  # fmt: skip
+
+
+def special_kind(number: Any) -> str:
+    """Which of ``SPECIAL`` a valid number of the library's is; empty: an ordinary one."""
+    if phonenumbers.region_code_for_number(number) == _NOWHERE:
+        return "non-geographic"
+    kind = phonenumbers.number_type(number)
+    return next((name for name, kinds in SPECIAL.items() if kind in kinds), "")
+
+
+def _trunk_behind_plus(text: str, region: str) -> str:
+    """
+    ``"+8 (495) …"`` where 8 is the trunk prefix: people mean the number at home, and the library
+    another country (Vietnam, for this one). The number at home if the 8 stands by itself,
+    ``"unclear"`` if it does not; empty: nothing of the kind.
+    """
+    known = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    trunk = (known.national_prefix if known is not None else None) or ""
+    own = str(phonenumbers.country_code_for_region(region))
+    if len(trunk) != 1 or trunk == "0" or own.startswith(trunk):
+        return ""
+    match = re.match(rf"\s*\+\s*{trunk}(?P<apart>[^0-9]*)(?P<rest>.*)", text, re.DOTALL)
+    if match is None:
+        return ""
+    try:
+        there = phonenumbers.parse(f"+{own}{re.sub('[^0-9]', '', match['rest'])}", region)
+    except phonenumbers.NumberParseException:
+        return ""
+    if not phonenumbers.is_valid_number(there):
+        return ""
+    return f"{trunk} {match['rest']}" if match["apart"] else "unclear"
+
+
+def numbers_in(text: str, region: str) -> frozenset[str] | None:
+    """
+    The numbers of a line of a list, read as fields of the CRM are, whatever may be dialled; None:
+    not all of it is valid numbers.
+    """
+    rules = PhoneRules(region=region, special=tuple(SPECIAL))
+    found, refused = dialable([Entry(text, "", "", "", 0)], rules)
+    if refused or not found:
+        return None
+    return frozenset(phone.number for phone in found)
 
 
 def is_emergency(number: str, region: str) -> bool:
@@ -227,8 +290,10 @@ def split_extension(text: str) -> tuple[str, str]:
 def _parsed(text: str, region: str) -> Any:
     """The library's number, read in the ways people mean it; None: it is none."""
     candidates = [_EIGHT_TEN.sub("+", text), text]
-    if re.match(r"\s*00[1-9]", text):
-        candidates.insert(0, re.sub(r"^\s*00", "+", text))
+    if re.match(r"\s*0\s?0\s*[1-9]", text):
+        candidates.insert(0, re.sub(r"^\s*0\s?0\s*", "+", text))
+    if re.fullmatch(rf"[\s()-]*[1-9](?:[\s()-]*[0-9]){{{_FOREIGN - 1},}}[\s()-]*", text):
+        candidates.append(f"+{text}")  # a neighbour's, if it is no number at home
     read = []
     for candidate in candidates:
         try:

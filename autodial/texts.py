@@ -96,6 +96,14 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "phone.unreadable": {"ru": "не похоже на номер", "en": "not a phone number"},
     "phone.impossible": {"ru": "такого номера не бывает", "en": "no such number exists"},
     "phone.abroad": {"ru": "страна не разрешена", "en": "its country is not allowed"},
+    "phone.special": {
+        "ru": "платный, спутниковый или особый номер",
+        "en": "a premium, satellite or other special number",
+    },
+    "phone.unclear": {
+        "ru": "неясно, какая страна: напишите +7 или 8",
+        "en": "of which country is unclear: write it with its own country code",
+    },
     "phone.short": {"ru": "короткий номер", "en": "a short number"},
     "phone.emergency": {"ru": "экстренная служба", "en": "an emergency number"},
     # what is wrong with an operator's phone

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.phones import Entry, PhoneRules, dialable, split_extension
+from autodial.phones import (
+    SPECIAL,
+    Entry,
+    PhoneRules,
+    dialable,
+    numbers_in,
+    split_extension,
+)
 from autodial.texts import CATALOGUE
 
 RULES = PhoneRules(region="RU", order=("MOBILE", "WORK"))
@@ -58,12 +65,87 @@ def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str
         ("8 999 000-11-22, 1234568", "+79990001122", ""),
         ("8 999 000-11-22; 654321", "+79990001122", ""),
         ("8 999 000-11-22 с 9 до 18", "+79990001122", ""),
+        ("380 50 123-45-67", "+380501234567", ""),
+        ("375291234567", "+375291234567", ""),
+        ("998 90 123 45 67", "+998901234567", ""),
+        ("996700123456", "+996700123456", ""),
+        ("00 44 20 7946 0123", "+442079460123", ""),
+        ("442079460123", "+442079460123", ""),
+        ("\t8 999 000-11-22\t", "+79990001122", ""),
+        ("84952554450", "+74952554450", ""),  # at home first
         ("+7 (моб) 999 000-11-22", "+79990001122", ""),
         ("8 моб. 999 000-11-22", "+79990001122", ""),
     ],
 )
 def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
     assert (number, extension) == read(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("+8 (495) 255-44-50", "+74952554450"),
+        ("+8 (863) 255-44-50", "+78632554450"),
+        ("+ 8 999 000-11-22", "+79990001122"),
+        ("+8-999-000-11-22 доб. 5", "+79990001122"),
+        ("+84952554450", "phone.unclear"),  # as many digits as one of Moscow's
+        ("+88632554450", "phone.unclear"),
+        ("+84 24 3825 2916", "+842438252916"),  # Hanoi: no number at home is written so
+        ("+44 20 7946 0123", "+442079460123"),
+    ],
+)
+def test_an_eight_behind_a_plus_is_never_another_country(typed: str, said: str) -> None:
+    assert said == read(typed)[0]
+
+
+@pytest.mark.parametrize("region", ["GB", "US", "DE"])
+def test_where_no_trunk_prefix_could_be_a_country_all_is_as_written(region: str) -> None:
+    assert "+84952554450" == read("+84952554450", PhoneRules(region=region))[0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind"),
+    [
+        ("+7 809 123-45-67", "premium"), ("8 (809) 123-45-67", "premium"),
+        ("+870 773 111 632", "non-geographic"), ("+881 612 345 678", "non-geographic"),
+        ("+44 70 1234 5678", "personal"),
+    ],
+)  # fmt: skip
+def test_special_numbers_are_dialled_only_where_named(typed: str, kind: str) -> None:
+    assert "phone.special" == read(typed)[0]
+    others = tuple(name for name in SPECIAL if name != kind)
+    assert "phone.special" == read(typed, PhoneRules(region="RU", special=others))[0]
+    assert read(typed, PhoneRules(region="RU", special=(kind,)))[0].startswith("+")
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers"),
+    [
+        ("0044 20 7946 0123", {"+442079460123"}),
+        ("89161234567; 89031234567", {"+79161234567", "+79031234567"}),
+        ("79161234567", {"+79161234567"}),
+        ("+7 809 123-45-67", {"+78091234567"}),
+        ("+8 (495) 255-44-50", {"+74952554450"}),
+        ("255-44-50", None), ("2026-01-01;79161234567", None), ("Иванов", None), ("112", None),
+        ("+84952554450", None), ("79161234567; 12345", None),
+    ],
+)  # fmt: skip
+def test_a_list_is_read_as_the_crm_is(line: str, numbers: set[str] | None) -> None:
+    """What is no valid number, or not only, closes the gate; nothing of a line is left out."""
+    assert numbers == numbers_in(line, "RU")
+
+
+@given(
+    st.lists(st.from_regex(r"(\+7|8|7|\+44|0044|810)[ -]?\(?[0-9]{3}\)?[ -]?[0-9]{3}[ -]?[0-9]{4}",
+                           fullmatch=True), min_size=1, max_size=2),
+    st.sampled_from([", ", "; ", " или ", "/"]),
+)  # fmt: skip
+def test_list_and_crm_agree_on_every_spelling(typed: list[str], between: str) -> None:
+    text = between.join(typed)
+    rules = PhoneRules(region="RU", special=tuple(SPECIAL))
+    phones, refused = dialable([entry(text)], rules)
+    said = None if refused or not phones else {phone.number for phone in phones}
+    assert said == numbers_in(text, "RU")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +165,8 @@ def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
         ("+7 000 000 00 00", "phone.impossible"),
         ("+44 20 79", "phone.impossible"),
         ("1234567", "phone.impossible"),
+        ("891612345678", "phone.impossible"),
+        ("795255445012", "phone.impossible"),
         ("0611", "phone.short"),
         ("112", "phone.emergency"),
         ("01", "phone.emergency"),
