@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import phonenumbers
@@ -16,17 +17,30 @@ NOT_FOR_TALKING = frozenset({"FAX", "PAGER"})
 #: An extension behind a number, named: "доб. 12", "(доб. 12)", "вн.12", "ext 12", "#12", "x12",
 #: with words behind it or not. (The library knows only some, and none in Russian but "доб".)
 _NAMED = re.compile(
-    r"[\s,;(]*(?:доб(?:авочный)?|вн(?:утр(?:енний)?)?|ext(?:ension)?|(?<![^\W\d_])x|#)"
-    r"\s*[.:]?\s*(?:номер|[№#])?\s*([0-9]{1,7})\s*\)?[^0-9]*$",
+    r"[\s,;(]*(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?|тон(?:ом|альный)?"
+    r"|ext(?:ension)?|(?<=[0-9\s])д(?=\.)|(?<![^\W\d_])x|#)"
+    r"\s*[.:=–-]?\s*(?:номер|[№#])?\s*([0-9]{1,7})\s*\)?[^0-9]*$",
     re.IGNORECASE,
+)
+#: A word for an extension, that one of the patterns must have understood.
+_WORD = re.compile(r"(?i)доб|доп\b|внутр|\bвн\b|ext|тонал|\bтон\b")
+#: A remark that he does not want our calls.
+_UNWANTED = re.compile(
+    r"(?i)не\s*(?:звон|беспок|набир)|отказ|(?:do\s*not|don['’]?t|never)\s*(?:call|phone|ring)|\bdnc\b"
 )
 #: And unnamed: ",,12" as telephones write a pause, or "; 12", where more digits would be another
 #: number.
-_BARE = re.compile(r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0-9]{1,4}))\s*$")
+_BARE = re.compile(
+    r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0-9]{1,4})"
+    r"|[pw]{1,3}\s*(?P<tones>[0-9]{1,7}))\s*$",
+    re.IGNORECASE,
+)
 #: Between several numbers in one field.
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
+#: More digits than any short number has.
+_FEWEST = 6
 #: And so many make one of another country without its plus.
 _FOREIGN = 11
 #: Longest field that is read, in characters, and the kind of one that is longer.
@@ -49,6 +63,8 @@ _LEADS = frozenset({"", "141", "1470"} | {f"{zeros}{digit}" for zeros in ("", "0
 _PLUS = {"\uff0b": "+", "\ufe62": "+", "\u207a": "+"}
 #: What parts a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
 _APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
+#: Where a number may begin behind a name.
+_BEGINS = re.compile(r"(?:^|(?<=[^\W\d_])[\s.,:)]+)(?=[+(]?\s*[0-9])")
 #: The international prefix as old Russian offices write it.
 _EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
 
@@ -130,6 +146,8 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     if entry.kind == TOO_LONG:
         return "phone.unreadable"
     text, extension = split_extension(entry.value)
+    if _WORD.search(text) and len(re.findall("[0-9]", text)) > _FEWEST:
+        return "phone.extension"  # "доб 1234 или 5678": whom would we ask for?
     pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
     if not pieces:
         return "phone.empty"
@@ -264,8 +282,10 @@ def _one_by_one(entries: Iterable[Entry]) -> Iterator[Entry]:
         if len(folded) > LONGEST:
             yield evolve(entry, value=folded[:LONGEST], kind=TOO_LONG)
             continue
+        # Of several numbers nobody can say which one the remark is about.
+        unwanted = entry.do_not_call or bool(_UNWANTED.search(folded))
         for number in split_numbers(folded):
-            yield evolve(entry, value=number)
+            yield evolve(entry, value=number, do_not_call=unwanted)
 
 
 def split_numbers(text: str) -> list[str]:
@@ -274,8 +294,21 @@ def split_numbers(text: str) -> list[str]:
     digits = [len(re.findall("[0-9]", split_extension(part)[0])) for part in parts]
     # A short rest ("…, 12") is an extension, and words ("…, до 18:00") are a remark.
     if len(parts) < 2 or min(digits) < 5 or max(digits) < _WHOLE:
-        return [text]
-    return parts
+        return _by_names(text)
+    return [number for part in parts for number in _by_names(part)]
+
+
+def _by_names(text: str) -> list[str]:
+    """``"8 916 123-45-67 Иван 8 903 123-45-67 Пётр"`` as two; anything else as it is."""
+    starts = [
+        match.start()
+        for match in _BEGINS.finditer(text)
+        if len(re.findall("[0-9]", split_extension(text[match.start() :])[0])) >= _WHOLE
+    ]
+    borders = [0, *starts[1:], len(text)]
+    parts = [text[a:b] for a, b in pairwise(borders)]
+    whole = all(len(re.findall("[0-9]", part)) >= _WHOLE for part in parts)
+    return [part.strip() for part in parts] if len(parts) > 1 and whole else [text]
 
 
 def split_extension(text: str) -> tuple[str, str]:

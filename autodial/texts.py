@@ -100,6 +100,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "платный, спутниковый или особый номер",
         "en": "a premium, satellite or other special number",
     },
+    "phone.extension": {
+        "ru": "неясен добавочный: напишите один, «доб. 12»",
+        "en": "its extension is unclear: write one, as 'ext. 12'",
+    },
     "phone.unclear": {
         "ru": "неясно, какая страна: напишите +7 или 8",
         "en": "of which country is unclear: write it with its own country code",

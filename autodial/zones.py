@@ -16,6 +16,14 @@ _RUSSIA = {
 }  # fmt: skip
 _OF = {"RU": _RUSSIA, "KZ": {"Asia/Almaty", "Asia/Aqtobe", "Asia/Aqtau"}}
 _INSTEAD = {("RU", "Europe/Bucharest"): "Europe/Kaliningrad"}
+#: Area codes for which the plan's data is wrong, or says less than it might; the longest that fits
+#: counts. Checked 2026-11-26 against the time zone database 2026.3, code by code. A code of
+#: Yakutia's uluses lies in one of three zones, and which one is not certain from the code.
+_CODES = {
+    "+7845": ("Europe/Saratov",),  # UTC+4 since 2016-12-04
+    "+7411": ("Asia/Yakutsk", "Asia/Vladivostok", "Asia/Srednekolymsk"),
+    "+74112": ("Asia/Yakutsk",),
+}
 _UNKNOWN = timezone.UNKNOWN_TIMEZONE
 
 
@@ -53,8 +61,13 @@ def of_number(number: str) -> tuple[ZoneInfo, ...]:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:
         return ()
+    for length in (6, 5):
+        if (code := number[:length]) in _CODES:
+            return tuple(ZoneInfo(name) for name in _CODES[code])
     region = phonenumbers.region_code_for_number(parsed) or ""
     names = [_INSTEAD.get((region, name), name) for name in timezone.time_zones_for_number(parsed)]
     known = _OF.get(region)
     fit = [name for name in names if name != _UNKNOWN and (known is None or name in known)]
+    if not fit and region == "RU":
+        fit = sorted(_RUSSIA)  # a new code: anywhere in the country
     return tuple(ZoneInfo(name) for name in dict.fromkeys(fit))

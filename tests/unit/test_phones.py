@@ -65,6 +65,13 @@ def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str
         ("8 999 000-11-22, 1234568", "+79990001122", ""),
         ("8 999 000-11-22; 654321", "+79990001122", ""),
         ("8 999 000-11-22 с 9 до 18", "+79990001122", ""),
+        ("+79990001122;ext=123", "+79990001122", "123"),
+        ("+79990001122 добавочный - 123", "+79990001122", "123"),
+        ("+79990001122 доп. 45", "+79990001122", "45"),
+        ("+79990001122 д. 45", "+79990001122", "45"),
+        ("+79990001122 тон. 45", "+79990001122", "45"),
+        ("+79990001122p45", "+79990001122", "45"),
+        ("+79990001122 ww 45", "+79990001122", "45"),
         ("380 50 123-45-67", "+380501234567", ""),
         ("375291234567", "+375291234567", ""),
         ("998 90 123 45 67", "+998901234567", ""),
@@ -165,6 +172,8 @@ def test_list_and_crm_agree_on_every_spelling(typed: list[str], between: str) ->
         ("+7 000 000 00 00", "phone.impossible"),
         ("+44 20 79", "phone.impossible"),
         ("1234567", "phone.impossible"),
+        ("+79990001122 доб 1234 или 5678", "phone.extension"),
+        ("+79990001122 доб. отдела продаж", "phone.extension"),
         ("891612345678", "phone.impossible"),
         ("795255445012", "phone.impossible"),
         ("0611", "phone.short"),
@@ -301,6 +310,32 @@ def test_an_extension_never_changes_the_number(number: str, extension: str) -> N
 def test_several_numbers_in_one_field_are_all_dialled(typed: str) -> None:
     phones, refused = dialable([entry(typed)], RULES)
     assert (["+79990001122", "+79990001133"], ()) == ([p.number for p in phones], refused)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "8 999 000 11 22 Иван 8 999 000 11 33 Пётр", "Иван 89990001122 Пётр 89990001133",
+        "8(999)0001122 жена, 8(999)0001133 муж", "+79990001122 моб. +79990001133 раб.",
+    ],
+)  # fmt: skip
+def test_numbers_behind_names_do_not_vanish(typed: str) -> None:
+    phones, refused = dialable([entry(typed)], RULES)
+    assert (["+79990001122", "+79990001133"], ()) == ([p.number for p in phones], refused)
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("8 999 000-11-22 не звонить", False), ("8 999 000-11-22 (НЕ ЗВОНИТЬ!)", False),
+        ("8 999 000-11-22 - просил не беспокоить", False), ("8 999 000-11-22, do not call", False),
+        ("89990001122 Иван, 89990001133 не звонить", False), ("8 999 000-11-22 don't call", False),
+        ("8 999 000-11-22 звонить после 12", True), ("8 999 000-11-22 Незвана", True),
+    ],
+)  # fmt: skip
+def test_a_remark_that_he_wants_no_calls_is_heeded(typed: str, wanted: bool) -> None:
+    phones, _ = dialable([entry(typed)], RULES)
+    assert phones and {not wanted} == {phone.do_not_call for phone in phones}
 
 
 def test_a_word_that_ends_in_x_is_no_extension() -> None:
