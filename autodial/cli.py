@@ -256,13 +256,31 @@ def status(path: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("extension", required=False)
 @click.option("--why", "reason", default="", help="For those who ask later.")
+@click.option("--until", "end", help="Ends by itself: 14:00, or 2026-11-27T09:00.")
 @click.pass_obj
-def pause(path: Path, extension: str | None, reason: str) -> None:
+def pause(path: Path, extension: str | None, reason: str, end: str | None) -> None:
     """Place no further calls: for one operator, or for nobody at all."""
-    config = load(path)
+    config, now = load(path), datetime.now(UTC)
+    until = _moment(end, config, now) if end else None
     who = _operator(config, extension)
-    write(config.store.path, lambda db: pauses.pause(db, who, datetime.now(UTC), reason))
-    say(f"{extension or 'everybody'}: paused; talks go on, 'autodial resume' ends it")
+    write(config.store.path, lambda db: pauses.pause(db, who, now, reason, until))
+    lasts = f"until {when(config, until)}" if until else "'autodial resume' ends it"
+    say(f"{extension or 'everybody'}: paused; talks go on, {lasts}")
+
+
+def _moment(text: str, config: Config, now: datetime) -> datetime:
+    """A time of today, or of a day, by the clock of [hours] zone; it must be ahead."""
+    here = now.astimezone(ZoneInfo(config.hours.zone))
+    try:
+        if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text):
+            text = f"{here:%Y-%m-%d}T{text:0>5}"
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--until {text}: write 14:00, or 2026-11-27T09:00") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=here.tzinfo)
+    if moment <= now:
+        raise click.UsageError(f"--until {text} has passed ({config.hours.zone})")
+    return moment
 
 
 @main.command()

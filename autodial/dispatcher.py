@@ -138,7 +138,7 @@ class Dispatcher:
     async def _turn(self) -> None:
         now = self.now()
         await self._look_for_store()
-        paused = await self.store.run(pauses.paused)
+        paused = await self.store.run(pauses.paused, now)
         self._all_paused = pauses.EVERYBODY in paused
         self.roster.set_paused(paused)
         if not self.config.pace.automatic:

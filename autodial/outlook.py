@@ -54,7 +54,7 @@ def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why |
 
 def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operator, ...]:
     """The staff with reservations, pauses and wrap-up."""
-    paused = pauses.paused(db)
+    paused = pauses.paused(db, now)
     wrap_up = config.staff.wrap_up
     wraps = {who: at + wrap_up for who, at in ledger.last_talks(db, now - wrap_up).items()}
     excluded = set(config.staff.exclude)
@@ -90,7 +90,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         limits=config.limits,
         portal_ok=portal_ok(config.portal, flags.last(db, flags.PORTAL_SEEN), now),
         pbx_ok=beat is not None and now - beat < SILENT,
-        paused=pauses.EVERYBODY in pauses.paused(db),
+        paused=pauses.EVERYBODY in pauses.paused(db, now),
         max_calls=config.pace.max_calls,
         next_start=None,
         **capacity(

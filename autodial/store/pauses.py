@@ -11,10 +11,16 @@ from autodial.store.schema import pauses
 EVERYBODY = OperatorId(0)
 
 
-def pause(db: sa.Connection, operator: OperatorId, now: datetime, why: str = "") -> None:
-    """No calls for him from now on; again is no harm."""
+def pause(
+    db: sa.Connection,
+    operator: OperatorId,
+    now: datetime,
+    why: str = "",
+    until: datetime | None = None,
+) -> None:
+    """No calls for him from now on, or until a moment; again is no harm."""
     resume(db, operator)
-    db.execute(sa.insert(pauses).values(operator=operator, at=now, why=why))
+    db.execute(sa.insert(pauses).values(operator=operator, at=now, why=why, until=until))
 
 
 def resume(db: sa.Connection, operator: OperatorId) -> bool:
@@ -22,6 +28,8 @@ def resume(db: sa.Connection, operator: OperatorId) -> bool:
     return bool(db.execute(sa.delete(pauses).where(pauses.c.operator == operator)).rowcount)
 
 
-def paused(db: sa.Connection) -> frozenset[OperatorId]:
+def paused(db: sa.Connection, now: datetime) -> frozenset[OperatorId]:
     """All who are."""
-    return frozenset(OperatorId(row.operator) for row in db.execute(sa.select(pauses.c.operator)))
+    going_on = pauses.c.until.is_(None) | (pauses.c.until > now)
+    query = sa.select(pauses.c.operator).where(going_on)
+    return frozenset(OperatorId(row.operator) for row in db.execute(query))

@@ -263,6 +263,7 @@ pauses = Table(
     Column("operator", Integer, primary_key=True, autoincrement=False, comment="0: everybody"),
     Column("at", Moment, nullable=False, comment="since when"),
     Column("why", Text, nullable=False, comment="for people"),
+    Column("until", Moment, comment="when it ends by itself; empty: when somebody ends it"),
     comment="who is not to get calls for now",
 )
 

@@ -218,12 +218,12 @@ def test_hostile_arguments_harm_nobody(house: House) -> None:
 
 def test_an_operator_pauses_by_his_phone_and_comes_back(house: House, run: Run) -> None:
     assert house.ask("pause", "101").variables == {"AD_SAID": "1"}
-    assert {501} == run(pauses.paused)
+    assert {501} == run(pauses.paused, NOON)
     assert house.ask("resume", "101").variables == {"AD_SAID": "1"}
-    assert set() == run(pauses.paused)
+    assert set() == run(pauses.paused, NOON)
     for nobody in ("999", "", "101; drop"):
         assert house.ask("pause", nobody).variables == {"AD_SAID": "0"}
-    assert set() == run(pauses.paused)
+    assert set() == run(pauses.paused, NOON)
 
 
 def test_a_person_s_word_by_phone(house: House, run: Run) -> None:

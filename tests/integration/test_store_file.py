@@ -394,7 +394,7 @@ def test_backup_and_restore_by_command(
 
     assert 0 == back.exit_code
     assert "before-restore" in back.output
-    assert frozenset() == read(store, pauses.paused)
+    assert frozenset() == read(store, lambda db: pauses.paused(db, NOON))
     again = told("backup", str(tmp_path / "copy"))
     assert (1, True) == (again.exit_code, "name a new file" in again.output)
     with only_one(store):
@@ -527,7 +527,7 @@ async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
     backup.restore(path, rescued)
 
     assert 0o600 == rescued.stat().st_mode & 0o777
-    assert {pauses.EVERYBODY, OperatorId(501)} == read(path, pauses.paused)
+    assert {pauses.EVERYBODY, OperatorId(501)} == read(path, lambda db: pauses.paused(db, NOON))
 
 
 def test_a_log_without_its_store_is_not_begun_anew(store: Path, tmp_path: Path) -> None:
@@ -549,7 +549,7 @@ def test_after_a_wrong_copy_the_store_is_still_there(store: Path, tmp_path: Path
     assert first is not None
     backup.restore(store, first)
 
-    assert {pauses.EVERYBODY} == read(store, pauses.paused)
+    assert {pauses.EVERYBODY} == read(store, lambda db: pauses.paused(db, NOON))
     with pytest.raises(StoreError, match="the store itself"):
         backup.restore(store, store)
 

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 
-from autodial.model import ANSWERED, NO_CONTACT, Outcome
-from autodial.store import database, views
+from autodial.model import ANSWERED, NO_CONTACT, OperatorId, Outcome
+from autodial.store import database, pauses, views
 from autodial.store.events import ended_counts
 from bitrix24.simulator.portal import Row
 from dialplan.demo.pbx import Asterisk
@@ -56,6 +57,11 @@ def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> 
 def reasons(rig: Rig) -> Counter[str]:
     """How many open tasks wait for what."""
     return Counter(dict(read(rig, views.funnel)))
+
+
+def paused(db: sa.Connection) -> frozenset[OperatorId]:
+    """Who is paused now."""
+    return pauses.paused(db, datetime.now(UTC))
 
 
 def unpaid(rig: Rig) -> int:

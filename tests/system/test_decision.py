@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from autodial.model import CallTask, Outcome, TaskId
-from autodial.store import pauses, tasks, views
+from autodial.store import tasks, views
 from dialplan.demo.rig import Rig
 from tests.system import scene
 from tests.system.sip_peer import SipPeer
@@ -137,7 +137,7 @@ def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
             assert 200 == phone.invite(code, caller="101", user="101", password=secret)
 
     def paused() -> bool:
-        return bool(scene.read(rig, pauses.paused))
+        return bool(scene.read(rig, scene.paused))
 
     def known() -> bool:
         return "101" in {operator.extension for operator in scene.read(rig, views.operator_lines)}

@@ -13,7 +13,7 @@ import pytest
 
 from autodial.conflicts import conflicts
 from autodial.model import Outcome
-from autodial.store import pauses, views
+from autodial.store import views
 from bitrix24.simulator.seed import add_contact, add_operator, add_task
 from dialplan.demo.rig import Rig
 from tests.system import scene
@@ -310,8 +310,8 @@ def test_a_code_is_for_the_phone_it_is_keyed_on(rig: Rig, hostile: Hostile, peer
     for code in keyed:
         for caller in ("103", f'"{hostile.substitution("caller")}" <sip:103@127.0.0.1>'):
             peer.invite(code, caller=caller, user="103", password=secret, headers=(claims,))
-    rig.wait(lambda: bool(scene.read(rig, pauses.paused)), "the pause")
-    (who,) = scene.read(rig, pauses.paused)
+    rig.wait(lambda: bool(scene.read(rig, scene.paused)), "the pause")
+    (who,) = scene.read(rig, scene.paused)
     named = {line.id: line.extension for line in scene.read(rig, views.operator_lines)}
 
     assert hostile.found() == []

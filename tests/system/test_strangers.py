@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from autodial.model import Outcome
-from autodial.store import pauses, views
+from autodial.store import views
 from dialplan.demo.rig import Rig
 from fastagi_server.testing import environment
 from tests.system import scene
@@ -83,7 +83,7 @@ def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
     }.items():
         for secret in ("", "0" * 64):
             assert ask(rig, script, *arguments, secret=secret).endswith(b"failure\n")
-    assert ("answered", frozenset()) == (scene.state(rig, task), scene.read(rig, pauses.paused))
+    assert ("answered", frozenset()) == (scene.state(rig, task), scene.read(rig, scene.paused))
     scene.wait_for_reports(rig, [task])
 
     assert Outcome.TALKED is scene.outcome(rig, task)
