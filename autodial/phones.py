@@ -17,13 +17,16 @@ NOT_FOR_TALKING = frozenset({"FAX", "PAGER"})
 #: An extension behind a number, named: "доб. 12", "(доб. 12)", "вн.12", "ext 12", "#12", "x12",
 #: with words behind it or not. (The library knows only some, and none in Russian but "доб".)
 _NAMED = re.compile(
-    r"[\s,;(]*(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?|тон(?:ом|альный)?"
-    r"|ext(?:ension)?|(?<=[0-9\s])д(?=\.)|(?<![^\W\d_])x|#)"
+    r"(?:[\s,;(]*(?:(?<![^\W\d_])(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?"
+    r"|тон(?:ом|альный)?|ext(?:ension)?|x)|#)|(?<=[0-9])\s*д(?=\.))"
     r"\s*[.:=–-]?\s*(?:номер|[№#])?\s*([0-9]{1,7})\s*\)?[^0-9]*$",
     re.IGNORECASE,
 )
 #: A word for an extension, that one of the patterns must have understood.
-_WORD = re.compile(r"(?i)доб|доп\b|внутр|\bвн\b|ext|тонал|\bтон\b")
+_WORD = re.compile(
+    r"(?i)(?<![^\W\d_])(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?|тон(?:альный)?"
+    r"|ext(?:ension)?)(?![^\W\d_])"
+)
 #: A remark that he does not want our calls.
 _UNWANTED = re.compile(
     r"(?i)не\s*(?:звон|беспок|набир)|отказ|(?:do\s*not|don['’]?t|never)\s*(?:call|phone|ring)|\bdnc\b"
