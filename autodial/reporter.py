@@ -411,8 +411,8 @@ class Reporter:
         moved = task is not None and not task.until.same(debt.until)
         ours = task is not None and deadline is not None and task.until.is_of(deadline)
         if moved and debt.doubtful and deadline is not None and task is not None:
-            by_day = await self.store.run(flags.last, flags.CUTS_DAYS) is not None
-            ours = task.until.may_be_of(deadline, by_day=by_day)
+            # In doubt a midnight of the same day is ours: it may be the first that is cut here.
+            ours = task.until.may_be_of(deadline, by_day=True)
         theirs = moved and not ours
         if theirs or await self.store.run(outbox.outdated, debt):
             deadline = None

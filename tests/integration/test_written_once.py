@@ -546,39 +546,51 @@ async def test_a_box_that_cuts_deadlines_to_the_day_calls_no_task_again_at_once(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """What the update answers is our own deadline, not a person's."""
-    portal.deadline_by_day = True
     number = attempt(run, portal, SILENT)
     task = task_of(number)
+    portal.deadline_by_day = True
     due = run(tasks.load_task, TaskId(task)).due
     paying = reporter(config, portal, store, now)
     await until_all_is_paid(paying, now, run)
+    assert portal.tasks[task]["DEADLINE"] not in (NOON, due), "it was moved, and cut"
     read = await paying.portal.task(task)
-    assert read is not None and read.deadline != due
+    assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
     assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
 
 
 @ensure
+@pytest.mark.parametrize("polled", [True, False])
 async def test_the_same_where_the_answer_was_lost(
-    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, polled: bool
 ) -> None:
-    portal.deadline_by_day = True
+    """The first that this portal has cut; with or without a poll before it is looked at."""
     number = attempt(run, portal, SILENT)
     task = task_of(number)
+    portal.deadline_by_day = True
     due = run(tasks.load_task, TaskId(task)).due
     paying = reporter(config, portal, store, now)
+    lost: list[str] = []
 
     async def send(request: Any) -> Any:
-        if request.method == "tasks.task.update":
+        if request.method == "tasks.task.update" and not lost:
+            lost.append(request.method)
             portal.fail_next(Fault.LOST)
         return await portal.send(request)
 
     paying.portal = Portal.direct(WEBHOOK, send)
     await paying.turn()
-    read = await Portal.direct(WEBHOOK, portal.send).task(task)
-    assert read is not None
-    run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
+    assert lost and owed(run)["task"] == "sending"
+    for _ in range(2):
+        if polled:
+            read = await Portal.direct(WEBHOOK, portal.send).task(task)
+            assert read is not None
+            run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
+        assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
+        now.advance(seconds=91)
+        await paying.turn()
+        now.advance(seconds=60)
+        polled = True
 
 
 @ensure
