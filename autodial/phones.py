@@ -42,8 +42,6 @@ _BARE = re.compile(
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
-#: More digits than any short number has.
-_FEWEST = 6
 #: And so many make one of another country without its plus.
 _FOREIGN = 11
 #: Longest field that is read, in characters, and the kind of one that is longer.
@@ -149,8 +147,8 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     if entry.kind == TOO_LONG:
         return "phone.unreadable"
     text, extension = split_extension(entry.value)
-    if _WORD.search(text) and len(re.findall("[0-9]", text)) > _FEWEST:
-        return "phone.extension"  # "доб 1234 или 5678": whom would we ask for?
+    if _WORD.search(text):
+        return "phone.extension"  # "доб 1234 или 5678", or "доб. 12" alone: of which number?
     pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
     if not pieces:
         return "phone.empty"
@@ -178,7 +176,8 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
         number = re.sub("[^0-9]", "", text)
         if is_emergency(number, rules.region):
             return "phone.emergency"  # never, whatever the rules say
-        if not re.fullmatch("[0-9 -]+", text.strip()):
+        # "8 800 FLOWERS" is not 8800: nothing stands beside a short number.
+        if not re.fullmatch("[0-9 -]+", split_extension(entry.value)[0].strip()):
             return "phone.unreadable"
         if rules.short == "refuse":
             return "phone.short"

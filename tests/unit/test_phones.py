@@ -2,7 +2,9 @@
 
 import re
 import time
+from typing import Literal
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from autodial.phones import (
     Entry,
     PhoneRules,
     dialable,
+    in_ascii,
     numbers_in,
     split_extension,
 )
@@ -165,7 +168,7 @@ def test_list_and_crm_agree_on_every_spelling(typed: list[str], between: str) ->
     [
         ("спросить у Ани", "phone.empty"),
         ("", "phone.empty"),
-        ("доб. 12", "phone.short"),
+        ("доб. 12", "phone.extension"),
         ("49-51-23 доб. 4567", "phone.short"),
         ("912-34-56 каб. 305", "phone.unreadable"),
         ("905-11-22 с 9 до 18", "phone.unreadable"),
@@ -264,7 +267,12 @@ def test_a_long_field_is_not_read_for_long(typed: str) -> None:
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("typed", ["0611,,1", "06*11", "0611p1", "06,11", "+0611"])
+@pytest.mark.parametrize(
+    "typed",
+    ["0611,,1", "06*11", "0611p1", "06,11", "+0611", "доб. 12", "доб 1204", "8 800 FLOWERS",
+     "8-800-ЦВЕТЫ", "1-800-FLOWERS", "900 (Сбербанк)", "каб. 305", "8 499 FLOWERS", "ext 12",
+     "8 10 4"],
+)  # fmt: skip
 def test_a_short_number_with_other_signs_is_not_guessed(typed: str) -> None:
     assert read(typed, PhoneRules(region="RU", short="allow"))[0].startswith("phone.")
 
@@ -345,3 +353,42 @@ def test_a_remark_that_he_wants_no_calls_is_heeded(typed: str, wanted: bool) -> 
 
 def test_a_word_that_ends_in_x_is_no_extension() -> None:
     assert ("+79990001122 Max 12", "") == split_extension("+79990001122 Max 12")
+
+
+#: What people put into one field, piece by piece.
+_PIECES = st.one_of(
+    st.from_regex(
+        r"(\+7|8|7|\+8|\+44|0044|00 44|810|\+380|380|998|)[ -]?\(?[0-9]{3}\)?[ -]?[0-9]{2,3}[ -]?"
+        r"[0-9]{2}[ -]?[0-9]{2}",
+        fullmatch=True,
+    ),
+    st.from_regex(r"(доб\.?|доп\.?|д\.|тон\.|ext\.?|;ext=|#|,,|p|w|x) ?[0-9]{1,5}", fullmatch=True),
+    st.from_regex(r"[0-9]{1,7}", fullmatch=True),
+    st.sampled_from([
+        "Иван", "(жена)", "раб.", "моб:", "или", "и", "до 18:00", "с 9 до 18", "не звонить", "каб. 305",
+        "д. 45", "FLOWERS", "+", "8", "7", "112", "104", "\t", "№", "*", "٨", "＋",
+    ]),
+)  # fmt: skip
+
+
+@given(
+    st.lists(_PIECES, min_size=1, max_size=5),
+    st.sampled_from([" ", ", ", "; ", "", "/", " - ", "\n"]),
+    st.sampled_from(["RU", "GB", "US", "KZ"]),
+    st.sampled_from(["allow", "refuse"]),
+)
+def test_every_digit_dialled_was_written_in_that_order(
+    pieces: list[str], between: str, region: str, short: Literal["allow", "refuse"]
+) -> None:
+    """Only the prefix may differ: a number is never put together from parts, nor made up."""
+    text = between.join(pieces)
+    written = "".join(re.findall("[0-9]", in_ascii(text)))
+    rules = PhoneRules(region=region, short=short, special=tuple(SPECIAL))
+
+    for phone in dialable([entry(text)], rules)[0]:
+        own = phone.number
+        if own.startswith("+"):
+            own = phonenumbers.national_significant_number(phonenumbers.parse(own))
+        place = written.find(own)
+        assert place >= 0
+        assert phone.extension in written[place + len(own) :]
