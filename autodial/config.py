@@ -33,12 +33,12 @@ from pydantic import (
     model_validator,
 )
 
-from autodial import texts
+from autodial import regions, texts
 from autodial.decide import Who
 from autodial.display import Look, Looks, wrong_in
 from autodial.errors import ConfigError
 from autodial.hours import Calendar, Hours, Usual
-from autodial.limits import DAY, HOUR, MONTH, WEEK, Limits
+from autodial.limits import DAY, HOUR, MONTH, WEEK, Budget, DayHours, Limits, Part
 from autodial.model import OperatorId, Outcome, PresenceRules, Telling
 from autodial.phones import PhoneRules
 from autodial.power import Power
@@ -393,6 +393,20 @@ class HoursConfig(_Section):
         )
 
 
+def _part_of_country(code: str) -> str:
+    if not regions.known(code):
+        raise ValueError(
+            f"no part of a country with days off of its own is known as {code!r}; write for example"
+            " RU-TA, GB-ENG or US-FL"
+        )
+    return code
+
+
+#: A part of a country, by ISO 3166-2.
+RegionCode = Annotated[str, AfterValidator(_part_of_country)]
+ALL_DAY = (time(0), time(0))
+
+
 def _country(code: str) -> str:
     if code and code not in holidays.list_supported_countries():
         raise ValueError(f"no public holidays are known for {code!r}; write RU, or nothing")
@@ -403,24 +417,65 @@ class CalendarConfig(_Section):
     """[calendar]"""
 
     country: Annotated[str, AfterValidator(_country)] = "RU"
+    subdivision: str = ""
     days_off: tuple[date, ...] = ()
     working_days: tuple[date, ...] = ()
+    days_off_in: Mapping[RegionCode, tuple[date, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _part(self) -> "CalendarConfig":
+        if self.subdivision and not regions.known(f"{self.country}-{self.subdivision}"):
+            known = [one.partition("-")[2] for one in regions.of_country(self.country)]
+            raise ValueError(
+                f"subdivision: {self.country} has none of that name with days off of its own"
+                f"{_nearest(self.subdivision, known)}"
+            )
+        return self
 
     @property
     def calendar(self) -> Calendar:
+        """The house's."""
         return Calendar(
-            country=self.country, days_off=self.days_off, working_days=self.working_days
+            country=self.country,
+            parts=(f"{self.country}-{self.subdivision}",) if self.subdivision else (),
+            days_off=self.days_off,
+            working_days=self.working_days,
+            days_off_in=self.days_off_in,
         )
+
+
+class PartConfig(_Section):
+    """[client.parts.US-FL]: what a part of a country allows; other days as ``workdays``."""
+
+    workdays: Span = ALL_DAY
+    days_off: Span = None
+    saturday: Span = None
+    sunday: Span = None
+    holidays: Span = None
+    per_hour: int | None = Field(None, ge=1)
+    per_day: int | None = Field(None, ge=1)
+    per_week: int | None = Field(None, ge=1)
+    per_month: int | None = Field(None, ge=1)
+
+
+def preset_of(client: Mapping[str, Any]) -> dict[str, Any]:
+    """What the preset says that [client] names."""
+    file = PRESETS / f"{client.get('preset', 'courtesy')}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 class ClientConfig(_Section):
     """[client]; what is not set comes from the preset."""
 
-    preset: Literal["courtesy", "ru-230fz", "us-ftc", "uk-ofcom", "none"] = "courtesy"
+    preset: Literal["courtesy", "ru-230fz", "us-ftc", "us-debt", "uk-ofcom", "none"] = "courtesy"
     zone_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
     spanning: str = "strictest"
+    regions: tuple[RegionCode, ...] | None = None
     workdays: Span = None
     days_off: Span = None
+    saturday: Span = None
+    sunday: Span = None
+    holidays: Span = None
     quiet: tuple[Span, ...] = ()
     per_hour: int | None = Field(None, ge=1)
     per_day: int | None = Field(None, ge=1)
@@ -429,6 +484,8 @@ class ClientConfig(_Section):
     apart: Duration = timedelta(0)
     attempts: int | None = Field(None, ge=1)
     after_abandoned: Duration = timedelta(0)
+    after_talk: Duration = timedelta(0)
+    parts: Mapping[RegionCode, PartConfig] = Field(default_factory=dict)
     spread: Duration = timedelta(0)
     best_hours: tuple[Span, ...] = ()
     best_within: Duration = timedelta(hours=4)
@@ -440,9 +497,13 @@ class ClientConfig(_Section):
     def _over_the_preset(cls, said: Any) -> Any:
         if not isinstance(said, Mapping):
             return said
-        name = said.get("preset", "courtesy")
-        file = PRESETS / f"{name}.toml"
-        return {**(tomllib.loads(file.read_text()) if file.is_file() else {}), **said}
+        preset = preset_of(said)
+        preset.pop("pace", None)
+        # Who has other hours for his days off means Saturdays, Sundays and holidays, too.
+        if "days_off" in said:
+            for kind in ("saturday", "sunday", "holidays"):
+                preset.pop(kind, None)
+        return {**preset, **said, "parts": {**preset.get("parts", {}), **said.get("parts", {})}}
 
     @field_validator("spanning")
     @classmethod
@@ -451,24 +512,46 @@ class ClientConfig(_Section):
 
     def limits(self, calendar: Calendar, elsewhere: str) -> Limits:
         """With a calendar's holidays; ``elsewhere`` is where a client is whom nobody can place."""
-        spans = (
-            (HOUR, self.per_hour), (DAY, self.per_day), (WEEK, self.per_week),
-            (MONTH, self.per_month),
-        )  # fmt: skip
         return Limits(
-            workdays=self.workdays,
-            days_off=self.days_off,
+            hours=_day_hours(self),
+            regions=self.regions,
+            parts={
+                code: Part(hours=_day_hours(part), per=_budgets(part))
+                for code, part in self.parts.items()
+            },
             quiet=tuple(span for span in self.quiet if span is not None),
             calendar=calendar,
             elsewhere=ZoneInfo(elsewhere),
             spanning=None if self.spanning == "strictest" else ZoneInfo(self.spanning),
-            per=tuple((span, most) for span, most in spans if most is not None),
+            per=_budgets(self),
             apart=self.apart,
             attempts=self.attempts,
             after_abandoned=self.after_abandoned,
+            after_talk=self.after_talk,
             best=tuple(span for span in self.best_hours if span is not None),
             best_within=self.best_within,
         )
+
+
+def _day_hours(said: ClientConfig | PartConfig) -> DayHours:
+    """What a kind of day has, or what it has if nothing is said of it; "off" is something."""
+    own = said.model_fields_set
+    as_usual = isinstance(said, PartConfig) and "days_off" not in own
+    free = said.workdays if as_usual else said.days_off
+    return DayHours(
+        workdays=said.workdays,
+        days_off=free,
+        saturday=said.saturday if "saturday" in own else free,
+        sunday=said.sunday if "sunday" in own else free,
+        holidays=said.holidays if "holidays" in own else free,
+    )
+
+
+def _budgets(said: ClientConfig | PartConfig) -> tuple[Budget, ...]:
+    spans = (
+        (HOUR, said.per_hour), (DAY, said.per_day), (WEEK, said.per_week), (MONTH, said.per_month),
+    )  # fmt: skip
+    return tuple((span, most) for span, most in spans if most is not None)
 
 
 class RulesConfig(_Section):

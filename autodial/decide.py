@@ -258,7 +258,8 @@ def _client_hours(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> 
 
 
 def _budget(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
-    rested = facts.limits.rested(task.history.get(phone.number, ()), now)
+    calls = task.history.get(phone.number, ())
+    rested = facts.limits.rested(phone.number, phone.zone, calls, now)
     return None if rested is None else Wait(Reason.BUDGET, rested)
 
 

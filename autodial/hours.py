@@ -3,16 +3,20 @@ When calls may be placed: hours per weekday, with holidays and quiet periods, in
 all the zones in which a client may be.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from functools import lru_cache
 from threading import get_ident
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import holidays
 from attrs import field, frozen
 
+from autodial import regions
+
+Where = TypeVar("Where")
 Span = tuple[time, time]
 
 #: How far ahead an opening is looked for. Hours that never open are looked at again then.
@@ -40,10 +44,16 @@ def _public(country: str) -> holidays.HolidayBase:
 
 @frozen(kw_only=True)
 class Calendar:
-    """Which days are days off: a country's public holidays, moved days, and a site's own."""
+    """
+    Which days are days off: a country's public holidays and those of parts of it, moved days, and a
+    site's own.
+    """
 
     country: str = ""  #: as the holidays library knows it; empty: no public holidays
+    #: Parts of the country, as ``RU-TA``: a day off in any of them is one.
+    parts: tuple[str, ...] = ()
     days_off: Collection[date] = ()
+    days_off_in: Mapping[str, Collection[date]] = field(factory=dict)  #: by part of the country
     working_days: Collection[date] = ()  #: stronger than everything else
 
     @property
@@ -51,21 +61,20 @@ class Calendar:
         """Days of the week, Monday is 0."""
         return _public(self.country).weekend if self.country else (5, 6)
 
-    def off(self, day: date) -> bool:
-        """A holiday, or a weekend, that nobody made a working day."""
-        if day in self.working_days:
-            return False
-        if day in self.days_off:
-            return True
-        if self.country:
-            return not _public(self.country).is_working_day(day)
-        return day.weekday() in self.weekend
-
     def holiday(self, day: date) -> bool:
         """A day off that is not simply a weekend."""
         if day in self.working_days:
             return False
-        return day in self.days_off or bool(self.country and day in _public(self.country))
+        return (
+            day in self.days_off
+            or bool(self.country and day in _public(self.country))
+            or self._in_parts(day)
+        )
+
+    def _in_parts(self, day: date) -> bool:
+        if self.country and regions.off(self.parts, day):
+            return True
+        return any(day in self.days_off_in.get(part, ()) for part in self.parts)
 
     def own(self, day: date) -> bool:
         """A day off of the site's own."""
@@ -77,7 +86,8 @@ class Calendar:
             return False
         if day in self.working_days:
             return True
-        return bool(self.country) and _public(self.country).is_working_day(day)
+        moved = bool(self.country) and _public(self.country).is_working_day(day)
+        return moved and not self._in_parts(day)
 
 
 @frozen
@@ -141,13 +151,13 @@ class Hours:
 
 
 def opens_everywhere(
-    hours: Callable[[ZoneInfo], Hours], zones: Iterable[ZoneInfo], now: datetime
+    hours: Callable[[Where], Hours], places: Iterable[Where], now: datetime
 ) -> datetime | None:
     """
-    The strictest reading, for a client who may be in any of ``zones``: None if calls may be
+    The strictest reading, for a client who may be in any of ``places``: None if calls may be
     placed in all of them at ``now``; otherwise when they may in all of them.
     """
-    everywhere: Sequence[Hours] = [hours(zone) for zone in zones]
+    everywhere: Sequence[Hours] = [hours(place) for place in places]
     at = now
     while at < now + HORIZON:
         later = [opening for one in everywhere if (opening := one.opens(at)) is not None]

@@ -142,6 +142,7 @@ class Called:
 
     at: datetime
     abandoned: bool = False  #: see ``power.abandoned``
+    talked: bool = False  #: somebody of ours, or of the house, talked with him
 
 
 @frozen(kw_only=True)

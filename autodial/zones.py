@@ -7,6 +7,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import phonenumbers
 from phonenumbers import timezone
 
+from autodial import zone_data
+
+#: Chosen before the first zone is read: everybody who needs one comes through here.
+DATA = zone_data.choose()
 #: The plan's own data has a number of Russia or Kazakhstan in any zone of the country code they
 #: share, and Kaliningrad under Bucharest, which is right in winter only.
 _RUSSIA = {
@@ -23,7 +27,24 @@ _CODES = {
     "+7845": ("Europe/Saratov",),  # UTC+4 since 2016-12-04
     "+7411": ("Asia/Yakutsk", "Asia/Vladivostok", "Asia/Srednekolymsk"),
     "+74112": ("Asia/Yakutsk",),
-}
+    # Area codes of North America that lie in two zones: the library has one of them for most of
+    # their exchanges, or for all (364, 448, 930), and a number is kept over a move within its code.
+    # Checked 2026-11-27 against the states' borders of time, code by code.
+    **dict.fromkeys(
+        ("+1208", "+1986", "+1541", "+1458"), ("America/Los_Angeles", "America/Boise")
+    ),
+    **dict.fromkeys(
+        ("+1219", "+1574", "+1812", "+1930", "+1270", "+1364", "+1606", "+1423", "+1850", "+1448",
+         "+1906", "+1807"),
+        ("America/New_York", "America/Chicago"),
+    ),
+    **dict.fromkeys(
+        ("+1308", "+1605", "+1620", "+1701", "+1785"), ("America/Chicago", "America/Denver")
+    ),
+    "+1775": ("America/Los_Angeles", "America/Boise"),
+    "+1928": ("America/Phoenix", "America/Denver"),  # the Navajo Nation changes its clocks
+    "+1907": ("America/Anchorage", "America/Adak"),
+}  # fmt: skip
 _UNKNOWN = timezone.UNKNOWN_TIMEZONE
 
 
@@ -52,6 +73,15 @@ def _offset(base: int, rest: str) -> ZoneInfo | None:
         return None
     # The database's names have the sign of the sea charts: west is positive.
     return ZoneInfo(f"Etc/GMT{-ahead:+d}") if ahead else ZoneInfo("UTC")
+
+
+@lru_cache(maxsize=10_000)
+def country_of(number: str) -> str:
+    """The country of a number, as ``RU``; empty: the plan does not say."""
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(number)) or ""
+    except phonenumbers.NumberParseException:
+        return ""
 
 
 @lru_cache(maxsize=10_000)

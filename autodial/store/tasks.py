@@ -436,14 +436,15 @@ def _persons(
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
     for row in db.execute(_HEARD, {"ids": ids, "since": since}):
         mine = calls.setdefault(row.task, {})
-        mine[row.number] = (*mine.get(row.number, ()), Called(row.at))
+        mine[row.number] = (*mine.get(row.number, ()), Called(row.at, talked=True))
     now: dict[int, frozenset[str]] = {}
     for row in db.execute(_CALLS, {"ids": ids, "since": since}):
         if State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
         if row.claimed_at is not None and row.outcome not in _NO_CONTACT:
             mine = calls.setdefault(row.task, {})
-            call = Called(row.claimed_at, bool(row.abandoned))
+            talked = row.outcome == Outcome.TALKED.value
+            call = Called(row.claimed_at, bool(row.abandoned), talked)
             mine[row.number] = (*mine.get(row.number, ()), call)
     return calls, now
 

@@ -13,7 +13,7 @@ from autodial import texts
 from autodial.config import ClientConfig
 from autodial.decide import Dial, Drop, Facts, Reason, Wait, Who, decide, explain, in_order
 from autodial.hours import Calendar, Hours
-from autodial.limits import DAY, Limits
+from autodial.limits import DAY, DayHours, Limits
 from autodial.model import AttemptId, Called, CallTask, Operator, OperatorId, Phone, TaskId
 from autodial.routes import Route
 
@@ -24,7 +24,7 @@ TWO = Phone("+442079460001", "Мария", "CONTACT", 6)
 ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
 BORIS = Operator(id=OperatorId(2), name="Борис", extension="102", online=True, phone="NOT_INUSE")
 ALL_DAY = (time(0), time(0))
-FREE = Limits(workdays=ALL_DAY, days_off=ALL_DAY, elsewhere=ZoneInfo("UTC"))
+FREE = Limits(hours=DayHours.alike(ALL_DAY, ALL_DAY), elsewhere=ZoneInfo("UTC"))
 TASK = CallTask(
     id=TaskId(8017), title="Позвонить", responsible=ANNA.id, due=NOON, phones=(ONE, TWO)
 )
@@ -76,12 +76,12 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (
         Reason.CLIENT_HOURS, {},
-        {"limits": evolve(FREE, workdays=(time(12, 1), time(20)))},
-        {"limits": evolve(FREE, workdays=(time(12), time(20)))},
+        {"limits": evolve(FREE, hours=DayHours.alike((time(12, 1), time(20)), ALL_DAY))},
+        {"limits": evolve(FREE, hours=DayHours.alike((time(12), time(20)), ALL_DAY))},
     ),
     (
         Reason.CLIENT_HOURS, {"phones": (evolve(ONE, zone="UTC+8"),)},
-        {"limits": evolve(FREE, workdays=(time(9), time(20)))},
+        {"limits": evolve(FREE, hours=DayHours.alike((time(9), time(20)), ALL_DAY))},
         {"phones": (evolve(ONE, zone="UTC+7"),)},
     ),
     (
@@ -392,7 +392,12 @@ def test_order_is_a_site_s_choice() -> None:
 def test_what_is_dialled_was_allowed(minutes: list[int], zone: str, hour: int, away: bool) -> None:
     """Whatever the facts: never outside the client's hours, over his budget, for nobody."""
     now = NOON.replace(hour=hour)
-    limits = evolve(FREE, workdays=(time(9), time(20)), per=((DAY, 2),), apart=timedelta(hours=1))
+    limits = evolve(
+        FREE,
+        hours=DayHours.alike((time(9), time(20)), ALL_DAY),
+        per=((DAY, 2),),
+        apart=timedelta(hours=1),
+    )
     calls = called(*(now + minute * MINUTE for minute in minutes))
     task = evolve(TASK, due=now, history=calls, phones=(evolve(ONE, zone=zone),))
     facts = evolve(FACTS, limits=limits, operators=(evolve(ANNA, online=not away),))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autodial.config import ClientConfig
 from autodial.hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
-from autodial.limits import DAY, HOUR, MONTH, WEEK, Limits
+from autodial.limits import DAY, HOUR, MONTH, WEEK, DayHours, Limits, Place
 from autodial.model import Called
 from autodial.next_call import best_allowed, first_allowed
 from autodial.zones import named, of_number
@@ -95,14 +95,14 @@ def test_budgets_of_a_preset_to_the_minute(
 ) -> None:
     limits = preset(name)
     had = [Called(at(text)) for text in calls]
-    assert rests == {text: limits.rested(had, at(text)) is None for text in rests}
+    assert rests == {text: limits.rested(LONDON, "", had, at(text)) is None for text in rests}
 
 
 def test_a_number_rests_after_a_call_that_nobody_took() -> None:
     limits = preset("uk-ofcom")
     start = at("2026-11-23T12:00", "Europe/London")
-    assert limits.rested([Called(start)], start + timedelta(minutes=1)) is None
-    until = limits.rested([Called(start, abandoned=True)], start + timedelta(hours=71))
+    assert limits.rested(LONDON, "", [Called(start)], start + timedelta(minutes=1)) is None
+    until = limits.rested(LONDON, "", [Called(start, abandoned=True)], start + timedelta(hours=71))
     assert start + timedelta(hours=72) == until
 
 
@@ -116,11 +116,11 @@ def test_the_moment_that_a_budget_names_is_the_first_that_it_allows(
     limits, start = preset("courtesy"), at("2026-11-01T00:00")
     calls = [Called(start + timedelta(minutes=minute)) for minute in minutes if minute <= now]
     moment = start + timedelta(minutes=now)
-    until = limits.rested(calls, moment)
+    until = limits.rested(LONDON, "", calls, moment)
     if until is not None:
         assert until > moment
-        assert limits.rested(calls, until) is None
-        assert limits.rested(calls, until - timedelta(seconds=1)) is not None
+        assert limits.rested(LONDON, "", calls, until) is None
+        assert limits.rested(LONDON, "", calls, until - timedelta(seconds=1)) is not None
 
 
 @given(st.data())
@@ -130,7 +130,7 @@ def test_no_window_ever_holds_more_than_its_budget(data: st.DataObject) -> None:
     calls: list[Called] = []
     for gap in data.draw(st.lists(st.integers(1, 60 * 60), min_size=5, max_size=60)):
         now += timedelta(minutes=gap)
-        if limits.rested(calls, now) is None:
+        if limits.rested(LONDON, "", calls, now) is None:
             calls.append(Called(now))
     moments = [call.at for call in calls]
     for span, most in limits.per:
@@ -249,8 +249,8 @@ def test_the_clock_s_changes_shift_nothing(day: str) -> None:
     st.lists(st.sampled_from(("Europe/Berlin", "Asia/Kamchatka", "America/New_York")), min_size=1),
 )
 def test_an_opening_is_open_everywhere(moment: datetime, names: list[str]) -> None:
-    hours = preset("courtesy").hours
-    zones = [ZoneInfo(name) for name in names]
+    hours = preset("courtesy").hours_in
+    zones = [Place(ZoneInfo(name)) for name in names]
     now = moment.replace(tzinfo=UTC)
     opening = opens_everywhere(hours, zones, now)
     if opening is None:
@@ -308,8 +308,8 @@ def test_a_zone_that_nobody_can_read_is_not_taken_for_none() -> None:
     limits = one.limits(Calendar(country="RU"), "Europe/Moscow")
     number = "+79990001122"  # a mobile number rings anywhere in Russia
 
-    assert len(limits.zones(number, "")) == 1
-    assert len(limits.zones(number, "Екатеринбург")) > 5
+    assert len(limits.places(number, "")) == 1
+    assert len(limits.places(number, "Екатеринбург")) > 5
 
 
 @pytest.mark.parametrize(
@@ -319,12 +319,13 @@ def test_the_weekend_is_the_country_s_own(day: int, open_at_noon: bool) -> None:
     """In Israel Friday and Saturday; on a Sunday people work."""
     calendar = Calendar(country="IL")
     limits = Limits(
-        workdays=(time(9), time(20)), days_off=None, calendar=calendar, elsewhere=ZoneInfo("UTC")
+        hours=DayHours.alike((time(9), time(20)), None),
+        calendar=calendar,
+        elsewhere=ZoneInfo("UTC"),
     )
     noon = datetime(2026, 11, day, 12, tzinfo=ZoneInfo("UTC"))
 
     assert (limits.opens("+97225551234", "UTC", noon) is None) is open_at_noon
-    assert calendar.off(noon.date()) is not open_at_noon
 
 
 def test_a_sunday_of_work_is_not_a_moved_day_in_israel() -> None:
@@ -357,7 +358,7 @@ def test_a_thread_has_holidays_of_its_own() -> None:
     ),
     limits=st.builds(
         lambda per, apart, after: Limits(
-            workdays=None, days_off=None, elsewhere=ZoneInfo("UTC"), per=per, apart=apart,
+            hours=DayHours.alike(None, None), elsewhere=ZoneInfo("UTC"), per=per, apart=apart,
             after_abandoned=after,
         ),
         st.lists(
@@ -373,4 +374,4 @@ def test_what_is_older_than_the_limits_look_back_counts_in_none(
     now = at("2026-11-23T12:00")
     recent = [call for call in calls if call.at > now - limits.looks_back]
 
-    assert limits.rested(calls, now) == limits.rested(recent, now)
+    assert limits.rested(LONDON, "", calls, now) == limits.rested(LONDON, "", recent, now)
