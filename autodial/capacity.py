@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from autodial.model import Attempt, AttemptId, Operator
-from autodial.power import Answers, Power
+from autodial.power import EVERY, Answers, Power, together
 from autodial.routes import Routing, Use
 from autodial.states import State
 
@@ -20,15 +20,17 @@ def capacity(
     *,
     live: Collection[Attempt],
     operators: Sequence[Operator],
-    answers: Answers,
+    answers: Mapping[str, Answers],
     in_a_day: Mapping[str, int],
     started: Mapping[str, datetime],
     now: datetime,
 ) -> dict[str, Any]:
     """
-    The part of ``decide.Facts`` that comes from counting: calls, beyond, kept_free, routes.
+    The part of ``decide.Facts`` that comes from counting: calls, beyond (by purpose, where the cap
+    is), kept_free, routes.
 
-    Lines and numbers in use are counted at each attempt's first carrier.
+    ``answers``: of the calls of each purpose. Lines and numbers in use are counted at each
+    attempt's first carrier.
     """
     dialling = {attempt.id for attempt in live if attempt.state in DIALLING}
     held = {operator.reserved_for for operator in operators}
@@ -38,15 +40,24 @@ def capacity(
         in_a_day=in_a_day,
         started=started,
     )
+    unheld = Counter(
+        attempt.purpose if power.by_purpose else EVERY
+        for attempt in live
+        if attempt.id in dialling - held
+    )
+    counted = answers if power.by_purpose else {EVERY: together(answers.values())}
     return {
         "calls": len(live),
-        "kept_free": power.kept_free(answers),
-        "beyond": power.beyond(
-            answers,
-            operators=sum(_could_take(operator, dialling, now) for operator in operators),
-            dialling=len(dialling),
-            unheld=len(dialling - held),
-        ),
+        "kept_free": max((power.kept_free(one) for one in counted.values()), default=0),
+        "beyond": {
+            purpose: power.beyond(
+                one,
+                operators=sum(_could_take(operator, dialling, now) for operator in operators),
+                dialling=len(dialling),
+                unheld=unheld[purpose],
+            )
+            for purpose, one in counted.items()
+        },
         "routes": routing.free(use, now),
     }
 

@@ -16,7 +16,7 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Column
 
-from autodial import dialplan_check, outlook, texts
+from autodial import dialplan_check, law, outlook, texts, zones
 from autodial.checkup import findings, names
 from autodial.config import Config, load
 from autodial.conflicts import conflicts
@@ -25,6 +25,7 @@ from autodial.decide import Dial, Wait
 from autodial.errors import AutodialError, PbxError, StoreBusy
 from autodial.model import OperatorId, Outcome, TaskId
 from autodial.phones import numbers_in
+from autodial.power import Answers
 from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
 from autodial.run import answer, run_dialler
 from autodial.secret import secret
@@ -241,16 +242,24 @@ def status(path: Path, as_json: bool) -> None:
         f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
         f"{found.paused} paused"
     )
-    answers, cap = found.answers, config.pace.abandoned_cap
-    say(
-        f"abandoned {answers.abandoned} of {answers.answered} answered calls"
-        f" ({answers.rate:.1%}, cap {cap:.1%}) since"
-        f" {when(config, now - config.pace.abandoned_over)}"
-    )
+    say(f"since {when(config, now - config.pace.abandoned_over)}: {_rates(config, found.answers)}")
+    for purpose, answers in sorted(found.by_purpose.items()):
+        say(f"  {purpose or 'no purpose'}: {_rates(config, answers)}")
     table = PlainTable("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
     for reason, count in found.funnel:
         table.add_row(str(count), reason, words(config, reason))
     show_table(table)
+
+
+def _rates(config: Config, answers: Answers) -> str:
+    """Both figures, and which of them has the cap."""
+    cap = f", cap {config.pace.abandoned_cap:.1%}"
+    soon = config.pace.as_power.in_two_seconds
+    return (
+        f"of {answers.answered} answered calls {answers.abandoned} found nobody"
+        f" ({answers.rate:.1%}{'' if soon else cap}), {answers.late} had no operator within two"
+        f" seconds ({answers.late_rate:.1%}{cap if soon else ''})"
+    )
 
 
 @main.command()
@@ -489,6 +498,8 @@ def restore(path: Path, file: Path) -> None:
 def doctor(path: Path) -> None:
     """Try what the dialler needs, and say for each failure what to do."""
     config = load(path)
+    for note in law.notes(config, zones.DATA, datetime.now(UTC).date()):
+        say(f"rules: {note.sentence(config.language)}")
     serious = _look_at_portal(config)
     address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
     try:

@@ -363,10 +363,18 @@ class PaceConfig(_Section):
     power: float = Field(1.0, ge=1, le=5)
     abandoned_cap: float = Field(0.03, gt=0, le=0.5)
     abandoned_over: Duration = Field(timedelta(days=1), ge=timedelta(minutes=1))
+    abandoned: Literal["by nobody", "in two seconds"] = "by nobody"
+    abandoned_per: Literal["house", "purpose"] = "house"
 
     @property
     def as_power(self) -> Power:
-        return Power(ratio=self.power, cap=self.abandoned_cap, over=self.abandoned_over)
+        return Power(
+            ratio=self.power,
+            cap=self.abandoned_cap,
+            over=self.abandoned_over,
+            in_two_seconds=self.abandoned == "in two seconds",
+            by_purpose=self.abandoned_per == "purpose",
+        )
 
 
 class HoursConfig(_Section):
@@ -560,6 +568,14 @@ class RulesConfig(_Section):
     do_not_call: Path | None = None
     do_not_call_tag: str = ""
     do_not_call_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+    consent_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
+    consent_value: str = ""
+
+    @model_validator(mode="after")
+    def _whose_value(self) -> "RulesConfig":
+        if self.consent_value and not self.consent_field:
+            raise ValueError("consent_value is what consent_field must hold: set that, too")
+        return self
 
 
 class PurposeConfig(_Section):
@@ -690,6 +706,17 @@ class Config(_Section):
     metrics: MetricsConfig = MetricsConfig.model_validate({})
     store: StoreConfig = StoreConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_preset(cls, said: Any) -> Any:
+        """What a law says of the pace comes with the client's preset."""
+        if not isinstance(said, Mapping):
+            return said
+        client, pace = said.get("client", {}), said.get("pace", {})
+        if not isinstance(client, Mapping) or not isinstance(pace, Mapping):
+            return said
+        return {**said, "pace": {**preset_of(client).get("pace", {}), **pace}}
+
     @model_validator(mode="after")
     def _outcomes(self) -> "Config":
         known = [outcome.value for outcome in Outcome]
@@ -787,8 +814,8 @@ class Config(_Section):
     def reading(self) -> str:
         """A fingerprint of what decides which tasks, fields and tags are read of the portal."""
         said = (
-            self.query, self.client_fields, self.rules.do_not_call_tag, self.phones, self.purposes,
-            self.calendar.country,
+            self.query, self.client_fields, self.rules.do_not_call_tag, self.rules.consent_value,
+            self.phones, self.purposes, self.calendar.country,
         )  # fmt: skip
         return sha256(repr(said).encode()).hexdigest()[:12]
 
@@ -822,7 +849,9 @@ class Config(_Section):
     @property
     def client_fields(self) -> tuple[str, ...]:
         """Fields of the CRM that say something of a client."""
-        return tuple(f for f in (self.client.zone_field, self.rules.do_not_call_field) if f)
+        rules = self.rules
+        said = (self.client.zone_field, rules.do_not_call_field, rules.consent_field)
+        return tuple(name for name in said if name)
 
     @property
     def groups(self) -> bool:

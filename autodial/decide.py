@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from autodial.hours import Hours
 from autodial.limits import Limits
 from autodial.model import Attempt, CallTask, Operator, OperatorId, Phone, TaskId
+from autodial.power import EVERY
 from autodial.routes import Route
 
 #: Look again after this long when nothing says when it will change.
@@ -38,6 +39,7 @@ class Reason(Enum):
     PAUSED = "paused"
     RULES_UNREADABLE = "rules unreadable"
     DO_NOT_CALL = "do not call"
+    NO_CONSENT = "no consent"
     WRONG_NUMBER = "wrong number"
     SAME_CLIENT = "same client"
     CLIENT_HOURS = "client hours"
@@ -116,7 +118,8 @@ class Facts:
     paused: bool
     calls: int  #: under way now
     max_calls: int
-    beyond: int = 0  #: calls that may be placed for which no operator is held
+    #: Calls that may be placed for which no operator is held: by purpose, or for ``EVERY`` one.
+    beyond: Mapping[str, int] = field(factory=dict)
     kept_free: int = 0  #: operators not to be held while there are others
     routes: Mapping[str, tuple[Route, ...]]  #: by purpose: carriers with room, preferred first
     next_start: datetime | None  #: when the pace allows the next call; None: now
@@ -244,6 +247,10 @@ def _do_not_call(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> W
     return Wait(Reason.DO_NOT_CALL, now + SELDOM) if listed else None
 
 
+def _no_consent(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    return Wait(Reason.NO_CONSENT, now + SELDOM) if phone.no_consent else None
+
+
 def _wrong_number(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
     return Wait(Reason.WRONG_NUMBER, now + SELDOM) if phone.number in task.wrong else None
 
@@ -263,9 +270,12 @@ def _budget(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait |
     return None if rested is None else Wait(Reason.BUDGET, rested)
 
 
+#: What time alone does not change.
+_FOR_GOOD = frozenset({Reason.DO_NOT_CALL, Reason.NO_CONSENT, Reason.WRONG_NUMBER})
 PhoneRule = Callable[[CallTask, Phone, Facts, datetime], Wait | None]
 _OF_PHONES: Mapping[Reason, PhoneRule] = {
     Reason.DO_NOT_CALL: _do_not_call,
+    Reason.NO_CONSENT: _no_consent,
     Reason.WRONG_NUMBER: _wrong_number,
     Reason.SAME_CLIENT: _same_client,
     Reason.CLIENT_HOURS: _client_hours,
@@ -288,9 +298,7 @@ def _client(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     if len(refusals) < len(words):
         return None
     # A number that may never be dialled says nothing of when: another one's time comes first.
-    passing = [
-        one for one in refusals if one.reason not in (Reason.DO_NOT_CALL, Reason.WRONG_NUMBER)
-    ]
+    passing = [one for one in refusals if one.reason not in _FOR_GOOD]
     return min(passing or refusals, key=lambda one: one.until)
 
 
@@ -329,14 +337,24 @@ def _nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | No
 
 def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     free = any(operator.free(now) for operator in facts.operators)
-    return None if free or facts.beyond else Wait(Reason.OPERATORS_BUSY, now + SOON)
+    return None if free or _some_beyond(facts) else Wait(Reason.OPERATORS_BUSY, now + SOON)
+
+
+def _some_beyond(facts: Facts) -> bool:
+    """May a call of some purpose be placed for which no operator is held?"""
+    return any(facts.beyond.values())
+
+
+def _beyond(task: CallTask, facts: Facts) -> int:
+    """How many such calls may be placed for what this task is for."""
+    return facts.beyond.get(EVERY, facts.beyond.get(task.purpose, 0))
 
 
 def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """Too many clients found nobody: somebody is kept free, where there are several."""
     there = sum(operator.at_work for operator in facts.operators)
     free = sum(operator.free(now) for operator in facts.operators)
-    spare = free > facts.kept_free or there <= facts.kept_free or facts.beyond
+    spare = free > facts.kept_free or there <= facts.kept_free or _some_beyond(facts)
     return None if spare else Wait(Reason.ABANDONED, now + SOON)
 
 
@@ -350,9 +368,14 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
 
 
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """Somebody is free, but not one of those who may take this task."""
-    mine = first_free(task, facts, now) or (first_in_line(task, facts) if facts.beyond else None)
-    return None if mine is not None else Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
+    """Somebody is free, or may be dialled for, but not one of those who may take this task."""
+    ahead = _beyond(task, facts) > 0
+    mine = first_free(task, facts, now) or (first_in_line(task, facts) if ahead else None)
+    if mine is not None:
+        return None
+    if not ahead and not any(operator.free(now) for operator in facts.operators):
+        return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
+    return Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
 
 
 def _trunks_full(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:

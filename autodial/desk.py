@@ -29,7 +29,6 @@ from autodial.decide import (
 from autodial.display import Looks
 from autodial.errors import StoreError
 from autodial.model import (
-    ANSWERED,
     Attempt,
     AttemptId,
     CallTask,
@@ -336,8 +335,8 @@ class Desk:
             self._wrap_up(ended)
             for route in routes_tried(known.routes, report.trunk)[1:] if known else ():
                 self.recent.shown(self.now(), route.caller_id)
-            if ended.outcome in ANSWERED:
-                self.recent.ended(self.now(), abandoned=ended.abandoned)
+            if ended.answered is not None:
+                self.recent.ended(ended.answered)
 
     def _wrap_up(self, ended: ledger.Ended) -> None:
         span = self.config.staff.wrap_up

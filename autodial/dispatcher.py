@@ -118,7 +118,7 @@ class Dispatcher:
                 self._routing,
                 live=desk.live(),
                 operators=operators,
-                answers=desk.recent.answers(now),
+                answers=desk.recent.by_purpose(now),
                 in_a_day=desk.recent.in_a_day(now),
                 started=desk.started,
                 now=now,

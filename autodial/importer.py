@@ -56,6 +56,8 @@ CHUNK = 200
 OURS = re.compile(r"t\d+-\d+")
 #: How the portal writes no.
 NO = frozenset({"", "0", "n", "false", "нет"})
+#: And what says yes where only a yes will do; or the day on which it was said.
+YES = frozenset({"1", "y", "yes", "true", "да"})
 #: Tasks of which a person has said "dial it", asked for together.
 AT_ONCE = 20
 #: How long the tree of departments is believed, and an event log that cannot be read left alone.
@@ -100,7 +102,8 @@ class Importer:
     _without_id: int = field(default=0, init=False)  #: rows of this read without a task's number
     _expected: int | None = field(default=None, init=False)  #: open tasks at the last whole walk
     _complaints: frozenset[str] = field(default=frozenset(), init=False)
-    _without_field: set[str] = field(factory=set, init=False)  #: kinds of clients, complained of
+    #: Keys of [rules] and kinds of clients, complained of.
+    _without_field: set[tuple[str, str]] = field(factory=set, init=False)
     _tells_tags: bool | None = field(default=None, init=False)  #: does the portal? None: not known
     _without_tags: bool = field(default=False, init=False)  #: complained of
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
@@ -397,24 +400,39 @@ class Importer:
         zone = client.fields.get(self.config.client.zone_field, "")
         return Entry(
             phone.value, phone.kind, client.name, client.entity_type, client.entity_id, zone,
-            self._forbidden(client),
+            self._forbidden(client), self._without_consent(client),
         )  # fmt: skip
 
     def _forbidden(self, client: Client) -> bool:
         """Does his field say that he is not to be called? If he has none, nobody can say: yes."""
-        name = self.config.rules.do_not_call_field
-        if not name:
+        if not self.config.rules.do_not_call_field:
             return False
+        said = self._said(client, "do_not_call_field", self.config.rules.do_not_call_field)
+        return said is None or said.lower() not in NO
+
+    def _without_consent(self, client: Client) -> bool:
+        """Is consent asked for, and his field does not clearly say that he has given it?"""
+        rules = self.config.rules
+        if not rules.consent_field:
+            return False
+        said = (self._said(client, "consent_field", rules.consent_field) or "").strip()
+        if rules.consent_value:
+            return said != rules.consent_value
+        return said.lower() not in YES and not re.match(r"\d{4}-\d\d-\d\d|\d\d\.\d\d\.\d{4}", said)
+
+    def _said(self, client: Client, key: str, name: str) -> str | None:
+        """What his field says; None, with a complaint: his kind of client has no such field."""
         said = client.fields.get(name)
-        if said is None and client.entity_type not in self._without_field:
-            self._without_field.add(client.entity_type)
+        if said is None and (key, client.entity_type) not in self._without_field:
+            self._without_field.add((key, client.entity_type))
             self.log.error(
-                "[rules] do_not_call_field: the portal's {entity} has no {name}, so nobody of them"
-                " is called; correct the name, or add the field in the CRM",
+                "[rules] {key}: the portal's {entity} has no {name}, so nobody of them is called;"
+                " correct the name, or add the field in the CRM",
+                key=key,
                 entity=client.entity_type,
                 name=name,
             )
-        return said is None or said.lower() not in NO
+        return said
 
     def _bare(self, task: PortalTask) -> Imported:
         """A task with what its tags and fields say, and without its phones."""

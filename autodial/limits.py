@@ -199,7 +199,12 @@ def _anywhere(
     country: str, zones: tuple[ZoneInfo, ...], parts: tuple[str, ...]
 ) -> tuple[Place, ...]:
     """In any of these zones and parts: each part under its own clock."""
-    every = dict.fromkeys((*zones, *regions.zones_of(parts)))
+    own = (
+        zone
+        for zone in regions.zones_of(parts)
+        if any(regions.same_clock(zone, one) for one in zones)
+    )
+    every = dict.fromkeys((*zones, *own))
     return tuple(Place(one, country, regions.with_clock_of(one, parts)) for one in every)
 
 

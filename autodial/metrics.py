@@ -83,6 +83,11 @@ class Measured:
             "share of the clients who answered lately and found nobody",
             answers.rate,
         )
+        yield GaugeMetricFamily(
+            "autodial_late_ratio",
+            "share of the clients who answered lately and had no operator within two seconds",
+            answers.late_rate,
+        )
 
 
 class Health(Page):

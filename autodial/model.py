@@ -134,6 +134,7 @@ class Phone:
     extension: str = ""  #: to be sent as tones once the number has answered
     zone: str = ""  #: the client's time zone, where the CRM says it
     do_not_call: bool = False  #: the CRM says so
+    no_consent: bool = False  #: consent is asked for, and the CRM has none
 
 
 @frozen

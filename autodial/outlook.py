@@ -4,6 +4,7 @@ The facts of a decision as another process sees them: out of the store, for ``au
 What only the dialler's memory holds (the pace of this second) is taken for good.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -98,7 +99,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
             config.routing,
             live=ledger.in_flight(db),
             operators=staff,
-            answers=recent.answers(now),
+            answers=recent.by_purpose(now),
             in_a_day=recent.in_a_day(now),
             started={},
             now=now,
@@ -134,12 +135,14 @@ class Status:
     free: int
     paused: int
     answers: Answers  #: of the time that [pace] abandoned_over says
+    by_purpose: Mapping[str, Answers]  #: the same for each purpose, where the cap is by purpose
     funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last look
 
 
 def status(db: sa.Connection, config: Config, now: datetime) -> Status:
     """How it goes, as of now."""
     seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
+    recent = recalled(db, config, now)
     return Status(
         running=seen is not None and now - seen < SILENT,
         seen=seen,
@@ -149,6 +152,7 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         at_work=sum(operator.at_work for operator in known.operators),
         free=sum(operator.free(now) for operator in known.operators),
         paused=sum(operator.paused for operator in known.operators),
-        answers=recalled(db, config, now).answers(now),
+        answers=recent.answers(now),
+        by_purpose=recent.by_purpose(now) if config.pace.as_power.by_purpose else {},
         funnel=tuple(views.funnel(db)),
     )

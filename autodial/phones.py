@@ -101,6 +101,7 @@ class Entry:
     entity_id: int
     zone: str = ""  #: the client's, where the CRM says it
     do_not_call: bool = False  #: the CRM says so
+    no_consent: bool = False  #: consent is asked for, and the CRM has none
 
 
 @frozen(kw_only=True)
@@ -136,7 +137,11 @@ def dialable(
         else:
             # One number of several clients is not called if one of them does not want it.
             first = phones.setdefault(found.number, found)
-            phones[found.number] = evolve(first, do_not_call=first.do_not_call or found.do_not_call)
+            phones[found.number] = evolve(
+                first,
+                do_not_call=first.do_not_call or found.do_not_call,
+                no_consent=first.no_consent or found.no_consent,
+            )
     return tuple(phones.values()), tuple(refused)
 
 
@@ -185,7 +190,7 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
         return "phone.impossible"
     return Phone(
         number, entry.client, entry.entity_type, entry.entity_id, extension, entry.zone,
-        entry.do_not_call,
+        entry.do_not_call, entry.no_consent,
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from holidays.groups.christian import ChristianHolidays
 from holidays.groups.islamic import IslamicHolidays
 from phonenumbers import geocoder
 
+from autodial import zones
+
 _FILE = Path(__file__).parent / "calendars" / "russia.toml"
 _DAY = timedelta(days=1)
 #: Countries whose area codes each lie in one part, which the library names.
@@ -146,8 +148,8 @@ def of_number(number: str) -> tuple[str, ...] | None:
         own = next((part for part, one in subjects().items() if number[2:5] in one.codes), None)
         if own is not None:
             return (own,)
-        named = geocoder.description_for_number(parsed, "en") not in ("", "Russia")
-        return () if named else None
+        # A code that lies under one clock is a place's: one of those without days of their own.
+        return () if len(zones.of_number(number)) == 1 else None
     if country in _BY_CODE:
         said = geocoder.description_for_number(parsed, "en")
         part = _BY_CODE[country].get(said) or said.rpartition(", ")[2]

@@ -14,6 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from autodial import law, zones
 from autodial.ami import Ami, client_service
 from autodial.checkup import Checkup
 from autodial.config import Config, FastAgiConfig, PortalConfig
@@ -264,6 +265,8 @@ class Dialler:
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
         self.services.startService()
+        for said in law.notes(self.config, zones.DATA, self.now().date()):
+            self.log.info("rules: {what}", what=said.sentence(self.config.language))
         self.log.info("running; {count} attempts were under way", count=len(open_now))
 
     async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:

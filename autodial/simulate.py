@@ -308,15 +308,14 @@ class Simulation:
     def _point(self) -> tuple[datetime, int, int]:
         return self._clock, self._talks, self._dialled
 
-    def _abandoned(self) -> int:
-        past = self._store.now(ledger.past, self.end, self.end - self.start)
-        return sum(lost for _, lost in past.answers)
-
     def _day(self, points: tuple[tuple[datetime, int, int], ...]) -> Day:
         lines = self._store.now(views.attempt_lines)
         ends = Counter(line.outcome or line.state for line in lines)
+        past = self._store.now(ledger.past, self.end, self.end - self.start)
         answers = Answers(
-            answered=sum(ends[outcome.value] for outcome in ANSWERED), abandoned=self._abandoned()
+            answered=sum(ends[outcome.value] for outcome in ANSWERED),
+            abandoned=sum(call.abandoned for call in past.answers),
+            late=sum(call.late for call in past.answers),
         )
         held = sa.select(sa.func.count()).where(task_table.c.halted != "")
         beyond = sa.select(sa.func.count()).where(attempt_table.c.held == 0)

@@ -174,6 +174,46 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "без прав {detail} о присутствии операторов известно меньше",
         "en": "without the scopes {detail} less is known of the operators' presence",
     },
+    # what a site must know of the rules
+    "zones.used": {
+        "ru": "база часовых поясов {detail}",
+        "en": "time zone database {detail}",
+    },
+    "zones.old": {
+        "ru": "база часовых поясов {detail} — прошлых лет: обновите пакет tzdata (pip install"
+        " -U tzdata) или систему, иначе часы клиентов могут быть неверны",
+        "en": "time zone database {detail} is of a year gone by: update the package tzdata (pip"
+        " install -U tzdata) or the system, or clients' clocks may be wrong",
+    },
+    "law.consent": {
+        "ru": "с 1 сентября 2025 года массовые и автоматические звонки с любой целью требуют"
+        " согласия абонента, договора с оператором связи и маркировки (126-ФЗ в редакции 41-ФЗ"
+        " от 01.04.2025). Согласие можно требовать ключом [rules] consent_field; договор и"
+        " маркировка — дело оператора связи",
+        "en": "in Russia mass and automatic calls of any purpose need the subscriber's consent,"
+        " a contract with the carrier, and its label since 2025-09-01 (126-FZ as changed by"
+        " 41-FZ of 2025-04-01). [rules] consent_field demands the consent; contract and label"
+        " are a matter of your carrier",
+    },
+    "law.days": {
+        "ru": "актов о переходящих праздниках регионов в таблице нет за {detail}; считаются"
+        " расчётный день и соседние, точные дни впишите в [calendar.days_off_in]",
+        "en": "the table has no acts on movable regional holidays for {detail}; the computed"
+        " day counts with the days beside it; write the exact ones into [calendar.days_off_in]",
+    },
+    "law.no harbour": {
+        "ru": "[pace] power = {detail}: с 1 марта 2017 года для Ofcom нет допустимой доли"
+        " потерянных вызовов; верните 1.0, если риск не обдуман",
+        "en": "[pace] power = {detail}: since 1 March 2017 Ofcom knows no acceptable rate of"
+        " abandoned calls; put it back to 1.0 unless you have weighed that",
+    },
+    "law.harbour": {
+        "ru": "[pace] power = {detail}: 16 CFR 310.4(b)(4) кроме доли потерянных требует"
+        " записанного сообщения в течение двух секунд после приветствия и учёта; это за вами",
+        "en": "[pace] power = {detail}: besides the rate, 16 CFR 310.4(b)(4) asks for a"
+        " recorded message within two seconds of the greeting, and for records; these are yours"
+        " to see to",
+    },
     # what is wrong with Asterisk
     "dialplan.well": {
         "ru": "диалплан и его переменные на месте",
@@ -217,6 +257,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "closed": {"ru": "задача закрыта", "en": "the task is closed"},
     "no phone": {"ru": "нет пригодного телефона", "en": "no phone that can be dialled"},
     "do not call": {"ru": "номер в списке «не звонить»", "en": "on the do-not-call list"},
+    "no consent": {
+        "ru": "в CRM нет согласия клиента на звонки",
+        "en": "the CRM has no consent of the client to be called",
+    },
     "no deadline": {"ru": "нет крайнего срока", "en": "no deadline says when to call"},
     "finished": {"ru": "закончена", "en": "finished"},
     "exhausted": {"ru": "попытки исчерпаны", "en": "attempts used up"},
@@ -325,6 +369,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "уберите номер из списка, поле клиента, тег задачи или autodial never --remove",
         "en": "take the number off the list, the client's field, the task's tag, or"
         " autodial never --remove",
+    },
+    "change.no consent": {
+        "ru": "отметьте согласие в поле клиента ([rules] consent_field), если оно получено",
+        "en": "note the consent in the client's field ([rules] consent_field), if he has given it",
     },
     "change.wrong number": {"ru": "исправьте номер в CRM", "en": "correct the number in the CRM"},
     "change.same client": {

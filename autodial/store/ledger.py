@@ -28,8 +28,8 @@ from autodial.model import (
     Word,
 )
 from autodial.outcomes import outcome_of
-from autodial.power import abandoned
-from autodial.recent import Past
+from autodial.power import abandoned, late
+from autodial.recent import Answered, Past
 from autodial.retry import Rule
 from autodial.routes import Route, routes_tried
 from autodial.states import IN_FLIGHT, Event, State, advance
@@ -78,7 +78,7 @@ class Ended:
     outcome: Outcome | None = None
     next_call: datetime | None = None
     taken_by: OperatorId | None = None  #: the operator who talked
-    abandoned: bool = False  #: the client answered, and nobody took him
+    answered: Answered | None = None  #: for the rates; None: its client did not answer
 
 
 def open_attempt(
@@ -322,6 +322,7 @@ def _end(
         return Ended(Recorded.KNOWN)
     taken_by = _user(db, report.operator) if outcome is Outcome.TALKED else None
     lost = abandoned(outcome, report.answered, report.ended)
+    waited = late(outcome, report.answered, report.talked, report.ended)
     db.execute(
         sa.update(attempts)
         .where(attempts.c.id == attempt.id)
@@ -334,6 +335,7 @@ def _end(
             taken_by=taken_by,
             talk_seconds=report.talk_seconds if outcome is Outcome.TALKED else None,
             abandoned=int(lost),
+            late=int(waited),
         )
     )
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
@@ -343,7 +345,9 @@ def _end(
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
-    return Ended(Recorded.ENDED, outcome, next_call, taken_by, lost)
+    call = Answered(at=now, abandoned=lost, late=waited, purpose=attempt.purpose)
+    answered = call if outcome in ANSWERED else None
+    return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
 
 
 def _look_at_his_other_tasks(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
@@ -533,10 +537,15 @@ def in_flight(db: sa.Connection) -> list[Attempt]:
 
 def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
     """What the limits over all clients count: answered calls so far back, numbers of a day."""
-    ended = sa.select(attempts.c.ended_at, attempts.c.abandoned).where(
-        attempts.c.spooled_at > now - over - timedelta(hours=2),
-        attempts.c.ended_at > now - over,
-        attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
+    columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, tasks.c.purpose)
+    ended = (
+        sa.select(*columns)
+        .join(tasks)
+        .where(
+            attempts.c.spooled_at > now - over - timedelta(hours=2),
+            attempts.c.ended_at > now - over,
+            attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
+        )
     )
     shown = sa.select(
         attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, attempts.c.report
@@ -550,7 +559,12 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
     )
     return Past(
         answers=tuple(
-            (row.ended_at, bool(row.abandoned))
+            Answered(
+                at=row.ended_at,
+                abandoned=bool(row.abandoned),
+                late=bool(row.late),
+                purpose=row.purpose,
+            )
             for row in db.execute(ended.order_by(attempts.c.ended_at))
         ),
         shown=tuple((at, number) for at, number in tried if number),

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -137,6 +138,13 @@ phones = Table(
     Column(
         "do_not_call", Integer, nullable=False, server_default="0", comment="1: the CRM says so"
     ),
+    Column(
+        "no_consent",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="1: it is asked for, and the CRM has none",
+    ),
     comment="dialable numbers of a task's clients",
 )
 
@@ -199,6 +207,7 @@ attempts = Table(
     Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
     Column("talk_seconds", Integer, comment="length of the talk"),
     Column("abandoned", Integer, nullable=False, server_default="0", comment="1: power.abandoned"),
+    Column("late", Integer, nullable=False, server_default="0", comment="1: power.late"),
     Column("word", String(20), comment="model.Word: what the operator said of the talk"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
@@ -265,6 +274,25 @@ pauses = Table(
     Column("why", Text, nullable=False, comment="for people"),
     Column("until", Moment, comment="when it ends by itself; empty: when somebody ends it"),
     comment="who is not to get calls for now",
+)
+
+purpose_pauses = Table(
+    "purpose_pauses",
+    metadata,
+    Column("purpose", String(30), primary_key=True, comment="a name of [[purposes]]"),
+    Column("at", Moment, nullable=False, comment="since when"),
+    Column("why", Text, nullable=False, comment="for people"),
+    Column("until", Moment, comment="when it ends by itself; empty: when somebody ends it"),
+    comment="for what nobody is called for now",
+)
+
+days_off = Table(
+    "days_off",
+    metadata,
+    Column("day", Date, primary_key=True, comment="by the clock of whoever is called or calls"),
+    Column("at", Moment, nullable=False, comment="when somebody said so"),
+    Column("why", Text, nullable=False, comment="for people"),
+    comment="days on which nobody is called, besides [calendar] days_off",
 )
 
 reservations = Table(
@@ -336,5 +364,6 @@ flags = Table(
     metadata,
     Column("name", String(30), primary_key=True, comment="portal_seen, logins_read …"),
     Column("at", Moment, nullable=False, comment="when last"),
+    Column("detail", Text, nullable=False, server_default="", comment="in words, where there are"),
     comment="what the whole dialler remembers",
 )

@@ -274,6 +274,7 @@ def _save_phones(
                 extension=phone.extension,
                 zone=phone.zone,
                 do_not_call=int(phone.do_not_call),
+                no_consent=int(phone.no_consent),
             )
         )
     return True
@@ -463,7 +464,7 @@ def _phones(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...
     for row in db.execute(_PHONES, {"ids": ids}):
         phone = Phone(
             row.number, row.client, row.entity_type, row.entity_id, row.extension, row.zone,
-            bool(row.do_not_call),
+            bool(row.do_not_call), bool(row.no_consent),
         )  # fmt: skip
         found[row.task] = (*found.get(row.task, ()), phone)
     return found

@@ -284,13 +284,42 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
         await Importer.poll(_whole(importer))
     nobody_knows = run(tasks.load_task, TaskId(numbers[2]))
     assert nobody_knows.phones[0].do_not_call, "a field that is not there says nothing: no call"
-    assert any("do_not_call_field" in str(event["log_format"]) for event in logs)
+    assert ["do_not_call_field"] == [event["key"] for event in logs if "key" in event]
     contacts[2]["UF_CRM_DNC"] = False
     await Importer.poll(_whole(importer))
     for number in numbers:
         await importer.refresh(TaskId(number))
     again = [run(tasks.load_task, TaskId(number)) for number in numbers]
     assert found == again, "a look while the phone rings forgets nothing"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "none"),
+    [
+        ("1", "", False), ("да", "", False), ("2026-09-01", "", False), ("01.09.2026", "", False),
+        ("0", "", True), ("", "", True), (None, "", True), ("45", "", True), ("нет", "", True),
+        ("45", "45", False), ("1", "45", True),
+    ],
+)  # fmt: skip
+@pytest_twisted.ensureDeferred
+async def test_where_consent_is_asked_for_only_a_clear_yes_is_one(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run,
+    field: str | None, value: str, none: bool,
+) -> None:  # fmt: skip
+    asked = config.model_dump(exclude_unset=True)
+    asked["client"] = {"preset": "none"}
+    asked["rules"] = {"consent_field": "UF_CRM_YES", "consent_value": value}
+    asked["portal"] = {"webhook": f"{WEBHOOK}/"}
+    add_operator(portal, 501, "101", seen=NOON)
+    code = add_contact(portal, "Клиент", ("WORK", "+442079460001"))
+    if field is not None:
+        portal.contacts[int(code[2:])]["UF_CRM_YES"] = field
+    number = add_task(portal, "x", code, responsible=501, deadline=NOON)
+    wishes = parse({**asked, "hours": {}, "store": {"path": "/nowhere/x"}}, "test")
+    client = Portal.direct(WEBHOOK, portal.send)
+    await Importer(wishes, client, store, Roster(), now, lambda _: None).poll()  # type: ignore[arg-type]
+
+    assert none is run(tasks.load_task, TaskId(number)).phones[0].no_consent
 
 
 @pytest_twisted.ensureDeferred
@@ -317,11 +346,13 @@ async def test_a_talk_that_somebody_else_had_counts_for_the_client(
     await importer.poll()
 
     found = run(tasks.load_task, TaskId(number))
-    assert {"+442079460000": (Called(NOON),)} == found.history
+    assert {"+442079460000": (Called(NOON, talked=True),)} == found.history
     assert {} == run(tasks.load_task, TaskId(mine)).history, "our own are known already"
     again = len(portal.requests)
     await importer.poll()
-    assert {"+442079460000": (Called(NOON),)} == run(tasks.load_task, TaskId(number)).history
+    assert {"+442079460000": (Called(NOON, talked=True),)} == run(
+        tasks.load_task, TaskId(number)
+    ).history
     assert "voximplant.statistic.get" in portal.requests[again:]
 
 

@@ -401,6 +401,49 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
     assert [("t8017-1", "comment")] == [(d.attempt, d.kind) for d in read(path, views.debts)]
 
 
+@pytest.mark.parametrize(("talked", "waited"), [("1001", False), ("1002", True), ("1010", True)])
+def test_who_waited_for_an_operator_counts_although_he_talked(
+    run: Run, talked: str, waited: bool
+) -> None:
+    bring(run, portal_task(8017))
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    fields = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", talked, "1075", "c"]
+    run(ledger.record, attempt, parse_report(fields), NOON, DEFAULTS)
+    (call,) = run(ledger.past, NOON, timedelta(hours=1)).answers
+
+    assert (False, waited) == (call.abandoned, call.late)
+    assert run(tasks.load_task, TaskId(8017)).history[PHONE.number][0].talked
+
+
+def test_an_upgrade_finds_who_waited_in_the_reports_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    migrate(path, "0007")
+    told = {"answered": "2026-11-23 12:00:00+00:00", "talked": "2026-11-23 12:00:01+00:00"}
+    later = {**told, "talked": "2026-11-23 12:00:09+00:00"}
+    kinds = [("talked", told, 0), ("talked", later, 0), ("talked", None, 0),
+             ("operator missed", {}, 1), ("busy", {}, 0)]  # fmt: skip
+    with open_engine(path).begin() as db:
+        old = sa.MetaData()
+        old.reflect(db)
+        names = {column.name: "" for column in old.tables["attempts"].columns}
+        numbers = dict.fromkeys(("series", "entity_id", "operator", "held"), 1)
+        moments = dict.fromkeys(("spooled_at", "ended_at", "expires_at"), NOON.replace(tzinfo=None))
+        optional = dict.fromkeys(
+            ("claimed_at", "answered_at", "taken_by", "talk_seconds", "word", "call_id")
+        )
+        task = dict.fromkeys((c.name for c in old.tables["tasks"].columns if not c.nullable), 0)
+        db.execute(old.tables["tasks"].insert(), task | {"id": 8017, "title": "x"})
+        for n, (outcome, report, abandoned) in enumerate(kinds, 1):
+            row = {**names, **numbers, **moments, **optional, "id": f"t8017-{n}", "task": 8017}
+            row |= {"n": n, "state": "ended", "outcome": outcome, "report": report}
+            db.execute(old.tables["attempts"].insert(), row | {"abandoned": abandoned})
+    migrate(path)
+
+    late = sa.select(attempts.c.late).order_by(attempts.c.n)
+    assert [0, 1, 1, 1, 0] == read(path, lambda db: list(db.scalars(late)))
+
+
 def test_the_store_is_its_owner_s_alone(database: sa.Engine, config: Any) -> None:
     assert config.store.path.stat().st_mode & 0o777 == 0o600
 

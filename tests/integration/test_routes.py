@@ -11,7 +11,7 @@ import pytest_twisted
 from autodial.config import CallerIdConfig, Config, PurposeConfig, TrunkConfig
 from autodial.model import AttemptId, OperatorId, Outcome
 from autodial.outcomes import parse_report
-from autodial.recent import Past
+from autodial.recent import Answered, Past
 from autodial.store import ledger, tasks, views
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
@@ -102,7 +102,7 @@ async def test_a_purpose_waits_for_its_own_carrier_while_others_are_dialled(
 def strong(make: Make, run: Run, answered: int = 400) -> House:
     """Two clients for each operator, after a day with so many answered calls."""
     house = make(pace={"power": 2.0})
-    moments = tuple((NOON - timedelta(minutes=n), False) for n in range(answered))[::-1]
+    moments = tuple(Answered(at=NOON - timedelta(minutes=n)) for n in range(answered))[::-1]
     house.desk.recent.recall(Past(answers=moments))
     bring(run, *(portal_task(number) for number in range(8018, 8027)))
     return house
@@ -117,7 +117,7 @@ async def test_beyond_the_operators_only_as_many_as_the_cap_allows(
     await turns(house, now, 10)
     assert 5 == len(run(ledger.in_flight))
     assert 3 == len(run(ledger.reserved))
-    house.desk.recent.ended(now(), abandoned=True)
+    house.desk.recent.ended(Answered(at=now(), abandoned=True))
     await house.desk.give_up(FIRST, "test")
     await house.desk.give_up(AttemptId("t8021-1"), "test")
     await turns(house, now, 10)
@@ -198,7 +198,7 @@ async def test_reservations_that_differ_from_the_store_s_are_read_again(
 async def test_above_the_cap_one_operator_is_kept_free(make: Make, run: Run, now: Now) -> None:
     house = strong(make, run)
     for _ in range(20):
-        house.desk.recent.ended(NOON, abandoned=True)
+        house.desk.recent.ended(Answered(at=NOON, abandoned=True))
     await turns(house, now, 10)
     assert 2 == len(run(ledger.in_flight))
     assert "abandoned" in {line.reason for line in run(views.task_lines)}

@@ -416,7 +416,7 @@ def full(path: Path) -> None:
 
     with engine.begin() as db:
         for n in range(10_000):
-            db.execute(sa.text("INSERT INTO flags VALUES (:n, :n)"), {"n": f"{n:030d}"})
+            db.execute(sa.text("INSERT INTO flags (name, at) VALUES (:n, :n)"), {"n": f"{n:030d}"})
 
 
 def damaged(path: Path) -> None:
@@ -488,7 +488,7 @@ async def test_a_full_disk_while_running_is_the_store_s_own_error(path: Path) ->
 
     def fill(db: sa.Connection) -> None:
         for n in range(2_000):
-            db.execute(sa.text("INSERT INTO flags VALUES (:n, :n)"), {"n": f"{n:030d}"})
+            db.execute(sa.text("INSERT INTO flags (name, at) VALUES (:n, :n)"), {"n": f"{n:030d}"})
 
     await running.run(limit, 0)
     with pytest.raises(StoreError, match="the disk is full"):

@@ -1,14 +1,15 @@
 """How many calls, over which carriers, showing which numbers: limits from both sides."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from attrs import evolve
 
 from autodial.capacity import capacity
 from autodial.model import Attempt, AttemptId, Operator, OperatorId, Outcome, TaskId
-from autodial.power import Answers, Power, abandoned
-from autodial.recent import Past, Recent
+from autodial.power import EVERY, Answers, Power, abandoned, late
+from autodial.recent import Answered, Past, Recent
 from autodial.routes import NumberLimit, PurposeRoutes, Route, Routing, Trunk, Use
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -120,13 +121,18 @@ def test_who_left_nobody_knows_when_counts_as_abandoned() -> None:
 def test_what_is_old_no_longer_counts() -> None:
     recent = Recent(timedelta(hours=1))
     hour, day = timedelta(hours=1), timedelta(days=1)
-    recent.recall(Past(((NOON - hour, True), (NOON, False)), ((NOON - day, ONE), (NOON, ONE))))
+    recent.recall(
+        Past(
+            (Answered(at=NOON - hour, abandoned=True), Answered(at=NOON)),
+            ((NOON - day, ONE), (NOON, ONE)),
+        )
+    )
     assert Answers(answered=1, abandoned=0) == recent.answers(NOON)
     assert {ONE: 1} == recent.in_a_day(NOON)
-    recent.ended(NOON, abandoned=True)
+    recent.ended(Answered(at=NOON, abandoned=True, late=True))
     recent.shown(NOON, ONE)
     recent.shown(NOON, "")
-    assert Answers(answered=2, abandoned=1) == recent.answers(NOON)
+    assert Answers(answered=2, abandoned=1, late=1) == recent.answers(NOON)
     assert {ONE: 2} == recent.in_a_day(NOON)
     assert Answers() == recent.answers(NOON + hour)
 
@@ -144,8 +150,51 @@ def test_who_could_take_a_client_counts(state: str, phone: str, beyond: int) -> 
     held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
     found = capacity(
         Power(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
-        answers=Answers(answered=999), in_a_day={}, started={}, now=NOON,
+        answers={"": Answers(answered=999)}, in_a_day={}, started={}, now=NOON,
     )  # fmt: skip
-    assert beyond == found["beyond"]
+    assert {EVERY: beyond} == found["beyond"]
     assert 1 == found["calls"]
     assert Route("a", TWO) == found["routes"][""][0], "the other number: this one is in a call"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answered", "talked", "waited"),
+    [
+        (Outcome.TALKED, 0, 1, False),
+        (Outcome.TALKED, 0, 2, True),  # he talked, and had waited
+        (Outcome.TALKED, 0, None, True),  # nobody can say
+        (Outcome.TALKED, None, 1, True),
+        (Outcome.OPERATOR_MISSED, 0, None, True),
+        (Outcome.CLIENT_LEFT, 0, None, True),
+        (Outcome.SILENT, None, None, False),
+    ],
+)
+def test_who_had_no_operator_within_two_seconds(
+    outcome: Outcome, answered: int | None, talked: int | None, waited: bool
+) -> None:
+    def moment(seconds: int | None) -> datetime | None:
+        return None if seconds is None else NOON + timedelta(seconds=seconds)
+
+    assert waited is late(outcome, moment(answered), moment(talked), NOON + timedelta(minutes=1))
+    assert waited or not abandoned(outcome, moment(answered), moment(60)), "a part of them"
+
+
+def test_the_cap_is_on_what_the_law_counts() -> None:
+    answers = Answers(answered=1000, abandoned=1, late=20)
+    mine, theirs = Power(ratio=2.0), Power(ratio=2.0, in_two_seconds=True)
+    assert 4 == mine.beyond(answers, operators=4, dialling=4, unheld=0)
+    assert 0 == theirs.beyond(answers, operators=4, dialling=4, unheld=0)
+    assert 0 == theirs.kept_free(evolve(answers, late=900)), "nobody helps who only waits"
+
+
+def test_where_the_cap_is_by_purpose_each_has_its_own() -> None:
+    busy = evolve(ATTEMPT, purpose="debt")
+    answers = {"debt": Answers(answered=1000, abandoned=15), "service": Answers(answered=1000)}
+    rest: dict[str, Any] = {"in_a_day": {}, "started": {}, "now": NOON}
+    staff = (evolve(ANNA, reserved_for=ATTEMPT.id),)
+    for power, more in (
+        (Power(ratio=3.0), {EVERY: 2}),
+        (Power(ratio=3.0, by_purpose=True), {"debt": 0, "service": 2}),
+    ):
+        found = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
+        assert more == found["beyond"]

@@ -15,6 +15,7 @@ from autodial.decide import Dial, Drop, Facts, Reason, Wait, Who, decide, explai
 from autodial.hours import Calendar, Hours
 from autodial.limits import DAY, DayHours, Limits
 from autodial.model import AttemptId, Called, CallTask, Operator, OperatorId, Phone, TaskId
+from autodial.power import EVERY
 from autodial.routes import Route
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
@@ -68,6 +69,9 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (Reason.DO_NOT_CALL, {"do_not_call": True}, {}, {"do_not_call": False}),
     (
         Reason.DO_NOT_CALL, {"phones": (evolve(ONE, do_not_call=True),)}, {}, {"phones": (ONE,)},
+    ),
+    (
+        Reason.NO_CONSENT, {"phones": (evolve(ONE, no_consent=True),)}, {}, {"phones": (ONE,)},
     ),
     (Reason.WRONG_NUMBER, {"wrong": frozenset(BOTH)}, {}, {"wrong": frozenset({ONE.number})}),
     (
@@ -312,13 +316,25 @@ def test_the_same_number_again_if_a_site_wants_it_so() -> None:
 
 def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
     talking = tuple(evolve(one, phone="INUSE") for one in (ANNA, BORIS))
-    decision = decide(TASK, evolve(FACTS, operators=talking, beyond=1), NOON)
+    decision = decide(TASK, evolve(FACTS, operators=talking, beyond={EVERY: 1}), NOON)
     assert Dial(ONE, talking[0], (Route("carrier1"),), held=False) == decision
     paused = (evolve(talking[0], paused=True), talking[1])
-    decision = decide(TASK, evolve(FACTS, operators=paused, beyond=1), NOON)
+    decision = decide(TASK, evolve(FACTS, operators=paused, beyond={EVERY: 1}), NOON)
     assert isinstance(decision, Dial) and BORIS.id == decision.operator.id
-    free = decide(TASK, evolve(FACTS, beyond=1), NOON)
+    free = decide(TASK, evolve(FACTS, beyond={EVERY: 1}), NOON)
     assert isinstance(free, Dial) and free.held, "who is free is held, as ever"
+
+
+def test_a_call_beyond_the_operators_is_of_a_purpose_that_may() -> None:
+    talking = tuple(evolve(one, phone="INUSE") for one in FACTS.operators)
+    facts = evolve(FACTS, operators=talking, beyond={"debt": 0, "service": 1})
+    said = {
+        purpose: decide(evolve(TASK, purpose=purpose), facts, NOON)
+        for purpose in ("debt", "service", "")
+    }
+
+    assert isinstance(said["service"], Dial)
+    assert [Reason.OPERATORS_BUSY] * 2 == [said[p].reason for p in ("debt", "")]  # type: ignore[union-attr]
 
 
 def test_whom_the_task_names_comes_before_whom_the_configuration_names() -> None:

@@ -1,0 +1,369 @@
+"""
+What was typed, whose clock it has, which days are off there, and what a law allows: the whole way
+from a field of the CRM through the real decision, on both sides of each boundary.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from attrs import evolve
+
+from autodial import law, regions, zone_data, zones
+from autodial.config import CalendarConfig, ClientConfig, Config, parse
+from autodial.decide import Decision, Dial, Reason, Wait, decide
+from autodial.hours import Hours
+from autodial.model import Called, Phone
+from autodial.phones import SPECIAL, Entry, PhoneRules, dialable
+from tests.unit.test_decide import ALL_DAY, FACTS, TASK
+from tests.unit.test_zones import CODES
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=ZoneInfo("UTC"))
+
+
+def phone(typed: str, region: str, zone: str = "") -> Phone:
+    """As the importer reads it."""
+    entry = Entry(typed, "MOBILE", "Иван", "CONTACT", 5, zone)
+    phones, refused = dialable([entry], PhoneRules(region=region, special=tuple(SPECIAL)))
+    assert not refused, refused
+    return phones[0]
+
+
+def decided(
+    at: datetime,
+    typed: str,
+    preset: str,
+    region: str = "RU",
+    *,
+    zone: str = "",
+    calendar: Mapping[str, Any] | None = None,
+    calls: tuple[Called, ...] = (),
+    **said: Any,
+) -> Decision:
+    """The real decision on a task with this one number, whose house works day and night."""
+    house = CalendarConfig.model_validate({"country": region, **(calendar or {})}).calendar
+    client = ClientConfig.model_validate({"preset": preset, **said})
+    number = phone(typed, region, zone)
+    limits = client.limits(house, "Europe/Moscow")
+    facts = evolve(FACTS, limits=limits, hours=Hours(ZoneInfo("UTC"), (ALL_DAY,) * 7))
+    history = {number.number: calls}
+    return decide(evolve(TASK, due=LONG_AGO, phones=(number,), history=history), facts, at)
+
+
+def allowed(*args: Any, **kwargs: Any) -> bool:
+    decision = decided(*args, **kwargs)
+    assert isinstance(decision, Dial) or decision.reason in (Reason.CLIENT_HOURS, Reason.BUDGET)
+    return isinstance(decision, Dial)
+
+
+def at(text: str, zone: str = "Europe/Moscow") -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("code", "hours"), [(code, hours) for hours, some in CODES.items() for code in some.split()]
+)
+def test_a_russian_code_is_called_by_its_own_clock(code: str, hours: int) -> None:
+    """Under 230-FZ, on a working day in winter: from 8:00 to 22:00 where the code is."""
+    midnight = datetime(2026, 1, 27, tzinfo=ZoneInfo("UTC")) - timedelta(hours=hours)
+    said = {
+        minutes: allowed(midnight + timedelta(minutes=minutes), f"8 ({code}) 221-23-45", "ru-230fz")
+        for minutes in (479, 480, 1319, 1320)
+    }
+    assert {479: False, 480: True, 1319: True, 1320: False} == said
+
+
+#: Area code and exchange, and from when to when it may be called under the FTC's rule and its
+#: state's, by the clock of New York on a Tuesday in summer.
+EXCHANGES = {
+    "New York 212 555": ("08:00", "21:00"),
+    "Florida, Miami 305 555": ("08:00", "20:00"),
+    "Florida, Tallahassee 850 224": ("09:00", "20:00"),  # Pensacola's clock is an hour behind
+    "Florida, Pensacola 850 432": ("09:00", "20:00"),
+    "Florida, overlay 448 555": ("09:00", "20:00"),
+    "Kentucky, Louisville 502 555": ("10:00", "21:00"),
+    "Kentucky, Bowling Green 270 782": ("11:00", "21:00"),
+    "Kentucky, overlay 364 555": ("11:00", "21:00"),
+    "Tennessee, Chattanooga 423 756": ("09:00", "21:00"),
+    "Indiana, Gary 219 882": ("09:00", "21:00"),
+    "Indiana, Evansville 812 424": ("09:00", "21:00"),
+    "Indiana, overlay 930 555": ("09:00", "21:00"),
+    "Michigan, Marquette 906 226": ("09:00", "21:00"),
+    "Illinois, Chicago 312 555": ("09:00", "22:00"),
+    "Texas, Houston 713 555": ("10:00", "22:00"),
+    "Texas, El Paso 915 532": ("11:00", "23:00"),
+    "Oklahoma 405 555": ("09:00", "21:00"),
+    "Kansas, Wichita 316 555": ("09:00", "22:00"),
+    "Kansas, Goodland 785 899": ("10:00", "22:00"),
+    "Nebraska, North Platte 308 532": ("10:00", "22:00"),
+    "South Dakota 605 334": ("11:00", "22:00"),
+    "North Dakota 701 223": ("10:00", "22:00"),
+    "Colorado, Denver 303 555": ("10:00", "23:00"),
+    "Idaho, Boise 208 336": ("11:00", "23:00"),
+    "Oregon, Bend 541 382": ("11:00", "23:00"),
+    "Arizona, Phoenix 602 253": ("11:00", "24:00"),
+    "Arizona, Flagstaff 928 774": ("11:00", "23:00"),  # the Navajo Nation has summer time
+    "California, Los Angeles 213 555": ("11:00", "24:00"),
+    "Washington, Seattle 206 555": ("11:00", "23:00"),
+    "Alaska, Anchorage 907 276": ("13:00", "25:00"),
+    "Hawaii 808 536": ("14:00", "27:00"),
+}
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_an_american_exchange_is_called_by_all_clocks_of_its_code(exchange: str) -> None:
+    number = f"+1 {exchange[-7:]} 0147"
+    opens, closes = (int(text[:2]) * 60 for text in EXCHANGES[exchange])
+    # (From the UTC: minutes of a day that a clock skips or repeats are none of this test.)
+    midnight = datetime(2026, 7, 14, 4, tzinfo=ZoneInfo("UTC"))
+    said = {
+        minutes: allowed(midnight + timedelta(minutes=minutes), number, "us-ftc", "US")
+        for minutes in (opens - 1, opens, closes - 1, closes)
+    }
+    assert {opens - 1: False, opens: True, closes - 1: True, closes: False} == said
+
+
+#: Number, day, and is 21:00 of that day by its clock a time for calls under 230-FZ? On days off it
+#: is not.
+RUSSIAN_DAYS = [
+    ("Kazan", "8 843 200-00-00", "2026-03-20", False),
+    ("Kazan, the day before", "8 843 200-00-00", "2026-03-19", True),
+    ("Kazan, Kurban-bayram", "8 843 200-00-00", "2026-05-27", False),
+    ("Kazan, Constitution day", "8 843 200-00-00", "2026-11-06", False),
+    ("Kazan, a workday", "8 843 200-00-00", "2026-11-05", True),
+    ("Kazan, no day is moved off a Sunday", "8 843 200-00-00", "2026-08-31", True),
+    ("Naberezhnye Chelny", "8 8552 30-00-00", "2026-03-20", False),
+    ("Ufa", "8 347 200-00-00", "2026-03-20", False),
+    ("Ufa, Republic day moved off a Sunday", "8 347 200-00-00", "2026-10-12", False),
+    ("Ufa, the day after", "8 347 200-00-00", "2026-10-13", True),
+    ("Makhachkala, two days", "8 8722 60-00-00", "2026-03-19", False),
+    ("Grozny", "8 8712 20-00-00", "2026-04-16", False),
+    ("Maykop, Radonitsa given on a Monday", "8 8772 50-00-00", "2026-04-20", False),
+    ("Saratov, Radonitsa", "8 8452 20-00-00", "2026-04-21", False),
+    ("Saratov, Radonitsa of a year without an act", "8 8452 20-00-00", "2028-04-25", False),
+    ("Elista", "8 84722 2-00-00", "2026-02-18", False),
+    ("Gorno-Altaysk", "8 38822 2-00-00", "2026-02-23", False),
+    ("Ulan-Ude", "8 3012 20-00-00", "2026-02-18", False),
+    ("Kyzyl", "8 39422 2-00-00", "2026-07-24", False),
+    ("Yakutsk", "8 4112 20-00-00", "2026-04-27", False),
+    ("Kazan in a year without an act: the computed day", "8 843 200-00-00", "2027-03-09", False),
+    ("and the day after", "8 843 200-00-00", "2027-03-10", False),
+    ("but not two days after", "8 843 200-00-00", "2027-03-11", True),
+    ("Moscow", "8 495 200-00-00", "2026-03-20", True),
+    ("Yekaterinburg", "8 343 200-00-00", "2026-03-20", True),
+    ("Russia's own holiday", "8 495 200-00-00", "2026-06-12", False),
+]
+
+
+@pytest.mark.parametrize(("number", "day", "evening"), [row[1:] for row in RUSSIAN_DAYS])
+def test_a_region_has_days_off_of_its_own(number: str, day: str, evening: bool) -> None:
+    zone = zones.of_number(phone(number, "RU").number)[0].key
+    assert evening is allowed(at(f"{day}T21:00", zone), number, "ru-230fz")
+    assert allowed(at(f"{day}T19:59", zone), number, "ru-230fz"), "before 20:00 on any day"
+
+
+def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() -> None:
+    """On a day off in Chechnya alone, a quarter past eight in Moscow: nobody knows where it is."""
+    mobile, morning, workday = "8 916 200-00-00", "2026-04-16T09:00", "2026-04-15T09:00"
+
+    assert allowed(at(workday), mobile, "ru-230fz")
+    assert allowed(at(morning), mobile, "ru-230fz"), "9:00 in Grozny as well"
+    early = at("2026-04-16T08:30")
+    for said, free in (
+        ({}, False),
+        ({"zone": "Europe/Moscow"}, False),
+        ({"zone": "МСК"}, False),
+        ({"zone": "RU-CE"}, False),
+        ({"zone": "ru-ta"}, True),
+        ({"zone": "Europe/Moscow", "regions": []}, True),
+        ({"spanning": "Europe/Moscow"}, True),
+        ({"spanning": "Europe/Moscow", "regions": ["RU-CE"]}, False),
+    ):
+        assert free is allowed(early, mobile, "ru-230fz", **said), said
+    assert allowed(early, "8 495 200-00-00", "ru-230fz")
+
+
+def test_the_crm_s_zone_moves_a_landline_out_of_its_region() -> None:
+    """Kazan's number, and the CRM says Vladivostok: then it is a day there, and not in Kazan."""
+    evening = at("2026-03-20T21:00", "Asia/Vladivostok")
+    assert allowed(evening, "8 843 200-00-00", "ru-230fz", zone="Asia/Vladivostok")
+    assert not allowed(at("2026-03-20T21:00"), "8 843 200-00-00", "ru-230fz", zone="UTC+3")
+
+
+def test_a_region_s_days_can_be_named() -> None:
+    own = {"days_off_in": {"RU-TA": ["2026-09-02"]}}
+    evening = at("2026-09-02T21:00")
+    assert allowed(evening, "8 843 200-00-00", "ru-230fz")
+    assert not allowed(evening, "8 843 200-00-00", "ru-230fz", calendar=own)
+    assert allowed(evening, "8 495 200-00-00", "ru-230fz", calendar=own)
+
+
+#: A day, and is 18:00 in London a time for calls, by courtesy (on days off it is not)?
+BRITISH_DAYS = [
+    ("2026-08-31", (), False),  # England, Wales, Northern Ireland
+    ("2026-08-24", (), True),
+    ("2026-04-06", (), False),  # Easter Monday
+    ("2026-11-30", (), False),  # Saint Andrew: the number does not say that it is not in Scotland
+    ("2026-11-30", ("GB-ENG",), True),
+    ("2026-08-31", ("GB-SCT",), True),
+    ("2026-08-31", ("GB-ENG",), False),
+]
+
+
+@pytest.mark.parametrize(("day", "where", "evening"), BRITISH_DAYS)
+def test_bank_holidays_of_the_parts_of_britain(
+    day: str, where: tuple[str, ...], evening: bool
+) -> None:
+    said = {"regions": where} if where else {}
+    number = "020 7946 0123"
+    assert evening is allowed(at(f"{day}T18:00", "Europe/London"), number, "courtesy", "GB", **said)
+
+
+def test_a_house_in_england_has_england_s_bank_holidays() -> None:
+    england = CalendarConfig.model_validate({"country": "GB", "subdivision": "ENG"}).calendar
+    assert england.holiday(date(2026, 8, 31))
+    assert not england.holiday(date(2026, 11, 30))
+    assert not CalendarConfig.model_validate({"country": "GB"}).calendar.holiday(date(2026, 8, 31))
+
+
+def test_a_client_abroad_has_the_holidays_of_his_own_country() -> None:
+    """A Russian house, a number in Kazakhstan: Nauryz there, Russia's day here."""
+    almaty = "+7 727 250-00-00"
+    assert not allowed(at("2026-03-23T19:00", "Asia/Almaty"), almaty, "courtesy")
+    assert allowed(at("2026-06-12T19:00", "Asia/Almaty"), almaty, "courtesy")
+    # Nobody's holidays, if the site has none.
+    none = {"country": ""}
+    assert allowed(at("2026-03-23T19:00", "Asia/Almaty"), almaty, "courtesy", calendar=none)
+
+
+def called(*moments: str, talked: bool = False) -> tuple[Called, ...]:
+    return tuple(Called(at(one, "America/New_York"), talked=talked) for one in moments)
+
+
+#: Preset, number, the calls there were, the last minute of no and the first of yes (New York).
+BUDGETS = {
+    "Regulation F, seven in seven days": (
+        "us-debt", "212 555 0147", called(*(f"2026-07-{day:02d}T12:00" for day in range(6, 13))),
+        "2026-07-13T11:59", "2026-07-13T12:00",
+    ),
+    "Regulation F, seven days after a talk": (
+        "us-debt", "212 555 0147", called("2026-07-06T12:00", talked=True),
+        "2026-07-13T11:59", "2026-07-13T12:00",
+    ),
+    "Florida, three in a day": (
+        "us-ftc", "305 555 0147", called(*(f"2026-07-13T{hour}:00" for hour in (12, 14, 16))),
+        "2026-07-14T11:59", "2026-07-14T12:00",
+    ),
+    "Oklahoma, three in a day": (
+        "us-ftc", "405 555 0147", called(*(f"2026-07-13T{hour}:00" for hour in (12, 14, 16))),
+        "2026-07-14T11:59", "2026-07-14T12:00",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_an_american_budget_to_the_minute(name: str) -> None:
+    preset, number, calls, no, yes = BUDGETS[name]
+    for text, may in ((no, False), (yes, True)):
+        moment = at(text, "America/New_York")
+        assert may is allowed(moment, f"+1 {number}", preset, "US", calls=calls)
+
+
+def test_what_a_state_forbids_binds_no_other() -> None:
+    calls = called(*(f"2026-07-13T{hour}:00" for hour in (12, 14, 16)))
+    moment = at("2026-07-13T19:30", "America/New_York")
+    assert allowed(moment, "+1 212 555 0147", "us-ftc", "US", calls=calls)
+    assert not allowed(moment, "+1 305 555 0147", "us-ftc", "US", calls=calls)
+    # An attempt that was no talk puts off nobody for a week.
+    assert allowed(moment, "+1 212 555 0147", "us-debt", "US", calls=calls)
+
+
+def test_no_calls_on_sundays_and_holidays_where_a_state_says_so() -> None:
+    for day, number, may in (
+        ("2026-07-12", "+1 801 555 0147", False),  # Utah, a Sunday
+        ("2026-07-11", "+1 801 555 0147", True),  # a Saturday
+        ("2026-07-24", "+1 801 555 0147", False),  # Pioneer Day, Utah's own
+        ("2026-07-24", "+1 212 555 0147", True),
+        ("2026-07-11", "+1 401 555 0147", True),  # Rhode Island, a Saturday at noon
+        ("2026-07-12", "+1 401 555 0147", False),
+    ):
+        noon = at(f"{day}T12:30", "America/Denver" if "801" in number else "America/New_York")
+        assert may is allowed(noon, number, "us-ftc", "US"), (day, number)
+
+
+def test_a_site_s_days_off_are_stronger_than_the_preset_s_sundays() -> None:
+    sunday = at("2026-07-12T12:00", "Europe/London")
+    assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB")
+    assert allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", days_off="10:00-16:00")
+    parts = {"GB-SCT": {"workdays": "10:00-12:00"}}
+    said = {"parts": parts, "days_off": "10:00-16:00", "regions": ["GB-SCT"]}
+    assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", **said)
+
+
+def test_every_movable_day_is_told_or_computed_for_every_year() -> None:
+    """No year raises, and none is without the days that a law names."""
+    for year in range(2024, 2045):
+        for code, one in regions.subjects().items():
+            days = one.off(year)
+            assert all(day.year in (year, year + 1) for day in days), (code, year)
+            assert len(days) >= len(one.days) + one.radonitsa
+
+
+def test_a_reason_to_wait_names_when_it_ends() -> None:
+    decision = decided(at("2026-03-20T21:00"), "8 843 200-00-00", "ru-230fz")
+    assert Wait(Reason.CLIENT_HOURS, at("2026-03-21T09:00")) == decision
+
+
+def wishes(**said: Any) -> Config:
+    return parse(
+        {
+            "portal": {"webhook": "http://127.0.0.1/rest/1/simulated0secret/"},
+            "tasks": {"tag": "autodial"},
+            "staff": {"departments": [5]},
+            "asterisk": {"spool": "/nowhere", "trunks": [{"name": "carrier1", "lines": 9}]},
+            **said,
+        },
+        "test",
+    )
+
+
+NEW = zone_data.ZoneData(version="2026c", package=True, system="2025b")
+
+
+@pytest.mark.parametrize(
+    ("said", "keys"),
+    [
+        ({}, {"zones.used", "law.consent"}),
+        ({"rules": {"consent_field": "UF_CRM_CONSENT"}}, {"zones.used"}),
+        (
+            {"phones": {"region": "GB"}, "client": {"preset": "uk-ofcom"}, "pace": {"power": 1.5}},
+            {"zones.used", "law.no harbour"},
+        ),
+        (
+            {"phones": {"region": "US"}, "client": {"preset": "us-ftc"}, "pace": {"power": 1.5}},
+            {"zones.used", "law.harbour"},
+        ),
+        ({"phones": {"region": "US"}, "client": {"preset": "us-ftc"}}, {"zones.used"}),
+    ],
+)
+def test_what_no_figure_can_say_is_said(said: dict[str, Any], keys: set[str]) -> None:
+    found = law.notes(wishes(**said), NEW, date(2026, 11, 27))
+    assert keys == {one.key for one in found}
+    assert all(one.sentence("ru") != one.sentence("en") for one in found)
+
+
+def test_tables_that_have_ended_say_so() -> None:
+    keys = {one.key for one in law.notes(wishes(), NEW, date(2027, 1, 2))}
+    assert {"zones.old", "law.consent", "law.days"} == keys
+
+
+def test_a_preset_brings_what_its_law_says_of_abandoned_calls() -> None:
+    power = wishes(client={"preset": "us-ftc"}).pace.as_power
+    assert (True, True, timedelta(days=30), 0.03) == (
+        power.in_two_seconds, power.by_purpose, power.over, power.cap,
+    )  # fmt: skip
+    own = wishes(client={"preset": "us-ftc"}, pace={"abandoned_over": "1d"}).pace.as_power
+    assert timedelta(days=1) == own.over, "what the site says is stronger"
+    assert not wishes().pace.as_power.in_two_seconds
