@@ -27,6 +27,7 @@ from autodial.model import OperatorId, Outcome, TaskId
 from autodial.phones import numbers_in
 from autodial.power import Answers
 from autodial.printing import PlainTable, print_json, read, say, show_table, tell, when, words
+from autodial.rule_commands import day_off, reload
 from autodial.run import answer, run_dialler
 from autodial.secret import secret
 from autodial.service import access, portal_of, send_now
@@ -104,7 +105,7 @@ def run(path: Path, as_root: bool) -> None:
             " otherwise a fault in the dialler is root's. If it must be so: --as-root"
         )
     try:
-        sys.exit(run_dialler(load(path)))
+        sys.exit(run_dialler(path))
     except StoreBusy as error:
         raise _NotNow(_lines(str(error))) from error
     except (AutodialError, SpoolError) as error:
@@ -242,6 +243,13 @@ def status(path: Path, as_json: bool) -> None:
         f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
         f"{found.paused} paused"
     )
+    for purpose in found.paused_purposes:
+        say(f"purpose {purpose}: paused")
+    if found.changed is not None and found.running:
+        say(
+            f"{path} has changed and was not read again: 'autodial reload'"
+            f" ({when(config, found.changed)})"
+        )
     say(f"since {when(config, now - config.pace.abandoned_over)}: {_rates(config, found.answers)}")
     for purpose, answers in sorted(found.by_purpose.items()):
         say(f"  {purpose or 'no purpose'}: {_rates(config, answers)}")
@@ -264,17 +272,32 @@ def _rates(config: Config, answers: Answers) -> str:
 
 @main.command()
 @click.argument("extension", required=False)
+@click.option("--purpose", help="No calls for this, a name of [[purposes]].")
 @click.option("--why", "reason", default="", help="For those who ask later.")
 @click.option("--until", "end", help="Ends by itself: 14:00, or 2026-11-27T09:00.")
 @click.pass_obj
-def pause(path: Path, extension: str | None, reason: str, end: str | None) -> None:
-    """Place no further calls: for one operator, or for nobody at all."""
+def pause(
+    path: Path, extension: str | None, purpose: str | None, reason: str, end: str | None
+) -> None:
+    """Place no further calls: for one operator, for one purpose, or for nobody at all."""
     config, now = load(path), datetime.now(UTC)
     until = _moment(end, config, now) if end else None
+    lasts = f"until {when(config, until)}" if until else "'autodial resume' ends it"
+    if purpose is not None:
+        _only_one(extension)
+        if purpose not in {said.name for said in config.purposes}:
+            raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
+        write(config.store.path, lambda db: pauses.pause_purpose(db, purpose, now, reason, until))
+        say(f"purpose {purpose}: paused; talks go on, {lasts}")
+        return
     who = _operator(config, extension)
     write(config.store.path, lambda db: pauses.pause(db, who, now, reason, until))
-    lasts = f"until {when(config, until)}" if until else "'autodial resume' ends it"
     say(f"{extension or 'everybody'}: paused; talks go on, {lasts}")
+
+
+def _only_one(extension: str | None) -> None:
+    if extension is not None:
+        raise click.UsageError("name an extension, or --purpose")
 
 
 def _moment(text: str, config: Config, now: datetime) -> datetime:
@@ -294,10 +317,17 @@ def _moment(text: str, config: Config, now: datetime) -> datetime:
 
 @main.command()
 @click.argument("extension", required=False)
+@click.option("--purpose", help="Of this purpose.")
 @click.pass_obj
-def resume(path: Path, extension: str | None) -> None:
+def resume(path: Path, extension: str | None, purpose: str | None) -> None:
     """End a pause."""
     config = load(path)
+    if purpose is not None:
+        _only_one(extension)
+        if not write(config.store.path, lambda db: pauses.resume_purpose(db, purpose)):
+            raise click.ClickException(f"purpose {purpose}: was not paused")
+        say(f"purpose {purpose}: calls again")
+        return
     who = _operator(config, extension)
     if not write(config.store.path, lambda db: pauses.resume(db, who)):
         raise click.ClickException(f"{extension or 'everybody'}: was not paused")
@@ -339,6 +369,8 @@ def never(path: Path, remove: str | None, as_json: bool) -> None:
     return None
 
 
+main.add_command(day_off)
+main.add_command(reload)
 main.add_command(simulate)
 main.add_command(secret)
 

@@ -734,6 +734,17 @@ class Config(_Section):
             return self.portal.line, self.portal.line_name
         return own.line, own.line_name or self.portal.line_name
 
+    def but_off(self, days: Collection[date]) -> "Config":
+        """With these days off, besides those of the file."""
+        if not days:
+            return self
+        changed = {
+            "days_off": tuple(dict.fromkeys((*self.calendar.days_off, *days))),
+            "working_days": tuple(day for day in self.calendar.working_days if day not in days),
+        }
+        calendar = self.calendar.model_copy(update=changed)
+        return self.model_copy(update={"calendar": calendar})
+
     @property
     def portal_zone(self) -> ZoneInfo:
         """By whose clock the portal keeps its tasks' dates: its server's."""

@@ -116,6 +116,7 @@ class Facts:
     pbx_ok: bool
     dialplan_ok: bool = True  #: Asterisk has our dialplan, with what it needs
     paused: bool
+    paused_purposes: frozenset[str] = frozenset()
     calls: int  #: under way now
     max_calls: int
     #: Calls that may be placed for which no operator is held: by purpose, or for ``EVERY`` one.
@@ -235,7 +236,8 @@ def _confirm(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def _paused(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    return Wait(Reason.PAUSED, now + LATER) if facts.paused else None
+    held = facts.paused or task.purpose in facts.paused_purposes
+    return Wait(Reason.PAUSED, now + LATER) if held else None
 
 
 def _rules_unreadable(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:

@@ -113,8 +113,12 @@ class Desk:
 
     def __attrs_post_init__(self) -> None:
         self.recent = Recent(self.config.pace.abandoned_over)
-        self._looks = self.config.looks
-        config = self.config
+        self.use(self.config)
+
+    def use(self, config: Config) -> None:
+        """From now on this is the configuration."""
+        self.config = config
+        self._looks = config.looks
         self._next_call = NextCall(config.limits, config.when, config.client.spread)
 
     def live(self) -> tuple[Attempt, ...]:

@@ -109,6 +109,10 @@ class DialplanCheck:
     def __attrs_post_init__(self) -> None:
         self._limited_log = RateLimitedLog(self.log, self.ami.clock, every=COMPLAIN)
 
+    def use(self, config: Config) -> None:
+        """From now on this is the configuration; the dialplan is looked at soon."""
+        self.config, self._next = config, None
+
     @property
     def ok(self) -> bool:
         """Looked at, and fit to dial."""

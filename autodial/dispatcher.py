@@ -7,7 +7,7 @@ one.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -23,14 +23,17 @@ from autodial.model import Attempt, AttemptId, CallTask, TaskId
 from autodial.roster import Roster
 from autodial.routes import Routing
 from autodial.states import State
-from autodial.store import flags, ledger, pauses
+from autodial.store import days_off, flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
+from autodial.store.replan import replan
 from autodial.store.tasks import due_tasks, look_again, save_reasons, save_waiting
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
 #: Tasks read at once, and how often in one turn: few of many that are due can be dialled now.
 PAGE, PAGES = 25, 40
+#: Next calls looked at in one turn after the rules have changed.
+REPLANNED = 200
 #: While all that is due waits for one thing, tasks that have fallen due are told it this often.
 TOLD_AGAIN = timedelta(seconds=5)
 #: In shadow mode a task that would have been dialled is looked at again after this long.
@@ -83,14 +86,36 @@ class Dispatcher:
     _files: dict[AttemptId, datetime] = field(factory=dict, init=False)  #: call files not claimed
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
     _all_paused: bool = field(default=False, init=False)
+    _paused_purposes: frozenset[str] = field(default=frozenset(), init=False)
+    _told: Config = field(init=False)  #: what the file says; ``config`` has the days off besides
+    _days_off: tuple[date, ...] = field(default=(), init=False)  #: that somebody has named
+    _replan_after: int | None = field(default=None, init=False)  #: rules are new; up to this task
     _hours: Hours = field(init=False)
     _limits: Limits = field(init=False)
     _routing: Routing = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._told = self.config
+        self._read_rules()
+        self.do_not_call = DoNotCall(self.config.rules.do_not_call, self.config.phones.region)
+
+    def use(self, config: Config) -> None:
+        """From now on this is what the file says; next calls follow."""
+        old, self._told = self._told, config
+        if (old.rules, old.phones.region) != (config.rules, config.phones.region):
+            self.do_not_call = DoNotCall(config.rules.do_not_call, config.phones.region)
+        self._follow()
+
+    def _follow(self) -> None:
+        """The rules have changed: for what is decided from now on, and for what was put off."""
+        self.config = self._told.but_off(self._days_off)
+        self._read_rules()
+        self.desk.use(self.config)
+        self._replan_after = 0
+
+    def _read_rules(self) -> None:
         self._hours, self._limits = self.config.when, self.config.limits
         self._routing = self.config.routing
-        self.do_not_call = DoNotCall(self.config.rules.do_not_call, self.config.phones.region)
 
     def facts(self) -> Facts:
         """All that a decision may know, as of now."""
@@ -111,6 +136,7 @@ class Dispatcher:
             pbx_ok=self.pbx_ok(),
             dialplan_ok=self.dialplan_ok(),
             paused=self.stopping or self._all_paused,
+            paused_purposes=self._paused_purposes,
             max_calls=pace.max_calls,
             next_start=desk.next_start,
             **capacity(
@@ -141,6 +167,8 @@ class Dispatcher:
         paused = await self.store.run(pauses.paused, now)
         self._all_paused = pauses.EVERYBODY in paused
         self.roster.set_paused(paused)
+        self._paused_purposes = await self.store.run(pauses.paused_purposes, now)
+        await self._heed_days_off()
         if not self.config.pace.automatic:
             return  # hand-made call files ask the desk, which now knows of the pauses
         self._try_spool(now)
@@ -157,6 +185,25 @@ class Dispatcher:
             if len(found) < PAGE:
                 break
         await self._wait_together(self.facts())
+
+    async def _heed_days_off(self) -> None:
+        """Days off that somebody has named, or taken back; next calls that fall on one follow."""
+        days = await self.store.run(days_off.named)
+        if days != self._days_off:
+            self._days_off = days
+            self._follow()
+            said = ", ".join(map(str, days)) or "none"
+            self.log.info("days off besides the settings': {days}", days=said)
+        if self._replan_after is None:
+            return
+        after, now = self._replan_after, self.now()
+        if after == 0:
+            await self.store.run(look_again, now)
+        step = await self.store.run(replan, self._limits, self._hours, now, after, REPLANNED)
+        self._replan_after = step.after
+        if step.moved:
+            self.log.info("{count} next calls are put off by the new rules", count=step.moved)
+            self.desk.on_owed()
 
     def _try_spool(self, now: datetime) -> None:
         """After a call file that could not be written: can one be written again?"""

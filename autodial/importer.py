@@ -106,7 +106,29 @@ class Importer:
     _without_field: set[tuple[str, str]] = field(factory=set, init=False)
     _tells_tags: bool | None = field(default=None, init=False)  #: does the portal? None: not known
     _without_tags: bool = field(default=False, init=False)  #: complained of
+    _next_config: Config | None = field(default=None, init=False)  #: from the next poll on
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
+
+    def use(self, config: Config) -> None:
+        """
+        From the next poll on this is the configuration. If it says otherwise what is read of the
+        portal, all is read anew, and nobody is called until that is done.
+        """
+        self._next_config = config
+        if self.config.reading != config.reading:
+            self.seen = None
+
+    def _take_next_config(self) -> None:
+        """Not while a poll is under way: what it reads, it reads by one configuration."""
+        if self._next_config is None:
+            return
+        old, self.config = self.config, self._next_config
+        self._next_config = None
+        self._staff_query = self._group = self._no_talks_until = None
+        self._complaints, self._without_field = frozenset(), set()
+        if old.reading != self.config.reading:
+            self.seen = self._walked = self._read = self._tells_tags = None
+            self._without_tags = False
 
     async def restore(self) -> None:
         """After a start: what the portal said before is better than nothing."""
@@ -121,6 +143,7 @@ class Importer:
 
     async def poll(self) -> None:
         """Import what is new; passing trouble is logged and left to the next turn."""
+        self._take_next_config()
         try:
             for step in (self._staff, self._talks, self._tasks):
                 try:
@@ -265,7 +288,8 @@ class Importer:
         await self.store.run(flags.clear_all, flags.READ_WITH)
         read_with = flags.READ_WITH + self.config.reading
         await self.store.run(flags.mark, self.now(), flags.PORTAL_SEEN, read_with)
-        self.seen = self.now()
+        if self._next_config is None or self._next_config.reading == self.config.reading:
+            self.seen = self.now()
         tell = self.log.info if changed else self.log.debug
         tell(
             "portal: {tasks} call tasks {read}, {changed} new or changed, {people} operators",

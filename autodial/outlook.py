@@ -18,7 +18,7 @@ from autodial.do_not_call import DoNotCall
 from autodial.model import AttemptId, CallTask, Operator, OperatorId, TaskId
 from autodial.power import Answers
 from autodial.recent import Recent
-from autodial.store import flags, ledger, pauses, views
+from autodial.store import days_off, flags, ledger, pauses, views
 from autodial.store.tasks import load_task
 
 #: A dialler that has not said so for this long does not run.
@@ -38,6 +38,7 @@ class Why:
 
 def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
     """The rules one by one, as of now; None: not a call task we know."""
+    config = config.but_off(days_off.named(db))
     found = load_task(db, task, since=now - config.limits.looks_back)
     if found is None:
         return None
@@ -77,6 +78,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All that a decision may know, as of now."""
+    config = config.but_off(days_off.named(db))
     recent, staff = recalled(db, config, now), operators(db, config, now)
     beat = flags.last(db, flags.PBX_UP)
     rules = DoNotCall(config.rules.do_not_call, config.phones.region)
@@ -92,6 +94,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         portal_ok=portal_ok(config.portal, flags.last(db, flags.PORTAL_SEEN), now),
         pbx_ok=beat is not None and now - beat < SILENT,
         paused=pauses.EVERYBODY in pauses.paused(db, now),
+        paused_purposes=pauses.paused_purposes(db, now),
         max_calls=config.pace.max_calls,
         next_start=None,
         **capacity(
@@ -134,6 +137,8 @@ class Status:
     at_work: int
     free: int
     paused: int
+    paused_purposes: tuple[str, ...]
+    changed: datetime | None  #: since when the file of the settings says what was not read
     answers: Answers  #: of the time that [pace] abandoned_over says
     by_purpose: Mapping[str, Answers]  #: the same for each purpose, where the cap is by purpose
     funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last look
@@ -152,6 +157,8 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         at_work=sum(operator.at_work for operator in known.operators),
         free=sum(operator.free(now) for operator in known.operators),
         paused=sum(operator.paused for operator in known.operators),
+        paused_purposes=tuple(sorted(known.paused_purposes)),
+        changed=flags.last(db, flags.CHANGED),
         answers=recent.answers(now),
         by_purpose=recent.by_purpose(now) if config.pace.as_power.by_purpose else {},
         funnel=tuple(views.funnel(db)),

@@ -109,6 +109,12 @@ class Reporter:
     def __attrs_post_init__(self) -> None:
         self.recordings = Recordings(self.config.recording)
 
+    def use(self, config: Config) -> None:
+        """From now on this is the configuration."""
+        self.config = config
+        self.recordings = Recordings(config.recording)
+        self._lines_ensured.clear()
+
     async def turn(self) -> None:
         """Pay until nothing is owed, or until the portal is in trouble."""
         if self.config.pace.shadow or (self.not_before and self.now() < self.not_before):

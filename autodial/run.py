@@ -1,8 +1,10 @@
 """Running the dialler in the foreground: logging, signals, exit codes."""
 
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -19,14 +21,19 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 
 from autodial import texts
-from autodial.config import Config
+from autodial.reload import Settings
 from autodial.service import Dialler
 
 T = TypeVar("T")
 
 
-def run_dialler(config: Config) -> int:
-    """Run until a signal; returns the exit code. Start-up errors are raised."""
+def run_dialler(path: Path) -> int:
+    """
+    Run by the configuration at ``path`` until a signal; returns the exit code. SIGHUP reads it
+    again. Start-up errors are raised.
+    """
+    settings = Settings(path)
+    config = settings.load()
     from twisted.internet import reactor
 
     os.umask(0o077)  # what we make is nobody else's
@@ -36,7 +43,7 @@ def run_dialler(config: Config) -> int:
     level.setLogLevelForNamespace("log_legacy", LogLevel.warn)
     observer = FilteringLogObserver(FileLogObserver(sys.stderr, log_line), [level])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    dialler = Dialler(config, reactor)
+    dialler = Dialler(config, reactor, settings=settings)
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:
@@ -49,8 +56,16 @@ def run_dialler(config: Config) -> int:
     def stop() -> "Deferred[None] | None":
         return None if failures else Deferred.fromCoroutine(dialler.stop())
 
+    def again(*_: object) -> None:
+        running.callFromThread(lambda: Deferred.fromCoroutine(dialler.reload()).addErrback(said))
+
+    def said(failure: Failure) -> None:
+        dialler.log.failure("the settings are not read again", failure)
+
     running = _running(reactor)
     running.callWhenRunning(start)
+    # Until it runs a signal to read again has nothing to say; by default it would kill.
+    signal.signal(signal.SIGHUP, again)
     running.addSystemEventTrigger("before", "shutdown", stop)
     running.run()
     if failures:

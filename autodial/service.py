@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -29,11 +29,12 @@ from autodial.janitor import Janitor
 from autodial.metrics import Measured, metrics_site
 from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.periodic import Periodic
+from autodial.reload import Settings, taken_over
 from autodial.reporter import Reporter
 from autodial.retention import Retention
 from autodial.roster import Roster
 from autodial.scripts import AstDb, scripts
-from autodial.store import ledger
+from autodial.store import flags, ledger
 from autodial.store.database import Store
 from bitrix24 import (
     Access,
@@ -62,6 +63,8 @@ PHONES, CHECKUP, BEAT = 5.0, 60.0, 15.0
 SAID = 1.0
 #: Between two looks at a dialplan that is not as it should be.
 DIALPLAN = 5.0
+#: Between two looks whether somebody wants the settings read again.
+SETTINGS = 2.0
 #: Between two small steps of forgetting what is too old.
 FORGET = 0.5
 
@@ -75,6 +78,7 @@ class Dialler:
     config: Config
     reactor: Any
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings | None = None  #: where they were read, if they can be read again
     store: Store = field(init=False)
     transport: RequestsTransport = field(init=False)
     desk: Desk = field(init=False)
@@ -89,6 +93,9 @@ class Dialler:
     _dialplan: DialplanCheck | None = field(default=None, init=False)
     _reporter: Reporter = field(init=False)
     _spool: Spool = field(init=False)
+    _retention: Retention = field(init=False)
+    _reloading: DeferredLock = field(factory=DeferredLock, init=False)
+    _said_changed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now
@@ -160,6 +167,7 @@ class Dialler:
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
         sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
         retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
+        self._retention = retention
         checkup = Checkup(config, portal, reporter, now)
         self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
@@ -167,6 +175,7 @@ class Dialler:
             Periodic(self.reactor, PHONES, self._phones, "phones"),
             Periodic(self.reactor, SAID, self._importer.refetch, "refetch"),
             Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
+            Periodic(self.reactor, SETTINGS, self._look_at_settings, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
         ):  # fmt: skip
@@ -203,6 +212,70 @@ class Dialler:
     async def _look_at_dialplan(self) -> None:
         if self._dialplan is not None:
             await self._dialplan.turn()
+
+    async def _look_at_settings(self) -> None:
+        """Somebody may want them read again; and who has only edited them is told that."""
+        if self.settings is None:
+            return
+        if await self.store.run(flags.last, flags.RELOAD) is not None:
+            await self.store.run(flags.clear, flags.RELOAD)
+            await self.reload()
+        changed = self.settings.changed
+        if changed is self._said_changed:
+            return
+        self._said_changed = changed
+        if changed:
+            self.log.warn(
+                "{path} says something else than what was read: 'autodial reload' takes it over",
+                path=self.settings.path,
+            )
+            await self.store.run(flags.mark, self.now(), flags.CHANGED)
+        else:
+            await self.store.run(flags.clear, flags.CHANGED)
+
+    async def reload(self) -> None:
+        """
+        Read the settings again. What cannot be used changes nothing, and what is built at the start
+        waits for one; both are said in the log and to ``autodial reload``.
+        """
+        if self.settings is None:
+            return
+        await self._reloading.acquire()
+        try:
+            said = self._take_over(self.settings)
+            if self.desk.recent.over != self.config.pace.abandoned_over:
+                await self._recall()
+            await self.store.run(flags.tell, self.now(), flags.RELOADED, said)
+        finally:
+            self._reloading.release()
+
+    def _take_over(self, settings: Settings) -> str:
+        try:
+            read = settings.load()
+        except ConfigError as error:
+            self.log.error("the settings are not read again: {error}", error=error)
+            return f"nothing was taken over: {error}"
+        self.config, changed, waiting = taken_over(self.config, read)
+        for one in (self._importer, self._reporter, self.dispatcher, self._dialplan):
+            if one is not None:
+                one.use(self.config)
+        self.desk.roster.exclude = frozenset(self.config.staff.exclude)  # type: ignore[arg-type]
+        self._retention.keep = self.config.store.keep
+        self._retention.looks_back = self.config.limits.looks_back
+        self._poll.wake()
+        said = f"taken over: {', '.join(changed) or 'nothing is new'}"
+        if waiting:
+            said += f"; waiting for a restart: {', '.join(waiting)}"
+        self.log.info("the settings were read again; {what}", what=said)
+        for finding in law.notes(self.config, zones.DATA, self.now().date()):
+            self.log.info("rules: {what}", what=finding.sentence(self.config.language))
+        return said
+
+    async def _recall(self) -> None:
+        """What the limits over all clients count, as far back as they are now to look."""
+        self.desk.recent.over = self.config.pace.abandoned_over
+        past = await self.store.run(ledger.past, self.now(), self.desk.recent.over)
+        self.desk.recent.recall(past)
 
     async def _phones(self) -> None:
         if self.ami is not None:
@@ -242,8 +315,7 @@ class Dialler:
         await self._importer.restore()
         open_now = await self.store.run(ledger.in_flight)
         self.desk.restore(open_now, await self.store.run(ledger.reserved))
-        over = self.config.pace.abandoned_over
-        self.desk.recent.recall(await self.store.run(ledger.past, self.now(), over))
+        await self._recall()
         wrap_up = self.config.staff.wrap_up
         for operator, at in (await self.store.run(ledger.last_talks, self.now() - wrap_up)).items():
             self.desk.roster.wraps_up(operator, at + wrap_up)

@@ -15,6 +15,9 @@ FORWARDS = "forwards "  #: … this operator's phone, when it was rung last
 CUTS_DAYS = "cuts_days"  #: the portal cut a deadline of ours to its day, as boxes of 2019 do
 HEEDS_KEYS = "heeds_keys"  #: it has echoed an idempotency key
 STALLED = "stalled"  #: tasks due, operators free, nothing dialled
+RELOAD = "reload"  #: somebody wants the settings read again
+RELOADED = "reloaded"  #: they were; the detail says what came of it
+CHANGED = "changed"  #: the file of the settings says something else than what was read
 
 
 def forwards(operator: OperatorId) -> str:
@@ -27,6 +30,18 @@ def mark(db: sa.Connection, now: datetime, *names: str) -> None:
     db.execute(sa.delete(flags).where(flags.c.name.in_(names)))
     for name in names:
         db.execute(sa.insert(flags).values(name=name, at=now))
+
+
+def tell(db: sa.Connection, now: datetime, name: str, detail: str) -> None:
+    """It is so now, and this is to be said of it."""
+    db.execute(sa.delete(flags).where(flags.c.name == name))
+    db.execute(sa.insert(flags).values(name=name, at=now, detail=detail))
+
+
+def told(db: sa.Connection, name: str) -> tuple[datetime, str] | None:
+    """When it was last so, and what was said of it; None: never."""
+    row = db.execute(sa.select(flags.c.at, flags.c.detail).where(flags.c.name == name)).first()
+    return (row.at, row.detail) if row is not None else None
 
 
 def clear(db: sa.Connection, name: str) -> None:

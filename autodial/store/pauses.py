@@ -1,11 +1,11 @@
-"""Who is not to get calls for now: one operator, or everybody."""
+"""Who is not to get calls for now: one operator, or everybody; and for what nobody is called."""
 
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from autodial.model import OperatorId
-from autodial.store.schema import pauses
+from autodial.store.schema import pauses, purpose_pauses
 
 #: In the place of an operator: nobody is dialled at all.
 EVERYBODY = OperatorId(0)
@@ -33,3 +33,24 @@ def paused(db: sa.Connection, now: datetime) -> frozenset[OperatorId]:
     going_on = pauses.c.until.is_(None) | (pauses.c.until > now)
     query = sa.select(pauses.c.operator).where(going_on)
     return frozenset(OperatorId(row.operator) for row in db.execute(query))
+
+
+def pause_purpose(
+    db: sa.Connection, purpose: str, now: datetime, why: str = "", until: datetime | None = None
+) -> None:
+    """Nobody is called for this from now on, or until a moment; again is no harm."""
+    resume_purpose(db, purpose)
+    values = {"purpose": purpose, "at": now, "why": why, "until": until}
+    db.execute(sa.insert(purpose_pauses).values(**values))
+
+
+def resume_purpose(db: sa.Connection, purpose: str) -> bool:
+    """People are called for it again; False: it was not paused."""
+    which = purpose_pauses.c.purpose == purpose
+    return bool(db.execute(sa.delete(purpose_pauses).where(which)).rowcount)
+
+
+def paused_purposes(db: sa.Connection, now: datetime) -> frozenset[str]:
+    """All that are."""
+    going_on = purpose_pauses.c.until.is_(None) | (purpose_pauses.c.until > now)
+    return frozenset(db.scalars(sa.select(purpose_pauses.c.purpose).where(going_on)))

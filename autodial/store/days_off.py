@@ -1,0 +1,29 @@
+"""Days on which nobody is called because somebody said so while the dialler ran."""
+
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+from autodial.store.schema import days_off
+
+
+def add(db: sa.Connection, day: date, now: datetime, why: str = "") -> None:
+    """Nobody is called on this day; again is no harm."""
+    remove(db, day)
+    db.execute(sa.insert(days_off).values(day=day, at=now, why=why))
+
+
+def remove(db: sa.Connection, day: date) -> bool:
+    """It is a day like others again; False: nobody had said otherwise."""
+    return bool(db.execute(sa.delete(days_off).where(days_off.c.day == day)).rowcount)
+
+
+def named(db: sa.Connection) -> tuple[date, ...]:
+    """All of them, the first in front."""
+    return tuple(db.scalars(sa.select(days_off.c.day).order_by(days_off.c.day)))
+
+
+def lines(db: sa.Connection, since: date) -> list[tuple[date, str]]:
+    """From a day on, with what was said of them."""
+    query = sa.select(days_off.c.day, days_off.c.why).where(days_off.c.day >= since)
+    return [(row.day, row.why) for row in db.execute(query.order_by(days_off.c.day))]
