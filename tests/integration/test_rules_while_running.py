@@ -1,0 +1,324 @@
+"""Rules that change while the dialler runs: days off, pauses by purpose, settings read again."""
+
+# ruff: noqa: F401, F811  # fixtures of other tests are used by their names
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import pytest_twisted
+import sqlalchemy as sa
+from click.testing import Result
+
+from autodial.config import Config, load, parse
+from autodial.errors import ConfigError
+from autodial.importer import Importer
+from autodial.model import AttemptId, Phone, TaskId
+from autodial.outcomes import parse_report
+from autodial.reload import AT_START, Settings, taken_over
+from autodial.roster import Roster
+from autodial.store import days_off, flags, pauses, tasks, views
+from autodial.store.events import story
+from autodial.store.schema import outbox
+from bitrix24 import Portal
+from bitrix24.simulator import SimulatedPortal
+from bitrix24.simulator.seed import add_contact, add_operator, add_task
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.house import House
+from tests.integration.test_cli import path, told
+from tests.integration.test_dispatcher import Make, make, reasons, spooled
+from tests.integration.test_ledger import PHONE, bring, portal_task
+
+Run = Callable[..., Any]
+WEBHOOK = "http://127.0.0.1/rest/1/simulated0secret"
+SILENT = parse_report(["dial", "NOANSWER", "19", "SIP%20480%20x"])
+TODAY, TOMORROW = NOON.date(), NOON.date() + timedelta(days=1)
+
+
+async def put_off(house: House, now: Now) -> datetime:
+    """Task 8017 after a call that nobody answered: the next one is in three hours."""
+    await house.dispatcher.turn()
+    await house.desk.claim(AttemptId("t8017-1"))
+    await house.desk.result(AttemptId("t8017-1"), SILENT)
+    return now() + timedelta(hours=3)
+
+
+def due(run: Run, task: int = 8017) -> datetime | None:
+    found = run(tasks.load_task, TaskId(task))
+    assert found
+    return found.due  # type: ignore[no-any-return]
+
+
+def told_portal(run: Run) -> list[str]:
+    """The deadlines that the portal is to be told, in order."""
+    owed = sa.select(outbox.c.payload).where(outbox.c.kind == "task").order_by(outbox.c.id)
+    return [payload["deadline"] for payload in run(lambda db: list(db.scalars(owed)))]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_day_off_that_somebody_names_holds_at_once_and_next_calls_follow(
+    make: Make,
+    run: Run,
+    now: Now,
+) -> None:
+    house = make()
+    then = await put_off(house, now)
+    bring(run, portal_task(8018), portal_task(8019, NOON + timedelta(hours=3)))
+    assert then == due(run)
+    run(days_off.add, TODAY, NOON, "снег")
+    now.advance(seconds=2)  # or the pace says that nobody is called now
+    await house.dispatcher.turn()
+
+    assert {8018: "hours"}.items() <= reasons(run).items()
+    tomorrow = datetime(2026, 11, 23, 21, tzinfo=UTC)  # midnight in Moscow
+    assert tomorrow == due(run), "our own next call is put off"
+    assert [then.isoformat(), tomorrow.isoformat()] == told_portal(run)
+    assert "put off" in [line.kind for line in run(story, 8017)]
+    assert NOON + timedelta(hours=3) == due(run, 8019), "a person's deadline is his"
+    assert [] == spooled(house)
+
+    await house.dispatcher.turn()
+    assert 2 == len(told_portal(run)), "once"
+    run(days_off.remove, TODAY)
+    await house.dispatcher.turn()
+    assert ["t8018-1"] == spooled(house), "as soon as it is taken back"
+    assert tomorrow == due(run), "what was put off stays there"
+
+
+@pytest_twisted.ensureDeferred
+async def test_next_calls_of_many_tasks_follow_in_steps(
+    make: Make,
+    run: Run,
+    now: Now,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("autodial.dispatcher.REPLANNED", 3)
+    house = make(pace={"max_calls": 100, "calls_per_second": 50})
+    bring(run, *(portal_task(8018 + n) for n in range(7)))
+    for _ in range(9):
+        await house.dispatcher.turn()
+        for attempt in [line.id for line in run(views.attempt_lines) if line.outcome is None]:
+            await house.desk.claim(AttemptId(attempt))
+            await house.desk.result(AttemptId(attempt), SILENT)
+        now.advance(seconds=1)
+    run(days_off.add, TODAY, NOON)
+    for _ in range(4):
+        await house.dispatcher.turn()
+
+    assert {datetime(2026, 11, 23, 21, tzinfo=UTC)} == {due(run, 8017 + n) for n in range(8)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_day_off_is_stronger_than_a_working_day_of_the_settings(
+    make: Make,
+    run: Run,
+) -> None:
+    house = make(calendar={"working_days": (TODAY,)})
+    run(days_off.add, TODAY, NOON)
+    await house.dispatcher.turn()
+    assert {8017: "hours"} == reasons(run)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
+    make: Make,
+    run: Run,
+    now: Now,
+) -> None:
+    house = make()
+    debt = tasks.Imported(
+        portal_task(8018), (Phone("+442079460018", "Пётр", "CONTACT", 18),), purpose="debt"
+    )
+    run(tasks.save_tasks, [debt], NOON, asked=NOON)
+    await house.dispatcher.turn()
+    now.advance(seconds=5)
+    await house.dispatcher.turn()
+    assert ["t8017-1", "t8018-1"] == spooled(house)
+    run(pauses.pause_purpose, "debt", now(), "", now() + timedelta(hours=1))
+    await house.dispatcher.turn()
+
+    assert await house.desk.claim(AttemptId("t8018-1")) is None, "not yet dialled: called off"
+    assert await house.desk.claim(AttemptId("t8017-1")) is not None, "another purpose"
+    now.advance(minutes=10)
+    await house.dispatcher.turn()
+    assert "paused" == reasons(run)[8018]
+    now.advance(hours=1)
+    for _ in range(2):
+        await house.dispatcher.turn()
+        now.advance(seconds=5)
+    assert "t8018-2" in spooled(house), "it ends by itself"
+
+
+# The commands.
+
+
+def test_days_off_by_command(told: Callable[..., Result], run: Run) -> None:
+    today = datetime.now(UTC).date()
+    assert 0 == told("day-off", "tomorrow", "--why", "снег").exit_code
+    assert (today + timedelta(days=1),) == run(days_off.named)
+    assert "снег" in told("day-off").output
+    assert 0 == told("day-off", "tomorrow", "--remove").exit_code
+    assert () == run(days_off.named)
+    assert 1 == told("day-off", "tomorrow", "--remove").exit_code, "was not named"
+    for wrong in ("2020-01-01", "31.12.2026", "soon", "2026-02-30"):
+        assert 2 == told("day-off", wrong).exit_code, wrong
+    assert 2 == told("day-off", "--remove").exit_code
+
+
+def test_why_and_status_know_of_days_off_and_pauses(
+    told: Callable[..., Result],
+    run: Run,
+    path: Path,
+) -> None:
+    path.write_text(path.read_text() + '\n[[purposes]]\nname = "debt"\ntag = "долг"\n')
+    now = datetime.now(UTC)
+    debt = tasks.Imported(portal_task(8020, NOON), (PHONE,), purpose="debt")
+    run(tasks.save_tasks, [debt], NOON, asked=NOON)
+    run(flags.mark, now, flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
+    assert 0 == told("pause", "--purpose", "debt").exit_code
+    assert "8020 Позвонить: автодозвон приостановлен" in told("why", "8020").output
+    assert "purpose debt: paused" in told("status").output
+    assert 2 == told("pause", "--purpose", "dept").exit_code, "no such purpose"
+    assert 2 == told("pause", "101", "--purpose", "debt").exit_code
+    assert 0 == told("resume", "--purpose", "debt").exit_code
+    assert 1 == told("resume", "--purpose", "debt").exit_code
+    assert 0 == told("day-off", "today").exit_code
+    assert not {"dial", "dialled"} & set(told("why", "8020").output.split())
+    run(flags.mark, now, flags.CHANGED)
+    assert "autodial reload" in told("status").output
+
+
+def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -> None:
+    assert "does not run" in told("reload").output
+    path.write_text(path.read_text().replace("[hours]", '[hours]\nmonday = "soon"'))
+    said = told("reload")
+    assert 1 == said.exit_code and "hours.monday" in said.output
+
+
+# Settings.
+
+
+def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
+    old = load(path)
+    said = old.model_dump(exclude_unset=True)
+    said["portal"] = {"webhook": "http://127.0.0.1/rest/1/another/", "comments": "one"}
+    said["fastagi"] = {**said["fastagi"], "secret": "0123456789abcdef", "port": 9}
+    said["client"] = {"preset": "ru-230fz"}
+    said["store"] = {"path": "/elsewhere/x", "keep": {"events": "10d"}}
+    said["language"] = "en"
+    said["hours"] = {"zone": "UTC", "monday": "10:00-11:00"}
+    new, changed, waiting = taken_over(old, parse(said, "test"))
+
+    assert ("portal", "client", "store", "hours") == tuple(
+        name for name in ("portal", "client", "store", "hours") if name in changed
+    )
+    assert {"language", "fastagi", "portal.webhook", "store.path"} == set(waiting)
+    assert (old.portal.webhook, "one") == (new.portal.webhook, new.portal.comments)
+    assert (old.store.path, timedelta(days=10)) == (new.store.path, new.store.keep.events)
+    assert (old.language, old.fastagi) == (new.language, new.fastagi)
+    assert "ru-230fz" == new.client.preset
+    assert ((), ()) == taken_over(old, old)[1:]
+
+
+def test_every_name_of_what_waits_is_a_key_there_is() -> None:
+    for section, keys in AT_START.items():
+        model = Config.model_fields[section].annotation
+        assert keys <= set(getattr(model, "model_fields", {})), section
+
+
+def test_a_file_that_cannot_be_used_changes_nothing(path: Path) -> None:
+    settings = Settings(path)
+    settings.load()
+    assert not settings.changed
+    path.write_text("nonsense")
+    with pytest.raises(ConfigError):
+        settings.load()
+    assert settings.changed, "it is still not what runs"
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_words_for_what_is_read_of_the_portal_are_read_before_anybody_is_called(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    add_operator(portal, 501, "101", seen=NOON)
+    code = add_contact(portal, "Клиент", ("WORK", "+442079460001"), ("HOME", "+442079460002"))
+    number = add_task(portal, "x", code, responsible=501, deadline=NOON)
+    client = Portal.direct(WEBHOOK, portal.send)
+    importer = Importer(config, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
+    await importer.poll()
+    assert _seen(importer)
+    same = config.model_copy(update={"pace": config.pace.model_copy(update={"max_calls": 3})})
+    importer.use(same)
+    assert _seen(importer), "nothing that is read is different"
+    rules = config.rules.model_copy(update={"consent_field": "UF_CRM_YES"})
+    importer.use(config.model_copy(update={"rules": rules}))
+    assert not _seen(importer), "nobody may be called by what was read before"
+    await importer.poll()
+    assert _seen(importer)
+    assert {True} == {phone.no_consent for phone in run(tasks.load_task, TaskId(number)).phones}
+
+
+def _seen(importer: Importer) -> bool:
+    return importer.seen is not None
+
+
+@pytest.fixture
+def running(path: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A dialler in a process of its own, without Asterisk and with a portal that is not there."""
+    spool = tmp_path / "outgoing"
+    spool.mkdir()
+    path.write_text(path.read_text().replace("/nowhere", str(spool)))
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
+            stdout=stream, stderr=stream,
+        )  # fmt: skip
+    try:
+        wait_for(log, "running;")
+        yield process, log
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(log: Path, text: str, since: int = 0) -> str:
+    until = monotonic() + 60
+    while monotonic() < until:
+        said = log.read_text()[since:]
+        if text in said:
+            return said
+        sleep(0.05)
+    raise AssertionError(f"{text!r} is not in the log:\n{log.read_text()}")
+
+
+def test_a_signal_has_the_settings_read_again_and_ends_nothing(
+    running: tuple[subprocess.Popen[bytes], Path],
+    path: Path,
+) -> None:
+    process, log = running
+    old = path.read_text()
+    path.write_text(old.replace("[hours]", '[hours]\nmonday = "10:00-11:00"'))
+    os.kill(process.pid, signal.SIGHUP)
+    wait_for(log, "taken over: hours")
+    mark = len(log.read_text())
+    path.write_text(old.replace("[hours]", '[hours]\nmonday = "soon"'))
+    os.kill(process.pid, signal.SIGHUP)
+    said = wait_for(log, "not read again", mark)
+    assert "hours.monday" in said and "Traceback" not in said
+    wait_for(log, "autodial reload", mark)  # what is in the file is not what runs
+    assert process.poll() is None
+    mark = len(log.read_text())
+    path.write_text(old)
+    command = [sys.executable, "-m", "autodial", "--config", str(path), "reload"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == answer.returncode, answer.stderr
+    assert "taken over: hours" in answer.stdout
+    assert process.poll() is None
