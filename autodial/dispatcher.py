@@ -193,7 +193,7 @@ class Dispatcher:
             self._days_off = days
             self._follow()
             said = ", ".join(map(str, days)) or "none"
-            self.log.info("days off besides the settings': {days}", days=said)
+            self.log.info("days off by command: {days}", days=said)
         if self._replan_after is None:
             return
         after, now = self._replan_after, self.now()

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from attrs import define, field
+from pydantic import BaseModel
 
 from autodial.config import Config, load
 
@@ -37,9 +38,9 @@ def taken_over(old: Config, new: Config) -> tuple[Config, tuple[str, ...], tuple
         if was == said:
             continue
         if keys is not None and not keys:
-            waiting.append(name)
+            waiting += _different(name, was, said)
             continue
-        if keys is None or not hasattr(said, "model_copy"):
+        if keys is None or not isinstance(said, BaseModel):
             values[name] = said
             changed.append(name)
             continue
@@ -49,6 +50,14 @@ def taken_over(old: Config, new: Config) -> tuple[Config, tuple[str, ...], tuple
         if values[name] != was:
             changed.append(name)
     return old.model_copy(update=values), tuple(changed), tuple(waiting)
+
+
+def _different(name: str, was: object, said: object) -> list[str]:
+    """The keys of a section that differ; what is no section differs as a whole."""
+    if not isinstance(was, BaseModel):
+        return [name]
+    keys = type(was).model_fields
+    return [f"{name}.{key}" for key in keys if getattr(was, key) != getattr(said, key)]
 
 
 @define(eq=False)

@@ -6,6 +6,7 @@ from time import monotonic, sleep
 from zoneinfo import ZoneInfo
 
 import click
+from rich.box import SIMPLE_HEAD
 
 from autodial.config import Config, load
 from autodial.outlook import SILENT
@@ -57,7 +58,7 @@ def _hours(config: Config) -> str:
 
 def _list(config: Config, today: date) -> None:
     named = dict(read(config, lambda db: days_off.lines(db, today)))
-    table = PlainTable("day", "said by", "why")
+    table = PlainTable("day", "said by", "why", box=SIMPLE_HEAD, pad_edge=False)
     for day in sorted({*named, *(one for one in config.calendar.days_off if one >= today)}):
         whose = "autodial day-off" if day in named else "[calendar] days_off"
         table.add_row(str(day), whose, named.get(day, ""))

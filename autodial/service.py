@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from autodial import law, zones
 from autodial.ami import Ami, client_service
-from autodial.checkup import Checkup
+from autodial.checkup import Checkup, Finding
 from autodial.config import Config, FastAgiConfig, PortalConfig
 from autodial.desk import Desk
 from autodial.dialplan_check import DialplanCheck
@@ -96,6 +96,7 @@ class Dialler:
     _retention: Retention = field(init=False)
     _reloading: DeferredLock = field(factory=DeferredLock, init=False)
     _said_changed: bool = field(default=False, init=False)
+    _noted: tuple[Finding, ...] = field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now
@@ -267,9 +268,16 @@ class Dialler:
         if waiting:
             said += f"; waiting for a restart: {', '.join(waiting)}"
         self.log.info("the settings were read again; {what}", what=said)
-        for finding in law.notes(self.config, zones.DATA, self.now().date()):
-            self.log.info("rules: {what}", what=finding.sentence(self.config.language))
+        self._tell_notes()
         return said
+
+    def _tell_notes(self) -> None:
+        """What no figure of the rules can say, once."""
+        notes = law.notes(self.config, zones.DATA, self.now().date())
+        for note in notes:
+            if note not in self._noted:
+                self.log.info("rules: {what}", what=note.sentence(self.config.language))
+        self._noted = notes
 
     async def _recall(self) -> None:
         """What the limits over all clients count, as far back as they are now to look."""
@@ -337,8 +345,7 @@ class Dialler:
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
         self.services.startService()
-        for said in law.notes(self.config, zones.DATA, self.now().date()):
-            self.log.info("rules: {what}", what=said.sentence(self.config.language))
+        self._tell_notes()
         self.log.info("running; {count} attempts were under way", count=len(open_now))
 
     async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:

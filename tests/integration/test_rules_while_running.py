@@ -219,7 +219,7 @@ def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
     assert ("portal", "client", "store", "hours") == tuple(
         name for name in ("portal", "client", "store", "hours") if name in changed
     )
-    assert {"language", "fastagi", "portal.webhook", "store.path"} == set(waiting)
+    assert {"language", "fastagi.port", "portal.webhook", "store.path"} == set(waiting)
     assert (old.portal.webhook, "one") == (new.portal.webhook, new.portal.comments)
     assert (old.store.path, timedelta(days=10)) == (new.store.path, new.store.keep.events)
     assert (old.language, old.fastagi) == (new.language, new.fastagi)

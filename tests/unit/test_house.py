@@ -93,7 +93,7 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "hand_back_to =",
         "zone_field =",
         "regions =",
-        "saturday = \"10",
+        'saturday = "10',
         "holidays =",
         "parts =",
         "days_off_in =",
