@@ -39,7 +39,7 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 #: Between several numbers in one field.
-_BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n]|\s(?:или|и|or|and)\s", re.IGNORECASE)
+_BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n\r]|\s(?:или|и|or|and)\s", re.IGNORECASE)
 #: Digits that make a number that can be dialled from anywhere.
 _WHOLE = 10
 #: And so many make one of another country without its plus.
@@ -61,6 +61,8 @@ EMERGENCY: Mapping[str, tuple[str, ...]] = {
 #: that withholds the caller's number.
 _LEADS = frozenset({"", "141", "1470"} | {f"{zeros}{digit}" for zeros in ("", "0", "00")
                                           for digit in ("", *"0123456789")})  # fmt: skip
+#: What copied text brings along and nobody sees: marks of direction, soft hyphens, joiners.
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _PLUS = {"\uff0b": "+", "\ufe62": "+", "\u207a": "+"}
 #: What parts a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
 _APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
@@ -285,7 +287,8 @@ def _one_by_one(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Fields in which people have written several numbers, as several entries."""
     for entry in entries:
         # Blanks are folded and a novel is not read: the patterns below would take their time.
-        folded = re.sub(r"[ \t]{2,}", " ", in_ascii(entry.value[:MOST_READ]).strip())
+        seen = _UNSEEN.sub("", in_ascii(entry.value[:MOST_READ]))
+        folded = re.sub(r"[^\S\n\r]+", " ", seen).strip()
         if len(folded) > LONGEST:
             yield evolve(entry, value=folded[:LONGEST], kind=TOO_LONG)
             continue

@@ -13,11 +13,11 @@ from attrs import evolve
 
 from autodial import law, regions, zone_data, zones
 from autodial.config import CalendarConfig, ClientConfig, Config, parse
-from autodial.decide import Decision, Dial, Reason, Wait, decide
+from autodial.decide import LATER, Decision, Dial, Drop, Reason, Wait, decide
 from autodial.hours import Hours
 from autodial.model import Called, Phone
-from autodial.phones import SPECIAL, Entry, PhoneRules, dialable
-from tests.unit.test_decide import ALL_DAY, FACTS, TASK
+from autodial.phones import SPECIAL, Entry, PhoneRules, dialable, numbers_in
+from tests.unit.test_decide import ALL_DAY, FACTS, NOON, TASK
 from tests.unit.test_zones import CODES
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=ZoneInfo("UTC"))
@@ -367,3 +367,93 @@ def test_a_preset_brings_what_its_law_says_of_abandoned_calls() -> None:
     own = wishes(client={"preset": "us-ftc"}, pace={"abandoned_over": "1d"}).pace.as_power
     assert timedelta(days=1) == own.over, "what the site says is stronger"
     assert not wishes().pace.as_power.in_two_seconds
+
+
+#: A line of the do-not-call list, the field of the CRM that it is to stop, and one it is not to; an
+#: empty field: the line is no number, and the gate closes.
+LISTED = [
+    ("+79161234567", "8 916 123-45-67", "8 916 123-45-68"),
+    ("8 (916) 123-45-67", "+7 916 1234567", "+7 916 1234568"),
+    ("79161234567 # просил", "89161234567 Иван", "89161234568 Иван"),
+    ("9161234567", "8-916-123-45-67", "8-916-123-45-76"),
+    ("89161234567; 89031234567", "8 903 123-45-67", "8 903 123-45-68"),
+    ("8 916 123-45-67 Иван 8 903 123-45-67 Пётр", "8 903 123-45-67", "8 903 123-45-68"),
+    ("+8 (495) 255-44-50", "8 495 255-44-50", "8 495 255-44-51"),
+    ("0044 20 7946 0123", "+442079460123", "+442079460124"),
+    ("8~10 44 20 7946 0123", "00 44 20 7946 0123", "00 44 20 7946 0124"),
+    ("380441234567", "+380 44 123-45-67", "+380 44 123-45-68"),
+    ("８９１６１２３４５６７", "8 916 123 45 67", "8 916 123 45 68"),
+    ("+7 495 123-45-67 доб. 12", "8 495 123-45-67", "8 495 123-45-68"),
+    ("тел. 8 495 123-45-67 (секретарь)", "8 495 123-45-67", "8 495 123-45-68"),
+    ("255-44-50", "", ""),
+    ("2026-01-01;79161234567", "", ""),
+    ("+84952554450", "", ""),
+    ("Иванов", "", ""),
+    ("112", "", ""),
+    ("0611", "", ""),
+    ("8916123456", "", ""),
+    ("79161234567 79161234568 7916", "", ""),
+]
+
+
+@pytest.mark.parametrize(("line", "stopped", "not_stopped"), LISTED)
+def test_a_line_of_the_list_stops_whom_it_means(line: str, stopped: str, not_stopped: str) -> None:
+    numbers = numbers_in(line.partition("#")[0].strip(), "RU")
+    facts = evolve(FACTS, do_not_call=numbers)
+    if not stopped:
+        assert Wait(Reason.RULES_UNREADABLE, NOON + LATER) == decide(TASK, facts, NOON)
+        return
+    for typed, stops in ((stopped, True), (not_stopped, False)):
+        decision = decide(evolve(TASK, phones=(phone(typed, "RU"),)), facts, NOON)
+        assert stops is (isinstance(decision, Wait) and decision.reason is Reason.DO_NOT_CALL)
+
+
+#: What people type, by the region of the site, and what is dialled; empty: nothing is.
+TYPED = [
+    ("RU", "8 (916) 123-45-67", ("+79161234567",)),
+    ("RU", "+8 (495) 255-44-50", ("+74952554450",)),
+    ("RU", "+8 (863) 255-44-50", ("+78632554450",)),
+    ("RU", "+84952554450", ()),
+    ("RU", "8 916 123-45-67 Иван 8 903 123-45-67 Пётр", ("+79161234567", "+79031234567")),
+    ("RU", "8 495 123-45-67;ext=123", ("+74951234567",)),
+    ("RU", "8 495 123-45-67 доб 1234 или 5678", ()),
+    ("RU", "8 495 123-45-67 добавочный - 123", ("+74951234567",)),
+    ("RU", "8 495 123-45-67 доп 12", ("+74951234567",)),
+    ("RU", "8 495 123-45-67 тон. 12", ("+74951234567",)),
+    ("RU", "8 495 123-45-67p12", ("+74951234567",)),
+    ("RU", "8\t495\t123-45-67", ("+74951234567",)),
+    ("RU", "380441234567", ("+380441234567",)),
+    ("RU", "375291234567", ("+375291234567",)),
+    ("RU", "998901234567", ("+998901234567",)),
+    ("RU", "996312123456", ("+996312123456",)),
+    ("RU", "00 44 20 7946 0123", ("+442079460123",)),
+    ("RU", "доб. 12", ()),
+    ("RU", "8 800 FLOWERS", ()),
+    ("RU", "8 112", ()),
+    ("RU", "104", ()),
+    ("RU", "04", ()),
+    ("RU", "0611", ("0611",)),
+    ("GB", "020 7946 0123", ("+442079460123",)),
+    ("GB", "0044 20 7946 0123 ext 4", ("+442079460123",)),
+    ("GB", "999", ()),
+    ("US", "(212) 555-0147 x12", ("+12125550147",)),
+    ("US", "1-800-FLOWERS", ()),
+    ("KZ", "8 (727) 250-00-00", ("+77272500000",)),
+]
+
+
+@pytest.mark.parametrize(("region", "typed", "numbers"), TYPED)
+def test_the_number_dialled_is_the_number_meant(
+    region: str, typed: str, numbers: tuple[str, ...]
+) -> None:
+    rules = PhoneRules(region=region, short="allow", special=tuple(SPECIAL))
+    phones, refused = dialable([Entry(typed, "MOBILE", "Иван", "CONTACT", 5)], rules)
+    dialled = [
+        decide(evolve(TASK, phones=phones, attempts=n), FACTS, NOON)
+        for n in range(max(1, len(numbers)))
+    ]
+    if not numbers:
+        assert [Drop(Reason.NO_PHONE)] == dialled
+        assert refused, "and the reason is kept"
+        return
+    assert list(numbers) == [one.phone.number for one in dialled if isinstance(one, Dial)]
