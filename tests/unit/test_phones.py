@@ -6,6 +6,7 @@ from typing import Literal
 
 import phonenumbers
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,8 +186,21 @@ def test_list_and_crm_agree_on_every_spelling(typed: list[str], between: str) ->
         ("1234567", "phone.impossible"),
         ("+79990001122 доб 1234 или 5678", "phone.extension"),
         ("+79990001122 доб. отдела продаж", "phone.extension"),
-        ("891612345678", "phone.impossible"),
-        ("795255445012", "phone.impossible"),
+        ("891612345678", "phone.unclear"),
+        ("795255445012", "phone.unclear"),
+        ("495 255-44-50 12", "phone.unclear"),
+        ("(495) 255-44-50 123", "phone.unclear"),
+        ("495255445012", "phone.unclear"),
+        ("495 255-44-50 255-44-51", "phone.unclear"),
+        ("351 212-34-56 78", "phone.unclear"),
+        ("916 212 34 56 12", "phone.unclear"),
+        ("961 212-34-56 1", "phone.unclear"),
+        ("8 459 255-44-50", "phone.impossible"),
+        ("8 210 123-45-67", "phone.impossible"),
+        ("8 563 123-45-67", "phone.impossible"),
+        ("9 8 916 123-45-67", "phone.unclear"),
+        ("8 343 212 34 5О", "phone.unreadable"),
+        ("СНИЛС 123-456-789 00", "phone.impossible"),
         ("0611", "phone.short"),
         ("112", "phone.emergency"),
         ("01", "phone.emergency"),
@@ -243,6 +257,8 @@ def test_digits_of_other_scripts_are_dialled_as_digits(typed: str, number: str) 
     [
         *(("RU", typed) for typed in ("04", "104", "0-4", "040", "001", "004", "901", "904", "8112",
                                       "8 112", "7112", "00911", "0911", "9112", "0112", "007112")),
+        *((one, typed) for one in ("KZ", "UA", "BY") for typed in ("104", "0104", "04", "01")),
+        ("US", "988"), ("GB", "101"),
         *(("GB", typed) for typed in ("18000", "141999", "141 999", "141112", "0112", "0999",
                                       "1999", "8999", "1470999", "9112")),
     ],
@@ -252,6 +268,31 @@ def test_what_may_lead_to_an_emergency_service_is_not_dialled(region: str, typed
     phones, refused = dialable([entry(typed)], PhoneRules(region=region, short="allow"))
 
     assert ([], 1) == ([phone.number for phone in phones], len(refused))
+
+
+@pytest.mark.parametrize("typed", ["8 800", "8-916", "8 916 12", "7 495 25", "8 495"])
+def test_a_part_of_a_number_is_no_short_number(typed: str) -> None:
+    assert "phone.unclear" == read(typed, PhoneRules(region="RU", short="allow"))[0]
+
+
+@pytest.mark.parametrize(
+    ("region", "typed", "number"),
+    [
+        ("US", "810 683 4002", "+18106834002"),  # Flint, and not the way out of Russia
+        ("US", "336-222-3333 4", ""),
+        ("KZ", "8 10 44 20 7946 0123", "+442079460123"),
+        ("RU", "992123456789", "+992123456789"),
+        ("RU", "998 90 123-45-67", "+998901234567"),
+        ("RU", "442079460123", "+442079460123"),
+        ("RU", "79161234567.0", "+79161234567"),
+        ("RU", "8_916_123_45_67", "+79161234567"),
+        ("RU", "8 +7 916 123-45-67", "+79161234567"),
+        ("RU", "1) 8 495 255-44-50", "+74952554450"),
+    ],
+)
+def test_what_stands_around_a_number_or_is_left_off(region: str, typed: str, number: str) -> None:
+    said = read(typed, PhoneRules(region=region))[0]
+    assert number == (said if said.startswith("+") else "")
 
 
 @pytest.mark.parametrize("typed", ["0611", "0890", "5555", "300"])
@@ -333,6 +374,10 @@ def test_several_numbers_in_one_field_are_all_dialled(typed: str) -> None:
     [
         "8 999 000 11 22 Иван 8 999 000 11 33 Пётр", "Иван 89990001122 Пётр 89990001133",
         "8(999)0001122 жена, 8(999)0001133 муж", "+79990001122 моб. +79990001133 раб.",
+        "8 999 000-11-22 - 8 999 000-11-33", "8 999 000-11-22 – 8 999 000-11-33",
+        "8 999 000-11-22 Иван - 8 999 000-11-33 Пётр", "8 999 000-11-22 (8 999 000-11-33 жена)",
+        "8 999 000-11-22 (жена - 8 999 000-11-33)",
+        '8 999 000-11-22 "Иван" 8 999 000-11-33 "Пётр"',
     ],
 )  # fmt: skip
 def test_numbers_behind_names_do_not_vanish(typed: str) -> None:
@@ -347,11 +392,46 @@ def test_numbers_behind_names_do_not_vanish(typed: str) -> None:
         ("8 999 000-11-22 - просил не беспокоить", False), ("8 999 000-11-22, do not call", False),
         ("89990001122 Иван, 89990001133 не звонить", False), ("8 999 000-11-22 don't call", False),
         ("8 999 000-11-22 звонить после 12", True), ("8 999 000-11-22 Незвана", True),
+        ("8 999 000-11-22 Отказов Пётр", True), ("8 999 000-11-22 стоп-кран", False),
+        *(
+            (f"8 999 000-11-22 {remark}", False)
+            for remark in (
+                "не надо звонить", "не нужно звонить", "звонить нельзя", "не-звонить", "не_звонить",
+                "не зво\u00adнить", "нe звонить", "не тревожить", "не связываться", "без звонков",
+                "не хочет звонков", "звонки запрещены", "чёрный список", "СТОП", "отозвал согласие",
+                "отписался", "do-not-call", "do not contact", "don`t call", "no calls", "opt out",
+                "stop calling", "unsubscribed", "doesn't want calls",
+            )
+        ),
     ],
 )  # fmt: skip
 def test_a_remark_that_he_wants_no_calls_is_heeded(typed: str, wanted: bool) -> None:
     phones, _ = dialable([entry(typed)], RULES)
     assert phones and {not wanted} == {phone.do_not_call for phone in phones}
+
+
+def test_a_remark_without_a_number_is_about_all_of_its_client() -> None:
+    """In a field of its own, behind a fax number, in one too long to read, behind blanks."""
+    other = entry("8 999 000-11-33", client="Пётр")
+    other = evolve(other, entity_id=56)
+    for kind, text in (
+        ("WORK", "НЕ ЗВОНИТЬ"), ("FAX", "8 999 000-11-44 не звонить"),
+        ("WORK", "8 999 000-11-44 " + "слово " * 30 + "не звонить"),
+        ("WORK", "8 999 000-11-44" + " " * 2000 + "не звонить"),
+    ):  # fmt: skip
+        phones, _ = dialable([entry("8 999 000-11-22"), entry(text, kind), other], RULES)
+        said = {phone.number[-2:]: phone.do_not_call for phone in phones}
+        assert (True, False) == (said["22"] or said.get("44"), said["33"]), text
+
+
+def test_one_number_of_two_clients_with_two_clocks_has_neither() -> None:
+    one, two = entry("89990001122"), evolve(entry("89990001122"), entity_id=56)
+    for zones, zone in (
+        (("", "Asia/Omsk"), "Asia/Omsk"), (("Asia/Omsk", "Asia/Omsk"), "Asia/Omsk"),
+        (("Asia/Omsk", "Europe/Moscow"), "Asia/Omsk / Europe/Moscow"),
+    ):  # fmt: skip
+        found, _ = dialable([evolve(one, zone=zones[0]), evolve(two, zone=zones[1])], RULES)
+        assert [zone] == [phone.zone for phone in found]
 
 
 def test_a_word_that_ends_in_x_is_no_extension() -> None:
