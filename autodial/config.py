@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-import holidays
 import phonenumbers
 from attrs import evolve
 from pydantic import (
@@ -402,12 +401,12 @@ class HoursConfig(_Section):
 
 
 def _part_of_country(code: str) -> str:
-    if not regions.known(code):
+    if not (part := regions.known(code)):
         raise ValueError(
             f"no part of a country with days off of its own is known as {code!r}; write for example"
             " RU-TA, GB-ENG or US-FL"
         )
-    return code
+    return part
 
 
 #: A part of a country, by ISO 3166-2.
@@ -416,7 +415,7 @@ ALL_DAY = (time(0), time(0))
 
 
 def _country(code: str) -> str:
-    if code and code not in holidays.list_supported_countries():
+    if code and code not in regions.COUNTED:
         raise ValueError(f"no public holidays are known for {code!r}; write RU, or nothing")
     return code
 
@@ -425,7 +424,7 @@ class CalendarConfig(_Section):
     """[calendar]"""
 
     country: Annotated[str, AfterValidator(_country)] = "RU"
-    subdivision: str = ""
+    subdivision: Annotated[str, AfterValidator(lambda text: text.strip().upper())] = ""
     days_off: tuple[date, ...] = ()
     working_days: tuple[date, ...] = ()
     days_off_in: Mapping[RegionCode, tuple[date, ...]] = Field(default_factory=dict)
@@ -466,16 +465,21 @@ class PartConfig(_Section):
     per_month: int | None = Field(None, ge=1)
 
 
+PresetName = Literal["courtesy", "ru-230fz", "us-ftc", "us-debt", "uk-ofcom", "none"]
+
+
 def preset_of(client: Mapping[str, Any]) -> dict[str, Any]:
     """What the preset says that [client] names."""
-    file = PRESETS / f"{client.get('preset', 'courtesy')}.toml"
-    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    name = client.get("preset", "courtesy")
+    if name not in get_args(PresetName):
+        return {}  # refused with its own sentence
+    return tomllib.loads((PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 class ClientConfig(_Section):
     """[client]; what is not set comes from the preset."""
 
-    preset: Literal["courtesy", "ru-230fz", "us-ftc", "us-debt", "uk-ofcom", "none"] = "courtesy"
+    preset: PresetName = "courtesy"
     zone_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
     spanning: str = "strictest"
     regions: tuple[RegionCode, ...] | None = None
@@ -507,11 +511,19 @@ class ClientConfig(_Section):
             return said
         preset = preset_of(said)
         preset.pop("pace", None)
+        parts = said.get("parts", {})
+        if not isinstance(parts, Mapping):
+            return said  # refused with its own sentence
         # Who has other hours for his days off means Saturdays, Sundays and holidays, too.
         if "days_off" in said:
             for kind in ("saturday", "sunday", "holidays"):
                 preset.pop(kind, None)
-        return {**preset, **said, "parts": {**preset.get("parts", {}), **said.get("parts", {})}}
+        mine = {regions.known(str(code)) or code: one for code, one in parts.items()}
+        theirs = preset.get("parts", {})
+        for code, one in mine.items():
+            if isinstance(one, Mapping):
+                mine[code] = {**theirs.get(code, {}), **one}
+        return {**preset, **said, "parts": {**theirs, **mine}}
 
     @field_validator("spanning")
     @classmethod
@@ -549,8 +561,8 @@ def _day_hours(said: ClientConfig | PartConfig) -> DayHours:
     return DayHours(
         workdays=said.workdays,
         days_off=free,
-        saturday=said.saturday if "saturday" in own else free,
-        sunday=said.sunday if "sunday" in own else free,
+        saturday=said.saturday if "saturday" in own else Usual.USUAL,
+        sunday=said.sunday if "sunday" in own else Usual.USUAL,
         holidays=said.holidays if "holidays" in own else free,
     )
 
@@ -581,7 +593,7 @@ class RulesConfig(_Section):
 class PurposeConfig(_Section):
     """[[purposes]]"""
 
-    name: str = Field(max_length=30)
+    name: str = Field(min_length=1, max_length=30)
     tag: str = ""
     field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
     value: str = ""
@@ -619,7 +631,7 @@ class PhonesConfig(_Section):
 
     region: Annotated[str, AfterValidator(_region)] = "RU"
     order: tuple[str, ...] = ("MOBILE", "WORK", "HOME", "OTHER", "MAILING")
-    countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
+    countries: tuple[Annotated[str, AfterValidator(_region)], ...] = ()
     short: Literal["refuse", "allow"] = "refuse"
     special: tuple[Literal["premium", "shared cost", "personal", "non-geographic"], ...] = ()
 

@@ -42,6 +42,21 @@ def _public(country: str) -> holidays.HolidayBase:
     return _of_thread(country, get_ident())
 
 
+#: A span that ends at midnight ends the day.
+_MIDNIGHT = time(0)
+
+
+def within(*spans: Span | None) -> Span | None:
+    """What lies in all of these spans of a day; None: nothing."""
+    begin, end = time(0), _MIDNIGHT
+    for span in spans:
+        if span is None:
+            return None
+        begin = max(begin, span[0])
+        end = min((end, span[1]), key=lambda one: (one == _MIDNIGHT, one))
+    return (begin, end) if end == _MIDNIGHT or begin < end else None
+
+
 @frozen(kw_only=True)
 class Calendar:
     """
@@ -105,16 +120,20 @@ class Hours:
     quiet: tuple[Span, ...] = field(default=(), kw_only=True)  #: of every day
 
     def span(self, day: date) -> Span | None:
-        """The hours of a day; a moved working day has those of the week's last, mostly Friday."""
+        """
+        The hours of a day; a moved working day has those of the week's last, mostly Friday. A day
+        off never has more than its day of the week.
+        """
         if self.calendar.moved(day):
             weekend = self.calendar.weekend
             return self.week[max(one for one in range(7) if one not in weekend)]
+        usual = self.week[day.weekday()]
         if self.calendar.own(day):
             # Who writes a day off into the calendar means it: "usual" is about public holidays.
-            return None if self.holiday is Usual.USUAL else self.holiday
+            return None if self.holiday is Usual.USUAL else within(self.holiday, usual)
         if self.holiday is not Usual.USUAL and self.calendar.holiday(day):
-            return self.holiday
-        return self.week[day.weekday()]
+            return within(self.holiday, usual)
+        return usual
 
     def opens(self, now: datetime) -> datetime | None:
         """None if calls may be placed at ``now``; otherwise when they may, at the earliest."""

@@ -5,15 +5,14 @@ One person is everybody with the same number or the same entity of the CRM, over
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-import holidays
 from attrs import evolve, field, frozen
 
 from autodial import regions
-from autodial.hours import Calendar, Hours, Span, opens_everywhere
+from autodial.hours import Calendar, Hours, Span, Usual, opens_everywhere, within
 from autodial.model import Called
 from autodial.zones import country_of, named, of_number
 
@@ -35,30 +34,28 @@ class Place:
 
 @frozen(kw_only=True)
 class DayHours:
-    """Hours by the kind of the day. What has no hours of its own has those of ``days_off``."""
+    """
+    Hours by the kind of the day. A Saturday or a Sunday of which nothing is said has those of
+    ``days_off`` where it is one of the weekend, and of ``workdays`` elsewhere.
+    """
 
     workdays: Span | None
     days_off: Span | None
-    saturday: Span | None
-    sunday: Span | None
+    saturday: Span | Usual | None = Usual.USUAL
+    sunday: Span | Usual | None = Usual.USUAL
     holidays: Span | None
 
     @classmethod
     def alike(cls, workdays: Span | None, days_off: Span | None) -> "DayHours":
         """All days off have the same."""
-        return cls(
-            workdays=workdays,
-            days_off=days_off,
-            saturday=days_off,
-            sunday=days_off,
-            holidays=days_off,
-        )
+        return cls(workdays=workdays, days_off=days_off, holidays=days_off)
 
     def of(self, day: int, weekend: Iterable[int]) -> Span | None:
         """Of a day of the week, Monday is 0."""
-        if day not in weekend:
-            return self.workdays
-        return {SATURDAY: self.saturday, SUNDAY: self.sunday}.get(day, self.days_off)
+        own = {SATURDAY: self.saturday, SUNDAY: self.sunday}.get(day, Usual.USUAL)
+        if not isinstance(own, Usual):
+            return own
+        return self.days_off if day in weekend else self.workdays
 
 
 @frozen(kw_only=True)
@@ -110,15 +107,15 @@ class Limits:
         calendar = self._calendar(place)
         weekend = calendar.weekend
         every = [self.hours, *(self.parts[p].hours for p in place.parts if p in self.parts)]
-        week = tuple(_within(*(hours.of(day, weekend) for hours in every)) for day in range(7))
-        free = _within(*(hours.holidays for hours in every))
+        week = tuple(within(*(hours.of(day, weekend) for hours in every)) for day in range(7))
+        free = within(*(hours.holidays for hours in every))
         return Hours(place.zone, week, calendar=calendar, holiday=free, quiet=self.quiet)
 
     def _calendar(self, place: Place) -> Calendar:
         """The holidays of his country; where the site has none at all, nobody's."""
         own = self.calendar
         country = place.country
-        if not own.country or country == own.country or country not in _COUNTED:
+        if not own.country or country == own.country or country not in regions.COUNTED:
             return evolve(own, parts=place.parts)
         return evolve(own, country=country, parts=place.parts, working_days=())
 
@@ -129,7 +126,7 @@ class Limits:
         """
         country = country_of(number)
         if part := regions.known(zone):
-            lies = regions.zones_of((part,)) or self._zones(number, "")
+            lies = regions.zones_of((part,))
             return tuple(Place(one, part.partition("-")[0], (part,)) for one in lies)
         parts, sure = self._parts(number, country)
         if (said := named(zone)) is not None:
@@ -137,8 +134,6 @@ class Limits:
                 parts = self.regions if self.regions is not None else regions.of_country(country)
             return (Place(said, country, regions.with_clock_of(said, parts)),)
         zones = self._zones(number, zone)
-        if not sure and zones == (self.spanning,) and len(of_number(number)) > 1:
-            parts, sure = self.regions or (), True  # the site says where such a number is
         if sure:
             return tuple(Place(one, country, parts) for one in zones)
         return _anywhere(country, zones, parts)
@@ -154,9 +149,11 @@ class Limits:
 
     def _zones(self, number: str, zone: str) -> tuple[ZoneInfo, ...]:
         found = of_number(number) or (self.elsewhere,)
-        if len(found) == 1 or self.spanning is None or zone.strip():
+        spanning = self.spanning
+        if len(found) == 1 or spanning is None or zone.strip():
             return found
-        return (self.spanning,)
+        # (Ours is not the clock of a number that lies in other zones: "spanning" is no help then.)
+        return (spanning,) if any(regions.same_clock(spanning, one) for one in found) else found
 
     def opens(self, number: str, zone: str, now: datetime) -> datetime | None:
         """None if the client may be called now by his clock; otherwise when, at the earliest."""
@@ -198,28 +195,14 @@ class Limits:
 def _anywhere(
     country: str, zones: tuple[ZoneInfo, ...], parts: tuple[str, ...]
 ) -> tuple[Place, ...]:
-    """In any of these zones and parts: each part under its own clock."""
+    """In any of these zones and parts: each clock once, with the parts that go by it."""
     own = (
         zone
         for zone in regions.zones_of(parts)
         if any(regions.same_clock(zone, one) for one in zones)
     )
-    every = dict.fromkeys((*zones, *own))
+    every: list[ZoneInfo] = []
+    for zone in (*zones, *own):
+        if not any(regions.same_clock(zone, one) for one in every):
+            every.append(zone)
     return tuple(Place(one, country, regions.with_clock_of(one, parts)) for one in every)
-
-
-#: Countries whose public holidays are known.
-_COUNTED = frozenset(holidays.list_supported_countries())
-#: A span that ends at midnight ends the day.
-_MIDNIGHT = time(0)
-
-
-def _within(*spans: Span | None) -> Span | None:
-    """What lies in all of these spans of a day; None: nothing."""
-    begin, end = time(0), _MIDNIGHT
-    for span in spans:
-        if span is None:
-            return None
-        begin = max(begin, span[0])
-        end = min((end, span[1]), key=lambda one: (one == _MIDNIGHT, one))
-    return (begin, end) if end == _MIDNIGHT or begin < end else None

@@ -24,6 +24,8 @@ from phonenumbers import geocoder
 
 from autodial import zones
 
+#: Countries whose public holidays are known, with their parts; not by their other names (USA, UK).
+COUNTED = holidays.list_supported_countries(include_aliases=False)
 _FILE = Path(__file__).parent / "calendars" / "russia.toml"
 _DAY = timedelta(days=1)
 #: Countries whose area codes each lie in one part, which the library names.
@@ -34,6 +36,23 @@ _BY_CODE = {
         "Washington D.C.": "DC",
     },
     "CA": holidays.country_holidays("CA").subdivisions_aliases,
+}
+#: Where the states of the United States lie that have one clock, or two; others by the country.
+_STATES: Mapping[str, tuple[str, ...]] = {
+    f"US-{state}": tuple(zones.split())
+    for zones, states in {
+        "America/New_York": "CT DE DC GA ME MD MA NH NJ NY NC OH PA RI SC VT VA WV",
+        "America/Chicago": "AL AR IL IA LA MN MS MO OK WI",
+        "America/Denver": "CO MT NM UT WY",
+        "America/Los_Angeles": "CA WA",
+        "America/New_York America/Chicago": "FL KY TN IN MI",
+        "America/Chicago America/Denver": "KS NE ND SD TX",
+        "America/Los_Angeles America/Boise": "ID OR NV",
+        "America/Phoenix America/Denver": "AZ",
+        "America/Anchorage America/Adak": "AK",
+        "Pacific/Honolulu": "HI",
+    }.items()
+    for state in states.split()
 }
 #: A day of winter and one of summer, to compare clocks by.
 _SEASONS = (datetime(2026, 1, 15, 12), datetime(2026, 7, 15, 12))
@@ -56,6 +75,9 @@ class _Feasts(holidays.HolidayBase, ChristianHolidays, IslamicHolidays, ChineseC
         self._add_easter_monday("easter monday")
         self._add_rejoicing_day("radonitsa")
         self._add_holiday("trinity monday", self._easter_sunday + 50 * _DAY)
+        # The first Monday of Uastyrdzhi's feast, which is in the last full week of November.
+        november = date(self._year, 11, 24)
+        self._add_holiday("uastyrdzhi", november - november.weekday() * _DAY)
         self._add_chinese_new_years_day("lunar new year")
 
 
@@ -66,7 +88,7 @@ class Subject:
     zones: tuple[str, ...]
     codes: tuple[str, ...] = ()
     days: tuple[str, ...] = ()
-    radonitsa: bool = False
+    standing: tuple[str, ...] = ()
     moves: bool = False
     yearly: Mapping[int, tuple[str, ...]]
     movable: tuple[str, ...] = ()
@@ -74,16 +96,16 @@ class Subject:
     def off(self, year: int) -> frozenset[date]:
         """All of its own days off in a year."""
         found = {date.fromisoformat(f"{year}-{day}") for day in self.days}
-        if self.radonitsa:
-            found |= _feasts(year)["radonitsa"]
+        for name in self.standing:
+            found |= _feasts(year).get(name, frozenset())
         if (told := self.yearly.get(year)) is not None:
             found |= {date.fromisoformat(f"{year}-{day}") for day in told}
         else:
             for name in self.movable:
-                for day in _feasts(year)[name]:
+                for day in _feasts(year).get(name, ()):
                     found |= {day - _DAY, day, day + _DAY}
         if self.moves:
-            found |= {_next_monday(day) for day in found if day.weekday() > 4}
+            found |= {_next_working_day(day) for day in found if day.weekday() > 4}
         return frozenset(found)
 
 
@@ -96,8 +118,11 @@ def _feasts(year: int) -> Mapping[str, frozenset[date]]:
     return found
 
 
-def _next_monday(day: date) -> date:
-    return day + timedelta(days=7 - day.weekday())
+def _next_working_day(day: date) -> date:
+    russia = holidays.country_holidays("RU")
+    while not russia.is_working_day(day):
+        day += _DAY
+    return day
 
 
 @cache
@@ -109,7 +134,7 @@ def subjects() -> Mapping[str, Subject]:
             zones=tuple(one["zones"]),
             codes=tuple(one.get("codes", ())),
             days=tuple(one.get("days", ())),
-            radonitsa=one.get("radonitsa", False),
+            standing=tuple(one.get("standing", ())),
             moves=one.get("moves", False),
             yearly={int(year): tuple(days) for year, days in one.get("yearly", {}).items()},
             movable=tuple(one.get("movable", ())),
@@ -118,19 +143,19 @@ def subjects() -> Mapping[str, Subject]:
     }
 
 
-@cache
+@lru_cache(maxsize=512)
 def of_country(country: str) -> tuple[str, ...]:
     """All parts of a country that have days off of their own, as far as is known."""
     if country == "RU":
         return tuple(subjects())
-    parts = holidays.list_supported_countries().get(country, ())
-    return tuple(f"{country}-{part}" for part in parts)
+    return tuple(f"{country}-{part}" for part in COUNTED.get(country, ()))
 
 
 def known(text: str) -> str:
     """The part of a country that a text names, as ``RU-TA``; empty: none that is known."""
     code = text.strip().upper()
-    return code if code in of_country(code.partition("-")[0]) else ""
+    country = code.partition("-")[0]
+    return code if country in COUNTED and code in of_country(country) else ""
 
 
 @lru_cache(maxsize=10_000)
@@ -160,18 +185,19 @@ def of_number(number: str) -> tuple[str, ...] | None:
 @lru_cache(maxsize=1000)
 def with_clock_of(zone: ZoneInfo, parts: tuple[str, ...]) -> tuple[str, ...]:
     """Those of some parts where clocks may show what they show in a zone."""
-    return tuple(
-        part
-        for part in parts
-        if (one := subjects().get(part)) is None
-        or any(same_clock(zone, ZoneInfo(name)) for name in one.zones)
-    )
+    return tuple(part for part in parts if any(same_clock(zone, one) for one in zones_of((part,))))
 
 
+@lru_cache(maxsize=1000)
 def zones_of(parts: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
-    """Where those of them lie of which that is known."""
-    known = (subjects()[part] for part in parts if part in subjects())
-    return tuple(ZoneInfo(name) for one in known for name in one.zones)
+    """Where they lie; of a part of which only the country is known, all zones of that."""
+    found: dict[ZoneInfo, None] = {}
+    for part in parts:
+        own = subjects().get(part)
+        names = own.zones if own is not None else _STATES.get(part, ())
+        whole = zones.of_country(part.partition("-")[0]) if not names else ()
+        found |= dict.fromkeys((*map(ZoneInfo, names), *whole))
+    return tuple(found)
 
 
 @lru_cache(maxsize=10_000)

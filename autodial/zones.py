@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
@@ -45,6 +46,8 @@ _CODES = {
     "+1928": ("America/Phoenix", "America/Denver"),  # the Navajo Nation changes its clocks
     "+1907": ("America/Anchorage", "America/Adak"),
 }  # fmt: skip
+#: A number of more zones than this says no more than its country.
+MOST_ZONES = 15
 _UNKNOWN = timezone.UNKNOWN_TIMEZONE
 
 
@@ -55,7 +58,7 @@ def named(text: str) -> ZoneInfo | None:
     """
     text = text.strip()
     for prefix, base in (("UTC", 0), ("GMT", 0), ("МСК", 3), ("MSK", 3)):
-        rest = text.upper().removeprefix(prefix)
+        rest = text.upper().removeprefix(prefix).strip()
         if text.upper().startswith(prefix) and (not rest or rest[0] in "+-\u2212"):
             return _offset(base, rest.replace("\u2212", "-"))
     try:
@@ -73,6 +76,16 @@ def _offset(base: int, rest: str) -> ZoneInfo | None:
         return None
     # The database's names have the sign of the sea charts: west is positive.
     return ZoneInfo(f"Etc/GMT{-ahead:+d}") if ahead else ZoneInfo("UTC")
+
+
+@lru_cache(maxsize=256)
+def of_country(country: str) -> tuple[ZoneInfo, ...]:
+    """All the zones of a country, by the table of the time zone database."""
+    if country in _OF:
+        return tuple(ZoneInfo(name) for name in sorted(_OF[country]))
+    table = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
+    rows = (row.split("\t") for row in table.splitlines() if not row.startswith("#"))
+    return tuple(ZoneInfo(row[2]) for row in rows if row[0] == country)
 
 
 @lru_cache(maxsize=10_000)
@@ -98,6 +111,6 @@ def of_number(number: str) -> tuple[ZoneInfo, ...]:
     names = [_INSTEAD.get((region, name), name) for name in timezone.time_zones_for_number(parsed)]
     known = _OF.get(region)
     fit = [name for name in names if name != _UNKNOWN and (known is None or name in known)]
-    if not fit and region == "RU":
-        fit = sorted(_RUSSIA)  # a new code: anywhere in the country
+    if (not fit and region == "RU") or len(fit) > MOST_ZONES:
+        return of_country(region)  # a new code, or one for a whole continent
     return tuple(ZoneInfo(name) for name in dict.fromkeys(fit))

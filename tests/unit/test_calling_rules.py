@@ -14,6 +14,7 @@ from attrs import evolve
 from autodial import law, regions, zone_data, zones
 from autodial.config import CalendarConfig, ClientConfig, Config, parse
 from autodial.decide import LATER, Decision, Dial, Drop, Reason, Wait, decide
+from autodial.errors import ConfigError
 from autodial.hours import Hours
 from autodial.model import Called, Phone
 from autodial.phones import SPECIAL, Entry, PhoneRules, dialable, numbers_in
@@ -102,7 +103,7 @@ EXCHANGES = {
     "North Dakota 701 223": ("10:00", "22:00"),
     "Colorado, Denver 303 555": ("10:00", "23:00"),
     "Idaho, Boise 208 336": ("11:00", "23:00"),
-    "Oregon, Bend 541 382": ("11:00", "23:00"),
+    "Oregon, Bend 541 382": ("11:00", "22:00"),
     "Arizona, Phoenix 602 253": ("11:00", "24:00"),
     "Arizona, Flagstaff 928 774": ("11:00", "23:00"),  # the Navajo Nation has summer time
     "California, Los Angeles 213 555": ("11:00", "24:00"),
@@ -144,7 +145,9 @@ RUSSIAN_DAYS = [
     ("Saratov, Radonitsa", "8 8452 20-00-00", "2026-04-21", False),
     ("Saratov, Radonitsa of a year without an act", "8 8452 20-00-00", "2028-04-25", False),
     ("Elista", "8 84722 2-00-00", "2026-02-18", False),
-    ("Gorno-Altaysk", "8 38822 2-00-00", "2026-02-23", False),
+    ("Gorno-Altaysk, moved off a Saturday", "8 38822 2-00-00", "2026-02-24", False),
+    ("Vladikavkaz, Uastyrdzhi", "8 8672 50-00-00", "2028-11-20", False),
+    ("Vladikavkaz, the week after", "8 8672 50-00-00", "2028-11-27", True),
     ("Ulan-Ude", "8 3012 20-00-00", "2026-02-18", False),
     ("Kyzyl", "8 39422 2-00-00", "2026-07-24", False),
     ("Yakutsk", "8 4112 20-00-00", "2026-04-27", False),
@@ -178,7 +181,8 @@ def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() 
         ({"zone": "RU-CE"}, False),
         ({"zone": "ru-ta"}, True),
         ({"zone": "Europe/Moscow", "regions": []}, True),
-        ({"spanning": "Europe/Moscow"}, True),
+        ({"spanning": "Europe/Moscow"}, False),
+        ({"spanning": "Europe/Moscow", "regions": []}, True),
         ({"spanning": "Europe/Moscow", "regions": ["RU-CE"]}, False),
     ):
         assert free is allowed(early, mobile, "ru-230fz", **said), said
@@ -304,11 +308,11 @@ def test_a_site_s_days_off_are_stronger_than_the_preset_s_sundays() -> None:
 
 def test_every_movable_day_is_told_or_computed_for_every_year() -> None:
     """No year raises, and none is without the days that a law names."""
-    for year in range(2024, 2045):
+    for year in (*range(2024, 2045), 2101, 2500):
         for code, one in regions.subjects().items():
             days = one.off(year)
             assert all(day.year in (year, year + 1) for day in days), (code, year)
-            assert len(days) >= len(one.days) + one.radonitsa
+            assert len(days) >= len(one.days) + (len(one.standing) if year < 2100 else 0)
 
 
 def test_a_reason_to_wait_names_when_it_ends() -> None:
@@ -457,3 +461,114 @@ def test_the_number_dialled_is_the_number_meant(
         assert refused, "and the reason is kept"
         return
     assert list(numbers) == [one.phone.number for one in dialled if isinstance(one, Dial)]
+
+
+def test_the_site_s_clock_is_no_help_where_a_number_cannot_be() -> None:
+    """``spanning`` is about numbers that may be where the site is; not about Sydney."""
+    morning = at("2026-07-14T10:00")
+    said = {"spanning": "Europe/Moscow", "regions": []}
+    assert allowed(morning, "8 916 200-00-00", "courtesy", **said)
+    night = at("2026-07-14T19:30")
+    assert not allowed(night, "+61 412 345 678", "courtesy", **said)
+    assert not allowed(night, "+7 701 200 00 00", "courtesy", **said)
+    florida = at("2026-07-14T01:00", "America/New_York")
+    honolulu = {"spanning": "Pacific/Honolulu"}
+    assert not allowed(florida, "+1 850 224 0147", "us-ftc", "US", **honolulu)
+
+
+def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
+    """A number of New York, and its owner has moved to Hawaii, or to somewhere in Australia."""
+    number, morning = "+1 212 555 0147", at("2026-07-14T08:30", "America/New_York")
+    assert allowed(morning, number, "us-ftc", "US")
+    assert not allowed(morning, number, "us-ftc", "US", zone="US-HI")
+    assert allowed(at("2026-07-14T08:30", "Pacific/Honolulu"), number, "us-ftc", "US", zone="US-HI")
+    moved = {"zone": "AU-NSW", "spanning": "Europe/Moscow"}
+    assert not allowed(at("2026-07-14T19:00"), "8 916 200-00-00", "courtesy", **moved)
+    # Another name of a country is none here: then the number's own rules hold.
+    evening = at("2026-07-14T20:30", "America/New_York")
+    assert not allowed(evening, "+1 305 555 0147", "us-ftc", "US", zone="USA-FL")
+
+
+@pytest.mark.parametrize(
+    ("when", "zone", "number", "region", "preset", "said"),
+    [
+        ("2027-07-04T12:00", "America/Chicago", "+1 601 555 0147", "US", "us-ftc", {}),
+        ("2027-07-04T10:30", "America/Chicago", "+1 713 555 0147", "US", "us-ftc", {}),
+        ("2026-03-08T12:00", "Europe/Moscow", "8 495 200-00-00", "RU", "courtesy",
+         {"sunday": "off"}),
+        ("2026-03-15T12:00", "Europe/Moscow", "8 495 200-00-00", "RU", "courtesy",
+         {"sunday": "off", "calendar": {"days_off": ["2026-03-15"]}}),
+    ],
+)  # fmt: skip
+def test_a_holiday_opens_no_sunday(
+    when: str, zone: str, number: str, region: str, preset: str, said: dict[str, Any]
+) -> None:
+    assert not allowed(at(when, zone), number, preset, region, **said)
+
+
+def test_a_day_off_of_the_house_never_opens_it() -> None:
+    hours = wishes(
+        hours={"holiday": "10:00-14:00"}, calendar={"days_off": ["2026-11-28", "2026-11-27"]}
+    ).when
+    assert None is hours.span(date(2026, 11, 28)), "a Saturday, closed as ever"
+    assert ("10:00", "14:00") == tuple(
+        f"{one:%H:%M}" for one in hours.span(date(2026, 11, 27)) or ()
+    )
+
+
+def test_a_key_of_a_part_replaces_no_other() -> None:
+    evening = at("2026-07-14T20:30", "America/New_York")
+    parts = {"US-FL": {"per_day": 2}, "us-ny": {"workdays": "09:00-18:00"}}
+    assert not allowed(evening, "+1 305 555 0147", "us-ftc", "US", parts=parts)
+    assert not allowed(evening, "+1 212 555 0147", "us-ftc", "US", parts=parts), "in any letters"
+    assert allowed(evening, "+1 212 555 0147", "us-ftc", "US")
+
+
+def test_regions_may_be_written_in_any_letters() -> None:
+    own = {"days_off_in": {"ru-ta": ["2026-09-02"]}, "country": "RU", "subdivision": "ta"}
+    evening = at("2026-09-02T21:00")
+    assert not allowed(evening, "8 843 200-00-00", "ru-230fz", calendar=own)
+    assert not allowed(evening, "8 916 200-00-00", "ru-230fz", calendar=own, regions=["ru-ta "],
+                       spanning="Europe/Moscow")  # fmt: skip
+    assert CalendarConfig.model_validate(own).calendar.holiday(date(2026, 11, 6))
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ({"client": {"parts": 5}}, "client.parts"),
+        ({"client": {"parts": {"US-FL": 5}}}, "client.parts"),
+        ({"client": {"parts": {"XX-YY": {}}}}, "client.parts"),
+        ({"client": {"preset": "x" * 5000}}, "client.preset"),
+        ({"client": {"preset": ["courtesy"]}}, "client.preset"),
+        ({"client": 5}, "client"),
+        ({"pace": 5}, "pace"),
+        ({"client": {"regions": ["RU-MOW"]}}, "client.regions"),
+        ({"calendar": {"country": "RUS"}}, "calendar.country"),
+        ({"calendar": {"country": "GB", "subdivision": "EN"}}, "ENG"),
+        ({"calendar": {"days_off_in": {"RU-TA": "soon"}}}, "calendar.days_off_in"),
+        ({"phones": {"countries": ["UK"]}}, "phones.countries"),
+        ({"rules": {"consent_value": "45"}}, "rules"),
+        ({"purposes": [{"name": "", "tag": "x"}]}, "purposes"),
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence(said: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        wishes(**said)
+
+
+def test_a_saturday_of_which_something_is_said_is_off_everywhere() -> None:
+    """In Hong Kong people work on Saturdays; in Israel on Sundays."""
+    noon = at("2026-11-21T12:00", "Asia/Hong_Kong")
+    assert allowed(noon, "+852 2123 4567", "courtesy", "HK")
+    assert not allowed(noon, "+852 2123 4567", "courtesy", "HK", saturday="off")
+    sunday = at("2026-11-22T12:00", "Asia/Jerusalem")
+    assert not allowed(sunday, "+972 2 555 1234", "courtesy", "IL", sunday="off")
+
+
+def test_a_number_of_a_whole_continent_has_an_hour_in_its_country() -> None:
+    """Toll-free: by all clocks of the United States, Hawaii's and Alaska's among them."""
+    assert allowed(at("2026-07-14T15:00", "America/New_York"), "+1 800 555 0147", "us-ftc", "US")
+    assert not allowed(
+        at("2026-07-14T12:00", "America/New_York"), "+1 800 555 0147", "us-ftc", "US"
+    )
