@@ -1,5 +1,20 @@
-"""``python -m autodial``."""
+"""``python -m autodial``, and the command ``autodial``."""
 
-from autodial.cli import main
+import signal
+import sys
 
-main(prog_name="autodial")
+
+def start() -> None:
+    """
+    Run the command. A dialler that is still being set up is not ended by a signal that it would
+    read its settings again for.
+    """
+    if "run" in sys.argv[1:]:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from autodial.cli import main
+
+    main(prog_name="autodial")
+
+
+if __name__ == "__main__":
+    start()

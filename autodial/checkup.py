@@ -77,6 +77,12 @@ class Checkup:
     now: Callable[[], datetime]
     done: bool = field(default=False, init=False)
 
+    def use(self, config: Config) -> None:
+        """From now on this is the configuration; what it asks of the portal is looked at again."""
+        old, self.config = self.config, config
+        if (old.groups, old.query, old.staff) != (config.groups, config.query, config.staff):
+            self.done = False
+
     async def turn(self) -> None:
         if self.done:
             return

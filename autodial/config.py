@@ -739,6 +739,19 @@ class Config(_Section):
             raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
         return self
 
+    def check(self) -> None:
+        """
+        What holds between the sections, of a configuration that was put together from two.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        try:
+            for holds in (self._outcomes, self._routes, self._lines, self._advertising):
+                holds()  # type: ignore[operator]  # pydantic calls them so, too
+        except ValueError as error:
+            raise ConfigError(f"{error}, until the next start") from error
+
     def line(self, purpose: str) -> tuple[str, str]:
         """Number and name of the external line on which the portal shows calls of a purpose."""
         own = next((p for p in self.purposes if p.name == purpose and p.line), None)
@@ -837,7 +850,9 @@ class Config(_Section):
     def reading(self) -> str:
         """A fingerprint of what decides which tasks, fields and tags are read of the portal."""
         said = (
-            self.query, self.client_fields, self.rules.do_not_call_tag, self.rules.consent_value,
+            self.query, self.client.zone_field, self.staff.deputies_field,
+            self.rules.do_not_call_tag, self.rules.do_not_call_field,
+            self.rules.consent_field, self.rules.consent_value,
             self.phones, self.purposes, self.calendar.country,
         )  # fmt: skip
         return sha256(repr(said).encode()).hexdigest()[:12]

@@ -140,7 +140,8 @@ def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     refusal = against(task, facts, now) or without_means(task, facts, now)
     if refusal is not None:
         return refusal
-    free = first_free(task, facts, now)
+    # A call that may be placed beyond the free operators takes none who is kept free.
+    free = first_free(task, facts, now) if _spare(facts, now) else None
     operator = free or first_in_line(task, facts)
     assert operator is not None  # a rule saw to it
     phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
@@ -236,8 +237,11 @@ def _confirm(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def _paused(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    held = facts.paused or task.purpose in facts.paused_purposes
-    return Wait(Reason.PAUSED, now + LATER) if held else None
+    if facts.paused:
+        return Wait(Reason.PAUSED, now + LATER)
+    # Many tasks may wait for this alone: they are looked at anew when it ends.
+    paused = task.purpose in facts.paused_purposes
+    return Wait(Reason.PAUSED, now + SELDOM) if paused else None
 
 
 def _rules_unreadable(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -354,10 +358,15 @@ def _beyond(task: CallTask, facts: Facts) -> int:
 
 def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """Too many clients found nobody: somebody is kept free, where there are several."""
+    spare = _spare(facts, now) or _some_beyond(facts)
+    return None if spare else Wait(Reason.ABANDONED, now + SOON)
+
+
+def _spare(facts: Facts, now: datetime) -> bool:
+    """May an operator be held, with one to be kept free?"""
     there = sum(operator.at_work for operator in facts.operators)
     free = sum(operator.free(now) for operator in facts.operators)
-    spare = free > facts.kept_free or there <= facts.kept_free or _some_beyond(facts)
-    return None if spare else Wait(Reason.ABANDONED, now + SOON)
+    return free > facts.kept_free or there <= facts.kept_free
 
 
 def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -372,11 +381,13 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """Somebody is free, or may be dialled for, but not one of those who may take this task."""
     ahead = _beyond(task, facts) > 0
+    if not ahead and not any(operator.free(now) for operator in facts.operators):
+        return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
+    if not ahead and not _spare(facts, now):
+        return Wait(Reason.ABANDONED, now + SOON)
     mine = first_free(task, facts, now) or (first_in_line(task, facts) if ahead else None)
     if mine is not None:
         return None
-    if not ahead and not any(operator.free(now) for operator in facts.operators):
-        return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
     return Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
 
 

@@ -20,6 +20,7 @@ from autodial.do_not_call import DoNotCall
 from autodial.hours import Hours
 from autodial.limits import Limits
 from autodial.model import Attempt, AttemptId, CallTask, TaskId
+from autodial.next_call import NextCall
 from autodial.roster import Roster
 from autodial.routes import Routing
 from autodial.states import State
@@ -32,8 +33,8 @@ from call_files import CallFile, CallFileError, Spool, SpoolError
 
 #: Tasks read at once, and how often in one turn: few of many that are due can be dialled now.
 PAGE, PAGES = 25, 40
-#: Next calls looked at in one turn after the rules have changed.
-REPLANNED = 200
+#: Next calls looked at in one turn after the rules have changed: claims and results wait for it.
+REPLANNED = 50
 #: While all that is due waits for one thing, tasks that have fallen due are told it this often.
 TOLD_AGAIN = timedelta(seconds=5)
 #: In shadow mode a task that would have been dialled is looked at again after this long.
@@ -90,6 +91,8 @@ class Dispatcher:
     _told: Config = field(init=False)  #: what the file says; ``config`` has the days off besides
     _days_off: tuple[date, ...] = field(default=(), init=False)  #: that somebody has named
     _replan_after: int | None = field(default=None, init=False)  #: rules are new; up to this task
+    _followed: int = field(default=0, init=False)  #: how often they were
+    _anew: bool = field(default=False, init=False)  #: what waits is to be looked at anew
     _hours: Hours = field(init=False)
     _limits: Limits = field(init=False)
     _routing: Routing = field(init=False)
@@ -102,16 +105,22 @@ class Dispatcher:
     def use(self, config: Config) -> None:
         """From now on this is what the file says; next calls follow."""
         old, self._told = self._told, config
-        if (old.rules, old.phones.region) != (config.rules, config.phones.region):
-            self.do_not_call = DoNotCall(config.rules.do_not_call, config.phones.region)
+        # (The list it has stays where it is the same: it knows what the file held before.)
+        list_of = (config.rules.do_not_call, config.phones.region)
+        if (old.rules.do_not_call, old.phones.region) != list_of:
+            self.do_not_call = DoNotCall(*list_of)
         self._follow()
 
     def _follow(self) -> None:
         """The rules have changed: for what is decided from now on, and for what was put off."""
+        before = self._hours, self._limits
         self.config = self._told.but_off(self._days_off)
         self._read_rules()
         self.desk.use(self.config)
-        self._replan_after = 0
+        self._anew = True
+        if before != (self._hours, self._limits):
+            self._replan_after = 0
+            self._followed += 1
 
     def _read_rules(self) -> None:
         self._hours, self._limits = self.config.when, self.config.limits
@@ -167,8 +176,13 @@ class Dispatcher:
         paused = await self.store.run(pauses.paused, now)
         self._all_paused = pauses.EVERYBODY in paused
         self.roster.set_paused(paused)
-        self._paused_purposes = await self.store.run(pauses.paused_purposes, now)
+        held = await self.store.run(pauses.paused_purposes, now)
+        self._anew |= held != self._paused_purposes
+        self._paused_purposes = held
         await self._heed_days_off()
+        if self._anew:
+            self._anew = False
+            await self.store.run(look_again, now)
         if not self.config.pace.automatic:
             return  # hand-made call files ask the desk, which now knows of the pauses
         self._try_spool(now)
@@ -188,19 +202,19 @@ class Dispatcher:
 
     async def _heed_days_off(self) -> None:
         """Days off that somebody has named, or taken back; next calls that fall on one follow."""
-        days = await self.store.run(days_off.named)
+        days = await self.store.run(days_off.named, self.now().date() - timedelta(days=2))
         if days != self._days_off:
             self._days_off = days
             self._follow()
             said = ", ".join(map(str, days)) or "none"
             self.log.info("days off by command: {days}", days=said)
-        if self._replan_after is None:
+        if self._replan_after is None or self.config.pace.shadow:
             return
-        after, now = self._replan_after, self.now()
-        if after == 0:
-            await self.store.run(look_again, now)
-        step = await self.store.run(replan, self._limits, self._hours, now, after, REPLANNED)
-        self._replan_after = step.after
+        rules = NextCall(self._limits, self._hours, self.config.client.spread)
+        followed, now = self._followed, self.now()
+        step = await self.store.run(replan, rules, now, self._replan_after, REPLANNED)
+        if followed == self._followed:  # else they have changed meanwhile: from the beginning
+            self._replan_after = step.after
         if step.moved:
             self.log.info("{count} next calls are put off by the new rules", count=step.moved)
             self.desk.on_owed()

@@ -7,7 +7,7 @@ are asked for: who moves a deadline may have mended the number a moment before.
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from attrs import define, evolve, field
 from twisted.logger import Logger
@@ -26,6 +26,7 @@ from autodial.store.tasks import (
     close_these,
     load_task,
     look_again,
+    mistrust,
     open_count,
     refetched,
     save_one,
@@ -106,6 +107,7 @@ class Importer:
     _without_field: set[tuple[str, str]] = field(factory=set, init=False)
     _tells_tags: bool | None = field(default=None, init=False)  #: does the portal? None: not known
     _without_tags: bool = field(default=False, init=False)  #: complained of
+    _trusts: str = field(default="", init=False)  #: what was read by this fingerprint
     _next_config: Config | None = field(default=None, init=False)  #: from the next poll on
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
@@ -124,7 +126,11 @@ class Importer:
             return
         old, self.config = self.config, self._next_config
         self._next_config = None
-        self._staff_query = self._group = self._no_talks_until = None
+        self._no_talks_until = None
+        if old.staff != self.config.staff:  # else the numbers of its names are still right
+            self._staff_query = None
+        if old.tasks != self.config.tasks:
+            self._group = None
         self._complaints, self._without_field = frozenset(), set()
         if old.reading != self.config.reading:
             self.seen = self._walked = self._read = self._tells_tags = None
@@ -263,6 +269,8 @@ class Importer:
         asked = self.now()
         whole = self._walked is None or asked - self._walked >= self.config.portal.walk
         query = await self._which()
+        if whole:
+            await self._mistrust_what_was_read_otherwise()
         if whole or self._read is None:
             whole = True
             pages = self.portal.open_tasks(query, self._expected)
@@ -299,6 +307,15 @@ class Importer:
             people=len(self.roster.operators()),
         )
         self.on_change(responsible)
+
+    async def _mistrust_what_was_read_otherwise(self) -> None:
+        reading, rules = self.config.reading, self.config.rules
+        if self._trusts == reading:
+            return
+        if await self.store.run(flags.last, flags.READ_WITH + reading) is None:
+            asked = bool(rules.consent_field), bool(rules.do_not_call_field)
+            await self.store.run(mistrust, consent=asked[0], do_not_call=asked[1])
+        self._trusts = reading
 
     async def _take_over(
         self, pages: AsyncIterator[TaskPage], asked: datetime
@@ -442,7 +459,19 @@ class Importer:
         said = (self._said(client, "consent_field", rules.consent_field) or "").strip()
         if rules.consent_value:
             return said != rules.consent_value
-        return said.lower() not in YES and not re.match(r"\d{4}-\d\d-\d\d|\d\d\.\d\d\.\d{4}", said)
+        return said.lower() not in YES and not self._has_passed(said)
+
+    def _has_passed(self, text: str) -> bool:
+        """A day, as the portal writes one, that is not to come; with its time or without."""
+        day = re.fullmatch(r"(\d{4}-\d\d-\d\d|\d\d\.\d\d\.\d{4})([T ][\d:+.-]+)?", text)
+        if day is None:
+            return False
+        try:
+            form = "%d.%m.%Y" if "." in day[1] else "%Y-%m-%d"
+            said = datetime.strptime(day[1], form).replace(tzinfo=UTC)
+        except ValueError:
+            return False
+        return said.date() <= self.now().date()
 
     def _said(self, client: Client, key: str, name: str) -> str | None:
         """What his field says; None, with a complaint: his kind of client has no such field."""

@@ -7,7 +7,7 @@ from datetime import date
 
 from autodial import regions
 from autodial.checkup import Finding
-from autodial.config import Config
+from autodial.config import ClientConfig, Config, PaceConfig, preset_of
 from autodial.zone_data import ZoneData
 
 
@@ -20,11 +20,25 @@ def notes(config: Config, zones: ZoneData, today: date) -> tuple[Finding, ...]:
     if russia and (unknown := _without_acts(today.year)):
         found.append(Finding("law.days", f"{today.year}: {', '.join(unknown)}", False))
     preset, power = config.client.preset, config.pace.power
+    if own := _own_figures(config):
+        found.append(Finding("law.own", f"{preset}: {', '.join(own)}", False))
     if preset == "uk-ofcom" and power > 1:
         found.append(Finding("law.no harbour", f"{power:g}", False))
     if preset == "us-ftc" and power > 1:
         found.append(Finding("law.harbour", f"{power:g}", False))
     return tuple(found)
+
+
+def _own_figures(config: Config) -> list[str]:
+    """Keys that say something else than the preset, which quotes a law."""
+    preset = preset_of({"preset": config.client.preset})
+    pace = preset.pop("pace", {})
+    theirs = ClientConfig.model_validate({"preset": config.client.preset})
+    law = PaceConfig.model_validate(pace)
+    return [
+        *(f"client.{key}" for key in preset if getattr(theirs, key) != getattr(config.client, key)),
+        *(f"pace.{key}" for key in pace if getattr(law, key) != getattr(config.pace, key)),
+    ]
 
 
 def _zones(zones: ZoneData, today: date) -> Finding:

@@ -38,7 +38,7 @@ class Why:
 
 def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
     """The rules one by one, as of now; None: not a call task we know."""
-    config = config.but_off(days_off.named(db))
+    config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
     found = load_task(db, task, since=now - config.limits.looks_back)
     if found is None:
         return None
@@ -78,7 +78,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All that a decision may know, as of now."""
-    config = config.but_off(days_off.named(db))
+    config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
     recent, staff = recalled(db, config, now), operators(db, config, now)
     beat = flags.last(db, flags.PBX_UP)
     rules = DoNotCall(config.rules.do_not_call, config.phones.region)

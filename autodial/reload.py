@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 from autodial.config import Config, load
 
+#: What is said first where nothing changes.
+NOTHING = "nothing was taken over"
 #: What is built, opened or listened to at the start. Whole sections, or keys of them.
 AT_START: Mapping[str, frozenset[str]] = {
     "language": frozenset(),
@@ -30,12 +32,15 @@ def taken_over(old: Config, new: Config) -> tuple[Config, tuple[str, ...], tuple
     """
     What runs from now on, which keys of it are new, and which have changed in the file and wait for
     a start.
+
+    Raises:
+        ConfigError: what is taken over does not fit what waits for a start.
     """
     values, changed, waiting = {}, [], []
     for name in Config.model_fields:
         was, said = getattr(old, name), getattr(new, name)
         keys = AT_START.get(name)
-        if was == said:
+        if _same(was, said):
             continue
         if keys is not None and not keys:
             waiting += _different(name, was, said)
@@ -47,9 +52,23 @@ def taken_over(old: Config, new: Config) -> tuple[Config, tuple[str, ...], tuple
         kept = {key: getattr(was, key) for key in keys if getattr(was, key) != getattr(said, key)}
         waiting += [f"{name}.{key}" for key in sorted(kept)]
         values[name] = said.model_copy(update=kept)
-        if values[name] != was:
+        if not _same(values[name], was):
             changed.append(name)
-    return old.model_copy(update=values), tuple(changed), tuple(waiting)
+    now = old.model_copy(update=values)
+    if now.portal_zone != old.portal_zone:  # the link reads the portal's dates by it
+        zone = now.portal.model_copy(update={"zone": old.portal_zone.key})
+        now = now.model_copy(update={"portal": zone})
+        waiting.append("portal.zone (the same as hours.zone)")
+    now.check()
+    return now, tuple(changed), tuple(waiting)
+
+
+def _same(was: object, said: object) -> bool:
+    """Do they say the same? What is said by leaving a key out counts, too."""
+    if isinstance(was, BaseModel) and isinstance(said, BaseModel):
+        left, right = was.model_dump(exclude_unset=True), said.model_dump(exclude_unset=True)
+        return was == said and left == right
+    return was == said
 
 
 def _different(name: str, was: object, said: object) -> list[str]:

@@ -27,6 +27,11 @@ class Roster:
     _paused: frozenset[OperatorId] = field(default=frozenset(), init=False)
     _wraps: dict[OperatorId, datetime] = field(factory=dict, init=False)
 
+    def leave_out(self, exclude: frozenset[OperatorId]) -> None:
+        """From now on these are no operators."""
+        self.exclude = exclude
+        self._staff = {who: him for who, him in self._staff.items() if who not in exclude}
+
     def set_staff(self, rows: Iterable[StaffRow]) -> None:
         """Replace the staff by what the portal says."""
         self._staff = {

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from autodial.config import Config, load
 from autodial.outlook import SILENT
 from autodial.printing import PlainTable, read, say, show_table
+from autodial.reload import NOTHING
 from autodial.store import days_off, flags
 from autodial.store.database import write
 
@@ -82,13 +83,14 @@ def reload(path: Path) -> None:
     if seen is None or asked - seen > SILENT:
         say("the settings are in order; the dialler does not run, and reads them at its start")
         return
-    write(config.store.path, lambda db: flags.mark(db, asked, flags.RELOAD))
+    mine = str(path.resolve())
+    write(config.store.path, lambda db: flags.tell(db, asked, flags.RELOAD, mine))
     until = monotonic() + PATIENCE
     while monotonic() < until:
         told = read(config, lambda db: flags.told(db, flags.RELOADED))
         if told is not None and told[0] >= asked:
             say(told[1])
-            if told[1].startswith("nothing was taken over"):
+            if told[1].startswith(NOTHING):
                 raise click.ClickException("what was read before still holds")
             return
         sleep(0.2)

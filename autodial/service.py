@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -29,7 +30,7 @@ from autodial.janitor import Janitor
 from autodial.metrics import Measured, metrics_site
 from autodial.model import AttemptId, OperatorId, TaskId
 from autodial.periodic import Periodic
-from autodial.reload import Settings, taken_over
+from autodial.reload import NOTHING, Settings, taken_over
 from autodial.reporter import Reporter
 from autodial.retention import Retention
 from autodial.roster import Roster
@@ -94,6 +95,7 @@ class Dialler:
     _reporter: Reporter = field(init=False)
     _spool: Spool = field(init=False)
     _retention: Retention = field(init=False)
+    _checkup: Checkup = field(init=False)
     _reloading: DeferredLock = field(factory=DeferredLock, init=False)
     _said_changed: bool = field(default=False, init=False)
     _noted: tuple[Finding, ...] = field(default=(), init=False)
@@ -169,7 +171,7 @@ class Dialler:
         sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
         retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
         self._retention = retention
-        checkup = Checkup(config, portal, reporter, now)
+        self._checkup = checkup = Checkup(config, portal, reporter, now)
         self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
             sweep, self._poll, dispatch, report, look,
@@ -218,9 +220,10 @@ class Dialler:
         """Somebody may want them read again; and who has only edited them is told that."""
         if self.settings is None:
             return
-        if await self.store.run(flags.last, flags.RELOAD) is not None:
+        wanted = await self.store.run(flags.told, flags.RELOAD)
+        if wanted is not None:
             await self.store.run(flags.clear, flags.RELOAD)
-            await self.reload()
+            await self.reload(wanted[1])
         changed = self.settings.changed
         if changed is self._said_changed:
             return
@@ -234,33 +237,39 @@ class Dialler:
         else:
             await self.store.run(flags.clear, flags.CHANGED)
 
-    async def reload(self) -> None:
+    async def reload(self, asked: str = "") -> None:
         """
-        Read the settings again. What cannot be used changes nothing, and what is built at the start
-        waits for one; both are said in the log and to ``autodial reload``.
+        Read the settings again; ``asked``: the file of whoever wants that, if it is known. What
+        cannot be used changes nothing, and what is built at the start waits for one; both are said
+        in the log and to ``autodial reload``.
         """
         if self.settings is None:
             return
         await self._reloading.acquire()
         try:
-            said = self._take_over(self.settings)
+            said = self._take_over(self.settings, asked)
             if self.desk.recent.over != self.config.pace.abandoned_over:
-                await self._recall()
+                try:
+                    await self._recall()
+                except StoreError as error:
+                    said += f"; the past calls are not counted anew, reload once more: {error}"
             await self.store.run(flags.tell, self.now(), flags.RELOADED, said)
         finally:
             self._reloading.release()
 
-    def _take_over(self, settings: Settings) -> str:
+    def _take_over(self, settings: Settings, asked: str) -> str:
+        if asked and Path(asked) != settings.path.resolve():
+            return f"{NOTHING}: this dialler runs by {settings.path.resolve()}"
         try:
-            read = settings.load()
+            now, changed, waiting = taken_over(self.config, settings.load())
         except ConfigError as error:
             self.log.error("the settings are not read again: {error}", error=error)
-            return f"nothing was taken over: {error}"
-        self.config, changed, waiting = taken_over(self.config, read)
-        for one in (self._importer, self._reporter, self.dispatcher, self._dialplan):
+            return f"{NOTHING}: {error}"
+        self.config = now
+        for one in (self._importer, self._reporter, self.dispatcher, self._dialplan, self._checkup):
             if one is not None:
                 one.use(self.config)
-        self.desk.roster.exclude = frozenset(self.config.staff.exclude)  # type: ignore[arg-type]
+        self.desk.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
         self._retention.keep = self.config.store.keep
         self._retention.looks_back = self.config.limits.looks_back
         self._poll.wake()
@@ -281,8 +290,9 @@ class Dialler:
 
     async def _recall(self) -> None:
         """What the limits over all clients count, as far back as they are now to look."""
-        self.desk.recent.over = self.config.pace.abandoned_over
-        past = await self.store.run(ledger.past, self.now(), self.desk.recent.over)
+        over = self.config.pace.abandoned_over
+        past = await self.store.run(ledger.past, self.now(), over)
+        self.desk.recent.over = over
         self.desk.recent.recall(past)
 
     async def _phones(self) -> None:
@@ -320,6 +330,7 @@ class Dialler:
             raise
 
     async def _start(self) -> None:
+        await self.store.run(flags.clear, flags.CHANGED)  # what is read now is what runs
         await self._importer.restore()
         open_now = await self.store.run(ledger.in_flight)
         self.desk.restore(open_now, await self.store.run(ledger.reserved))

@@ -195,6 +195,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         " 41-FZ of 2025-04-01). [rules] consent_field demands the consent; contract and label"
         " are a matter of your carrier",
     },
+    "law.own": {
+        "ru": "вместо цифр набора действуют ваши: {detail}",
+        "en": "your own figures stand in place of the preset's: {detail}",
+    },
     "law.days": {
         "ru": "актов о переходящих праздниках регионов в таблице нет за {detail}; считаются"
         " расчётный день и соседние, точные дни впишите в [calendar.days_off_in]",

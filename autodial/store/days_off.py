@@ -18,9 +18,10 @@ def remove(db: sa.Connection, day: date) -> bool:
     return bool(db.execute(sa.delete(days_off).where(days_off.c.day == day)).rowcount)
 
 
-def named(db: sa.Connection) -> tuple[date, ...]:
-    """All of them, the first in front."""
-    return tuple(db.scalars(sa.select(days_off.c.day).order_by(days_off.c.day)))
+def named(db: sa.Connection, since: date) -> tuple[date, ...]:
+    """All of them from a day on, the first in front."""
+    query = sa.select(days_off.c.day).where(days_off.c.day >= since)
+    return tuple(db.scalars(query.order_by(days_off.c.day)))
 
 
 def lines(db: sa.Connection, since: date) -> list[tuple[date, str]]:

@@ -121,6 +121,7 @@ def open_attempt(
                     entity_id=phone.entity_id,
                     operator=operator.id,
                     extension=operator.extension,
+                    purpose=task.purpose,
                     held=int(decision.held),
                     trunks=":".join(route.trunk for route in decision.routes),
                     caller_ids=":".join(route.caller_id for route in decision.routes),
@@ -537,15 +538,11 @@ def in_flight(db: sa.Connection) -> list[Attempt]:
 
 def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
     """What the limits over all clients count: answered calls so far back, numbers of a day."""
-    columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, tasks.c.purpose)
-    ended = (
-        sa.select(*columns)
-        .join(tasks)
-        .where(
-            attempts.c.spooled_at > now - over - timedelta(hours=2),
-            attempts.c.ended_at > now - over,
-            attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
-        )
+    columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, attempts.c.purpose)
+    ended = sa.select(*columns).where(
+        attempts.c.spooled_at > now - over - timedelta(hours=2),
+        attempts.c.ended_at > now - over,
+        attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
     )
     shown = sa.select(
         attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, attempts.c.report
@@ -613,7 +610,7 @@ def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
 
 
 def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
-    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies, tasks.c.purpose)
+    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies)
     query = sa.select(*columns).join(tasks).where(condition)
     return [
         Attempt(

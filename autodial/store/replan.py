@@ -1,14 +1,16 @@
 """After the rules have changed: next calls that they no longer allow are put off."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.hours import Hours
+from autodial.hours import HORIZON
 from autodial.limits import Limits
-from autodial.model import AttemptId
-from autodial.next_call import first_allowed
+from autodial.model import AttemptId, Outcome
+from autodial.next_call import NextCall, first_allowed
+from autodial.states import Event, State, advance
 from autodial.store.events import note
 from autodial.store.ledger import load_attempt
 from autodial.store.outbox import owe
@@ -17,6 +19,26 @@ from autodial.store.schema import LISTED, attempts, holds, outbox, phones, tasks
 #: Of the debts about one attempt's task, those that came of changed rules are numbered from here:
 #: an operator's word has fewer.
 BY_RULES = 1_000_000
+_LAST = (
+    sa.select(sa.func.max(attempts.c.n))
+    .where(attempts.c.task == tasks.c.id)
+    .correlate(tasks)
+    .scalar_subquery()
+)
+#: Tasks to come, each with its last attempt if that is of the same series: what was due before it
+#: is a person's deadline.
+_TO_COME = (
+    sa.select(
+        tasks.c.id, tasks.c.due, attempts.c.id.label("attempt"), attempts.c.outcome,
+        attempts.c.number, attempts.c.series, attempts.c.state, phones.c.zone,
+    )
+    .join(attempts, (attempts.c.task == tasks.c.id) & (attempts.c.n == _LAST))
+    .outerjoin(phones, (phones.c.task == tasks.c.id) & (phones.c.number == attempts.c.number))
+    .where(holds("tasks", LISTED), tasks.c.halted == "", attempts.c.series == tasks.c.series)
+    .where(tasks.c.id > sa.bindparam("after"), tasks.c.due > sa.bindparam("now"))
+    .order_by(tasks.c.id)
+    .limit(sa.bindparam("limit"))
+)  # fmt: skip
 
 
 @frozen
@@ -27,55 +49,59 @@ class Replanned:
     after: int | None  #: where to go on; None: that was all
 
 
-def replan(
-    db: sa.Connection, limits: Limits, hours: Hours, now: datetime, after: int, limit: int
-) -> Replanned:
+def replan(db: sa.Connection, rules: NextCall, now: datetime, after: int, limit: int) -> Replanned:
     """
     The next calls that we have set ourselves, of up to ``limit`` tasks behind the number ``after``:
-    what the rules do not allow at its moment is put off to where they do, and the portal is told.
-    A deadline that a person has set stays.
+    what the rules do not allow at its moment is put off to where they do, and the portal is told,
+    if its deadline is ours, too. A deadline that a person has set stays; so does all while nothing
+    opens at all.
     """
-    waiting = (
-        sa.select(tasks.c.id, tasks.c.due, tasks.c.series)
-        .where(holds("tasks", LISTED), tasks.c.halted == "", tasks.c.id > after)
-        .order_by(tasks.c.id)
-        .limit(limit)
-    )
-    found = db.execute(waiting).all()
-    moved = 0
-    for row in found:
-        if row.due is not None and row.due > now:
-            moved += _put_off(db, row.id, row.due, row.series, limits, hours, now)
+    found = db.execute(_TO_COME, {"after": after, "now": now, "limit": limit}).all()
+    moved = sum(_put_off(db, row, rules, now) for row in found if row.outcome is not None)
     return Replanned(moved, found[-1].id if len(found) == limit else None)
 
 
-def _put_off(
-    db: sa.Connection, task: int, due: datetime, series: int, limits: Limits, hours: Hours,
-    now: datetime,
-) -> bool:  # fmt: skip
-    last = (
-        sa.select(
-            attempts.c.id, attempts.c.series, attempts.c.outcome, phones.c.number, phones.c.zone
-        )
-        .outerjoin(
-            phones, (phones.c.task == attempts.c.task) & (phones.c.number == attempts.c.number)
-        )
-        .where(attempts.c.task == task)
-        .order_by(attempts.c.n.desc())
-        .limit(1)
-    )  # fmt: skip
-    made = db.execute(last).first()
-    if made is None or made.series != series or made.outcome is None or made.number is None:
-        return False  # its deadline is a person's, or a call is under way
-    later = first_allowed(limits, hours, (made.number, made.zone), due)
-    if later == due:
+def _put_off(db: sa.Connection, row: Any, rules: NextCall, now: datetime) -> bool:
+    phone, due = (row.number, row.zone or ""), row.due
+    if first_allowed(rules.limits, rules.hours, phone, due) == due:
         return False
-    values = {"due": later, "next_check": later}
-    db.execute(sa.update(tasks).where(tasks.c.id == task).values(**values))
-    note(db, now, task, "put off", f"{later:%F %R} UTC: the rules have changed")
-    attempt = load_attempt(db, AttemptId(made.id))
-    assert attempt is not None
-    mine = (outbox.c.attempt == made.id) & (outbox.c.kind == "task")
-    before = db.scalar(sa.select(sa.func.count()).where(mine, outbox.c.target >= BY_RULES)) or 0
-    owe(db, attempt, "task", BY_RULES + before, {"deadline": later.isoformat()}, now)
+    later = rules(phone, due, Outcome(row.outcome))
+    if later - due > HORIZON + timedelta(days=7) or not _open(rules.limits, phone, later):
+        return False  # nothing opens: the task waits, and says why
+    db.execute(sa.update(tasks).where(tasks.c.id == row.id).values(due=later, next_check=later))
+    note(db, now, row.id, "put off", f"{later:%F %R} UTC: the rules have changed")
+    if _deadline_is_ours(db, row.id, row.series):
+        _owe(db, row.attempt, row.state, later, now)
     return True
+
+
+def _open(limits: Limits, phone: tuple[str, str], moment: datetime) -> bool:
+    return limits.opens(*phone, moment) is None
+
+
+def _deadline_is_ours(db: sa.Connection, task: int, series: int) -> bool:
+    """Is the deadline that the portal has, or is to have, one that we have told it?"""
+    told = (
+        sa.select(outbox.c.payload)
+        .join(attempts, attempts.c.id == outbox.c.attempt)
+        .where(outbox.c.task == task, outbox.c.kind == "task", outbox.c.state != "void")
+        .where(attempts.c.series == series)
+    )
+    return any("deadline" in payload for payload in db.scalars(told))
+
+
+def _owe(db: sa.Connection, number: str, state: str, later: datetime, now: datetime) -> None:
+    """In the place of what is owed of the kind and was not sent; else besides."""
+    mine = (outbox.c.attempt == number) & (outbox.c.kind == "task")
+    mine &= outbox.c.target >= BY_RULES
+    payload = {"deadline": later.isoformat()}
+    unsent = mine & (outbox.c.state == "owed") & outbox.c.sent_at.is_(None)
+    if db.execute(sa.update(outbox).where(unsent).values(payload=payload)).rowcount:
+        return
+    last = db.scalar(sa.select(sa.func.max(outbox.c.target)).where(mine))
+    attempt = load_attempt(db, AttemptId(number))
+    assert attempt is not None
+    owe(db, attempt, "task", BY_RULES if last is None else last + 1, payload, now)
+    if State(state) is State.REPORTED:
+        again = advance(State.REPORTED, Event.REOPEN).value
+        db.execute(sa.update(attempts).where(attempts.c.id == number).values(state=again))

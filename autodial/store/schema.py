@@ -207,6 +207,7 @@ attempts = Table(
     Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
     Column("talk_seconds", Integer, comment="length of the talk"),
     Column("abandoned", Integer, nullable=False, server_default="0", comment="1: power.abandoned"),
+    Column("purpose", String(30), nullable=False, server_default="", comment="of its task then"),
     Column("late", Integer, nullable=False, server_default="0", comment="1: power.late"),
     Column("word", String(20), comment="model.Word: what the operator said of the talk"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),

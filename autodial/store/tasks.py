@@ -342,6 +342,16 @@ def look_again(db: sa.Connection, now: datetime) -> None:
     db.execute(sa.update(tasks).where(waiting, due).values(next_check=now))
 
 
+def mistrust(db: sa.Connection, *, consent: bool, do_not_call: bool) -> None:
+    """
+    Other fields say now who may be called: until a client's is read, it says no. Of clients whom
+    the portal does not show it is never read.
+    """
+    values = {"no_consent": int(consent)} | ({"do_not_call": 1} if do_not_call else {})
+    open_tasks = sa.select(tasks.c.id).where(_LISTED)
+    db.execute(sa.update(phones).where(phones.c.task.in_(open_tasks)).values(**values))
+
+
 def open_count(db: sa.Connection) -> int:
     """Open tasks known."""
     return db.scalar(sa.select(sa.func.count(tasks.c.id)).where(_LISTED)) or 0

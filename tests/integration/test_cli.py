@@ -328,7 +328,8 @@ def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Pa
 
         portal.scopes, portal.administrator = SCOPES, True
         said = told("doctor")
-        first, second, third = said.output.splitlines()
+        rules, (first, second, third) = said.output.splitlines()[:-3], said.output.splitlines()[-3:]
+        assert "база часовых поясов" in rules[0] and all(row.startswith("rules: ") for row in rules)
         assert (0, "portal: всё в порядке, вебхук пользователя 1") == (said.exit_code, first)
         assert second.startswith("fastagi: agi://127.0.0.1:") and "is it running?" in second
         assert third.startswith("asterisk: [asterisk] ami_port не задан")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -20,18 +20,20 @@ from click.testing import Result
 from autodial.config import Config, load, parse
 from autodial.errors import ConfigError
 from autodial.importer import Importer
-from autodial.model import AttemptId, Phone, TaskId
+from autodial.model import AttemptId, OperatorId, Phone, TaskId
 from autodial.outcomes import parse_report
 from autodial.reload import AT_START, Settings, taken_over
 from autodial.roster import Roster
-from autodial.store import days_off, flags, pauses, tasks, views
+from autodial.store import days_off, flags, pauses, retention, tasks, views
+from autodial.store import outbox as outbox_
 from autodial.store.events import story
-from autodial.store.schema import outbox
+from autodial.store.replan import replan
+from autodial.store.schema import attempts, outbox
 from bitrix24 import Portal
 from bitrix24.simulator import SimulatedPortal
 from bitrix24.simulator.seed import add_contact, add_operator, add_task
 from tests.integration.conftest import NOON, FakeStore, Now
-from tests.integration.house import House
+from tests.integration.house import House, staff_row, variant
 from tests.integration.test_cli import path, told
 from tests.integration.test_dispatcher import Make, make, reasons, spooled
 from tests.integration.test_ledger import PHONE, bring, portal_task
@@ -156,16 +158,207 @@ async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
     assert "t8018-2" in spooled(house), "it ends by itself"
 
 
+def changed(house: House, **sections: dict[str, Any]) -> None:
+    """The file says this now."""
+    told_now = house.dispatcher._told
+    house.dispatcher.use(variant(told_now, **sections))
+
+
+def pay_all(run: Run, now: Now) -> None:
+    while (debt := run(outbox_.next_debt, now())) is not None:
+        run(outbox_.paid, debt, now())
+
+
+WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday")
+
+
+@pytest_twisted.ensureDeferred
+async def test_rules_that_change_while_a_step_is_under_way_are_followed_from_the_beginning(
+    make: Make, run: Run, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make()
+    await put_off(house, now)
+    real, once = FakeStore.run, [True]
+
+    async def slow(self: FakeStore, function: Any, *words: Any, **more: Any) -> Any:
+        answer = await real(self, function, *words, **more)
+        if function is replan and once:
+            once.clear()
+            changed(house, hours={"monday": (time(9), time(10))})
+        return answer
+
+    run(days_off.add, TOMORROW, NOON)  # some change: nothing to move
+    monkeypatch.setattr(FakeStore, "run", slow)
+    for _ in range(4):
+        await house.dispatcher.turn()
+
+    assert datetime(2026, 11, 24, 21, tzinfo=UTC) == due(run), "not today, and tomorrow is off"
+
+
+@pytest_twisted.ensureDeferred
+async def test_hours_that_never_open_move_nothing(make: Make, run: Run, now: Now) -> None:
+    """An emergency stop: tasks wait and say why, and go on where they were."""
+    house = make()
+    then = await put_off(house, now)
+    changed(house, hours=dict.fromkeys(WEEK))
+    await house.dispatcher.turn()
+    assert (then, 1) == (due(run), len(told_portal(run)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reload_without_new_hours_looks_through_nothing(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make()
+    changed(house, pace={"max_calls": 3})
+    assert house.dispatcher._replan_after is None
+    changed(house, client={"per_day": 3})
+    assert 0 == house.dispatcher._replan_after
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deadline_of_a_person_is_not_told_over_after_a_call_that_was_called_off(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make()
+    await house.dispatcher.turn()
+    run(pauses.pause, pauses.EVERYBODY, now())
+    await house.dispatcher.turn()
+    assert await house.desk.claim(AttemptId("t8017-1")) is None
+    run(days_off.add, TODAY, NOON)
+    await house.dispatcher.turn()
+    assert [] == told_portal(run), "the portal has the person's deadline, and keeps it"
+
+
+@pytest_twisted.ensureDeferred
+async def test_next_calls_that_are_put_off_are_spread_as_others_are(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make(client={"spread": timedelta(hours=2)}, pace={"calls_per_second": 50.0})
+    bring(run, portal_task(8018), portal_task(8019))
+    for _ in range(6):
+        await house.dispatcher.turn()
+        for attempt in [line.id for line in run(views.attempt_lines) if line.outcome is None]:
+            await house.desk.claim(AttemptId(attempt))
+            await house.desk.result(AttemptId(attempt), SILENT)
+        now.advance(seconds=1)
+    run(days_off.add, TODAY, NOON)
+    for _ in range(2):
+        await house.dispatcher.turn()
+    dues = {due(run, 8017 + n) for n in range(3)}
+    midnight = datetime(2026, 11, 23, 21, tzinfo=UTC)
+    assert 3 == len(dues), "not all of them in the minute the day opens"
+    assert all(one and midnight <= one < midnight + timedelta(hours=2) for one in dues)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
+    make: Make, run: Run, now: Now
+) -> None:
+    """
+    The answer to our first deadline was lost, and two days off follow while the portal is away: its
+    word of the first one is ours, and not a person's.
+    """
+    house = make()
+    then = await put_off(house, now)
+    while (debt := run(outbox_.next_debt, now())).kind != "task":
+        run(outbox_.paid, debt, now())
+    for day in (TODAY, TOMORROW):
+        run(days_off.add, day, now())
+        await house.dispatcher.turn()
+        now.advance(seconds=30)
+    after = datetime(2026, 11, 24, 21, tzinfo=UTC)
+    assert [then.isoformat(), after.isoformat()] == told_portal(run)
+    told_now = tasks.Imported(portal_task(8017, then.replace(second=0)), (PHONE,))
+    run(tasks.save_tasks, [told_now], now(), asked=now())
+
+    assert after == due(run), "it is put off, and nobody has moved it"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_put_off_again_and_again_is_told_each_time(
+    make: Make, run: Run, now: Now
+) -> None:
+    """Also when the debts in between were forgotten, and an attempt that was reported is not."""
+    house = make()
+    await put_off(house, now)
+    pay_all(run, now)
+    for n in range(3):
+        run(days_off.add, TODAY + timedelta(days=n), now())
+        await house.dispatcher.turn()
+        state = sa.select(attempts.c.state)
+        assert ["ended"] == run(lambda db: list(db.scalars(state)))  # noqa: B023
+        owed = sa.select(outbox.c.payload).where(outbox.c.state == "owed")
+        (payload,) = run(lambda db: list(db.scalars(owed)))  # noqa: B023
+        moved = due(run)
+        assert moved and moved.isoformat() == payload["deadline"]
+        pay_all(run, now)
+        now.advance(hours=1)
+        if n == 1:
+            run(retention.forget_outbox, now() - timedelta(minutes=90), None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_number_that_has_left_its_task_still_has_a_clock(
+    make: Make, run: Run, now: Now
+) -> None:
+    house = make()
+    await put_off(house, now)
+    other = Phone("+442079460099", "Иван", "CONTACT", 55)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8017), (other,))], now(), asked=now())
+    run(days_off.add, TODAY, now())
+    await house.dispatcher.turn()
+    assert datetime(2026, 11, 23, 21, tzinfo=UTC) == due(run)
+
+
+@pytest_twisted.ensureDeferred
+async def test_shadow_mode_moves_no_deadline(make: Make, run: Run, now: Now) -> None:
+    house = make()
+    then = await put_off(house, now)
+    changed(house, pace={"shadow": True})
+    run(days_off.add, TODAY, now())
+    await house.dispatcher.turn()
+    assert (then, 1) == (due(run), len(told_portal(run)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
+    make: Make, run: Run, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than are looked at in a turn, all due before; and they go on when it ends."""
+    monkeypatch.setattr("autodial.dispatcher.PAGE", 5)
+    monkeypatch.setattr("autodial.dispatcher.PAGES", 2)
+    house = make()
+    early = NOON - timedelta(hours=1)
+    debts = [
+        tasks.Imported(
+            portal_task(number, early),
+            (Phone(f"+44207946{number % 1000:04d}", "x", "CONTACT", number),),
+            purpose="debt",
+        )
+        for number in range(9000, 9030)
+    ]
+    run(tasks.save_tasks, debts, NOON, asked=NOON)
+    run(pauses.pause_purpose, "debt", NOON)
+    for _ in range(8):
+        await house.dispatcher.turn()
+        now.advance(seconds=5)
+    assert ["t8017-1"] == spooled(house)
+    run(pauses.resume_purpose, "debt")
+    await house.dispatcher.turn()
+    assert any(name.startswith("t90") for name in spooled(house)), "at once"
+
+
 # The commands.
 
 
 def test_days_off_by_command(told: Callable[..., Result], run: Run) -> None:
     today = datetime.now(UTC).date()
     assert 0 == told("day-off", "tomorrow", "--why", "снег").exit_code
-    assert (today + timedelta(days=1),) == run(days_off.named)
+    assert (today + timedelta(days=1),) == run(days_off.named, NOON.date())
     assert "снег" in told("day-off").output
     assert 0 == told("day-off", "tomorrow", "--remove").exit_code
-    assert () == run(days_off.named)
+    assert () == run(days_off.named, NOON.date())
     assert 1 == told("day-off", "tomorrow", "--remove").exit_code, "was not named"
     for wrong in ("2020-01-01", "31.12.2026", "soon", "2026-02-30"):
         assert 2 == told("day-off", wrong).exit_code, wrong
@@ -227,6 +420,66 @@ def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
     assert ((), ()) == taken_over(old, old)[1:]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"preset": "ru-230fz", "days_off": "10:00-18:00"}, {"saturday": "off"}),
+        ({"preset": "us-ftc", "parts": {"US-FL": {}}},
+         {"parts": {"US-FL": {"days_off": "off"}}}),
+    ],
+)  # fmt: skip
+def test_a_day_that_is_off_now_is_something_new(
+    path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """ "off" and nothing at all are kept alike; they do not mean the same."""
+    said = load(path).model_dump(exclude_unset=True)
+    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    old = parse({**said, "hours": {}, "client": before}, "test")
+    new = parse({**said, "hours": {}, "client": {**before, **after}}, "test")
+    for one, other in ((old, new), (new, old)):
+        now, changed, _ = taken_over(one, other)
+        assert ("client",) == changed
+        assert other.limits == now.limits
+
+
+def test_what_does_not_fit_what_waits_is_not_taken_over(path: Path) -> None:
+    said = load(path).model_dump(exclude_unset=True)
+    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    said["hours"] = {}
+    old = parse({**said, "portal": {**said["portal"], "pool": 5}}, "test")
+    new = parse({**said, "purposes": [{"name": "x", "tag": "x", "line": "autodial-2"}]}, "test")
+    with pytest.raises(ConfigError, match=r"pool.*until the next start"):
+        taken_over(old, new)
+
+
+def test_the_clock_of_the_portal_s_dates_waits(path: Path) -> None:
+    said = load(path).model_dump(exclude_unset=True)
+    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    old = parse({**said, "hours": {"zone": "UTC"}}, "test")
+    now, changed, waiting = taken_over(old, parse({**said, "hours": {"zone": "Asia/Omsk"}}, "test"))
+    assert (("hours",), 1) == (changed, len(waiting))
+    assert ("UTC", "Asia/Omsk") == (now.portal_zone.key, now.hours.zone)
+
+
+def test_who_is_left_out_now_is_no_operator_from_now_on() -> None:
+    roster = Roster()
+    roster.set_staff([staff_row(501, "101"), staff_row(502, "102")])
+    roster.leave_out(frozenset({OperatorId(501)}))
+    assert [502] == [one.id for one in roster.operators()]
+
+
+def test_a_reload_keeps_what_is_known_of_the_do_not_call_list(make: Make, tmp_path: Path) -> None:
+    """Somebody is writing the file at this moment: what it held before counts a while longer."""
+    file = tmp_path / "list.txt"
+    file.write_text("+442079460001\n")
+    os.utime(file, (1, 1))
+    house = make(rules={"do_not_call": file})
+    assert frozenset({"+442079460001"}) == house.dispatcher.do_not_call.numbers()
+    file.write_text("")
+    changed(house, rules={"consent_field": "UF_CRM_YES"})
+    assert frozenset({"+442079460001"}) == house.dispatcher.do_not_call.numbers()
+
+
 def test_every_name_of_what_waits_is_a_key_there_is() -> None:
     for section, keys in AT_START.items():
         model = Config.model_fields[section].annotation
@@ -265,6 +518,40 @@ async def test_other_words_for_what_is_read_of_the_portal_are_read_before_anybod
     assert {True} == {phone.no_consent for phone in run(tasks.load_task, TaskId(number)).phones}
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_client_whom_the_portal_does_not_show_is_not_trusted_under_new_rules(
+    config: Config,
+    portal: SimulatedPortal,
+    store: FakeStore,
+    now: Now,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A field that says something else now is something else, too, though its name is the same."""
+    add_operator(portal, 501, "101", seen=NOON)
+    code = add_contact(portal, "Клиент", ("WORK", "+442079460001"))
+    number = add_task(portal, "x", code, responsible=501, deadline=NOON)
+    portal.contacts[int(code[2:])]["UF_CRM_X"] = "0"
+    client = Portal.direct(WEBHOOK, portal.send)
+    first = variant(config, rules={"do_not_call_field": "UF_CRM_X"})
+    importer = Importer(first, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
+    await importer.poll()
+    (phone,) = run(tasks.load_task, TaskId(number)).phones
+    assert (False, False) == (phone.do_not_call, phone.no_consent)
+    second = variant(config, rules={"consent_field": "UF_CRM_X"})
+    assert first.reading != second.reading
+
+    async def nobody(_: Portal, codes: Any, fields: Any = ()) -> dict[str, None]:
+        return dict.fromkeys(codes)  # the webhook's user may not see them any more
+
+    monkeypatch.setattr(Portal, "clients", nobody)
+    importer.use(second)
+    now.advance(minutes=1)
+    await importer.poll()
+    assert _seen(importer)
+    assert {True} == {phone.no_consent for phone in run(tasks.load_task, TaskId(number)).phones}
+
+
 def _seen(importer: Importer) -> bool:
     return importer.seen is not None
 
@@ -287,6 +574,37 @@ def running(path: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_a_signal_while_it_is_being_set_up_does_not_end_it(path: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "outgoing"
+    spool.mkdir()
+    path.write_text(path.read_text().replace("/nowhere", str(spool)))
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
+            stdout=stream, stderr=stream,
+        )  # fmt: skip
+    try:
+        status = Path(f"/proc/{process.pid}/status")
+        until = monotonic() + 60
+        while monotonic() < until and not _heeds_sighup(status.read_text()):
+            sleep(0.005)  # before that it is Python that is being started
+        for _ in range(40):
+            os.kill(process.pid, signal.SIGHUP)
+            sleep(0.02)
+        wait_for(log, "running;")
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _heeds_sighup(status: str) -> bool:
+    """Is the signal ignored or caught?"""
+    masks = [row.split()[1] for row in status.splitlines() if row[:6] in ("SigIgn", "SigCgt")]
+    return any(int(mask, 16) & 1 << (signal.SIGHUP - 1) for mask in masks)
 
 
 def wait_for(log: Path, text: str, since: int = 0) -> str:
@@ -321,4 +639,10 @@ def test_a_signal_has_the_settings_read_again_and_ends_nothing(
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert 0 == answer.returncode, answer.stderr
     assert "taken over: hours" in answer.stdout
+    other = path.with_name("other.toml")
+    other.write_text(old)
+    other.chmod(0o600)
+    command[command.index(str(path))] = str(other)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (1, True) == (answer.returncode, f"runs by {path}" in answer.stdout)
     assert process.poll() is None

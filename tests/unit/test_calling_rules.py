@@ -333,6 +333,12 @@ def wishes(**said: Any) -> Config:
     )
 
 
+def test_own_figures_are_named() -> None:
+    said = wishes(client={"preset": "ru-230fz", "per_day": 3, "attempts": 9})
+    (own,) = [one for one in law.notes(said, NEW, date(2026, 11, 27)) if one.key == "law.own"]
+    assert "ru-230fz: client.per_day" == own.detail
+
+
 NEW = zone_data.ZoneData(version="2026c", package=True, system="2025b")
 
 
@@ -350,6 +356,14 @@ NEW = zone_data.ZoneData(version="2026c", package=True, system="2025b")
             {"zones.used", "law.harbour"},
         ),
         ({"phones": {"region": "US"}, "client": {"preset": "us-ftc"}}, {"zones.used"}),
+        (
+            {
+                "phones": {"region": "US"},
+                "client": {"preset": "us-ftc", "parts": {"US-FL": {"per_day": 9}}},
+                "pace": {"abandoned": "by nobody"},
+            },
+            {"zones.used", "law.own"},
+        ),
     ],
 )
 def test_what_no_figure_can_say_is_said(said: dict[str, Any], keys: set[str]) -> None:

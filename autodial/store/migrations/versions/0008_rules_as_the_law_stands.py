@@ -15,6 +15,13 @@ GRACE = 2.0
 
 
 def upgrade() -> None:
+    op.add_column(
+        "attempts", sa.Column("purpose", sa.String(30), nullable=False, server_default="")
+    )
+    tasks = sa.table("tasks", sa.column("id"), sa.column("purpose"))
+    attempts = sa.table("attempts", sa.column("task"), sa.column("purpose"))
+    own = sa.select(tasks.c.purpose).where(tasks.c.id == attempts.c.task).scalar_subquery()
+    op.execute(sa.update(attempts).values(purpose=sa.func.coalesce(own, "")))
     op.add_column("attempts", sa.Column("late", sa.Integer(), nullable=False, server_default="0"))
     _find_late(op.get_bind())
     op.add_column(
