@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -556,20 +557,18 @@ def _seen(importer: Importer) -> bool:
     return importer.seen is not None
 
 
-@pytest.fixture
-def running(path: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+@contextmanager
+def started(path: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A dialler in a process of its own, without Asterisk and with a portal that is not there."""
-    spool = tmp_path / "outgoing"
+    spool, log = tmp_path / "outgoing", tmp_path / "log"
     spool.mkdir()
     path.write_text(path.read_text().replace("/nowhere", str(spool)))
-    log = tmp_path / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
             stdout=stream, stderr=stream,
         )  # fmt: skip
     try:
-        wait_for(log, "running;")
         yield process, log
     finally:
         process.terminate()
@@ -577,16 +576,7 @@ def running(path: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes
 
 
 def test_a_signal_while_it_is_being_set_up_does_not_end_it(path: Path, tmp_path: Path) -> None:
-    spool = tmp_path / "outgoing"
-    spool.mkdir()
-    path.write_text(path.read_text().replace("/nowhere", str(spool)))
-    log = tmp_path / "log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
-            stdout=stream, stderr=stream,
-        )  # fmt: skip
-    try:
+    with started(path, tmp_path) as (process, log):
         status = Path(f"/proc/{process.pid}/status")
         until = monotonic() + 60
         while monotonic() < until and not _heeds_sighup(status.read_text()):
@@ -596,9 +586,6 @@ def test_a_signal_while_it_is_being_set_up_does_not_end_it(path: Path, tmp_path:
             sleep(0.02)
         wait_for(log, "running;")
         assert process.poll() is None
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _heeds_sighup(status: str) -> bool:
@@ -617,9 +604,15 @@ def wait_for(log: Path, text: str, since: int = 0) -> str:
     raise AssertionError(f"{text!r} is not in the log:\n{log.read_text()}")
 
 
+@pytest.fixture
+def running(path: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    with started(path, tmp_path) as (process, log):
+        wait_for(log, "running;")
+        yield process, log
+
+
 def test_a_signal_has_the_settings_read_again_and_ends_nothing(
-    running: tuple[subprocess.Popen[bytes], Path],
-    path: Path,
+    running: tuple[subprocess.Popen[bytes], Path], path: Path
 ) -> None:
     process, log = running
     old = path.read_text()
