@@ -11,7 +11,7 @@ def start() -> None:
     """
     if "run" in sys.argv[1:]:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from autodial.cli import main
+    from autodial.cli.main import main
 
     main(prog_name="autodial")
 

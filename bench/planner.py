@@ -26,12 +26,12 @@ from attrs import define
 from rich.console import Console
 from rich.table import Table
 
-from autodial.config import Config, parse
+from autodial.config.sections import Config, parse
 from autodial.coroutines import run_now
-from autodial.desk import Desk
-from autodial.dispatcher import Dispatcher
-from autodial.model import OperatorId
-from autodial.roster import Roster
+from autodial.engine.call_control import Desk
+from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.operators import Roster
+from autodial.model.ids import OperatorId
 from autodial.store import tasks
 from autodial.store.database import migrate, open_engine
 from autodial.store.presence import StaffRow

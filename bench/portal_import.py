@@ -32,7 +32,7 @@ from rich.table import Table
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from autodial.importer import TOGETHER
+from autodial.portal.importer import TOGETHER
 from bitrix24 import Link, Portal, RequestsTransport, TaskQuery, Webhook
 
 OPEN = {"TAG": "autodial", "REAL_STATUS": [1, 2, 3]}

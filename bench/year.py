@@ -29,18 +29,18 @@ from attrs import define, field
 from rich.console import Console
 from rich.table import Table
 
-from autodial.config import Config, parse
+from autodial.config.sections import Config, parse
 from autodial.coroutines import run_now
-from autodial.desk import Desk
-from autodial.dispatcher import Dispatcher
-from autodial.importer import Importer
-from autodial.janitor import Janitor
-from autodial.model import AttemptId
-from autodial.outcomes import parse_report
-from autodial.reporter import Reporter
-from autodial.retention import Retention
-from autodial.roster import Roster
-from autodial.scripts import AstDb
+from autodial.engine.call_control import Desk
+from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.operators import Roster
+from autodial.engine.retention import Retention
+from autodial.model.ids import AttemptId
+from autodial.pbx.agi_scripts import AstDb
+from autodial.pbx.reconciler import Janitor
+from autodial.portal.importer import Importer
+from autodial.portal.reporter import Reporter
+from autodial.rules.hangup import parse_report
 from autodial.store.database import migrate, open_engine
 from bitrix24 import Portal
 from bitrix24.simulator import SimulatedPortal

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from autodial.model import OperatorId
+from autodial.model.ids import OperatorId
 from autodial.store.schema import flags
 
 READ_WITH = "read with "  #: … under the rules of this fingerprint

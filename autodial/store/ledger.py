@@ -11,28 +11,21 @@ from enum import Enum
 import sqlalchemy as sa
 from attrs import asdict, frozen
 
-from autodial.decide import Dial, Reason
-from autodial.limits import DAY
-from autodial.model import (
-    ANSWERED,
-    NO_CONTACT,
-    Attempt,
-    AttemptId,
-    CallTask,
-    OperatorId,
-    Outcome,
-    Phone,
-    Report,
-    TaskId,
-    Telling,
-    Word,
-)
-from autodial.outcomes import outcome_of
-from autodial.power import abandoned, late
-from autodial.recent import Answered, Past
-from autodial.retry import Rule
-from autodial.routes import Route, routes_tried
-from autodial.states import IN_FLIGHT, Event, State, advance
+from autodial.model.attempt import Attempt, Report
+from autodial.model.attempt_states import IN_FLIGHT, Event, State, advance
+from autodial.model.disposition import Word
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
+from autodial.model.task import CallTask, Phone
+from autodial.model.trunk import Route
+from autodial.model.write_back import Telling
+from autodial.rules.contact_limits import DAY
+from autodial.rules.dial_decision import Dial, Reason
+from autodial.rules.hangup import outcome_of
+from autodial.rules.pacing import abandoned, late
+from autodial.rules.retry import Rule
+from autodial.rules.rolling_statistics import Answered, Past
+from autodial.rules.trunk_choice import routes_tried
 from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import owe, put_back, registered

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model import Attempt, AttemptId, TaskId
-from autodial.states import Event, State, advance
+from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import Event, State, advance
+from autodial.model.ids import AttemptId, TaskId
 from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.schema import IN_FLIGHT, PARKED, UNPAID, attempts, holds, outbox, tasks

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from autodial.model import OperatorId
+from autodial.model.ids import OperatorId
 from autodial.store.schema import pauses, purpose_pauses
 
 #: In the place of an operator: nobody is dialled at all.

@@ -6,7 +6,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model import OperatorId, PresenceRules
+from autodial.model.ids import OperatorId
+from autodial.model.operator import PresenceRules
 from autodial.store.schema import flags, operators, presence
 from bitrix24 import Employee, LoginEvent, Presence
 

@@ -6,11 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.hours import HORIZON
-from autodial.limits import Limits
-from autodial.model import AttemptId, Outcome
-from autodial.next_call import NextCall, first_allowed
-from autodial.states import Event, State, advance
+from autodial.model.attempt_states import Event, State, advance
+from autodial.model.ids import AttemptId
+from autodial.model.outcome import Outcome
+from autodial.rules.calling_hours import HORIZON
+from autodial.rules.contact_limits import Limits
+from autodial.rules.next_call import NextCall, first_allowed
 from autodial.store.events import note
 from autodial.store.ledger import load_attempt
 from autodial.store.outbox import owe

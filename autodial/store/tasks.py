@@ -7,19 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import evolve, frozen
 
-from autodial.model import (
-    NO_CONTACT,
-    Attempt,
-    Called,
-    CallTask,
-    OperatorId,
-    Outcome,
-    Phone,
-    TaskId,
-    Word,
-)
-from autodial.phones import Refused
-from autodial.states import IN_FLIGHT, State
+from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import IN_FLIGHT, State
+from autodial.model.disposition import Word
+from autodial.model.ids import OperatorId, TaskId
+from autodial.model.outcome import NO_CONTACT, Outcome
+from autodial.model.task import Called, CallTask, Phone
+from autodial.rules.phone_numbers import Refused
 from autodial.store.events import note
 from autodial.store.outbox import LATE, our_own_hand
 from autodial.store.schema import (

@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model import OperatorId, Outcome
+from autodial.model.ended_call import Call
+from autodial.model.ids import OperatorId
+from autodial.model.outcome import Outcome
 from autodial.store.flags import forwards
 from autodial.store.schema import (
     LISTED,
@@ -23,7 +25,6 @@ from autodial.store.schema import (
     reservations,
     tasks,
 )
-from autodial.world import Call
 
 
 @frozen(kw_only=True)

@@ -8,8 +8,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model import Attempt, AttemptId, OperatorId, Outcome, Telling, Word
-from autodial.states import Event, State, advance
+from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import Event, State, advance
+from autodial.model.disposition import Word
+from autodial.model.ids import AttemptId, OperatorId
+from autodial.model.outcome import Outcome
+from autodial.model.write_back import Telling
 from autodial.store.events import note
 from autodial.store.ledger import NEXT_NUMBER, Fit, load_attempt, other_numbers
 from autodial.store.outbox import owe

@@ -22,7 +22,7 @@ from rich.table import Table
 from run import contenders, running
 
 from call_files import CallFile, Spool
-from dialplan.demo.pbx import Exchange, exchange, free_ports
+from demo.pbx import Exchange, exchange, free_ports
 
 DIALPLAN = """
 [agibench]

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from attrs import define, field
 
-from autodial.model import ANSWERED, NO_CONTACT, Outcome
+from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
 from autodial.store import views
 from autodial.store.events import ended_counts
-from dialplan.demo.pbx import Entry
-from dialplan.demo.rig import Rig
+from demo.pbx import Entry
+from demo.rig import Rig
 from tests.chaos.driver import Happened
 from tests.system import scene
 

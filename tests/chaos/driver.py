@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from autodial.store import views
 from autodial.store.schema import attempts, tasks
-from dialplan.demo.rig import Rig, rig
+from demo.rig import Rig, rig
 from tests.chaos.faults import KINDS
 from tests.system import scene
 

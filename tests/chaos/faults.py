@@ -12,7 +12,7 @@ from random import Random
 from attrs import frozen
 
 from bitrix24.simulator import Fault
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 
 #: No limit, and none for a file to grow.
 _FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)

@@ -11,13 +11,13 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from autodial import texts
-from autodial.ami import CHANNEL_FIELDS
-from autodial.ami_wire import AmiWire, Listing, NotAmi
-from autodial.config import parse
+from autodial.config.sections import parse
 from autodial.errors import ConfigError, PbxError
-from autodial.model import attempt_id, internal_number
-from autodial.outcomes import outcome_of, parse_report
-from autodial.phones import Entry, PhoneRules, dialable, e164, is_emergency
+from autodial.model.ids import attempt_id, internal_number
+from autodial.pbx.ami import CHANNEL_FIELDS
+from autodial.pbx.ami_wire import AmiWire, Listing, NotAmi
+from autodial.rules.hangup import outcome_of, parse_report
+from autodial.rules.phone_numbers import Entry, PhoneRules, dialable, e164, is_emergency
 from bitrix24 import Answer, PortalError
 from bitrix24.wire import decode
 from call_files import CallFile, CallFileError

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from attrs import define, field
 
-from autodial.config import Config, parse
+from autodial.config.sections import Config, parse
 from autodial.store.database import migrate, open_engine
 from bitrix24.simulator import SimulatedPortal
 from tests.integration.plans import Plans

@@ -7,14 +7,14 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from autodial.config import Config
-from autodial.decide import Dial
-from autodial.desk import Desk
-from autodial.dispatcher import Dispatcher
-from autodial.model import AttemptId, OperatorId, TaskId
-from autodial.roster import Roster
-from autodial.routes import Route
-from autodial.scripts import AstDb, scripts
+from autodial.config.sections import Config
+from autodial.engine.call_control import Desk
+from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.operators import Roster
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.trunk import Route
+from autodial.pbx.agi_scripts import AstDb, scripts
+from autodial.rules.dial_decision import Dial
 from autodial.store import ledger, tasks, views
 from autodial.store.presence import StaffRow
 from autodial.store.schema import operators

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from autodial.config import Config, parse
+from autodial.config.sections import Config, parse
 from autodial.coroutines import run_now
-from autodial.model import AttemptId, OperatorId, Phone, TaskId
-from autodial.outcomes import parse_report
-from autodial.states import State
+from autodial.model.attempt_states import State
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.task import Phone
+from autodial.rules.hangup import parse_report
 from autodial.store import ledger, pauses, tasks, views, words
 from autodial.store.database import open_memory
 from autodial.store.presence import StaffRow

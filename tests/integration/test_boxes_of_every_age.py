@@ -8,13 +8,13 @@ import pytest
 import pytest_twisted
 from twisted.logger import capturedLogs
 
-from autodial.checkup import findings, names
-from autodial.config import Config, parse
-from autodial.importer import Importer
-from autodial.model import TaskId
-from autodial.outcomes import parse_report
-from autodial.retry import DEFAULTS
-from autodial.roster import Roster
+from autodial.config.sections import Config, parse
+from autodial.engine.operators import Roster
+from autodial.model.ids import TaskId
+from autodial.portal.importer import Importer
+from autodial.portal.self_check import findings, names
+from autodial.rules.hangup import parse_report
+from autodial.rules.retry import DEFAULTS
 from autodial.store import ledger, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerStrange, Portal, PortalRefused, StaffQuery, TaskQuery
@@ -271,8 +271,8 @@ async def test_doctor_wants_the_chat_where_comments_are_in_it(portal: SimulatedP
 
 def ended(run: Run, task: int, report: str, now: Now) -> None:
     """The task's client was called, and it ended so."""
-    from autodial.decide import Dial
-    from autodial.routes import Route
+    from autodial.model.trunk import Route
+    from autodial.rules.dial_decision import Dial
     from tests.integration.test_ledger import ANNA
 
     found = run(tasks.load_task, TaskId(task))
@@ -383,7 +383,7 @@ async def test_a_word_while_the_portal_is_silent(
 async def test_a_purpose_has_a_line_of_its_own(
     wishes: Callable[..., Config], portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    from autodial.reporter import Reporter
+    from autodial.portal.reporter import Reporter
     from tests.integration.test_reporter import under_way
 
     number = under_way(run, portal, "x")

@@ -4,10 +4,10 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.checkup import Checkup
-from autodial.config import Config
-from autodial.reporter import Reporter
-from autodial.roster import Roster
+from autodial.config.sections import Config
+from autodial.engine.operators import Roster
+from autodial.portal.reporter import Reporter
+from autodial.portal.self_check import Checkup
 from bitrix24 import Portal
 from bitrix24.simulator import Fault, SimulatedPortal
 from tests.integration.conftest import FakeStore, Now

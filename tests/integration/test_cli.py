@@ -16,19 +16,23 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
-from autodial.cli import _logout, main
-from autodial.config import Config, load
-from autodial.model import OperatorId, Phone, PresenceRules, Telling, Word
-from autodial.outcomes import parse_report
-from autodial.phones import Refused
-from autodial.retry import DEFAULTS
+from autodial.cli.main import _logout, main
+from autodial.config.sections import Config, load
+from autodial.model.disposition import Word
+from autodial.model.ids import OperatorId
+from autodial.model.operator import PresenceRules
+from autodial.model.task import Phone
+from autodial.model.write_back import Telling
+from autodial.rules.hangup import parse_report
+from autodial.rules.phone_numbers import Refused
+from autodial.rules.retry import DEFAULTS
 from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views, words
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
 from bitrix24.simulator.seed import add_operator
-from dialplan.demo.pbx import free_ports
-from dialplan.demo.rig import toml
+from demo.pbx import free_ports
+from demo.rig import toml
 from tests.integration.conftest import NOON
 from tests.integration.test_ledger import BUSY, PHONE, TALKED, bring, dial, portal_task
 
@@ -404,7 +408,7 @@ def test_a_card_is_tried_without_calling_anybody(
         if interrupted is not None:
             signal.raise_signal(interrupted)
 
-    monkeypatch.setattr("autodial.cli.sleep", wait)
+    monkeypatch.setattr("autodial.cli.main.sleep", wait)
     said = told("test-card", "102", "--seconds", "7")
     assert 0 == said.exit_code, said.output
     (call,) = {call for _, call, _ in with_portal.cards}
@@ -422,7 +426,7 @@ def test_a_card_on_the_line_of_a_purpose(
     add_operator(with_portal, 501, "101")
     purpose = '[[purposes]]\nname = "debt"\ntag = "x"\nline = "autodial-debt"\nline_name = "ДОЛГ"'
     path.write_text(f"{path.read_text()}\n{purpose}\n")
-    monkeypatch.setattr("autodial.cli.sleep", lambda seconds: None)
+    monkeypatch.setattr("autodial.cli.main.sleep", lambda seconds: None)
     said = told("test-card", "101", "--purpose", "debt")
     assert 0 == said.exit_code, said.output
     assert {"autodial-debt": "ДОЛГ"} == with_portal.lines
@@ -433,7 +437,7 @@ def test_a_card_whose_registration_s_answer_is_lost_comes_down(
     told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_operator(with_portal, 501, "101")
-    monkeypatch.setattr("autodial.cli.sleep", lambda seconds: None)
+    monkeypatch.setattr("autodial.cli.main.sleep", lambda seconds: None)
     register = Portal.register_call
 
     async def losing(portal: Portal, **call: Any) -> str:

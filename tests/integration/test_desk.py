@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from attrs import define, evolve
 
-from autodial.config import Config, PhoneConfig
-from autodial.decide import Facts
-from autodial.desk import dialled
-from autodial.do_not_call import SETTLED, DoNotCall
-from autodial.model import AttemptId, OperatorId, TaskId
+from autodial.config.sections import Config, PhoneConfig
+from autodial.engine.call_control import dialled
+from autodial.engine.do_not_call_list import SETTLED, DoNotCall
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.rules.dial_decision import Facts
 from autodial.store import ledger, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now

@@ -11,10 +11,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial import dialplan_check
-from autodial.config import Config
-from autodial.dialplan_check import DialplanCheck, ask_once, findings
+from autodial.config.sections import Config
 from autodial.errors import PbxError
+from autodial.pbx import dialplan_check
+from autodial.pbx.dialplan_check import DialplanCheck, ask_once, findings
 from tests.integration.conftest import Now
 from tests.integration.house import variant
 

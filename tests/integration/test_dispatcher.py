@@ -12,10 +12,10 @@ import pytest_twisted
 from attrs import evolve
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.config import ClientConfig, Config, TrunkConfig
-from autodial.do_not_call import SETTLED
-from autodial.model import AttemptId, OperatorId, TaskId
-from autodial.outcomes import parse_report
+from autodial.config.sections import ClientConfig, Config, TrunkConfig
+from autodial.engine.do_not_call_list import SETTLED
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.rules.hangup import parse_report
 from autodial.store import flags, ledger, pauses, tasks, views
 from autodial.store.events import story
 from autodial.store.schema import outbox as debts
@@ -202,7 +202,7 @@ async def test_a_turn_that_fails_is_a_stall_too(
     def broken(*_: object, **__: object) -> None:
         raise LookupError("a bug")
 
-    monkeypatch.setattr("autodial.dispatcher.due_tasks", broken)
+    monkeypatch.setattr("autodial.engine.dispatcher.due_tasks", broken)
     house = make(pace={"stall_after": timedelta(minutes=5)})
     with capturedLogs() as logs:
         for _ in range(7):

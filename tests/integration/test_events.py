@@ -9,7 +9,7 @@ import requests
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from autodial.events import event_site
+from autodial.portal.event_webhook import event_site
 from bitrix24.simulator.events import event_body, task_updated
 from tests.integration.conftest import NOON
 

@@ -11,9 +11,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from autodial import service
-from autodial.config import FastAgiConfig
+from autodial.config.sections import FastAgiConfig
 from autodial.errors import ConfigError
+from autodial.service import app as service
 from fastagi_server import BACKLOG, FastAgiServer, check, listen, ping
 
 ensure = pytest_twisted.ensureDeferred

@@ -11,7 +11,7 @@ from twisted.internet import reactor as installed
 from twisted.internet.threads import deferToThread
 
 from autodial import http_limits
-from autodial.events import event_site
+from autodial.portal.event_webhook import event_site
 from bitrix24.simulator import SimulatedPortal, serve
 
 reactor: Any = installed

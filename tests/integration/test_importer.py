@@ -9,10 +9,11 @@ import pytest
 import pytest_twisted
 from twisted.logger import capturedLogs
 
-from autodial.config import Config, parse
-from autodial.importer import Importer
-from autodial.model import Called, TaskId
-from autodial.roster import Roster
+from autodial.config.sections import Config, parse
+from autodial.engine.operators import Roster
+from autodial.model.ids import TaskId
+from autodial.model.task import Called
+from autodial.portal.importer import Importer
 from autodial.store import tasks, views
 from bitrix24 import Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal

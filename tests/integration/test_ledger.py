@@ -9,23 +9,16 @@ import pytest
 import sqlalchemy as sa
 from attrs import evolve
 
-from autodial.decide import Dial
-from autodial.model import (
-    AttemptId,
-    Called,
-    CallTask,
-    Operator,
-    OperatorId,
-    Outcome,
-    Phone,
-    PresenceRules,
-    Report,
-    TaskId,
-)
-from autodial.outcomes import parse_report
-from autodial.retry import DEFAULTS
-from autodial.routes import Route
-from autodial.states import State
+from autodial.model.attempt import Report
+from autodial.model.attempt_states import State
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.operator import Operator, PresenceRules
+from autodial.model.outcome import Outcome
+from autodial.model.task import Called, CallTask, Phone
+from autodial.model.trunk import Route
+from autodial.rules.dial_decision import Dial
+from autodial.rules.hangup import parse_report
+from autodial.rules.retry import DEFAULTS
 from autodial.store import ledger, outbox, presence, tasks, views
 from autodial.store.database import migrate, open_engine, read
 from autodial.store.events import story

@@ -16,15 +16,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from autodial.config import Config
-from autodial.decide import Dial
-from autodial.importer import Importer
-from autodial.model import ANSWERED, AttemptId, Operator, OperatorId, Outcome, Telling
-from autodial.outcomes import parse_report
-from autodial.reporter import Reporter
-from autodial.retry import DEFAULTS
-from autodial.roster import Roster
-from autodial.routes import Route
+from autodial.config.sections import Config
+from autodial.engine.operators import Roster
+from autodial.model.ids import AttemptId, OperatorId
+from autodial.model.operator import Operator
+from autodial.model.outcome import ANSWERED, Outcome
+from autodial.model.trunk import Route
+from autodial.model.write_back import Telling
+from autodial.portal.importer import Importer
+from autodial.portal.reporter import Reporter
+from autodial.rules.dial_decision import Dial
+from autodial.rules.hangup import parse_report
+from autodial.rules.retry import DEFAULTS
 from autodial.store import ledger, tasks, views
 from autodial.store.database import Store
 from autodial.store.events import story

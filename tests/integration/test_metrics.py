@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor as installed
 from twisted.internet.threads import deferToThread
 
-from autodial.metrics import Measured, metrics_site
+from autodial.service.metrics import Measured, metrics_site
 from tests.integration.conftest import Now
 from tests.integration.house import House
 

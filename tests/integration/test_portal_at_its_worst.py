@@ -15,13 +15,14 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
-from autodial.config import Config
-from autodial.decide import Dial
-from autodial.model import AttemptId, TaskId, Telling
-from autodial.outcomes import parse_report
-from autodial.reporter import Reporter
-from autodial.retry import DEFAULTS
-from autodial.routes import Route
+from autodial.config.sections import Config
+from autodial.model.ids import AttemptId, TaskId
+from autodial.model.trunk import Route
+from autodial.model.write_back import Telling
+from autodial.portal.reporter import Reporter
+from autodial.rules.dial_decision import Dial
+from autodial.rules.hangup import parse_report
+from autodial.rules.retry import DEFAULTS
 from autodial.store import ledger, outbox, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerLost, Portal, PortalUnavailable, Request

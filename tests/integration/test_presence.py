@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from autodial.config import Config
-from autodial.importer import Importer
-from autodial.model import PresenceRules
-from autodial.roster import Roster
+from autodial.config.sections import Config
+from autodial.engine.operators import Roster
+from autodial.model.operator import PresenceRules
+from autodial.portal.importer import Importer
 from autodial.store import presence, views
 from bitrix24 import Employee, Portal, Presence
 from bitrix24.simulator import SimulatedPortal

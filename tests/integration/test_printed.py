@@ -16,10 +16,10 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from autodial import texts
-from autodial.model import PresenceRules
-from autodial.phones import Refused
-from autodial.retry import DEFAULTS
-from autodial.run import log_line
+from autodial.model.operator import PresenceRules
+from autodial.rules.phone_numbers import Refused
+from autodial.rules.retry import DEFAULTS
+from autodial.service.run import log_line
 from autodial.store import ledger, outbox, presence, tasks
 from bitrix24 import Employee, LoginEvent, Presence
 from tests.integration.conftest import NOON

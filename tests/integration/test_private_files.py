@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from autodial.cli import main
-from autodial.config import RecordingConfig, load
+from autodial.cli.main import main
+from autodial.cli.secret import share_secret
+from autodial.config.sections import RecordingConfig, load
 from autodial.errors import ConfigError, StoreError
-from autodial.recordings import Recordings
-from autodial.secret import share_secret
+from autodial.portal.recordings import Recordings
 from autodial.store.database import migrate
 from bitrix24 import Application, PortalDenied
 from bitrix24.wire import Request

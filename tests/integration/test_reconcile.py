@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.ami import NotConnected
 from autodial.errors import PbxError, StoreError
-from autodial.janitor import STARTING, UNASKED, Janitor
-from autodial.model import AttemptId, Outcome
-from autodial.outcomes import parse_report
-from autodial.scripts import AstDb
+from autodial.model.ids import AttemptId
+from autodial.model.outcome import Outcome
+from autodial.pbx.agi_scripts import AstDb
+from autodial.pbx.ami import NotConnected
+from autodial.pbx.reconciler import STARTING, UNASKED, Janitor
+from autodial.rules.hangup import parse_report
 from autodial.store import ledger, views
 from tests.integration.conftest import FakeStore, Now
 from tests.integration.house import House, Run

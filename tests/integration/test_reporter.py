@@ -14,14 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from autodial.config import Config
-from autodial.decide import Dial
-from autodial.model import AttemptId, TaskId, Telling
-from autodial.outcomes import parse_report
-from autodial.reporter import Reporter
-from autodial.retry import DEFAULTS
-from autodial.roster import Roster
-from autodial.routes import Route
+from autodial.config.sections import Config
+from autodial.engine.operators import Roster
+from autodial.model.ids import AttemptId, TaskId
+from autodial.model.trunk import Route
+from autodial.model.write_back import Telling
+from autodial.portal.reporter import Reporter
+from autodial.rules.dial_decision import Dial
+from autodial.rules.hangup import parse_report
+from autodial.rules.retry import DEFAULTS
 from autodial.store import ledger, outbox, schema, tasks, views
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute

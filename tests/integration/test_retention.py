@@ -9,11 +9,13 @@ import pytest_twisted
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from autodial.config import KeepConfig
-from autodial.model import AttemptId, OperatorId, TaskId, Telling, Word
-from autodial.outcomes import parse_report
-from autodial.retention import ROUND, Retention
-from autodial.retry import DEFAULTS
+from autodial.config.sections import KeepConfig
+from autodial.engine.retention import ROUND, Retention
+from autodial.model.disposition import Word
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.write_back import Telling
+from autodial.rules.hangup import parse_report
+from autodial.rules.retry import DEFAULTS
 from autodial.store import ledger, presence, retention, tasks, views, words
 from autodial.store import talks as others
 from autodial.store.events import story

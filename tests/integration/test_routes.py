@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from autodial.config import CallerIdConfig, Config, PurposeConfig, TrunkConfig
-from autodial.model import AttemptId, OperatorId, Outcome
-from autodial.outcomes import parse_report
-from autodial.recent import Answered, Past
+from autodial.config.sections import CallerIdConfig, Config, PurposeConfig, TrunkConfig
+from autodial.model.ids import AttemptId, OperatorId
+from autodial.model.outcome import Outcome
+from autodial.rules.hangup import parse_report
+from autodial.rules.rolling_statistics import Answered, Past
 from autodial.store import ledger, tasks, views
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant

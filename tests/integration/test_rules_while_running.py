@@ -18,13 +18,14 @@ import pytest_twisted
 import sqlalchemy as sa
 from click.testing import Result
 
-from autodial.config import Config, load, parse
+from autodial.config.reload import AT_START, Settings, taken_over
+from autodial.config.sections import Config, load, parse
+from autodial.engine.operators import Roster
 from autodial.errors import ConfigError
-from autodial.importer import Importer
-from autodial.model import AttemptId, OperatorId, Phone, TaskId
-from autodial.outcomes import parse_report
-from autodial.reload import AT_START, Settings, taken_over
-from autodial.roster import Roster
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.task import Phone
+from autodial.portal.importer import Importer
+from autodial.rules.hangup import parse_report
 from autodial.store import days_off, flags, pauses, retention, tasks, views
 from autodial.store import outbox as outbox_
 from autodial.store.events import story
@@ -102,7 +103,7 @@ async def test_next_calls_of_many_tasks_follow_in_steps(
     now: Now,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("autodial.dispatcher.REPLANNED", 3)
+    monkeypatch.setattr("autodial.engine.dispatcher.REPLANNED", 3)
     house = make(pace={"max_calls": 100, "calls_per_second": 50})
     bring(run, *(portal_task(8018 + n) for n in range(7)))
     for _ in range(9):
@@ -327,8 +328,8 @@ async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
     make: Make, run: Run, now: Now, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More of them than are looked at in a turn, all due before; and they go on when it ends."""
-    monkeypatch.setattr("autodial.dispatcher.PAGE", 5)
-    monkeypatch.setattr("autodial.dispatcher.PAGES", 2)
+    monkeypatch.setattr("autodial.engine.dispatcher.PAGE", 5)
+    monkeypatch.setattr("autodial.engine.dispatcher.PAGES", 2)
     house = make()
     early = NOON - timedelta(hours=1)
     debts = [

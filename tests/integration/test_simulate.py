@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from autodial import simulate
-from autodial.config import Config, parse
-from autodial.model import ANSWERED, Outcome
-from autodial.outcomes import outcome_of
-from autodial.simulate import Day, Simulation
+from autodial.config.sections import Config, parse
+from autodial.model.ended_call import Call
+from autodial.model.outcome import ANSWERED, Outcome
+from autodial.rules.hangup import outcome_of
+from autodial.simulation import day as simulate
+from autodial.simulation.behaviour import World, replayed
+from autodial.simulation.day import Day, Simulation
 from autodial.store import views
-from autodial.world import Call, World, replayed
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 MORNING, EVENING = (datetime(2026, 11, 23, hour, tzinfo=MOSCOW) for hour in (9, 20))

@@ -22,8 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.protocols.basic import LineReceiver
 
-from autodial.ami import Ami, client_service
 from autodial.errors import PbxError
+from autodial.pbx.ami import Ami, client_service
 from fastagi_server import (
     BACKLOG,
     AgiSession,

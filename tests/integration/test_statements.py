@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 import sqlalchemy as sa
 
-from autodial.recent import Past
+from autodial.rules.rolling_statistics import Past
 from autodial.store import flags, ledger, retention
 from autodial.store import outbox as outbox_
 from autodial.store.schema import attempts, events, outbox, phones, tasks
@@ -82,7 +82,7 @@ def test_every_function_that_the_dialler_asks_of_its_store_was_explained(
         pytest.skip("only some of the tests are run")
     asked = {
         name.rpartition(".")[2]
-        for path in SOURCES.glob("*.py")
+        for path in SOURCES.rglob("*.py")
         for name in re.findall(r"store\.run\(\s*([\w.]+)", path.read_text(encoding="utf-8"))
     }
     steps = {step.__name__ for kind in retention.STEPS.values() for step in kind}

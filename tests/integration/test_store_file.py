@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from twisted.internet import reactor as _reactor
 
-from autodial.cli import main
+from autodial.cli.main import main
 from autodial.errors import StoreError
-from autodial.model import OperatorId
+from autodial.model.ids import OperatorId
 from autodial.store import backup, database, pauses
 from autodial.store.database import Store, migrate, only_one, read, write
 from autodial.store.tasks import open_count

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from autodial.ami import Ami, NotConnected
 from autodial.errors import PbxError
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
+from autodial.pbx.ami import Ami, NotConnected
 from tests.integration.house import House, Run
 
 LEG = "Local/1@autodial-out-1;2"

@@ -9,9 +9,9 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
-from autodial.config import Config
-from autodial.model import AttemptId, TaskId
-from autodial.outcomes import parse_report
+from autodial.config.sections import Config
+from autodial.model.ids import AttemptId, TaskId
+from autodial.rules.hangup import parse_report
 from autodial.store import outbox, tasks, views, words
 from autodial.store.schema import outbox as debts
 from bitrix24 import Deadline

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_twisted
 
-from autodial.comments import comment
-from autodial.config import Config
-from autodial.model import AttemptId, TaskId, Telling
+from autodial.config.sections import Config
+from autodial.model.ids import AttemptId, TaskId
+from autodial.model.write_back import Telling
+from autodial.portal.comments import comment
 from autodial.store import outbox, schema, tasks, views
 from autodial.store.events import story
 from bitrix24 import Portal, PortalRefused
@@ -145,7 +146,7 @@ async def test_a_card_that_is_shown_late_comes_down_with_the_call(
 
 
 def _staff(run: Run, said: dict[str, Any]) -> None:
-    from autodial.model import PresenceRules
+    from autodial.model.operator import PresenceRules
     from autodial.store import presence
     from bitrix24 import Employee
 
@@ -396,10 +397,10 @@ async def series(
     paying: Any, portal: SimulatedPortal, now: Now, run: Run, reports: list[str], telling: Telling
 ) -> int:
     """Several calls for one task; its number."""
-    from autodial.decide import Dial
-    from autodial.outcomes import parse_report
-    from autodial.retry import DEFAULTS
-    from autodial.routes import Route
+    from autodial.model.trunk import Route
+    from autodial.rules.dial_decision import Dial
+    from autodial.rules.hangup import parse_report
+    from autodial.rules.retry import DEFAULTS
     from autodial.store import ledger
     from tests.integration.test_ledger import ANNA, PHONE
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dialplan.demo.pbx import ExchangeError, asterisk_root
-from dialplan.demo.rig import Rig, rig
+from demo.pbx import ExchangeError, asterisk_root
+from demo.rig import Rig, rig
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from autodial.model import ANSWERED, NO_CONTACT, OperatorId, Outcome
+from autodial.model.ids import OperatorId
+from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
 from autodial.store import database, pauses, views
 from autodial.store.events import ended_counts
 from bitrix24.simulator.portal import Row
-from dialplan.demo.pbx import Asterisk
-from dialplan.demo.rig import Rig
+from demo.pbx import Asterisk
+from demo.rig import Rig
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]

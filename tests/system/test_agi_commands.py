@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 import fastagi_server
-from dialplan.demo.pbx import Exchange, exchange, free_ports
+from demo.pbx import Exchange, exchange, free_ports
 from fastagi_server import (
     ActionFailed,
     AgiError,

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
 from autodial.store import views
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 
 EXTENSIONS = ("101", "102")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
 from autodial.store.database import BUSY
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.chaos.audit import audit
 from tests.chaos.driver import chaos
 from tests.chaos.faults import astdb, full, locked

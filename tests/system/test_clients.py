@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from autodial.model import Outcome
-from dialplan.demo.rig import Rig
+from autodial.model.outcome import Outcome
+from demo.rig import Rig
 from tests.system import scene
 
-#: The fate's code (dialplan/demo/far/extensions.conf), what must come of it, and the carrier's
+#: The fate's code (demo/far/extensions.conf), what must come of it, and the carrier's
 #: words that show it was that path.
 FATES = {
     "talks": ("00", Outcome.TALKED, "SIP 200 OK"),

@@ -9,9 +9,11 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from autodial.model import CallTask, Outcome, TaskId
+from autodial.model.ids import TaskId
+from autodial.model.outcome import Outcome
+from autodial.model.task import CallTask
 from autodial.store import tasks, views
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 from tests.system.sip_peer import SipPeer
 

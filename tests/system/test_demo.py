@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dialplan.demo.pbx import asterisk_root
+from demo.pbx import asterisk_root
 
 DEMO = [sys.executable, "-m", "autodial", "demo"]
 

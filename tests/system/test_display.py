@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 
 ALERT, OWN = "<http://127.0.0.1>;info=autodial", "<http://127.0.0.1>;info=own"

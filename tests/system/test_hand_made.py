@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
 from autodial.store import views
 from bitrix24.simulator.seed import add_contact, add_task
 from call_files import CallFile, Spool
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 
 

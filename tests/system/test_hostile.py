@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
-from autodial.conflicts import conflicts
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
+from autodial.rules.extension_conflicts import conflicts
 from autodial.store import views
 from bitrix24.simulator.seed import add_contact, add_operator, add_task
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 from tests.system.agi_stub import AgiStub
 from tests.system.sip_peer import Says, SipPeer

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from autodial.model import Outcome
-from dialplan.demo.rig import Rig
+from autodial.model.outcome import Outcome
+from demo.rig import Rig
 from tests.system import scene
 
 #: A call that has a carrier's line, up to the moment when its end has been reported.

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
 from autodial.store import views
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 
 EXTENSIONS = tuple(str(number) for number in range(101, 113))

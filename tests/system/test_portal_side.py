@@ -11,8 +11,8 @@ from autodial.store import views
 from bitrix24.simulator.events import event_body, task_updated
 from bitrix24.simulator.presence import log_in, log_out
 from bitrix24.simulator.seed import add_contact, add_task
-from dialplan.demo.pbx import free_ports
-from dialplan.demo.rig import Rig
+from demo.pbx import free_ports
+from demo.rig import Rig
 from tests.system import scene
 
 TOKEN = "token-of-the-outgoing-webhook"

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autodial.conflicts import conflicts
-from autodial.model import Called, Outcome, TaskId
+from autodial.model.ids import TaskId
+from autodial.model.outcome import Outcome
+from autodial.model.task import Called
+from autodial.rules.extension_conflicts import conflicts
 from autodial.store import tasks, views
 from bitrix24.simulator.seed import add_contact, add_task
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from tests.system import scene
 from tests.system.sip_peer import Says, SipPeer
 

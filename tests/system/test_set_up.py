@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from autodial import texts
-from autodial.model import Outcome
-from dialplan.demo.rig import Rig
+from autodial.model.outcome import Outcome
+from demo.rig import Rig
 from tests.system import scene
 
 SITE = "[globals]\nSITE_OWN = 1\n"

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
 from autodial.store import views
-from dialplan.demo.rig import Rig
+from demo.rig import Rig
 from fastagi_server.testing import environment
 from tests.system import scene
 from tests.system.sip_peer import SipPeer

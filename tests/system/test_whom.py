@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from autodial.model import Outcome
+from autodial.model.outcome import Outcome
 from autodial.store import views
-from dialplan.demo.pbx import Entry
-from dialplan.demo.rig import Rig
+from demo.pbx import Entry
+from demo.rig import Rig
 from tests.system import scene
 
 NUMBER = "442079469901"

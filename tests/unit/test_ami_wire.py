@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.ami import CHANNEL_FIELDS
-from autodial.ami_wire import AmiWire, Listing, Message, NotAmi
 from autodial.errors import PbxError
+from autodial.pbx.ami import CHANNEL_FIELDS
+from autodial.pbx.ami_wire import AmiWire, Listing, Message, NotAmi
 
 NUMBER = "5f0c"
 #: As Asterisk 22 wrote it; the caller's number stands where a stranger can write.

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from autodial.capacity import capacity
-from autodial.model import Attempt, AttemptId, Operator, OperatorId, Outcome, TaskId
-from autodial.power import EVERY, Answers, Power, abandoned, late
-from autodial.recent import Answered, Past, Recent
-from autodial.routes import NumberLimit, PurposeRoutes, Route, Routing, Trunk, Use
+from autodial.model.attempt import Attempt
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.operator import Operator
+from autodial.model.outcome import Outcome
+from autodial.model.trunk import NumberLimit, PurposeRoutes, Route, Trunk
+from autodial.rules.capacity import capacity
+from autodial.rules.pacing import EVERY, Answers, Power, abandoned, late
+from autodial.rules.rolling_statistics import Answered, Past, Recent
+from autodial.rules.trunk_choice import Routing, Use
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ONE, TWO = "442079460001", "442079460002"

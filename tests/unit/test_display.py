@@ -2,7 +2,7 @@
 
 import pytest
 
-from autodial.display import Look, Looks, wrong_in
+from autodial.rules.caller_display import Look, Looks, wrong_in
 
 LOOKS = Looks(
     tag="АВТОДОЗВОН",

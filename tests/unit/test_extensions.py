@@ -8,9 +8,10 @@ import pytest
 from attrs import evolve
 
 from autodial import texts
-from autodial.conflicts import conflicts
-from autodial.model import DEVICE_STATES, Operator, OperatorId, internal_number
-from autodial.roster import Roster
+from autodial.engine.operators import Roster
+from autodial.model.ids import OperatorId, internal_number
+from autodial.model.operator import DEVICE_STATES, Operator
+from autodial.rules.extension_conflicts import conflicts
 from autodial.store.presence import StaffRow
 from tests.unit.lines import operator_line
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.config import ClientConfig
-from autodial.hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
-from autodial.limits import DAY, HOUR, MONTH, WEEK, DayHours, Limits, Place
-from autodial.model import Called
-from autodial.next_call import best_allowed, first_allowed
-from autodial.zones import named, of_number
+from autodial.config.sections import ClientConfig
+from autodial.model.task import Called
+from autodial.rules.calling_hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
+from autodial.rules.contact_limits import DAY, HOUR, MONTH, WEEK, DayHours, Limits, Place
+from autodial.rules.next_call import best_allowed, first_allowed
+from autodial.rules.time_zones import named, of_number
 
 MINUTE = timedelta(minutes=1)
 RUSSIA = Calendar(country="RU")

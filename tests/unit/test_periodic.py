@@ -4,8 +4,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
+from autodial.engine.periodic import GRACE, Periodic
 from autodial.errors import StoreError
-from autodial.periodic import GRACE, Periodic
 
 
 def test_a_failed_turn_does_not_stop_the_next_one() -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.phones import (
+from autodial.rules.phone_numbers import (
     SPECIAL,
     Entry,
     PhoneRules,

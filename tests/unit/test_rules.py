@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial import texts
-from autodial.hours import Hours
-from autodial.model import EFFECTS, NO_CONTACT, Outcome, Report
-from autodial.outcomes import outcome_of, parse_report
-from autodial.phones import Entry, PhoneRules, dialable
-from autodial.retry import DEFAULTS, spread
-from autodial.states import IN_FLIGHT, TRANSITIONS, Event, State, WrongMove, advance
+from autodial.model.attempt import Report
+from autodial.model.attempt_states import IN_FLIGHT, TRANSITIONS, Event, State, WrongMove, advance
+from autodial.model.outcome import EFFECTS, NO_CONTACT, Outcome
+from autodial.rules.calling_hours import Hours
+from autodial.rules.hangup import outcome_of, parse_report
+from autodial.rules.phone_numbers import Entry, PhoneRules, dialable
+from autodial.rules.retry import DEFAULTS, spread
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
 ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from autodial.model import Outcome
-from autodial.world import Call, TooFewCalls, World, measured
+from autodial.model.ended_call import Call
+from autodial.model.outcome import Outcome
+from autodial.simulation.behaviour import TooFewCalls, World, measured
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 TEN = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)  # by the call centre's clock

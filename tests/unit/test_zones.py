@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from autodial.zones import of_number
+from autodial.rules.time_zones import of_number
 
 #: After the last change of a Russian zone (Volgograd, 2020-12-27).
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -1,0 +1,99 @@
+"""Commands that change the rules while the dialler runs: ``day-off`` and ``reload``."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from zoneinfo import ZoneInfo
+
+import click
+from rich.box import SIMPLE_HEAD
+
+from autodial.cli.output import PlainTable, read, say, show_table
+from autodial.cli.status_queries import SILENT
+from autodial.config.reload import NOTHING
+from autodial.config.sections import Config, load
+from autodial.store import days_off, flags
+from autodial.store.database import write
+
+#: Seconds that a running dialler is given to read its settings again.
+PATIENCE = 20.0
+
+
+@click.command("day-off")
+@click.argument("day", required=False, metavar="[DATE]")
+@click.option("--why", "reason", default="", help="For those who ask later.")
+@click.option("--remove", is_flag=True, help="It is a day like others again.")
+@click.pass_obj
+def day_off(path: Path, day: str | None, reason: str, remove: bool) -> None:
+    """
+    Call nobody on DATE (2026-12-31, today, tomorrow), from now on and without a restart; without
+    a DATE: list the days off to come. Next calls that were set for that day are put off.
+    """
+    config, now = load(path), datetime.now(UTC)
+    today = now.astimezone(ZoneInfo(config.hours.zone)).date()
+    if day is None:
+        if remove:
+            raise click.UsageError("--remove needs a DATE")
+        return _list(config, today)
+    which = _day(day, today)
+    if remove:
+        if not write(config.store.path, lambda db: days_off.remove(db, which)):
+            inside = which in config.calendar.days_off
+            where = "; it is one of [calendar] days_off" if inside else ""
+            raise click.ClickException(f"{which}: was not named as a day off{where}")
+        say(f"{which}: a day like others; calls that were put off stay where they are")
+        return None
+    if which < today:
+        raise click.UsageError(f"{which} has passed ({config.hours.zone})")
+    write(config.store.path, lambda db: days_off.add(db, which, now, reason))
+    say(f"{which}: a day off{_hours(config)}")
+    return None
+
+
+def _hours(config: Config) -> str:
+    """What that means, if the settings give such days hours of their own."""
+    if config.hours.holiday in ("usual", None):
+        return "; nobody is called"
+    return ", with the hours of [hours] holiday"
+
+
+def _list(config: Config, today: date) -> None:
+    named = dict(read(config, lambda db: days_off.lines(db, today)))
+    table = PlainTable("day", "said by", "why", box=SIMPLE_HEAD, pad_edge=False)
+    for day in sorted({*named, *(one for one in config.calendar.days_off if one >= today)}):
+        whose = "autodial day-off" if day in named else "[calendar] days_off"
+        table.add_row(str(day), whose, named.get(day, ""))
+    show_table(table)
+
+
+def _day(text: str, today: date) -> date:
+    near = {"today": today, "tomorrow": today + timedelta(days=1)}
+    try:
+        return near.get(text) or date.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text}: write 2026-12-31, today or tomorrow") from None
+
+
+@click.command("reload")
+@click.pass_obj
+def reload(path: Path) -> None:
+    """Have the running dialler read its settings again, and say what it took over."""
+    config, asked = load(path), datetime.now(UTC)
+    seen = read(config, lambda db: flags.last(db, flags.ALIVE))
+    if seen is None or asked - seen > SILENT:
+        say("the settings are in order; the dialler does not run, and reads them at its start")
+        return
+    mine = str(path.resolve())
+    write(config.store.path, lambda db: flags.tell(db, asked, flags.RELOAD, mine))
+    until = monotonic() + PATIENCE
+    while monotonic() < until:
+        told = read(config, lambda db: flags.told(db, flags.RELOADED))
+        if told is not None and told[0] >= asked:
+            say(told[1])
+            if told[1].startswith(NOTHING):
+                raise click.ClickException("what was read before still holds")
+            return
+        sleep(0.2)
+    raise click.ClickException(
+        "the dialler has not answered: does it run by the same configuration? See its log"
+    )

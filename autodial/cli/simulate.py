@@ -1,0 +1,168 @@
+"""The command ``autodial simulate``: what if there were more people, hours or power."""
+
+import csv
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import partial
+from itertools import product
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+from attrs import frozen
+from rich.box import SIMPLE_HEAD
+
+from autodial.cli.output import PlainTable, read, show_table
+from autodial.config.sections import DAYS, Config, load, parse_span
+from autodial.simulation.behaviour import Replayed, World, measured, replayed
+from autodial.simulation.chart import svg
+from autodial.simulation.day import Day, Simulation
+from autodial.store import views
+
+
+@frozen
+class _Series(click.ParamType[object]):
+    """One number, or several with commas between, to compare."""
+
+    number: type[int] | type[float]
+    least: float
+    most: float
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        try:
+            numbers = tuple(self.number(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: a number, or several with commas between", param, ctx)
+        if not all(self.least <= number <= self.most for number in numbers):
+            self.fail(f"{value!r}: from {self.least} to {self.most}", param, ctx)
+        return numbers
+
+
+@click.command("simulate")
+@click.option("--tasks", default=400, show_default=True, type=click.IntRange(1, 20_000))
+@click.option(
+    "--operators",
+    "staff",
+    default="7",
+    show_default=True,
+    type=_Series(int, 1, 999),
+    help="How many; several with commas, to compare.",
+)
+@click.option(
+    "--power",
+    type=_Series(float, 1.0, 5.0),
+    help="Instead of [pace] power; several with commas, to compare.",
+)
+@click.option("--hours", help='Instead of [hours] of that day: "09:00-21:00".')
+@click.option(
+    "--measured",
+    "as_measured",
+    is_flag=True,
+    help="Clients and operators as the ledger's calls show them.",
+)
+@click.option(
+    "--replay",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The tasks of that day out of the ledger, with the calls they had.",
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Which day; today, if not said.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="The table."
+)
+@click.option(
+    "--curve",
+    "curve_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Calls and talks by the quarter of an hour, as CSV.",
+)
+@click.option("--svg", "svg_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def simulate(
+    path: Path, tasks: int, staff: tuple[int, ...], power: tuple[float, ...] | None,
+    hours: str | None, as_measured: bool, replay: datetime | None, seed: int,
+    date: datetime | None,
+    csv_file: Path | None, curve_file: Path | None, svg_file: Path | None,
+) -> None:  # fmt: skip
+    """What if: a day by this configuration, with drawn clients; nothing is dialled or written."""
+    config = load(path)
+    zone = ZoneInfo(config.hours.zone)
+    day = (replay or date or datetime.now(zone)).date()
+    config = _with_hours(config, day, hours)
+    start, end = _span(config, day)
+    world = measured(read(config, views.calls), zone) if as_measured else World()
+    was: list[Replayed] = []
+    if replay is not None:
+        was = replayed(read(config, partial(views.calls_between, start=start, end=end)))
+    if replay is not None and not was:
+        raise click.ClickException(f"{day}: the ledger has no calls of that day's hours")
+    tasks = len(was) or tasks
+    table = PlainTable(
+        "operators", "power", "tasks done", "talked", "attempts", "abandoned", "last call",
+        "operators busy", box=SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    sums: list[Sequence[object]] = []
+    rows: list[Sequence[object]] = []
+    made: Day | None = None
+    for number, ratio in product(staff, power or (config.pace.power,)):
+        pace = config.pace.model_copy(update={"power": ratio})
+        tried = config.model_copy(update={"pace": pace})
+        made = Simulation(tried, world, seed, tasks, number, start, end, was).run()
+        last = made.last_finished
+        table.add_row(
+            str(number), f"{ratio:g}", f"{made.finished} of {made.tasks}", str(made.talked),
+            str(sum(made.attempts.values())), f"{made.answers.rate:.1%}",
+            f"{last.astimezone(zone):%H:%M}" if last else "-", f"{made.busy:.0%}",
+        )  # fmt: skip
+        sums.append(
+            (
+                number, ratio, made.tasks, made.finished, made.talked,
+                sum(made.attempts.values()), f"{made.answers.rate:.4f}",
+                last.astimezone(zone).isoformat(timespec="minutes") if last else "",
+                f"{made.busy:.4f}",
+            )
+        )  # fmt: skip
+        rows += [(number, ratio, f"{at.astimezone(zone):%H:%M}", t, a) for at, t, a in made.points]
+    show_table(table)
+    if csv_file is not None:
+        head = (
+            "operators", "power", "tasks", "done", "talked", "attempts", "abandoned_share",
+            "last_call", "busy_share",
+        )  # fmt: skip
+        _write(csv_file, head, sums)
+    if curve_file is not None:
+        _write(curve_file, ("operators", "power", "time", "talks", "attempts"), rows)
+    if svg_file is not None and made is not None:
+        title = f"{day}: {tasks} tasks, {staff[-1]} operators"
+        svg_file.write_text(svg(made.points, zone, title), encoding="utf-8")
+
+
+def _write(file: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([head, *rows])
+
+
+def _with_hours(config: Config, day: date, hours: str | None) -> Config:
+    if hours is None:
+        return config
+    try:
+        span = parse_span(hours)
+    except ValueError as error:
+        raise click.UsageError(f"--hours: {error}") from error
+    changed = {**dict.fromkeys(DAYS, span), "holiday": "usual"}
+    return config.model_copy(update={"hours": config.hours.model_copy(update=changed)})
+
+
+def _span(config: Config, day: date) -> tuple[datetime, datetime]:
+    """When the call centre begins and ends its day."""
+    zone = config.when.zone
+    span = config.when.span(day)
+    if span is None:
+        raise click.ClickException(
+            f"{day}: the call centre does not work; name another --date, or --hours"
+        )
+    start, end = (datetime.combine(day, at, zone) for at in span)
+    return start, end + timedelta(days=end <= start)

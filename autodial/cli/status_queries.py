@@ -1,0 +1,167 @@
+"""
+The facts of a decision as another process sees them: out of the store, for ``autodial why``.
+
+What only the dialler's memory holds (the pace of this second) is taken for good.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from autodial.config.sections import Config
+from autodial.engine.dispatcher import portal_ok
+from autodial.engine.do_not_call_list import DoNotCall
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.operator import Operator
+from autodial.model.task import CallTask
+from autodial.rules.capacity import capacity
+from autodial.rules.dial_decision import Decision, Facts, Look, decide, explain
+from autodial.rules.pacing import Answers
+from autodial.rules.rolling_statistics import Recent
+from autodial.store import days_off, flags, ledger, pauses, views
+from autodial.store.tasks import load_task
+
+#: A dialler that has not said so for this long does not run.
+SILENT = timedelta(seconds=60)
+
+
+@frozen(kw_only=True)
+class Why:
+    """Why a task is, or is not, being dialled."""
+
+    task: CallTask
+    decision: Decision
+    looks: list[Look]
+    running: bool  #: the dialler is; otherwise nothing is dialled, whatever the rules say
+    seen: datetime | None  #: when it last was
+
+
+def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
+    """The rules one by one, as of now; None: not a call task we know."""
+    config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
+    found = load_task(db, task, since=now - config.limits.looks_back)
+    if found is None:
+        return None
+    seen = flags.last(db, flags.ALIVE)
+    running = seen is not None and now - seen < SILENT
+    known = facts(db, config, now)
+    return Why(
+        task=found,
+        decision=decide(found, known, now),
+        looks=explain(found, known, now),
+        running=running,
+        seen=seen,
+    )
+
+
+def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operator, ...]:
+    """The staff with reservations, pauses and wrap-up."""
+    paused = pauses.paused(db, now)
+    wrap_up = config.staff.wrap_up
+    wraps = {who: at + wrap_up for who, at in ledger.last_talks(db, now - wrap_up).items()}
+    excluded = set(config.staff.exclude)
+    return tuple(
+        Operator(
+            id=OperatorId(line.id),
+            name=line.name,
+            extension=line.extension,
+            online=line.online,
+            phone=line.phone,
+            reserved_for=AttemptId(line.reserved_for) if line.reserved_for else None,
+            paused=line.id in paused,
+            wraps_until=wraps.get(OperatorId(line.id)),
+        )
+        for line in views.operator_lines(db)
+        if line.id not in excluded
+    )
+
+
+def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
+    """All that a decision may know, as of now."""
+    config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
+    recent, staff = recalled(db, config, now), operators(db, config, now)
+    beat = flags.last(db, flags.PBX_UP)
+    rules = DoNotCall(config.rules.do_not_call, config.phones.region)
+    return Facts(
+        operators=staff,
+        deputies=config.staff.deputies_by_id,
+        order=config.staff.who,
+        patience=config.staff.patience,
+        same_phone=config.client.next_phone == "same",
+        do_not_call=rules.numbers(),
+        hours=config.when,
+        limits=config.limits,
+        portal_ok=portal_ok(config.portal, flags.last(db, flags.PORTAL_SEEN), now),
+        pbx_ok=beat is not None and now - beat < SILENT,
+        paused=pauses.EVERYBODY in pauses.paused(db, now),
+        paused_purposes=pauses.paused_purposes(db, now),
+        max_calls=config.pace.max_calls,
+        next_start=None,
+        **capacity(
+            config.pace.as_power,
+            config.routing,
+            live=ledger.in_flight(db),
+            operators=staff,
+            answers=recent.by_purpose(now),
+            in_a_day=recent.in_a_day(now),
+            started={},
+            now=now,
+        ),
+    )
+
+
+def recalled(db: sa.Connection, config: Config, now: datetime) -> Recent:
+    """The last calls."""
+    recent = Recent(config.pace.abandoned_over)
+    recent.recall(ledger.past(db, now, recent.over))
+    return recent
+
+
+def due_tasks_of(
+    db: sa.Connection, config: Config, operator: OperatorId, now: datetime
+) -> list[views.TaskLine]:
+    """The open tasks due by now that are this operator's own."""
+    mine = views.tasks_of(db, operator)
+    return [line for line in mine if line.due is not None and line.due <= now]
+
+
+@frozen(kw_only=True)
+class Status:
+    """How it goes."""
+
+    running: bool
+    seen: datetime | None  #: when the dialler last ran
+    pbx: bool
+    stalled: datetime | None  #: when that was last said
+    calls: int
+    at_work: int
+    free: int
+    paused: int
+    paused_purposes: tuple[str, ...]
+    changed: datetime | None  #: since when the file of the settings says what was not read
+    answers: Answers  #: of the time that [pace] abandoned_over says
+    by_purpose: Mapping[str, Answers]  #: the same for each purpose, where the cap is by purpose
+    funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last look
+
+
+def status(db: sa.Connection, config: Config, now: datetime) -> Status:
+    """How it goes, as of now."""
+    seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
+    recent = recalled(db, config, now)
+    return Status(
+        running=seen is not None and now - seen < SILENT,
+        seen=seen,
+        pbx=known.pbx_ok,
+        stalled=flags.last(db, flags.STALLED),
+        calls=known.calls,
+        at_work=sum(operator.at_work for operator in known.operators),
+        free=sum(operator.free(now) for operator in known.operators),
+        paused=sum(operator.paused for operator in known.operators),
+        paused_purposes=tuple(sorted(known.paused_purposes)),
+        changed=flags.last(db, flags.CHANGED),
+        answers=recent.answers(now),
+        by_purpose=recent.by_purpose(now) if config.pace.as_power.by_purpose else {},
+        funnel=tuple(views.funnel(db)),
+    )

@@ -1,0 +1,1 @@
+"""Values and tables: what the dialler talks about. Nothing of ours is imported here."""

@@ -1,0 +1,11 @@
+"""What values are checked for when they are made."""
+
+from datetime import datetime
+from typing import Any
+
+from attrs import Attribute
+
+
+def aware(_: object, attribute: "Attribute[Any]", value: datetime | None) -> None:
+    if value is not None and value.utcoffset() is None:
+        raise ValueError(f"{attribute.name} needs a time zone: {value!r}")

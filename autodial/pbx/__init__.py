@@ -1,0 +1,1 @@
+"""Towards Asterisk: the AGI scripts, the manager interface, the reconciler."""

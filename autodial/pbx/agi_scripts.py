@@ -1,0 +1,215 @@
+"""
+What the dialplan may ask, one coroutine a question. Variable names of the dialplan are only here.
+
+Each answer is one batch: one write, all replies, no further round trip.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from autodial.engine.call_control import Claimed, Desk
+from autodial.errors import StoreError
+from autodial.model.attempt import Report
+from autodial.model.ids import TaskId, attempt_id
+from autodial.rules.hangup import parse_report
+from fastagi_server import AgiSession, RateLimitedLog, Script, command, set_variables
+
+_log = Logger()
+
+#: Sent with one answer at most; the rest goes with the next.
+DELETIONS = 20
+
+
+@define
+class AstDb:
+    """Reports that Asterisk kept for us and that are written down now: to be deleted there."""
+
+    recorded: set[str] = field(factory=set)
+
+    def deletions(self) -> list[bytes]:
+        """Commands for the next answer. They are repeated if the key is seen again."""
+        taken = [self.recorded.pop() for _ in range(min(DELETIONS, len(self.recorded)))]
+        return [command("DATABASE DEL", "autodial", attempt) for attempt in taken]
+
+
+async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> None:
+    """``AGI(…/claim,AD_ID,number,AD_TASK)``: may this client be dialled?"""
+    name, number, task = call.argument(0), call.argument(1), call.argument(2)
+    attempt = attempt_id(name)
+    said: Claimed | None = None
+    if attempt is not None:
+        said = await desk.claim(attempt)
+    elif name:
+        _log.warn("{attempt}: claimed, and no attempt's name", attempt=name)
+    elif re.fullmatch(r"[0-9]{1,12}", task):
+        said = await desk.claim_task(TaskId(int(task)), number)
+        if said is not None and not call.alive:
+            # Nobody will hear the yes, and this channel does not know its attempt's name.
+            await desk.result(said.attempt.id, Report(stage="claimfail"))
+            return
+    else:
+        _log.warn(
+            "{task}: a call file names this as its task; a task is a number", task=task or "nothing"
+        )
+    if said is None:
+        await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
+        return
+    desk.claimed_by(said.attempt.id, call.environment.variables.get("channel", ""))
+    await call.batch(
+        # What a person typed goes by SET VARIABLE, which carries any text.
+        command("SET VARIABLE", "AD_TAG", said.ring.caller_name),
+        set_variables(
+            {
+                "AD_ID": said.attempt.id,
+                "AD_TASK": str(said.attempt.task),
+                "AD_NUM": said.number,
+                "AD_TONES": said.attempt.tones,
+                "AD_TO": str(said.wait),
+                "AD_TRUNKS": ":".join(route.trunk for route in said.routes),
+                "AD_CIDS": ":".join(route.caller_id for route in said.routes),
+                "AD_LINES": ":".join("" if most is None else str(most) for most in said.lines),
+                "AD_OPS": ":".join(said.ring.extensions),
+                "AD_OPTO": str(said.ring.seconds),
+                "AD_LANG": language,
+                "AD_GO": "1",  # last: a command lost on the way must not leave half a yes
+            }
+        ),
+        *astdb.deletions(),
+    )
+
+
+async def resolve(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/resolve,AD_ID)``: the client has answered; whom to ring?"""
+    attempt = attempt_id(call.argument(0))
+    ring = desk.whom_to_ring(attempt) if attempt is not None else None
+    if ring is None:
+        # Say nothing: the dialplan falls back on what came with the claim.
+        _log.warn("{attempt}: answered, and not known here", attempt=call.argument(0))
+        return
+    await call.batch(
+        command("SET VARIABLE", "CALLERID(name)", ring.caller_name),
+        set_variables(
+            {
+                "AD_OPS": ":".join(ring.extensions),
+                "AD_OPTO": str(ring.seconds),
+                **({} if ring.alert is None else {"__AD_ALERT": ring.alert}),
+                "AD_OK": "1",
+            }
+        ),
+    )
+
+
+async def ringing(call: AgiSession, desk: Desk) -> None:
+    """
+    ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what this
+    phone shows, if it is to show something else than the others.
+    """
+    attempt = attempt_id(call.argument(0))
+    own = desk.ringing(attempt, call.argument(1)) if attempt is not None else None
+    if own is not None:
+        name, alert = own
+        shown = [command("SET VARIABLE", "CALLERID(name)", name)]
+        await call.batch(*shown, *([] if alert is None else [set_variables({"__AD_ALERT": alert})]))
+
+
+async def forwards(call: AgiSession, desk: Desk) -> None:
+    """
+    ``AGI(…/forwards,AD_ID,extension)``: this operator's phone sends its calls elsewhere, and the
+    dialplan does not follow.
+    """
+    attempt = attempt_id(call.argument(0))
+    if attempt is not None:
+        desk.forwards(attempt, call.argument(1))
+
+
+async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
+    """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
+    attempt, report = attempt_id(call.argument(0)), parse_report(call.arguments[1:])
+    if attempt is None:
+        _log.warn("{attempt}: an end is reported of no attempt", attempt=call.argument(0))
+        await call.batch(set_variables({"AD_ACK": "1"}))  # AstDB need not keep it
+        return
+    if not await desk.over(attempt):
+        # Not acknowledged: what is true of it waits in AstDB until the call has ended.
+        _log.warn(
+            "{attempt}: an end is reported, and Asterisk says the call goes on", attempt=attempt
+        )
+        return
+    if await desk.result(attempt, report):
+        await call.batch(set_variables({"AD_ACK": "1"}), *astdb.deletions())
+
+
+async def spoolfail(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/spoolfail,AD_ID,REASON)``: Asterisk could not place the call. Only a hint."""
+    attempt = attempt_id(call.argument(0))
+    if attempt is not None:
+        await desk.spool_failed(attempt)
+
+
+async def call_now(call: AgiSession, desk: Desk) -> None:
+    """
+    ``AGI(…/call-now,extension,task)``: a person's word for a task, keyed on an operator's phone;
+    sets AD_SAID to 1 or 0.
+    """
+    who, task = call.argument(0), call.argument(1)
+    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await desk.call_now(who, TaskId(int(task)))
+    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+
+
+async def pause(call: AgiSession, desk: Desk, on: bool) -> None:
+    """``AGI(…/pause,extension)`` and ``/resume``: of an operator; sets AD_SAID to 1 or 0."""
+    known = await desk.pause(call.argument(0), on=on)
+    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+
+
+async def word(call: AgiSession, desk: Desk) -> None:
+    """``AGI(…/word,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
+    known = await desk.word(call.argument(0), call.argument(1))
+    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+
+
+async def ping(call: AgiSession) -> None:
+    """``AGI(…/ping)``: sets AD_PONG, so that a person can try the connection."""
+    await call.batch(set_variables({"AD_PONG": "1"}))
+
+
+def _one_sentence(script: Script, limited_log: RateLimitedLog) -> Script:
+    """
+    The store may refuse (a full disk): the log gets the reason, and the dialplan no answer, for
+    which it has a branch.
+    """
+
+    async def run(call: AgiSession) -> None:
+        try:
+            await script(call)
+        except StoreError as error:
+            limited_log.error("{error}", error=error)
+
+    return run
+
+
+def scripts(desk: Desk, astdb: AstDb, language: str, clock: IReactorTime) -> dict[str, Script]:
+    """The routing table of the FastAGI server."""
+    table: dict[str, Callable[..., object]] = {
+        "claim": partial(claim, desk=desk, astdb=astdb, language=language),
+        "resolve": partial(resolve, desk=desk),
+        "ringing": partial(ringing, desk=desk),
+        "forwards": partial(forwards, desk=desk),
+        "result": partial(result, desk=desk, astdb=astdb),
+        "spoolfail": partial(spoolfail, desk=desk),
+        "call-now": partial(call_now, desk=desk),
+        "pause": partial(pause, desk=desk, on=True),
+        "resume": partial(pause, desk=desk, on=False),
+        "word": partial(word, desk=desk),
+        "ping": ping,
+    }
+    limited_log = RateLimitedLog(_log, clock)
+    return {
+        name: _one_sentence(script, limited_log)  # type: ignore[arg-type]  # partial hides its type
+        for name, script in table.items()
+    }

@@ -1,0 +1,365 @@
+"""
+Asterisk's manager interface, as far as the dialler needs it: to look, never to act.
+
+One connection: device states as they change, the live channels with their attempts, and the
+reports that the dialplan kept in AstDB while we were away. The manager user needs no right to
+originate, command or change anything. What is believed of all that is in ``ami_wire``.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import md5
+from secrets import token_hex
+
+from attrs import define, field
+from twisted.application.internet import ClientService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from autodial.errors import PbxError
+from autodial.model.ids import internal_number
+from autodial.model.operator import DEVICE_STATES
+from autodial.pbx.ami_wire import VARIABLES, AmiWire, Listing, Message, NotAmi
+
+_log = Logger()
+
+#: Seconds to wait for the end of an answer.
+PATIENCE = 10.0
+#: Seconds before it is said again that Asterisk's manager is out of reach.
+COMPLAIN = 60.0
+#: Phones that are asked for at once.
+PHONES_AT_ONCE = 50
+#: The dialplan's family in AstDB, the variable that names a channel's attempt, and the one that
+#: holds the report once its hangup handler has put it together.
+FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
+
+#: The last field of a channel's row before the variables, and those after them (16 and 22 alike).
+CHANNEL_FIELDS = (
+    "Event",
+    "ActionID",
+    "Channel",
+    "Context",
+    "Uniqueid",
+    "Linkedid",
+    "Duration",
+    "BridgeId",
+)
+
+
+class NotConnected(Exception):
+    """Asterisk's manager interface is out of reach just now."""
+
+
+@define(eq=False)
+class Ami:
+    """What others see: questions, and callbacks for what Asterisk tells by itself."""
+
+    clock: IReactorTime
+    user: str
+    secret: str = field(repr=False)
+    on_device: Callable[[str, str], None]
+    on_up: Callable[[], None]
+    on_down: Callable[[], None]
+    on_refused: Callable[[PbxError], None] = lambda error: None
+    _link: "AmiLink | None" = field(default=None, init=False)
+    refused: bool = field(default=False, init=False)  #: the last login was
+    complained: float | None = field(
+        default=None, init=False
+    )  #: when it was last said out of reach
+
+    @property
+    def connected(self) -> bool:
+        return self._link is not None
+
+    async def channels(self) -> dict[str, tuple[str, ...]]:
+        """
+        The attempts that have live channels, with the channels' names.
+
+        Raises:
+            NotConnected. PbxError: the list is damaged, or does not name the attempts.
+        """
+        listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
+        found: dict[str, tuple[str, ...]] = {}
+        for row in await self._list({"Action": "CoreShowChannels"}, listing):
+            pairs = [text.partition("=") for text in row.all(VARIABLES)]
+            named = [value for name, _, value in pairs if name == VARIABLE]
+            channel = row.get("Channel")
+            if not named and "@autodial-" in channel:
+                # Taking this for "no channel" would end talks that are under way.
+                raise PbxError(f"channels do not name their attempt: set channelvars = {VARIABLE}")
+            for attempt in named:
+                found[attempt] = (*found.get(attempt, ()), channel)
+        return found
+
+    async def kept_reports(self) -> dict[str, str]:
+        """Reports in AstDB by attempt: those that were not acknowledged."""
+        # Asterisk 16.28 says "ListItems: 1" at the end of every such list. Nothing that a stranger
+        # has typed is in it: the dialplan encodes what carriers say.
+        needed = ("Event", "ActionID", "Key", "Val")
+        listing = Listing("DBGetTreeResponse", "DBGetTreeComplete", needed, counted=False)
+        action = {"Action": "DBGetTree", "Family": FAMILY}
+        rows = await self._list(action, listing, empty="not found")
+        return {row.get("Key").rpartition("/")[2]: row.get("Val") for row in rows}
+
+    async def value(self, variable: str) -> str:
+        """
+        A global of the dialplan, or a function's value without a channel; empty: there is none.
+
+        Raises:
+            NotConnected. PbxError: this user may not ask.
+        """
+        answer = await self._connected().ask({"Action": "Getvar", "Variable": variable})
+        return answer.get("Value")
+
+    async def report(self, channel: str) -> str | None:
+        """
+        What the hangup handler of a channel is about to report; empty: the channel is still in its
+        call; None: there is no such channel.
+        """
+        action = {"Action": "Getvar", "Channel": channel, "Variable": REPORT}
+        try:
+            answer = await self._connected().ask(action)
+        except PbxError as error:
+            if "No such channel" in str(error):
+                return None
+            raise
+        return answer.get("Value")
+
+    async def under_way(self, attempt: str, leg: str | None) -> bool:
+        """
+        Does Asterisk say that this attempt's outbound leg (its channel, if it is known) is still in
+        its call? False also where it cannot be asked: then a report is all there is.
+        """
+        try:
+            if leg is None:
+                names = (await self.channels()).get(attempt, ())
+                leg = next((name for name in names if name.endswith(";2")), None)
+            return leg is not None and await self.report(leg) == ""
+        except (NotConnected, PbxError) as error:
+            _log.info("{attempt}: not looked up: {error}", attempt=attempt, error=error)
+            return False
+
+    def ask_phones(self, extensions: Sequence[str]) -> None:
+        """
+        The list of device states leaves out a phone that has not been used since Asterisk's start
+        (realtime endpoints): have these told, a few at a time.
+        """
+        if self._link is not None:
+            self._link.ask_phones(extensions[:PHONES_AT_ONCE])
+
+    def _connected(self) -> "AmiLink":
+        if self._link is None:
+            raise NotConnected
+        return self._link
+
+    async def _list(
+        self, action: Mapping[str, str], listing: Listing, empty: str = ""
+    ) -> Sequence[Message]:
+        """``empty``: the refusal that means "no rows"."""
+        try:
+            await self._connected().ask(action, listing)
+        except PbxError as error:
+            if empty and empty in str(error):
+                return ()
+            raise
+        return listing.result()
+
+    def factory(self) -> Factory:
+        """For a ClientService, which reconnects for ever."""
+        return Factory.forProtocol(lambda: AmiLink(self))
+
+    def linked(self, link: "AmiLink") -> None:
+        self._link = link
+        self.refused = False
+        self.on_up()
+
+    def unlinked(self, link: "AmiLink") -> None:
+        if self._link is link:
+            self._link = None
+            self.on_down()
+
+
+@define
+class _Question:
+    answer: "Deferred[Message]"
+    listing: Listing | None = None
+
+
+class AmiLink(Protocol):
+    """One connection: logs in, then answers questions and passes events on."""
+
+    log = Logger()
+    transport: ITCPTransport
+
+    def __init__(self, ami: Ami) -> None:
+        self._ami = ami
+        self._wire = AmiWire()
+        self._questions: dict[str, _Question] = {}
+        #: Devices whose state is being asked for; True: it has changed again meanwhile.
+        self._asked: dict[str, bool] = {}
+        #: The list whose rows come just now.
+        self._open: Listing | None = None
+
+    def connectionMade(self) -> None:
+        Deferred.fromCoroutine(self._log_in()).addErrback(self._not_in)
+
+    async def _log_in(self) -> None:
+        """With a challenge: whoever answers in Asterisk's place does not learn the secret."""
+        ami = self._ami
+        said = (await self.ask({"Action": "Challenge", "AuthType": "MD5"})).get("Challenge")
+        if not re.fullmatch("[0-9A-Za-z]{4,64}", said):  # its hash alone would be the secret's
+            raise PbxError("no challenge in the answer")
+        key = md5(f"{said}{ami.secret}".encode(), usedforsecurity=False)
+        await self.ask(
+            {"Action": "Login", "AuthType": "MD5", "Username": ami.user, "Key": key.hexdigest()}
+        )
+        listing = Listing(
+            "DeviceStateChange", "DeviceStateListComplete", ("Event", "ActionID", "Device", "State")
+        )
+        await self.ask({"Action": "DeviceStateList"}, listing)
+        rows = listing.result()
+        ami.linked(self)  # only now: nobody is dialled before the phones are known
+        for row in rows:
+            self._device(row.get("Device"), row.get("State"))
+
+    def _not_in(self, failure: Failure) -> None:
+        if failure.check(NotConnected):
+            self._ami.on_refused(PbxError("the connection was closed before the login"))
+            return
+        self.transport.loseConnection()
+        failure.trap(PbxError)
+        error = failure.value
+        assert isinstance(error, PbxError)
+        self._ami.on_refused(error)
+        if not self._ami.refused:  # it is tried for ever, and said once
+            self.log.error("{error}", error=error)
+        self._ami.refused = True
+
+    def ask(self, action: Mapping[str, str], listing: Listing | None = None) -> "Deferred[Message]":
+        """
+        Send an action. Fires with its response, or, for a list, with the list's end.
+
+        Fails with PbxError (refused, with Asterisk's own words), NotConnected.
+        """
+        number = token_hex(16)
+        rows = {**action, "ActionID": number}
+        for name, value in rows.items():
+            if re.search(r"[\x00-\x1f\x7f]", value):
+                return _failed(PbxError(f"{name} cannot hold {value!r}"))
+        self.transport.write("".join(f"{k}: {v}\r\n" for k, v in rows.items()).encode() + b"\r\n")
+        answer: Deferred[Message] = Deferred()
+        self._questions[number] = _Question(answer, listing)
+        answer.addTimeout(PATIENCE, self._ami.clock, self._no_answer)
+        return answer
+
+    def _no_answer(self, _: object, seconds: float) -> Failure:
+        """A link that is open and silent is worth nothing: drop it, and a new one is made."""
+        self.log.warn("Asterisk's manager was silent for {seconds} s", seconds=seconds)
+        self.transport.abortConnection()
+        return Failure(NotConnected())
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for message in self._wire.receive(data):
+                self._received(message)
+        except NotAmi as error:
+            self.log.error("Asterisk's manager: {error}", error=error)
+            self.transport.abortConnection()
+
+    def _received(self, message: Message) -> None:
+        number = message.get("ActionID")
+        question = self._questions.get(number)
+        if self._open is not None and (question is None or question.listing is not self._open):
+            self._open.stray()
+        elif question is not None:
+            self._answered(number, question, message)
+        elif message.get("Event") == "DeviceStateChange":
+            self._changed(message.get("Device"))
+
+    def _answered(self, number: str, question: _Question, message: Message) -> None:
+        listing = question.listing
+        if "Response" not in dict(message.fields):
+            if listing is None or self._open is not listing:
+                return  # a row of nothing that was asked for
+            if not listing.take(message):
+                return
+            self._open = None
+        elif message.get("Response") == "Success" and listing is not None:
+            self._open = listing
+            return
+        del self._questions[number]
+        if question.answer.called:
+            return
+        if message.get("Response") in ("", "Success"):
+            question.answer.callback(message)
+        else:
+            question.answer.errback(Failure(PbxError(message.get("Message") or "refused")))
+
+    def _device(self, device: str, state: str) -> None:
+        technology, _, extension = device.partition("/")
+        if technology == "PJSIP" and state in DEVICE_STATES:
+            self._ami.on_device(extension, state)
+
+    def ask_phones(self, extensions: Iterable[str]) -> None:
+        """Have these phones' states told."""
+        for extension in extensions:
+            self._changed(f"PJSIP/{extension}")
+
+    def _changed(self, device: str) -> None:
+        """
+        An event may be a stranger's (where the filters look for text, or are missing): it is taken
+        for a hint, and Asterisk is asked.
+        """
+        technology, _, extension = device.partition("/")
+        if technology != "PJSIP" or not internal_number(extension):
+            return
+        if device in self._asked:
+            self._asked[device] = True  # and once more, when the answer is there
+            return
+        self._asked[device] = False
+        asking = Deferred.fromCoroutine(self._ask_state(device))
+        asking.addErrback(lambda failure: failure.trap(NotConnected, PbxError))
+
+    async def _ask_state(self, device: str) -> None:
+        try:
+            again = True
+            while again:
+                self._asked[device] = False
+                variable = f"DEVICE_STATE({device})"
+                answer = await self.ask({"Action": "Getvar", "Variable": variable})
+                self._device(device, answer.get("Value"))
+                again = self._asked[device]
+        finally:
+            del self._asked[device]
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self._ami.unlinked(self)
+        questions, self._questions = self._questions, {}
+        for question in questions.values():
+            if not question.answer.called:
+                question.answer.errback(Failure(NotConnected()))
+
+
+def _failed(error: Exception) -> "Deferred[Message]":
+    answer: Deferred[Message] = Deferred()
+    answer.errback(Failure(error))
+    return answer
+
+
+def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTime) -> ClientService:
+    """Connect, and reconnect for ever; says so at the first failure, not at each."""
+
+    def pause(failures: int) -> float:
+        now = clock.seconds()
+        if failures == 1 and (ami.complained is None or now - ami.complained > COMPLAIN):
+            ami.complained = now
+            AmiLink.log.warn(
+                "Asterisk's manager cannot be reached: nobody is dialled until it can;"
+                " see [asterisk] ami_host, ami_port"
+            )
+        return 10.0 if ami.refused else min(float(failures), 2.0)
+
+    return ClientService(endpoint, ami.factory(), retryPolicy=pause, clock=clock)

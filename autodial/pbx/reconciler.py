@@ -1,0 +1,165 @@
+"""
+The janitor: no attempt stays in flight for ever, no report stays in Asterisk, no file in the
+spool that nobody answers for.
+
+It looks at AstDB, the live channels, the spool and the clock; the ledger decides.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from autodial.engine.call_control import Desk
+from autodial.errors import PbxError, StoreError
+from autodial.model.attempt import Report
+from autodial.model.attempt_states import State
+from autodial.model.ids import AttemptId, attempt_id
+from autodial.pbx.agi_scripts import AstDb
+from autodial.pbx.ami import Ami, NotConnected
+from autodial.rules.hangup import parse_report
+from autodial.store import ledger
+from autodial.store.database import Store
+from call_files import Spool
+from fastagi_server import RateLimitedLog
+
+#: An attempt without a live channel is given up this long after its last step: between the
+#: rename of a call file and its channel, and between a claim and its record, there is a moment.
+GRACE = timedelta(seconds=20)
+#: A claim may have failed in the moment before we listened.
+STARTING = timedelta(seconds=10)
+#: So long, while we run, an attempt past its lease waits for Asterisk's manager: none is kept for
+#: ever. With a manager that comes back sooner, a report of any age is found.
+UNASKED = timedelta(days=1)
+#: Seconds between two complaints of one kind: it looks every quarter of a minute.
+COMPLAIN = 3600.0
+
+
+@define(eq=False)
+class Janitor:
+    """Reconciles one dialler with one Asterisk."""
+
+    log = Logger()
+
+    store: Store
+    desk: Desk
+    spool: Spool
+    astdb: AstDb
+    now: Callable[[], datetime]
+    ami: Ami | None
+    clock: IReactorTime
+    #: Since when Asterisk's manager cannot be asked for the reports it keeps; None: it can.
+    _unasked_since: datetime | None = field(default=None, init=False)
+    #: Attempts with a report that a fault of ours keeps from being written.
+    _unfit: set[AttemptId] = field(factory=set, init=False)
+    address: str = ""  #: where our server listens, for people
+    _limited_log: RateLimitedLog = field(init=False)
+    _listening_since: datetime = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._listening_since = self.now() + STARTING
+        self._limited_log = RateLimitedLog(self.log, self.clock, every=COMPLAIN)
+
+    async def turn(self) -> None:
+        """
+        One round. Nothing is given up before every report is written down: those in our own hands,
+        and those that Asterisk keeps. A dialler that was away longer than an attempt's lease would
+        call a talk lost, and its client again.
+        """
+        await self.desk.write_unwritten()
+        try:
+            await self._ask_asterisk()
+            self._unasked_since = None
+        except (NotConnected, PbxError) as error:
+            if isinstance(error, PbxError):
+                self._limited_log.error("{error}", error=error)
+            self._unasked_since = self._unasked_since or self.now()
+        await self._end_leases()
+        await self._clear_spool()
+
+    async def _end_leases(self) -> None:
+        """Give up what is past its lease; without Asterisk's manager only after a day."""
+        expired = await self.store.run(ledger.expired, self.now())
+        since = self._unasked_since
+        if expired and since is not None and self.now() - since < UNASKED:
+            self._limited_log.warn(
+                "{count} attempts are past their lease, and wait for Asterisk's manager: their"
+                " reports may be kept there",
+                count=len(expired),
+            )
+            return
+        for attempt, state in expired:
+            if attempt in self._unfit:
+                continue
+            self.log.warn("{attempt}: past its lease", attempt=attempt)
+            await self.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED)
+
+    async def _ask_asterisk(self) -> None:
+        """
+        Raises:
+            NotConnected. PbxError: Asterisk's manager did not tell which reports it keeps.
+        """
+        if self.ami is None:
+            return
+        before = self.now() - GRACE
+        # The order matters: a channel that is gone has written its report, to us or to AstDB.
+        alive: Collection[str] | None
+        try:
+            alive = await self.ami.channels()
+        except PbxError as error:
+            self._limited_log.warn("{error}; nothing is given up by this list", error=error)
+            alive = None
+        for key, said in (await self.ami.kept_reports()).items():
+            name = attempt_id(key)
+            if name is None:
+                self._limited_log.warn("AstDB, family autodial: {key} is no attempt", key=key)
+                continue
+            if not await self.desk.over(name):
+                continue  # its call goes on, whoever wrote that
+            report = parse_report(said.split(","))
+            self._not_asked(name, report)
+            try:
+                await self.desk.result(name, report)
+            except StoreError:
+                raise
+            except Exception:
+                # It stays in AstDB, and its attempt as it is; the others go on.
+                self.log.failure("{attempt}: its report cannot be written", attempt=name)
+                self._unfit.add(name)
+                continue
+            self._unfit.discard(name)
+            self.astdb.recorded.add(name)
+        if alive is None:
+            return
+        for attempt, state in await self.store.run(ledger.older_than, before):
+            if attempt in alive or attempt in self._unfit:
+                continue
+            claimed = state is not State.SPOOLED
+            self.log.warn("{attempt}: no channel and no report", attempt=attempt)
+            # Never claimed is never dialled; after a claim, nobody can say.
+            await self.desk.give_up(attempt, "no channel", lost=claimed)
+
+    def _not_asked(self, attempt: AttemptId, report: Report) -> None:
+        """A claim that failed while we were listening: Asterisk asks somewhere else."""
+        at = report.ended
+        if report.stage == "claimfail" and at is not None and at > self._listening_since:
+            self._limited_log.error(
+                "{attempt}: Asterisk did not get our answer to its claim, though we listen on"
+                " {address}: is that AD_AGI of its dialplan's globals, and AD_SECRET ours?"
+                " 'autodial doctor' looks",
+                attempt=attempt,
+                address=self.address,
+            )
+
+    async def _clear_spool(self) -> None:
+        """Files of ours whose attempt is over: leftovers of a crash."""
+        wanted = {attempt.id for attempt in await self.store.run(ledger.in_flight)}
+        for name in self.spool.waiting():
+            attempt = AttemptId(name)
+            if attempt in wanted:
+                continue
+            if await self.store.run(ledger.load_attempt, attempt) is not None:
+                self.desk.take_away(name)
+                self.log.warn("{attempt}: leftover call file removed", attempt=attempt)

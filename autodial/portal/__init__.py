@@ -1,0 +1,1 @@
+"""Towards Bitrix24: what is read of the portal, and what is written back."""

@@ -1,0 +1,1 @@
+"""Pure policies: facts and the time come in, a decision goes out."""

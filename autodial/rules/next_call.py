@@ -1,0 +1,71 @@
+"""
+When a task is called next: the moment of the retry rule, moved to where the client and the house
+allow a call, and to an hour when he is likely to answer. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from autodial.model.outcome import Outcome
+from autodial.rules.calling_hours import Hours
+from autodial.rules.contact_limits import Limits
+from autodial.rules.retry import spread
+
+#: After these he has not heard us: another hour of the day may suit him better.
+_UNHEARD = frozenset({Outcome.SILENT, Outcome.UNREACHABLE})
+
+
+@frozen
+class NextCall:
+    """A site's rules for that. A value: the store's thread gets it, and nothing that changes."""
+
+    limits: Limits
+    hours: Hours
+    spread: timedelta = timedelta(0)
+
+    def __call__(self, phone: tuple[str, str], at: datetime, outcome: Outcome) -> datetime:
+        """
+        The next call to a client (number, zone of the CRM) that the retry rule wants at ``at``
+        after a call with this outcome.
+        """
+        choose = best_allowed if outcome in _UNHEARD else first_allowed
+        first = choose(self.limits, self.hours, phone, at)
+        # Spread from there, or all that was moved would fall on the minute the day begins.
+        later = spread(first, self.spread, phone[0])
+        return choose(self.limits, self.hours, phone, later)
+
+
+def first_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
+    """The first moment from ``at`` on when the client (number, zone) and the house allow a call."""
+    return _first(at, lambda moment: (limits.opens(*phone, moment), hours.opens(moment)))
+
+
+def best_allowed(limits: Limits, hours: Hours, phone: tuple[str, str], at: datetime) -> datetime:
+    """
+    The same at an hour when the client is likely to answer; if none is near, the first allowed.
+    """
+    first = first_allowed(limits, hours, phone, at)
+    found = [
+        _first(
+            first,
+            lambda moment, span=span: (  # type: ignore[misc]
+                limits.opens(*phone, moment),
+                hours.opens(moment),
+                limits.best_opens(span, *phone, moment),
+            ),
+        )
+        for span in limits.best
+    ]
+    return min((one for one in found if one <= first + limits.best_within), default=first)
+
+
+def _first(at: datetime, opens: Callable[[datetime], Sequence[datetime | None]]) -> datetime:
+    """The first moment from ``at`` on at which nothing opens only later."""
+    for _ in range(30):
+        later = [moment for moment in opens(at) if moment is not None]
+        if not later:
+            break
+        at = max(later)
+    return at

@@ -1,0 +1,116 @@
+"""In which time zones a client may be: by what the CRM says, or by the numbering plan."""
+
+import re
+from functools import lru_cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+from phonenumbers import timezone
+
+from autodial.rules import time_zone_data as zone_data
+
+#: Chosen before the first zone is read: everybody who needs one comes through here.
+DATA = zone_data.choose()
+#: The plan's own data has a number of Russia or Kazakhstan in any zone of the country code they
+#: share, and Kaliningrad under Bucharest, which is right in winter only.
+_RUSSIA = {
+    "Asia/Anadyr", "Asia/Irkutsk", "Asia/Kamchatka", "Asia/Krasnoyarsk", "Asia/Magadan",
+    "Asia/Novosibirsk", "Asia/Omsk", "Asia/Sakhalin", "Asia/Vladivostok", "Asia/Yakutsk",
+    "Asia/Yekaterinburg", "Europe/Moscow", "Europe/Samara", "Europe/Kaliningrad",
+}  # fmt: skip
+_OF = {"RU": _RUSSIA, "KZ": {"Asia/Almaty", "Asia/Aqtobe", "Asia/Aqtau"}}
+_INSTEAD = {("RU", "Europe/Bucharest"): "Europe/Kaliningrad"}
+#: Area codes for which the plan's data is wrong, or says less than it might; the longest that fits
+#: counts. Checked 2026-11-26 against the time zone database 2026.3, code by code. A code of
+#: Yakutia's uluses lies in one of three zones, and which one is not certain from the code.
+_CODES = {
+    "+7845": ("Europe/Saratov",),  # UTC+4 since 2016-12-04
+    "+7411": ("Asia/Yakutsk", "Asia/Vladivostok", "Asia/Srednekolymsk"),
+    "+74112": ("Asia/Yakutsk",),
+    # Area codes of North America that lie in two zones: the library has one of them for most of
+    # their exchanges, or for all (364, 448, 930), and a number is kept over a move within its code.
+    # Checked 2026-11-27 against the states' borders of time, code by code.
+    **dict.fromkeys(
+        ("+1208", "+1986", "+1541", "+1458"), ("America/Los_Angeles", "America/Boise")
+    ),
+    **dict.fromkeys(
+        ("+1219", "+1574", "+1812", "+1930", "+1270", "+1364", "+1606", "+1423", "+1850", "+1448",
+         "+1906", "+1807"),
+        ("America/New_York", "America/Chicago"),
+    ),
+    **dict.fromkeys(
+        ("+1308", "+1605", "+1620", "+1701", "+1785"), ("America/Chicago", "America/Denver")
+    ),
+    "+1775": ("America/Los_Angeles", "America/Boise"),
+    "+1928": ("America/Phoenix", "America/Denver"),  # the Navajo Nation changes its clocks
+    "+1907": ("America/Anchorage", "America/Adak"),
+}  # fmt: skip
+#: A number of more zones than this says no more than its country.
+MOST_ZONES = 15
+_UNKNOWN = timezone.UNKNOWN_TIMEZONE
+
+
+def named(text: str) -> ZoneInfo | None:
+    """
+    A zone as the CRM may have it: ``Europe/Moscow``, or an offset such as ``UTC+3`` or ``МСК+4``.
+    None: it cannot be read.
+    """
+    text = text.strip()
+    for prefix, base in (("UTC", 0), ("GMT", 0), ("МСК", 3), ("MSK", 3)):
+        rest = text.upper().removeprefix(prefix).strip()
+        if text.upper().startswith(prefix) and (not rest or rest[0] in "+-\u2212"):
+            return _offset(base, rest.replace("\u2212", "-"))
+    try:
+        return ZoneInfo(text) if text else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def _offset(base: int, rest: str) -> ZoneInfo | None:
+    found = re.fullmatch(r"([+-][0-9]{1,2})?(:00)?", rest)
+    if found is None:
+        return None
+    ahead = base + int(found.group(1) or 0)
+    if not -12 <= ahead <= 14:
+        return None
+    # The database's names have the sign of the sea charts: west is positive.
+    return ZoneInfo(f"Etc/GMT{-ahead:+d}") if ahead else ZoneInfo("UTC")
+
+
+@lru_cache(maxsize=256)
+def of_country(country: str) -> tuple[ZoneInfo, ...]:
+    """All the zones of a country, by the table of the time zone database."""
+    if country in _OF:
+        return tuple(ZoneInfo(name) for name in sorted(_OF[country]))
+    table = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
+    rows = (row.split("\t") for row in table.splitlines() if not row.startswith("#"))
+    return tuple(ZoneInfo(row[2]) for row in rows if row[0] == country)
+
+
+@lru_cache(maxsize=10_000)
+def country_of(number: str) -> str:
+    """The country of a number, as ``RU``; empty: the plan does not say."""
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(number)) or ""
+    except phonenumbers.NumberParseException:
+        return ""
+
+
+@lru_cache(maxsize=10_000)
+def of_number(number: str) -> tuple[ZoneInfo, ...]:
+    """All the zones in which a number may ring; empty: the plan does not say."""
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return ()
+    for length in (6, 5):
+        if (code := number[:length]) in _CODES:
+            return tuple(ZoneInfo(name) for name in _CODES[code])
+    region = phonenumbers.region_code_for_number(parsed) or ""
+    names = [_INSTEAD.get((region, name), name) for name in timezone.time_zones_for_number(parsed)]
+    known = _OF.get(region)
+    fit = [name for name in names if name != _UNKNOWN and (known is None or name in known)]
+    if (not fit and region == "RU") or len(fit) > MOST_ZONES:
+        return of_country(region)  # a new code, or one for a whole continent
+    return tuple(ZoneInfo(name) for name in dict.fromkeys(fit))

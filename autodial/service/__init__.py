@@ -1,0 +1,1 @@
+"""Wiring: building, starting and stopping the dialler; its metrics."""

@@ -1,0 +1,468 @@
+"""The wiring: one function builds the whole dialler; nothing runs until it is started."""
+
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from autodial.config import legal_notes as law
+from autodial.config.reload import NOTHING, Settings, taken_over
+from autodial.config.sections import Config, FastAgiConfig, PortalConfig
+from autodial.engine.call_control import Desk
+from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.operators import Roster
+from autodial.engine.periodic import Periodic
+from autodial.engine.retention import Retention
+from autodial.errors import ConfigError, StoreError
+from autodial.findings import Finding
+from autodial.http_limits import BoundedPort
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.pbx.agi_scripts import AstDb, scripts
+from autodial.pbx.ami import Ami, client_service
+from autodial.pbx.dialplan_check import DialplanCheck
+from autodial.pbx.reconciler import Janitor
+from autodial.portal.event_webhook import event_site
+from autodial.portal.importer import Importer
+from autodial.portal.reporter import Reporter
+from autodial.portal.self_check import Checkup
+from autodial.rules import time_zones as zones
+from autodial.service.metrics import Measured, metrics_site
+from autodial.store import flags, ledger
+from autodial.store.database import Store
+from bitrix24 import (
+    Access,
+    Answer,
+    Application,
+    Direct,
+    Link,
+    Portal,
+    Request,
+    RequestsTransport,
+    Send,
+    Webhook,
+)
+from call_files import Spool
+from fastagi_server import BACKLOG, FastAgiServer, SharedSecret, listen
+
+T = TypeVar("T")
+
+#: The dialplan's global that holds [fastagi] secret.
+SECRET_VARIABLE = "AD_SECRET"
+#: Seconds between two looks, when nothing wakes them earlier.
+DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
+#: Between two looks at what only people read, and two tries to look at the portal.
+PHONES, CHECKUP, BEAT = 5.0, 60.0, 15.0
+#: Between two looks for tasks of which a person has said "dial it now".
+SAID = 1.0
+#: Between two looks at a dialplan that is not as it should be.
+DIALPLAN = 5.0
+#: Between two looks whether somebody wants the settings read again.
+SETTINGS = 2.0
+#: Between two small steps of forgetting what is too old.
+FORGET = 0.5
+
+
+@define(eq=False)
+class Dialler:
+    """The running dialler. ``start`` raises what the administrator must see."""
+
+    log = Logger()
+
+    config: Config
+    reactor: Any
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings | None = None  #: where they were read, if they can be read again
+    store: Store = field(init=False)
+    transport: RequestsTransport = field(init=False)
+    desk: Desk = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
+    server: FastAgiServer = field(init=False)
+    services: MultiService = field(factory=MultiService, init=False)
+    ami: Ami | None = field(default=None, init=False)
+    _port: Any = field(default=None, init=False)
+    _side_doors: list[IListeningPort] = field(factory=list, init=False)  #: events, metrics
+    _poll: Periodic = field(init=False)
+    _importer: Importer = field(init=False)
+    _dialplan: DialplanCheck | None = field(default=None, init=False)
+    _reporter: Reporter = field(init=False)
+    _spool: Spool = field(init=False)
+    _retention: Retention = field(init=False)
+    _checkup: Checkup = field(init=False)
+    _reloading: DeferredLock = field(factory=DeferredLock, init=False)
+    _said_changed: bool = field(default=False, init=False)
+    _noted: tuple[Finding, ...] = field(default=(), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        config, now = self.config, self.now
+        self.store = Store(config.store.path, self.reactor)
+        self.transport = RequestsTransport(self.reactor, verify(config))
+        portal = Portal(
+            Link(
+                access(config.portal),
+                self.transport,
+                self.reactor,
+                rate=config.portal.requests_per_second,
+            ),
+            config.portal_zone,
+        )
+        roster = Roster(frozenset(config.staff.exclude))  # type: ignore[arg-type]
+        spool = Spool(config.asterisk.spool)
+        astdb = AstDb()
+
+        def imported(responsible: Mapping[TaskId, OperatorId]) -> None:
+            self.desk.learn(responsible)
+            dispatch.wake()
+
+        self._importer = Importer(config, portal, self.store, roster, now, imported)
+        self._reporter = reporter = Reporter(config, portal, self.store, roster, now)
+        self.dispatcher = Dispatcher(
+            config, self.store, roster, spool, now,
+            lambda: self.ami is None or self.ami.connected,
+            lambda: self._importer.seen,
+            lambda moment: self._wake_at(dispatch, moment),
+            lambda: self._dialplan is None or self._dialplan.ok,
+        )  # fmt: skip
+        self.desk = self.dispatcher.desk = Desk(
+            config, self.store, roster, now,
+            facts=self.dispatcher.facts,
+            refresh=self._importer.refresh,
+            on_ended=lambda: dispatch.wake(),
+            on_owed=lambda: report.wake(),
+            withdraw=spool.withdraw,
+            under_way=self._under_way,
+        )  # fmt: skip
+
+        def up() -> None:
+            roster.asked = True
+            if self.ami is not None:
+                self.ami.ask_phones(roster.not_told())
+            look.wake()
+            sweep.wake()
+
+        self.ami = self._make_ami(roster, up)
+        self._dialplan = DialplanCheck(config, self.ami, now) if self.ami is not None else None
+        look = Periodic(self.reactor, DIALPLAN, self._look_at_dialplan, "dialplan")
+        fastagi = config.fastagi
+        janitor = Janitor(
+            self.store, self.desk, spool, astdb, now, self.ami, self.reactor,
+            address=f"agi://{fastagi.host}:{fastagi.port}",
+        )  # fmt: skip
+        self.server = FastAgiServer(
+            scripts(self.desk, astdb, config.language, self.reactor),
+            self.reactor,
+            deadline=config.fastagi.deadline.total_seconds(),
+            max_sessions=config.fastagi.max_sessions,
+            allow=config.fastagi.allow,
+            secret=SharedSecret(SECRET_VARIABLE, config.fastagi.secret.get_secret_value()),
+            # What is written down must also be done: no script of ours may stop half-way.
+            handler_deadline=None,
+        )
+        poll = config.portal.poll.total_seconds()
+        dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
+        report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
+        sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
+        retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
+        self._retention = retention
+        self._checkup = checkup = Checkup(config, portal, reporter, now)
+        self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
+        for service in (
+            sweep, self._poll, dispatch, report, look,
+            Periodic(self.reactor, PHONES, self._phones, "phones"),
+            Periodic(self.reactor, SAID, self._importer.refetch, "refetch"),
+            Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
+            Periodic(self.reactor, SETTINGS, self._look_at_settings, "settings"),
+            Periodic(self.reactor, FORGET, retention.turn, "retention"),
+            Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
+        ):  # fmt: skip
+            service.setServiceParent(self.services)
+        asterisk = config.asterisk
+        if self.ami is not None and asterisk.ami_port is not None:
+            endpoint = TCP4ClientEndpoint(self.reactor, asterisk.ami_host, asterisk.ami_port)
+            client_service(endpoint, self.ami, self.reactor).setServiceParent(self.services)
+        self._spool = spool
+
+    def _make_ami(self, roster: Roster, up: Callable[[], None]) -> Ami | None:
+        asterisk = self.config.asterisk
+        if asterisk.ami_port is None:
+            self.log.warn(
+                "[asterisk] ami_port is not set: device states are unknown, and reports kept by"
+                " Asterisk while this server was down are not swept"
+            )
+            return None
+
+        def down() -> None:
+            roster.forget_phones()
+            if self._dialplan is not None:
+                self._dialplan.forget()
+
+        return Ami(
+            self.reactor,
+            asterisk.ami_user,
+            asterisk.ami_secret.get_secret_value(),
+            on_device=roster.set_phone,
+            on_up=up,
+            on_down=down,
+        )
+
+    async def _look_at_dialplan(self) -> None:
+        if self._dialplan is not None:
+            await self._dialplan.turn()
+
+    async def _look_at_settings(self) -> None:
+        """Somebody may want them read again; and who has only edited them is told that."""
+        if self.settings is None:
+            return
+        wanted = await self.store.run(flags.told, flags.RELOAD)
+        if wanted is not None:
+            await self.store.run(flags.clear, flags.RELOAD)
+            await self.reload(wanted[1])
+        changed = self.settings.changed
+        if changed is self._said_changed:
+            return
+        self._said_changed = changed
+        if changed:
+            self.log.warn(
+                "{path} says something else than what was read: 'autodial reload' takes it over",
+                path=self.settings.path,
+            )
+            await self.store.run(flags.mark, self.now(), flags.CHANGED)
+        else:
+            await self.store.run(flags.clear, flags.CHANGED)
+
+    async def reload(self, asked: str = "") -> None:
+        """
+        Read the settings again; ``asked``: the file of whoever wants that, if it is known. What
+        cannot be used changes nothing, and what is built at the start waits for one; both are said
+        in the log and to ``autodial reload``.
+        """
+        if self.settings is None:
+            return
+        await self._reloading.acquire()
+        try:
+            said = self._take_over(self.settings, asked)
+            if self.desk.recent.over != self.config.pace.abandoned_over:
+                try:
+                    await self._recall()
+                except StoreError as error:
+                    said += f"; the past calls are not counted anew, reload once more: {error}"
+            await self.store.run(flags.tell, self.now(), flags.RELOADED, said)
+        finally:
+            self._reloading.release()
+
+    def _take_over(self, settings: Settings, asked: str) -> str:
+        if asked and Path(asked) != settings.path.resolve():
+            return f"{NOTHING}: this dialler runs by {settings.path.resolve()}"
+        try:
+            now, changed, waiting = taken_over(self.config, settings.load())
+        except ConfigError as error:
+            self.log.error("the settings are not read again: {error}", error=error)
+            return f"{NOTHING}: {error}"
+        self.config = now
+        for one in (self._importer, self._reporter, self.dispatcher, self._dialplan, self._checkup):
+            if one is not None:
+                one.use(self.config)
+        self.desk.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
+        self._retention.keep = self.config.store.keep
+        self._retention.looks_back = self.config.limits.looks_back
+        self._poll.wake()
+        said = f"taken over: {', '.join(changed) or 'nothing is new'}"
+        if waiting:
+            said += f"; waiting for a restart: {', '.join(waiting)}"
+        self.log.info("the settings were read again; {what}", what=said)
+        self._tell_notes()
+        return said
+
+    def _tell_notes(self) -> None:
+        """What no figure of the rules can say, once."""
+        notes = law.notes(self.config, zones.DATA, self.now().date())
+        for note in notes:
+            if note not in self._noted:
+                self.log.info("rules: {what}", what=note.sentence(self.config.language))
+        self._noted = notes
+
+    async def _recall(self) -> None:
+        """What the limits over all clients count, as far back as they are now to look."""
+        over = self.config.pace.abandoned_over
+        past = await self.store.run(ledger.past, self.now(), over)
+        self.desk.recent.over = over
+        self.desk.recent.recall(past)
+
+    async def _phones(self) -> None:
+        if self.ami is not None:
+            self.ami.ask_phones(self.desk.roster.not_told())
+        await self._importer.save_phones()
+
+    async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
+        return self.ami is not None and await self.ami.under_way(attempt, leg)
+
+    def _wake_at(self, service: Periodic, moment: datetime) -> None:
+        delay = (moment - self.now()).total_seconds()
+        self.reactor.callLater(max(0.0, delay), service.wake)
+
+    async def start(self) -> None:
+        """
+        Open the store and the spool, take up what was under way, listen, run.
+
+        Raises:
+            ConfigError, StoreError, SpoolError: with what to do.
+        """
+        if not self.config.fastagi.secret.get_secret_value():
+            raise ConfigError(
+                "fastagi.secret must be set, or any process of this host could answer for Asterisk:"
+                " run 'autodial secret', then asterisk -rx \"dialplan reload\""
+            )
+        self._spool.prepare()
+        self.store.start()
+        self.transport.start()
+        try:
+            await self._start()
+        except BaseException:
+            self.transport.stop()
+            self.store.stop()
+            raise
+
+    async def _start(self) -> None:
+        await self.store.run(flags.clear, flags.CHANGED)  # what is read now is what runs
+        await self._importer.restore()
+        open_now = await self.store.run(ledger.in_flight)
+        self.desk.restore(open_now, await self.store.run(ledger.reserved))
+        await self._recall()
+        wrap_up = self.config.staff.wrap_up
+        for operator, at in (await self.store.run(ledger.last_talks, self.now() - wrap_up)).items():
+            self.desk.roster.wraps_up(operator, at + wrap_up)
+        fastagi, events = self.config.fastagi, self.config.events
+        try:
+            self._port = self._listen(fastagi)
+        except CannotListenError as error:
+            raise ConfigError(
+                f"[fastagi] {fastagi.host}:{fastagi.port}: {error.socketError}; is another dialler"
+                " running? Otherwise change host or port, and AD_AGI of the dialplan with it"
+            ) from error
+        if events.port is not None:
+            site = event_site(events.token.get_secret_value(), self._poll.wake, self.reactor)
+            await self._open("events", events.host, events.port, site)
+        metrics = self.config.metrics
+        if metrics.port is not None:
+            measured = Measured(self.server, self.desk, self.dispatcher, self.now)
+            await self._open(
+                "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
+            )
+        self.services.startService()
+        self._tell_notes()
+        self.log.info("running; {count} attempts were under way", count=len(open_now))
+
+    async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:
+        try:
+            self._side_doors.append(self.reactor.listenTCP(port, site, interface=host))
+        except CannotListenError as error:
+            for door in (self._port, *self._side_doors):
+                await _maybe(door.stopListening())
+            raise ConfigError(
+                f"[{section}] {host}:{port}: {error.socketError}; change the port"
+            ) from error
+
+    def _listen(self, fastagi: FastAgiConfig) -> Any:
+        held = held_socket(self.reactor, fastagi)
+        if fastagi.hot_path:
+            return listen(self.reactor, self.server, fastagi.port, fastagi.host, held=held)
+        if held is not None:
+            with held:  # the reactor has a copy of its own
+                return self.reactor.adoptStreamPort(held.fileno(), held.family, self.server)
+        return self.reactor.listenTCP(
+            fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
+        )
+
+    async def stop(self) -> None:
+        """Place no further calls, finish the sessions under way, keep everything else."""
+        self.dispatcher.stopping = self._reporter.stopping = True
+        if self._port is not None:
+            await _maybe(self._port.stopListening())
+            await self.server.drain()
+        for door in self._side_doors:
+            await _maybe(door.stopListening())
+        await _maybe(self.services.stopService())
+        self.transport.stop()
+        try:
+            await self.desk.write_unwritten()
+        except StoreError as error:
+            self.log.error("reports are lost that could not be written: {error}", error=error)
+        finally:
+            self.store.stop()
+
+
+async def _maybe(result: "Deferred[Any] | None") -> None:
+    if result is not None:
+        await result
+
+
+def held_socket(reactor: Any, fastagi: FastAgiConfig) -> socket.socket | None:
+    """
+    The listening socket that systemd holds for us across restarts; None: there is none.
+
+    While somebody holds the port nobody else can take it, and calls wait in its queue.
+
+    Raises:
+        ConfigError: it is another address than the configuration's.
+    """
+    try:
+        # Twisted has taken over what the environment says of it; FileDescriptorName= is the name.
+        endpoint = serverFromString(reactor, "systemd:domain=INET:name=fastagi")
+    except KeyError:
+        return None
+    held = socket.socket(fileno=endpoint.fileno)
+    held.setblocking(False)
+    host, port, *_ = held.getsockname()
+    if (ip_address(host), port) != (ip_address(fastagi.host), fastagi.port):
+        held.close()
+        raise ConfigError(
+            f"the socket unit listens on {host}:{port}, and [fastagi] says"
+            f" {fastagi.host}:{fastagi.port}: make ListenStream= of autodial24.socket the same"
+        )
+    return held
+
+
+def access(portal: PortalConfig) -> Access:
+    """How the portal knows us, by the configuration."""
+    if portal.webhook is not None:
+        return Webhook(portal.webhook.get_secret_value())
+    application = portal.application
+    assert application is not None  # the configuration sees to it
+    return Application(
+        application.address,
+        application.client_id,
+        application.client_secret.get_secret_value(),
+        application.tokens,
+        application.server,
+    )
+
+
+def send_now(config: Config) -> Send:
+    """Requests without threads, for a command that has nothing else to do meanwhile."""
+    from twisted.internet import reactor
+
+    transport = RequestsTransport(reactor, verify(config))  # type: ignore[arg-type]
+
+    async def send(request: Request) -> Answer:
+        return transport.post(request)
+
+    return send
+
+
+def portal_of(config: Config) -> Portal:
+    """The portal for one command: each request is tried once."""
+    return Portal(Direct(access(config.portal), send_now(config)), config.portal_zone)
+
+
+def verify(config: Config) -> bool | str:
+    verify = config.portal.verify
+    return verify if isinstance(verify, bool) else str(verify)

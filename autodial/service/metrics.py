@@ -1,0 +1,129 @@
+"""
+What a monitoring system asks: ``/metrics`` for Prometheus, ``/healthz`` for anybody.
+
+Everything is known to the running dialler at the moment of the question: neither the store nor the
+portal is asked.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import asdict, define
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request
+
+from autodial.http_limits import BoundedPort, Page, Root
+from fastagi_server import FastAgiServer
+
+if TYPE_CHECKING:  # both import the configuration, and the wiring imports us
+    from autodial.engine.call_control import Desk
+    from autodial.engine.dispatcher import Dispatcher
+
+
+@define(eq=False)
+class Measured:
+    """The dialler as a collector of figures."""
+
+    server: FastAgiServer
+    desk: "Desk"
+    dispatcher: "Dispatcher"
+    now: Callable[[], datetime]
+
+    def health(self) -> Mapping[str, bool]:
+        """What must all be so for calls to be made."""
+        facts = self.dispatcher.facts()
+        return {
+            "portal": facts.portal_ok,
+            "asterisk": facts.pbx_ok,
+            "rules": facts.do_not_call is not None,
+            "dialling": not self.dispatcher.stalled,
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures, for Prometheus."""
+        sessions = CounterMetricFamily(
+            "autodial_fastagi_sessions", "FastAGI sessions since the start", labels=["result"]
+        )
+        for name, value in asdict(self.server.counters).items():
+            sessions.add_metric([name], value)
+        yield sessions
+        yield GaugeMetricFamily(
+            "autodial_fastagi_open", "FastAGI sessions open now", self.server.sessions
+        )
+        attempts = CounterMetricFamily(
+            "autodial_attempts", "attempts ended since the start, by outcome", labels=["outcome"]
+        )
+        for outcome, count in self.desk.ended_since_start.items():
+            attempts.add_metric([outcome.value], count)
+        yield attempts
+        live = GaugeMetricFamily("autodial_calls", "attempts under way, by state", labels=["state"])
+        for state in ("spooled", "claimed", "answered"):
+            live.add_metric([state], sum(a.state == state for a in self.desk.live()))
+        yield live
+        yield from self._people()
+        well = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
+        for what, is_well in self.health().items():
+            well.add_metric([what], int(is_well))
+        yield well
+
+    def _people(self) -> Iterator[Metric]:
+        now = self.now()
+        people = GaugeMetricFamily("autodial_operators", "operators, by state", labels=["state"])
+        states = [operator.state(now) for operator in self.desk.roster.operators()]
+        for state in sorted(set(states)):
+            people.add_metric([state], states.count(state))
+        yield people
+        answers = self.desk.recent.answers(now)
+        yield GaugeMetricFamily(
+            "autodial_abandoned_ratio",
+            "share of the clients who answered lately and found nobody",
+            answers.rate,
+        )
+        yield GaugeMetricFamily(
+            "autodial_late_ratio",
+            "share of the clients who answered lately and had no operator within two seconds",
+            answers.late_rate,
+        )
+
+
+class Health(Page):
+    """200 and what is well, or 503 and what is not."""
+
+    methods = ("GET", "HEAD")
+
+    def __init__(self, measured: Measured) -> None:
+        super().__init__()
+        self._measured = measured
+
+    def render_GET(self, request: Request) -> bytes:
+        said = self._measured.health()
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setResponseCode(200 if all(said.values()) else 503)
+        return json.dumps(said).encode() + b"\n"
+
+
+class Figures(Page):
+    """The figures in Prometheus's text format, collected in the reactor's own thread."""
+
+    methods = ("GET", "HEAD")
+
+    def __init__(self, measured: Measured) -> None:
+        super().__init__()
+        self._registry = CollectorRegistry()
+        self._registry.register(measured)
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader(b"Content-Type", CONTENT_TYPE_PLAIN_0_0_4.encode())
+        return generate_latest(self._registry)
+
+
+def metrics_site(measured: Measured, clock: IReactorTime) -> BoundedPort:
+    """What listens on ``[metrics] port``."""
+    root = Root()
+    root.putChild(b"metrics", Figures(measured))
+    root.putChild(b"healthz", Health(measured))
+    return BoundedPort(root, clock)

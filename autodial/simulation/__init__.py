@@ -1,0 +1,1 @@
+"""A day on a fake clock, with drawn clients."""

@@ -1,0 +1,286 @@
+"""
+The whole house on one machine: exchange, simulated portal, and the dialler as a process of its
+own, started as an administrator starts it. The demo and the system tests stand on this.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from bitrix24.simulator import SimulatedPortal, serve
+from bitrix24.simulator.seed import DEPARTMENT, TAG, add_contact, add_operator, add_task
+from demo.pbx import Exchange, exchange, free_ports
+from fastagi_server import BACKLOG
+
+#: Seconds anything may take on a busy machine before we say it never will.
+PATIENCE = 120.0
+
+
+#: How systemd hands a socket over: descriptor 3, and who it is for.
+_HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="fastagi", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class RigError(Exception):
+    """Something that should have happened did not."""
+
+
+@define
+class Rig:
+    """Everything running, and handles to break it with."""
+
+    exchange: Exchange
+    portal: SimulatedPortal
+    directory: Path
+    port: int  #: of the FastAGI server
+    settings: dict[str, Any]
+    dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    _numbers: Counter[str] = field(factory=Counter, init=False)
+    _serving: ExitStack = field(factory=ExitStack, init=False)
+    _portal_port: int = field(default=0, init=False)
+    _held: socket.socket | None = field(default=None, init=False)
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "autodial.toml"
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "autodial.sqlite"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "autodial.log"
+
+    def portal_up(self) -> None:
+        """Serve the portal; always at the same address, with the memory it has."""
+        webhook = self._serving.enter_context(serve(self.portal, port=self._portal_port))
+        self._portal_port = int(webhook.split(":")[2].partition("/")[0])
+        self.settings["portal"]["webhook"] = webhook
+
+    @property
+    def portal_page(self) -> str:
+        """What a person opens to watch from the portal's side."""
+        return f"http://127.0.0.1:{self._portal_port}/"
+
+    def portal_down(self) -> None:
+        self._serving.close()
+
+    def operator(self, number: int, extension: str, fate: str = "talks") -> None:
+        """A member of the call centre, at work, with a phone that does ``fate``."""
+        add_operator(self.portal, number, extension, seen=datetime.now(UTC))
+        self.exchange.set_fate(extension, fate)
+
+    def logout(self, number: int) -> None:
+        """He has been away for an hour."""
+        self.portal.users[number]["LAST_ACTIVITY"] = datetime.fromtimestamp(time.time() - 3600, UTC)
+
+    def task(
+        self, fate: str, *, responsible: int, name: str | None = None, tags: tuple[str, ...] = ()
+    ) -> int:
+        """A call task due now, whose client's phone does ``fate`` (see far/); a new number."""
+        index = self._numbers[fate] % 10
+        self._numbers[fate] += 1
+        number = f"+44207946 0{fate}{index}"
+        code = add_contact(self.portal, name or f"Клиент {fate}{index}", ("MOBILE", number))
+        past = datetime.fromtimestamp(time.time() - 120, UTC)
+        return add_task(
+            self.portal, f"Позвонить {fate}{index}", code,
+            responsible=responsible, deadline=past, tags=tags,
+        )  # fmt: skip
+
+    def start_dialler(self) -> None:
+        """Write its configuration and start ``autodial run``; returns when it listens."""
+        self.config.touch(0o600)
+        self.config.write_text(toml(self.settings), encoding="utf-8")
+        command = [sys.executable, "-m", "autodial", "--config", str(self.config)]
+        command += ["run", "--as-root"]  # it gives its call files to the user of that Asterisk
+        passed: tuple[int, ...] = ()
+        if self._held is not None:
+            passed = (self._held.fileno(),)
+            command = [sys.executable, "-c", _HAND_OVER, str(passed[0]), *command]
+        with self.log.open("ab") as log:
+            self.dialler = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=passed,
+                start_new_session=True,
+                env={**os.environ, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "default"},
+            )
+        started = self.log.stat().st_size
+        self.wait(lambda: "running;" in self.said(started) or self._dead(), "the dialler's start")
+        if self._dead():
+            raise RigError(f"the dialler did not start:\n{self.said()[-3000:]}")
+
+    def hold_port(self) -> None:
+        """From the next start on, hold the FastAGI port across restarts, as systemd does."""
+        self._held = socket.create_server(("127.0.0.1", self.port), backlog=BACKLOG)
+
+    def let_go_of_port(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _dead(self) -> bool:
+        return self.dialler is not None and self.dialler.poll() is not None
+
+    def said(self, since: int = 0) -> str:
+        """The dialler's log."""
+        return self.log.read_bytes()[since:].decode("utf-8", "replace")
+
+    def cut_off_server(self) -> None:
+        """The dialplan finds nobody at the FastAGI address."""
+        # (Nobody listens there; and the dialler, which looks at the port, is content.)
+        self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.2:{self.port}")
+
+    def restore_server(self) -> None:
+        self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.1:{self.port}")
+
+    def freeze_dialler(self) -> None:
+        """It accepts connections and says nothing, as a process in trouble does."""
+        assert self.dialler is not None
+        self.dialler.send_signal(signal.SIGSTOP)
+
+    def thaw_dialler(self) -> None:
+        assert self.dialler is not None
+        self.dialler.send_signal(signal.SIGCONT)
+
+    def stop_dialler(self) -> None:
+        """Ask it to stop, as systemd does."""
+        self._end_dialler(signal.SIGTERM)
+
+    def restart_dialler(self) -> None:
+        """Stop and start, as after an upgrade."""
+        self.stop_dialler()
+        self.start_dialler()
+
+    def kill_dialler(self) -> None:
+        """End it as a power cut would."""
+        self._end_dialler(signal.SIGKILL)
+
+    def _end_dialler(self, number: int) -> None:
+        if self.dialler is not None:
+            self.dialler.send_signal(number)
+            try:
+                self.dialler.wait(60)
+            except subprocess.TimeoutExpired:
+                self.dialler.kill()
+                self.dialler.wait()
+                raise RigError("the dialler did not stop when asked") from None
+            finally:
+                self.dialler = None
+
+    def wait(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """Wait until something is so; an error if it never is."""
+        until = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > until:
+                raise RigError(f"waited {seconds:g} s for {what}\n{self.said()[-4000:]}")
+            time.sleep(0.05)
+
+
+@contextmanager
+def rig(
+    *,
+    extensions: tuple[str, ...],
+    directory: Path,
+    overrides: Mapping[str, Any] | None = None,
+    keep_logs: Path | None = None,
+    **behaviour: Any,
+) -> Iterator[Rig]:
+    """
+    Exchange and portal running, the dialler configured and not yet started.
+
+    ``overrides`` replace keys of the configuration's sections; ``behaviour`` goes to the exchange.
+    """
+    port = free_ports(1)[0]
+    with ExitStack() as stack:
+        running = stack.enter_context(
+            exchange(extensions=extensions, agi_port=port, keep_logs=keep_logs, **behaviour)
+        )
+        settings: dict[str, Any] = {
+            "language": "ru",
+            "portal": {"webhook": "", "poll": "2s", "walk": "4s", "requests_per_second": 100},
+            "tasks": {"tag": TAG},
+            "staff": {"departments": [DEPARTMENT]},
+            "asterisk": {
+                "spool": str(running.spool),
+                "trunks": [{"name": "carrier1", "lines": 30}, {"name": "carrier2", "lines": 30}],
+                "caller_id": "442079469900",
+                "ring_client": 10,
+                "ring_operator": 6,
+                "longest_call": "2m",
+                "ami_port": running.ports["AMI_PORT"],
+                "ami_secret": running.ami_secret,
+            },
+            "fastagi": {"port": port, "deadline": "3s", "secret": running.agi_secret},
+            "pace": {"calls_per_second": 10, "max_calls": 30},
+            "recording": {"folder": str(running.recordings)} if behaviour.get("record") else {},
+            "client": {"preset": "none"},
+            "hours": dict.fromkeys(_DAYS, "00:00-24:00"),
+            "store": {"path": str(directory / "autodial.sqlite")},
+        }
+        for section, values in (overrides or {}).items():
+            old = settings.get(section)
+            if isinstance(old, Mapping) and isinstance(values, Mapping):
+                settings[section] = {**old, **values}
+            else:
+                settings[section] = values
+        whole = Rig(running, SimulatedPortal(), directory, port, settings)
+        stack.callback(whole.portal_down)
+        stack.callback(_clean, whole)
+        whole.portal_up()
+        if keep_logs is not None:
+            stack.callback(_save_log, whole, keep_logs)
+        yield whole
+
+
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _clean(whole: Rig) -> None:
+    if whole.dialler is not None:
+        whole.stop_dialler()
+    whole.let_go_of_port()
+
+
+def _save_log(whole: Rig, target: Path) -> None:
+    if whole.log.exists():
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "autodial.log").write_text(whole.said(), encoding="utf-8")
+
+
+def toml(settings: Mapping[str, Any]) -> str:
+    """Two levels of settings as TOML; its strings, numbers and arrays are written like JSON's."""
+    rows = [f"{k} = {_value(v)}" for k, v in settings.items() if not isinstance(v, Mapping)]
+    for section, values in settings.items():
+        if isinstance(values, Mapping):
+            rows.append(f"[{section}]")
+            rows += [f"{key} = {_value(value)}" for key, value in values.items()]
+    return "\n".join(rows) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
