@@ -29,7 +29,8 @@ from attrs import define, field
 from rich.console import Console
 from rich.table import Table
 
-from autodial.config.sections import Config, parse
+from autodial.config.load import parse
+from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.engine.call_control import Desk
 from autodial.engine.dispatcher import Dispatcher

@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 from autodial.cli.output import PlainTable, tell
-from autodial.config.sections import load
+from autodial.config.load import load
 from autodial.model.outcome import NO_CONTACT, Outcome
 from autodial.store import views
 from autodial.store.database import read

@@ -23,7 +23,8 @@ from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
 from autodial.cli.simulate import simulate
 from autodial.config import legal_notes as law
-from autodial.config.sections import Config, load
+from autodial.config.load import load
+from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.errors import AutodialError, PbxError, StoreBusy
 from autodial.model.ids import OperatorId, TaskId
@@ -31,7 +32,7 @@ from autodial.model.outcome import Outcome
 from autodial.pbx import dialplan_check
 from autodial.portal.self_check import findings, names
 from autodial.rules import time_zones as zones
-from autodial.rules.dial_decision import Dial, Wait
+from autodial.rules.dial_facts import Dial, Wait
 from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.pacing import Answers
 from autodial.rules.phone_numbers import numbers_in

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autodial import texts
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.store import database
 from autodial.store.events import Told
 

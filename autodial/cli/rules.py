@@ -10,8 +10,9 @@ from rich.box import SIMPLE_HEAD
 
 from autodial.cli.output import PlainTable, read, say, show_table
 from autodial.cli.status_queries import SILENT
+from autodial.config.load import load
 from autodial.config.reload import NOTHING
-from autodial.config.sections import Config, load
+from autodial.config.settings import Config
 from autodial.store import days_off, flags
 from autodial.store.database import write
 

@@ -13,7 +13,9 @@ from attrs import frozen
 from rich.box import SIMPLE_HEAD
 
 from autodial.cli.output import PlainTable, read, show_table
-from autodial.config.sections import DAYS, Config, load, parse_span
+from autodial.config.fields import DAYS, parse_span
+from autodial.config.load import load
+from autodial.config.settings import Config
 from autodial.simulation.behaviour import Replayed, World, measured, replayed
 from autodial.simulation.chart import svg
 from autodial.simulation.day import Day, Simulation

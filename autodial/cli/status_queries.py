@@ -10,17 +10,18 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.dispatcher import portal_ok
 from autodial.engine.do_not_call_list import DoNotCall
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.task import CallTask
 from autodial.rules.capacity import capacity
-from autodial.rules.dial_decision import Decision, Facts, Look, decide, explain
+from autodial.rules.dial_decision import decide, explain
+from autodial.rules.dial_facts import Decision, Facts, Look
 from autodial.rules.pacing import Answers
 from autodial.rules.rolling_statistics import Recent
-from autodial.store import days_off, flags, ledger, pauses, views
+from autodial.store import attempt_queries, days_off, flags, pauses, views
 from autodial.store.tasks import load_task
 
 #: A dialler that has not said so for this long does not run.
@@ -60,7 +61,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
     """The staff with reservations, pauses and wrap-up."""
     paused = pauses.paused(db, now)
     wrap_up = config.staff.wrap_up
-    wraps = {who: at + wrap_up for who, at in ledger.last_talks(db, now - wrap_up).items()}
+    wraps = {who: at + wrap_up for who, at in attempt_queries.last_talks(db, now - wrap_up).items()}
     excluded = set(config.staff.exclude)
     return tuple(
         Operator(
@@ -102,7 +103,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         **capacity(
             config.pace.as_power,
             config.routing,
-            live=ledger.in_flight(db),
+            live=attempt_queries.in_flight(db),
             operators=staff,
             answers=recent.by_purpose(now),
             in_a_day=recent.in_a_day(now),
@@ -115,7 +116,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
 def recalled(db: sa.Connection, config: Config, now: datetime) -> Recent:
     """The last calls."""
     recent = Recent(config.pace.abandoned_over)
-    recent.recall(ledger.past(db, now, recent.over))
+    recent.recall(attempt_queries.past(db, now, recent.over))
     return recent
 
 

@@ -5,7 +5,9 @@ tables that end. Not legal advice; each sentence names its paragraph.
 
 from datetime import date
 
-from autodial.config.sections import ClientConfig, Config, PaceConfig, preset_of
+from autodial.config.fields import preset_of
+from autodial.config.rules import ClientConfig, PaceConfig
+from autodial.config.settings import Config
 from autodial.findings import Finding
 from autodial.rules import regions
 from autodial.rules.time_zone_data import ZoneData

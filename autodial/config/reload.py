@@ -9,7 +9,8 @@ from pathlib import Path
 from attrs import define, field
 from pydantic import BaseModel
 
-from autodial.config.sections import Config, load
+from autodial.config.load import load
+from autodial.config.settings import Config
 
 #: What is said first where nothing changes.
 NOTHING = "nothing was taken over"

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.errors import StoreError
 from autodial.model.attempt import Attempt, Report
@@ -27,19 +27,13 @@ from autodial.model.task import CallTask, Phone
 from autodial.model.trunk import Route
 from autodial.rules.caller_display import Looks
 from autodial.rules.capacity import DIALLING
-from autodial.rules.dial_decision import (
-    Dial,
-    Facts,
-    against,
-    decide,
-    deputies_of,
-    in_order,
-    nobody_there,
-)
+from autodial.rules.dial_decision import against, decide, nobody_there
+from autodial.rules.dial_facts import Dial, Facts
 from autodial.rules.next_call import NextCall
+from autodial.rules.operator_choice import deputies_of, in_order
 from autodial.rules.rolling_statistics import Recent
 from autodial.rules.trunk_choice import routes_tried
-from autodial.store import flags, ledger, pauses, words
+from autodial.store import attempt_end, attempt_queries, flags, ledger, pauses, words
 from autodial.store.database import Store
 from autodial.store.tasks import confirm, load_task
 
@@ -324,12 +318,12 @@ class Desk:
     async def _write(self, attempt: AttemptId, report: Report) -> None:
         known = self._live.get(attempt)
         ended = await self.store.run(
-            ledger.record, attempt, report, self.now(), self.config.rules_for_retry,
+            attempt_end.record, attempt, report, self.now(), self.config.rules_for_retry,
             self.config.telling, fit=self._next_call, most=self.config.client.attempts,
         )  # fmt: skip
-        if ended.recorded is ledger.Recorded.UNKNOWN:
+        if ended.recorded is attempt_end.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
-        if ended.recorded is ledger.Recorded.ENDED:
+        if ended.recorded is attempt_end.Recorded.ENDED:
             self._log_end(attempt, ended)
             self._wrap_up(ended)
             for route in routes_tried(known.routes, report.trunk)[1:] if known else ():
@@ -337,7 +331,7 @@ class Desk:
             if ended.answered is not None:
                 self.recent.ended(ended.answered)
 
-    def _wrap_up(self, ended: ledger.Ended) -> None:
+    def _wrap_up(self, ended: attempt_end.Ended) -> None:
         span = self.config.staff.wrap_up
         if span and ended.taken_by is not None:
             self.roster.wraps_up(ended.taken_by, self.now() + span)
@@ -351,10 +345,10 @@ class Desk:
             return
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
-            ledger.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
+            attempt_end.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
             self.config.telling, fit=self._next_call, most=self.config.client.attempts,
         )  # fmt: skip
-        if ended.recorded is ledger.Recorded.ENDED:
+        if ended.recorded is attempt_end.Recorded.ENDED:
             self._log_end(attempt, ended, why)
             self.take_away(attempt)
 
@@ -416,11 +410,11 @@ class Desk:
 
     async def spool_failed(self, attempt: AttemptId) -> None:
         """Asterisk could not even start it. Counts only if it was never claimed."""
-        known = await self.store.run(ledger.load_attempt, attempt)
+        known = await self.store.run(attempt_queries.load_attempt, attempt)
         if known is not None and known.state == "spooled":
             await self.give_up(attempt, "spoolfail")
 
-    def _log_end(self, attempt: AttemptId, ended: ledger.Ended, why: str = "") -> None:
+    def _log_end(self, attempt: AttemptId, ended: attempt_end.Ended, why: str = "") -> None:
         self.ended(attempt)
         if ended.outcome is not None:
             self.ended_since_start[ended.outcome] += 1

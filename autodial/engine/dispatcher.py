@@ -12,7 +12,8 @@ from datetime import date, datetime, timedelta
 from attrs import define, field
 from twisted.logger import Logger
 
-from autodial.config.sections import Config, PortalConfig
+from autodial.config.portal import PortalConfig
+from autodial.config.settings import Config
 from autodial.engine.call_control import Desk, dialled
 from autodial.engine.do_not_call_list import DoNotCall
 from autodial.engine.operators import Roster
@@ -23,20 +24,11 @@ from autodial.model.task import CallTask
 from autodial.rules.calling_hours import Hours
 from autodial.rules.capacity import capacity
 from autodial.rules.contact_limits import Limits
-from autodial.rules.dial_decision import (
-    LATER,
-    Decision,
-    Dial,
-    Drop,
-    Facts,
-    Reason,
-    Wait,
-    decide,
-    general,
-)
+from autodial.rules.dial_decision import decide, general
+from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Facts, Reason, Wait
 from autodial.rules.next_call import NextCall
 from autodial.rules.trunk_choice import Routing
-from autodial.store import days_off, flags, ledger, pauses
+from autodial.store import attempt_queries, days_off, flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
 from autodial.store.replan import replan
@@ -371,7 +363,7 @@ class Dispatcher:
         except ledger.Taken as taken:
             # What we believed of the reservations is not what the store holds: ask it.
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
-            self.roster.set_reserved(await self.store.run(ledger.reserved))
+            self.roster.set_reserved(await self.store.run(attempt_queries.reserved))
             return
         self.desk.opened(attempt, held=decision.held)
         try:

@@ -16,7 +16,7 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.error import TimeoutError as NoAnswer
 from twisted.logger import Logger
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.errors import PbxError
 from autodial.findings import Finding
 from autodial.pbx.ami import Ami, NotConnected

@@ -20,7 +20,7 @@ from autodial.model.ids import AttemptId, attempt_id
 from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.ami import Ami, NotConnected
 from autodial.rules.hangup import parse_report
-from autodial.store import ledger
+from autodial.store import attempt_queries
 from autodial.store.database import Store
 from call_files import Spool
 from fastagi_server import RateLimitedLog
@@ -81,7 +81,7 @@ class Janitor:
 
     async def _end_leases(self) -> None:
         """Give up what is past its lease; without Asterisk's manager only after a day."""
-        expired = await self.store.run(ledger.expired, self.now())
+        expired = await self.store.run(attempt_queries.expired, self.now())
         since = self._unasked_since
         if expired and since is not None and self.now() - since < UNASKED:
             self._limited_log.warn(
@@ -133,7 +133,7 @@ class Janitor:
             self.astdb.recorded.add(name)
         if alive is None:
             return
-        for attempt, state in await self.store.run(ledger.older_than, before):
+        for attempt, state in await self.store.run(attempt_queries.older_than, before):
             if attempt in alive or attempt in self._unfit:
                 continue
             claimed = state is not State.SPOOLED
@@ -155,11 +155,11 @@ class Janitor:
 
     async def _clear_spool(self) -> None:
         """Files of ours whose attempt is over: leftovers of a crash."""
-        wanted = {attempt.id for attempt in await self.store.run(ledger.in_flight)}
+        wanted = {attempt.id for attempt in await self.store.run(attempt_queries.in_flight)}
         for name in self.spool.waiting():
             attempt = AttemptId(name)
             if attempt in wanted:
                 continue
-            if await self.store.run(ledger.load_attempt, attempt) is not None:
+            if await self.store.run(attempt_queries.load_attempt, attempt) is not None:
                 self.desk.take_away(name)
                 self.log.warn("{attempt}: leftover call file removed", attempt=attempt)

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from autodial import texts
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.model.disposition import Word
 from autodial.model.outcome import Outcome
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.task import CallTask

@@ -15,7 +15,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from autodial import texts
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import Outcome

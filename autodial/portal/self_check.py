@@ -10,7 +10,7 @@ from datetime import datetime
 from attrs import define, field
 from twisted.logger import Logger
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.findings import Finding
 from autodial.portal.reporter import Reporter
 from bitrix24 import Health, Portal, PortalError, PortalUnavailable

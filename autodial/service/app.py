@@ -16,8 +16,10 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from autodial.config import legal_notes as law
+from autodial.config.portal import PortalConfig
 from autodial.config.reload import NOTHING, Settings, taken_over
-from autodial.config.sections import Config, FastAgiConfig, PortalConfig
+from autodial.config.sections import FastAgiConfig
+from autodial.config.settings import Config
 from autodial.engine.call_control import Desk
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
@@ -37,7 +39,7 @@ from autodial.portal.reporter import Reporter
 from autodial.portal.self_check import Checkup
 from autodial.rules import time_zones as zones
 from autodial.service.metrics import Measured, metrics_site
-from autodial.store import flags, ledger
+from autodial.store import attempt_queries, flags
 from autodial.store.database import Store
 from bitrix24 import (
     Access,
@@ -293,7 +295,7 @@ class Dialler:
     async def _recall(self) -> None:
         """What the limits over all clients count, as far back as they are now to look."""
         over = self.config.pace.abandoned_over
-        past = await self.store.run(ledger.past, self.now(), over)
+        past = await self.store.run(attempt_queries.past, self.now(), over)
         self.desk.recent.over = over
         self.desk.recent.recall(past)
 
@@ -334,11 +336,13 @@ class Dialler:
     async def _start(self) -> None:
         await self.store.run(flags.clear, flags.CHANGED)  # what is read now is what runs
         await self._importer.restore()
-        open_now = await self.store.run(ledger.in_flight)
-        self.desk.restore(open_now, await self.store.run(ledger.reserved))
+        open_now = await self.store.run(attempt_queries.in_flight)
+        self.desk.restore(open_now, await self.store.run(attempt_queries.reserved))
         await self._recall()
         wrap_up = self.config.staff.wrap_up
-        for operator, at in (await self.store.run(ledger.last_talks, self.now() - wrap_up)).items():
+        for operator, at in (
+            await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
+        ).items():
             self.desk.roster.wraps_up(operator, at + wrap_up)
         fastagi, events = self.config.fastagi, self.config.events
         try:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from attrs import define, evolve, field, frozen
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.engine.call_control import Desk
 from autodial.engine.dispatcher import Dispatcher
@@ -30,7 +30,7 @@ from autodial.model.outcome import ANSWERED, Outcome
 from autodial.model.task import Phone
 from autodial.rules.pacing import Answers
 from autodial.simulation.behaviour import Replayed, World
-from autodial.store import ledger, views
+from autodial.store import attempt_queries, views
 from autodial.store.database import open_memory
 from autodial.store.presence import StaffRow
 from autodial.store.schema import attempts as attempt_table
@@ -315,7 +315,7 @@ class Simulation:
     def _day(self, points: tuple[tuple[datetime, int, int], ...]) -> Day:
         lines = self._store.now(views.attempt_lines)
         ends = Counter(line.outcome or line.state for line in lines)
-        past = self._store.now(ledger.past, self.end, self.end - self.start)
+        past = self._store.now(attempt_queries.past, self.end, self.end - self.start)
         answers = Answers(
             answered=sum(ends[outcome.value] for outcome in ANSWERED),
             abandoned=sum(call.abandoned for call in past.answers),

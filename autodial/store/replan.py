@@ -12,8 +12,8 @@ from autodial.model.outcome import Outcome
 from autodial.rules.calling_hours import HORIZON
 from autodial.rules.contact_limits import Limits
 from autodial.rules.next_call import NextCall, first_allowed
+from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
-from autodial.store.ledger import load_attempt
 from autodial.store.outbox import owe
 from autodial.store.schema import LISTED, attempts, holds, outbox, phones, tasks
 

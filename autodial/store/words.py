@@ -14,8 +14,9 @@ from autodial.model.disposition import Word
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import Outcome
 from autodial.model.write_back import Telling
+from autodial.store.attempt_end import NEXT_NUMBER, Fit, other_numbers
+from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
-from autodial.store.ledger import NEXT_NUMBER, Fit, load_attempt, other_numbers
 from autodial.store.outbox import owe
 from autodial.store.schema import attempts, never, operators, outbox, phones, tasks
 

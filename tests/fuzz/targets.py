@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from autodial import texts
-from autodial.config.sections import parse
+from autodial.config.load import parse
 from autodial.errors import ConfigError, PbxError
 from autodial.model.ids import attempt_id, internal_number
 from autodial.pbx.ami import CHANNEL_FIELDS

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from attrs import define, field
 
-from autodial.config.sections import Config, parse
+from autodial.config.load import parse
+from autodial.config.settings import Config
 from autodial.store.database import migrate, open_engine
 from bitrix24.simulator import SimulatedPortal
 from tests.integration.plans import Plans

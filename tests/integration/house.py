@@ -7,14 +7,14 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.call_control import Desk
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.trunk import Route
 from autodial.pbx.agi_scripts import AstDb, scripts
-from autodial.rules.dial_decision import Dial
+from autodial.rules.dial_facts import Dial
 from autodial.store import ledger, tasks, views
 from autodial.store.presence import StaffRow
 from autodial.store.schema import operators

@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from autodial.config.sections import Config, parse
+from autodial.config.load import parse
+from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.rules.hangup import parse_report
-from autodial.store import ledger, pauses, tasks, views, words
+from autodial.store import attempt_queries, pauses, tasks, views, words
 from autodial.store.database import open_memory
 from autodial.store.presence import StaffRow
 from autodial.store.schema import attempts, reservations
@@ -138,9 +139,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.store = _Mortal(self.engine)
         self.house: House = build(self.config, self.store, self.now, self.run, root)
         self.house.roster.set_staff(self._staff())
-        self.house.desk.restore(self.run(ledger.in_flight), self.run(ledger.reserved))
+        self.house.desk.restore(
+            self.run(attempt_queries.in_flight), self.run(attempt_queries.reserved)
+        )
         over = self.config.pace.abandoned_over
-        self.house.desk.recent.recall(self.run(ledger.past, self.now(), over))
+        self.house.desk.recent.recall(self.run(attempt_queries.past, self.now(), over))
 
     def _staff(self) -> list[StaffRow]:
         return [
@@ -185,9 +188,9 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from((0.02, 4, 30, 89, 90, 91, 200, 700, 1439)))
     def clock(self, minutes: float) -> None:
         self.now.advance(minutes=minutes)
-        for attempt, state in self.run(ledger.expired, self.now()):  # as the janitor does
+        for attempt, state in self.run(attempt_queries.expired, self.now()):  # as the janitor does
             run_now(self.house.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED))
-        flying = {a.id for a in self.run(ledger.in_flight)}
+        flying = {a.id for a in self.run(attempt_queries.in_flight)}
         self.rung = [attempt for attempt in self.rung if attempt in flying]
 
     @rule(number=st.sampled_from(sorted(PERSON)))
@@ -258,7 +261,7 @@ class AnyOrder(RuleBasedStateMachine):
     def meanwhile(self, what: str) -> None:
         """Something changes while the call file lies in the spool."""
         run_now(self.house.dispatcher.turn())
-        for attempt in self.run(ledger.in_flight):
+        for attempt in self.run(attempt_queries.in_flight):
             if attempt.state == State.SPOOLED.value and what == "talk":
                 self.somebody_else_talks(attempt.number)
             elif attempt.state == State.SPOOLED.value and what == "list":
@@ -320,7 +323,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(day) < PER_DAY, "too many in a day"
         never = {PERSON[line.number] for line in self.run(words.never_lines)}
         assert person not in never, "he has told an operator not to be called again"
-        others = [a for a in self.run(ledger.in_flight) if a.id in self.rung[:-1]]
+        others = [a for a in self.run(attempt_queries.in_flight) if a.id in self.rung[:-1]]
         assert person not in {PERSON[a.number] for a in others}, "he is in a call already"
         self.borne[person].append(now)
 
@@ -331,7 +334,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _ends(self, attempt: AttemptId, how: str) -> None:
         self.rung.remove(attempt)
-        number = next(a.number for a in self.run(ledger.in_flight) if a.id == attempt)
+        number = next(a.number for a in self.run(attempt_queries.in_flight) if a.id == attempt)
         if how == "carrier":  # his phone cannot have rung: not counted against him
             self.borne[PERSON[number]].remove(self.claimed[attempt])
         run_now(self.house.desk.result(attempt, parse_report(REPORTS[how])))
@@ -378,17 +381,17 @@ class AnyOrder(RuleBasedStateMachine):
         else:
             if what == "claim" and attempt not in self._spooled():
                 self.store.dies = None
-                flying = {a.id: a for a in self.run(ledger.in_flight)}
+                flying = {a.id: a for a in self.run(attempt_queries.in_flight)}
                 if attempt in flying:  # it came through, and Asterisk heard of it
                     self.rung.append(attempt)
                     self.claimed[attempt] = self.now()
                     self._rings(flying[attempt].number)
         self._start()
-        flying_now = {a.id for a in self.run(ledger.in_flight)}
+        flying_now = {a.id for a in self.run(attempt_queries.in_flight)}
         self.rung = [one for one in self.rung if one in flying_now]
 
     def _spooled(self) -> list[AttemptId]:
-        flying = self.run(ledger.in_flight)
+        flying = self.run(attempt_queries.in_flight)
         return [a.id for a in flying if a.state == State.SPOOLED.value]
 
     # What always holds.
@@ -396,15 +399,17 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def nobody_holds_two_and_no_attempt_is_held_twice(self) -> None:
         rows = self.run(lambda db: db.execute(sa.select(reservations)).all())
-        flying = {a.id for a in self.run(ledger.in_flight)}
+        flying = {a.id for a in self.run(attempt_queries.in_flight)}
         assert len({row.operator for row in rows}) == len(rows) == len({r.attempt for r in rows})
         assert {row.attempt for row in rows} <= flying, "held for what is over"
 
     @invariant()
     def memory_and_store_agree(self) -> None:
         held = {o.id: o.reserved_for for o in self.house.roster.operators() if o.reserved_for}
-        assert held == self.run(ledger.reserved)
-        assert {a.id for a in self.house.desk.live()} == {a.id for a in self.run(ledger.in_flight)}
+        assert held == self.run(attempt_queries.reserved)
+        assert {a.id for a in self.house.desk.live()} == {
+            a.id for a in self.run(attempt_queries.in_flight)
+        }
 
     @invariant()
     def every_attempt_ends_once(self) -> None:

@@ -8,14 +8,15 @@ import pytest
 import pytest_twisted
 from twisted.logger import capturedLogs
 
-from autodial.config.sections import Config, parse
+from autodial.config.load import parse
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import TaskId
 from autodial.portal.importer import Importer
 from autodial.portal.self_check import findings, names
 from autodial.rules.hangup import parse_report
 from autodial.rules.retry import DEFAULTS
-from autodial.store import ledger, tasks, views
+from autodial.store import attempt_end, ledger, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerStrange, Portal, PortalRefused, StaffQuery, TaskQuery
 from bitrix24.errors import PortalUnavailable
@@ -272,14 +273,14 @@ async def test_doctor_wants_the_chat_where_comments_are_in_it(portal: SimulatedP
 def ended(run: Run, task: int, report: str, now: Now) -> None:
     """The task's client was called, and it ended so."""
     from autodial.model.trunk import Route
-    from autodial.rules.dial_decision import Dial
+    from autodial.rules.dial_facts import Dial
     from tests.integration.test_ledger import ANNA
 
     found = run(tasks.load_task, TaskId(task))
     decision = Dial(found.phones[0], ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
-    run(ledger.record, made.id, parse_report(report.split(",")), now(), DEFAULTS)
+    run(attempt_end.record, made.id, parse_report(report.split(",")), now(), DEFAULTS)
 
 
 BAD = "dial,CHANUNAVAIL,1,SIP%20404%20x"

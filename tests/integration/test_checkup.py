@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.portal.reporter import Reporter
 from autodial.portal.self_check import Checkup

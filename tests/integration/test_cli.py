@@ -17,7 +17,8 @@ from attrs import evolve
 from click.testing import CliRunner, Result
 
 from autodial.cli.main import _logout, main
-from autodial.config.sections import Config, load
+from autodial.config.load import load
+from autodial.config.settings import Config
 from autodial.model.disposition import Word
 from autodial.model.ids import OperatorId
 from autodial.model.operator import PresenceRules
@@ -26,7 +27,7 @@ from autodial.model.write_back import Telling
 from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
 from autodial.rules.retry import DEFAULTS
-from autodial.store import flags, ledger, outbox, pauses, presence, tasks, views, words
+from autodial.store import attempt_end, flags, ledger, outbox, pauses, presence, tasks, views, words
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.portal import SCOPES
@@ -70,7 +71,7 @@ def told(path: Path, run: Run) -> Callable[..., Result]:
     bring(run, portal_task(8017), portal_task(8018, None))
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
     return lambda *words: CliRunner().invoke(main, ["--config", str(path), *words])
 
 
@@ -118,7 +119,7 @@ def test_who_is_never_called_again_and_who_is_after_all(
     staff(run, "101")
     mine = dial(run, 8017)
     run(ledger.claim, mine, NOON)
-    run(ledger.record, mine, TALKED, NOON, DEFAULTS)
+    run(attempt_end.record, mine, TALKED, NOON, DEFAULTS)
     as_it_is: Any = lambda phone, moment, outcome: moment  # noqa: E731
     said = run(
         words.say, OperatorId(501), Word.NEVER, NOON, later=timedelta(days=1),
@@ -463,7 +464,7 @@ def test_why_a_task_with_a_bad_number_waits(told: Callable[..., Result], run: Ru
     attempt = dial(run, 8021)
     run(ledger.claim, attempt, NOON)
     bad = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
-    run(ledger.record, attempt, bad, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, bad, NOON, DEFAULTS)
     assert "исправьте номер в CRM" in told("why", "8021").output
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from attrs import define, evolve
 
-from autodial.config.sections import Config, PhoneConfig
+from autodial.config.sections import PhoneConfig
+from autodial.config.settings import Config
 from autodial.engine.call_control import dialled
 from autodial.engine.do_not_call_list import SETTLED, DoNotCall
 from autodial.model.ids import AttemptId, OperatorId, TaskId
-from autodial.rules.dial_decision import Facts
-from autodial.store import ledger, pauses, tasks, views
+from autodial.rules.dial_facts import Facts
+from autodial.store import attempt_queries, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, staff_row, variant
@@ -82,7 +83,7 @@ def test_the_last_look_before_the_client_is_dialled(
     assert house.ask("claim", attempt, "442079460000", "").variables == {"AD_GO": "0"}
     assert house.line().outcome == "withdrawn"
     assert house.run(views.debts) == []
-    assert house.run(ledger.reserved) == {}
+    assert house.run(attempt_queries.reserved) == {}
 
 
 def _with(facts: Facts, **changes: Any) -> Facts:

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.errors import PbxError
 from autodial.pbx import dialplan_check
 from autodial.pbx.dialplan_check import DialplanCheck, ask_once, findings

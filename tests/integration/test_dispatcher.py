@@ -12,11 +12,13 @@ import pytest_twisted
 from attrs import evolve
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.config.sections import ClientConfig, Config, TrunkConfig
+from autodial.config.rules import ClientConfig
+from autodial.config.sections import TrunkConfig
+from autodial.config.settings import Config
 from autodial.engine.do_not_call_list import SETTLED
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import flags, ledger, pauses, tasks, views
+from autodial.store import attempt_queries, flags, ledger, pauses, tasks, views
 from autodial.store.events import story
 from autodial.store.schema import outbox as debts
 from autodial.store.schema import tasks as task_table
@@ -88,7 +90,7 @@ async def test_a_paused_operator_gets_no_calls_and_is_not_rung_for_others(
     house = make()
     run(pauses.pause, OperatorId(501), NOON)
     await house.dispatcher.turn()
-    made = run(ledger.load_attempt, AttemptId("t8017-1"))
+    made = run(attempt_queries.load_attempt, AttemptId("t8017-1"))
     assert made and "102" == made.extension
     ring = house.desk.whom_to_ring(AttemptId("t8017-1"))
     assert ring is not None and ("102", "103") == ring.extensions
@@ -336,7 +338,7 @@ async def test_numbers_shown_by_the_second_carrier_count(make: Make, run: Run, n
         parse_report(["dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "5", "b"]),
     )
     assert {"1111": 1, "2222": 1} == dict(house.desk.recent.in_a_day(now()))
-    past = run(ledger.past, now(), timedelta(days=1))
+    past = run(attempt_queries.past, now(), timedelta(days=1))
     assert {"1111", "2222"} == {number for _, number in past.shown}
 
 

@@ -9,7 +9,8 @@ import pytest
 import pytest_twisted
 from twisted.logger import capturedLogs
 
-from autodial.config.sections import Config, parse
+from autodial.config.load import parse
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import TaskId
 from autodial.model.task import Called

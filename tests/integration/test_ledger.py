@@ -16,10 +16,10 @@ from autodial.model.operator import Operator, PresenceRules
 from autodial.model.outcome import Outcome
 from autodial.model.task import Called, CallTask, Phone
 from autodial.model.trunk import Route
-from autodial.rules.dial_decision import Dial
+from autodial.rules.dial_facts import Dial
 from autodial.rules.hangup import parse_report
 from autodial.rules.retry import DEFAULTS
-from autodial.store import ledger, outbox, presence, tasks, views
+from autodial.store import attempt_end, attempt_queries, ledger, outbox, presence, tasks, views
 from autodial.store.database import migrate, open_engine, read
 from autodial.store.events import story
 from autodial.store.schema import attempts, metadata, reservations
@@ -106,11 +106,11 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
     """Server and AstDB may both hold it; a late one after the janitor's end changes nothing."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    first = run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
-    second = run(ledger.record, attempt, TALKED, NOON, DEFAULTS)
+    first = run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
+    second = run(attempt_end.record, attempt, TALKED, NOON, DEFAULTS)
 
-    assert (first.recorded, first.outcome) == (ledger.Recorded.ENDED, Outcome.BUSY)
-    assert ledger.Recorded.KNOWN is second.recorded
+    assert (first.recorded, first.outcome) == (attempt_end.Recorded.ENDED, Outcome.BUSY)
+    assert attempt_end.Recorded.KNOWN is second.recorded
     assert [line.outcome for line in run(views.attempt_lines)] == ["busy"]
     assert sum(debt.kind == "comment" for debt in run(views.debts)) == 1
 
@@ -118,24 +118,24 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
 def test_a_refused_second_run_does_not_end_the_first(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(ledger.record, attempt, Report(stage="refused"), NOON, DEFAULTS)
+    said = run(attempt_end.record, attempt, Report(stage="refused"), NOON, DEFAULTS)
 
-    assert ledger.Recorded.KNOWN is said.recorded
+    assert attempt_end.Recorded.KNOWN is said.recorded
     assert [line.state for line in run(views.attempt_lines)] == ["claimed"]
 
 
 def test_a_report_for_nobody_s_attempt(run: Run) -> None:
-    said = run(ledger.record, AttemptId("t1-1"), BUSY, NOON, DEFAULTS)
+    said = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, DEFAULTS)
 
-    assert ledger.Recorded.UNKNOWN is said.recorded
+    assert attempt_end.Recorded.UNKNOWN is said.recorded
 
 
 def test_the_end_frees_the_operator_and_puts_the_task_off(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
 
-    assert run(ledger.reserved) == {}
+    assert run(attempt_queries.reserved) == {}
     assert run(tasks.due_tasks, NOON + timedelta(minutes=19), 9) == []
     assert [t.id for t in run(tasks.due_tasks, NOON + timedelta(minutes=20), 9)] == [8017]
 
@@ -145,7 +145,7 @@ def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
     for _ in range(4):
         attempt = dial(run, at=at)
         run(ledger.claim, attempt, at)
-        next_call = run(ledger.record, attempt, BUSY, at, DEFAULTS).next_call
+        next_call = run(attempt_end.record, attempt, BUSY, at, DEFAULTS).next_call
         waits.append(next_call and (next_call - at).total_seconds() / 60)
         at = next_call or at
 
@@ -157,7 +157,7 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
     """After a talk the task is finished; a deadline moved by hand is a promise to call."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(ledger.record, attempt, TALKED, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, TALKED, NOON, DEFAULTS)
     assert run(tasks.load_task, TaskId(8017)).halted == "talked"
 
     later = NOON + timedelta(hours=3)
@@ -173,7 +173,7 @@ def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: R
     run(ledger.claim, attempt, NOON)
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
-    run(ledger.record, attempt, report, NOON + timedelta(minutes=2), DEFAULTS)
+    run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), DEFAULTS)
     found = run(tasks.load_task, TaskId(8017))
 
     assert (tomorrow, "") == (found.due, found.halted)
@@ -184,7 +184,9 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     """An import asked before our write, or a write we went down on, must not dial again."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    next_call = run(ledger.record, attempt, BUSY, NOON + timedelta(seconds=30), DEFAULTS).next_call
+    next_call = run(
+        attempt_end.record, attempt, BUSY, NOON + timedelta(seconds=30), DEFAULTS
+    ).next_call
     minute = outbox.to_the_minute(next_call)
 
     # Being written when we went down: the portal shows our own value.
@@ -204,7 +206,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
 def test_a_person_s_change_voids_what_we_owed(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
 
@@ -234,7 +236,7 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
     report = parse_report(
         ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "102", "1", "2", "9", "c"]
     )
-    run(ledger.record, attempt, report, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, report, NOON, DEFAULTS)
     debt = run(outbox.next_debt, NOON)
     kinds = {}
     while debt is not None:
@@ -251,11 +253,11 @@ def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> No
     """The janitor looked a moment ago, and the claim came in between: the call goes on."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(ledger.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, DEFAULTS)
+    said = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, DEFAULTS)
 
-    assert ledger.Recorded.KNOWN is said.recorded
+    assert attempt_end.Recorded.KNOWN is said.recorded
     assert ["claimed"] == [line.state for line in run(views.attempt_lines)]
-    assert 1 == len(run(ledger.reserved))
+    assert 1 == len(run(attempt_queries.reserved))
 
 
 def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
@@ -271,7 +273,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     """We put it to 12:20; a person moves it to tomorrow, then back: both are his decisions."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    ours = run(ledger.record, attempt, BUSY, NOON, DEFAULTS).next_call
+    ours = run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS).next_call
     run(outbox.paid, run(outbox.next_debt, NOON), NOON, until=Deadline(ours))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
@@ -283,7 +285,7 @@ def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: 
     bring(run, portal_task(8018))
     late = NOON + LEASE + timedelta(seconds=1)
 
-    assert [(attempt, State.SPOOLED)] == run(ledger.expired, late)
+    assert [(attempt, State.SPOOLED)] == run(attempt_queries.expired, late)
     assert dial(run, 8018, at=late)
 
 
@@ -302,7 +304,7 @@ def test_one_person_is_not_called_for_two_tasks_at_once(run: Run, task: int, sam
         dial(run, 8018, BORIS)
 
     run(ledger.claim, attempt, NOON)
-    run(ledger.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
     other = run(tasks.load_task, TaskId(8018))
     assert other and not other.called_now
     assert {phone.number: (Called(NOON),)} == other.history
@@ -313,7 +315,7 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     run(ledger.ringing, attempt, "101", NOON)
-    run(ledger.record, attempt, TALKED, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, TALKED, NOON, DEFAULTS)
 
     assert [told.kind for told in run(story, 8017)] == [
         "imported",
@@ -402,8 +404,8 @@ def test_who_waited_for_an_operator_counts_although_he_talked(
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     fields = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", talked, "1075", "c"]
-    run(ledger.record, attempt, parse_report(fields), NOON, DEFAULTS)
-    (call,) = run(ledger.past, NOON, timedelta(hours=1)).answers
+    run(attempt_end.record, attempt, parse_report(fields), NOON, DEFAULTS)
+    (call,) = run(attempt_queries.past, NOON, timedelta(hours=1)).answers
 
     assert (False, waited) == (call.abandoned, call.late)
     assert run(tasks.load_task, TaskId(8017)).history[PHONE.number][0].talked

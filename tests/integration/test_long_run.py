@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.operator import Operator
@@ -25,10 +25,10 @@ from autodial.model.trunk import Route
 from autodial.model.write_back import Telling
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
-from autodial.rules.dial_decision import Dial
+from autodial.rules.dial_facts import Dial
 from autodial.rules.hangup import parse_report
 from autodial.rules.retry import DEFAULTS
-from autodial.store import ledger, tasks, views
+from autodial.store import attempt_end, attempt_queries, ledger, tasks, views
 from autodial.store.database import Store
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
@@ -161,7 +161,7 @@ class Day:
 
     def call(self) -> None:
         """The first due task is dialled; sometimes an operator's phone rings."""
-        free = [n for n in (501, 502, 503) if n not in self.run(ledger.reserved)]
+        free = [n for n in (501, 502, 503) if n not in self.run(attempt_queries.reserved)]
         for task in self.run(tasks.due_tasks, self.now(), 50):
             usable = task.open and not task.halted and task.phones and not task.in_progress
             # A person is called for one task at a time.
@@ -186,10 +186,10 @@ class Day:
     def end(self) -> None:
         if self.ringing:
             attempt, extension = self.ringing.popitem()
-            known = self.run(ledger.load_attempt, AttemptId(attempt))
+            known = self.run(attempt_queries.load_attempt, AttemptId(attempt))
             choice = REPORTS[:2] if known.state == "answered" else REPORTS
             report = parse_report(self.random.choice(choice).format(op=extension).split(","))
-            self.run(ledger.record, AttemptId(attempt), report, self.now(), DEFAULTS, TELLING)
+            self.run(attempt_end.record, AttemptId(attempt), report, self.now(), DEFAULTS, TELLING)
 
     def report(self) -> None:
         self.finish(self.reporter.turn())

@@ -15,15 +15,15 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.trunk import Route
 from autodial.model.write_back import Telling
 from autodial.portal.reporter import Reporter
-from autodial.rules.dial_decision import Dial
+from autodial.rules.dial_facts import Dial
 from autodial.rules.hangup import parse_report
 from autodial.rules.retry import DEFAULTS
-from autodial.store import ledger, outbox, tasks, views
+from autodial.store import attempt_end, ledger, outbox, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerLost, Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
@@ -96,7 +96,7 @@ class Scene:
         made = self.run(ledger.open_attempt, found, decision, self.now(), lease=lease)
         self.run(ledger.claim, made.id, self.now())
         said = parse_report(report.split(","))
-        self.run(ledger.record, made.id, said, self.now(), DEFAULTS, telling)
+        self.run(attempt_end.record, made.id, said, self.now(), DEFAULTS, telling)
         return AttemptId(made.id)
 
     async def imported(self) -> int:
@@ -210,7 +210,7 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     made = scene.run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     scene.run(ledger.claim, made.id, NOON)
     telling = Telling(given_up="DEFERRED")
-    scene.run(ledger.record, made.id, parse_report(BAD.split(",")), NOON, DEFAULTS, telling)
+    scene.run(attempt_end.record, made.id, parse_report(BAD.split(",")), NOON, DEFAULTS, telling)
     scene.portal.contacts[int(code[2:])]["PHONE"] = [("WORK", "+442079460002")]
     reading._walked = None
     await reading.poll()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.operator import PresenceRules
 from autodial.portal.importer import Importer

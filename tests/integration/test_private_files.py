@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from autodial.cli.main import main
 from autodial.cli.secret import share_secret
-from autodial.config.sections import RecordingConfig, load
+from autodial.config.load import load
+from autodial.config.sections import RecordingConfig
 from autodial.errors import ConfigError, StoreError
 from autodial.portal.recordings import Recordings
 from autodial.store.database import migrate

@@ -22,7 +22,7 @@ from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.ami import NotConnected
 from autodial.pbx.reconciler import STARTING, UNASKED, Janitor
 from autodial.rules.hangup import parse_report
-from autodial.store import ledger, views
+from autodial.store import attempt_end, attempt_queries, ledger, views
 from tests.integration.conftest import FakeStore, Now
 from tests.integration.house import House, Run
 from tests.integration.test_ledger import BORIS, bring, dial, portal_task
@@ -192,11 +192,11 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
     attempt = claimed(house)
     bring(run, portal_task(8018))
     other = dial(run, 8018, BORIS)
-    house.desk.opened(run(ledger.load_attempt, other))
+    house.desk.opened(run(attempt_queries.load_attempt, other))
     house.ask("claim", other, "442079468018", "")
-    record = ledger.record
+    record = attempt_end.record
 
-    def broken(db: sa.Connection, name: AttemptId, *rest: Any, **more: Any) -> ledger.Ended:
+    def broken(db: sa.Connection, name: AttemptId, *rest: Any, **more: Any) -> attempt_end.Ended:
         if name == attempt:
             raise KeyError("a fault")
         return record(db, name, *rest, **more)

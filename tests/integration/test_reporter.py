@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.trunk import Route
 from autodial.model.write_back import Telling
 from autodial.portal.reporter import Reporter
-from autodial.rules.dial_decision import Dial
+from autodial.rules.dial_facts import Dial
 from autodial.rules.hangup import parse_report
 from autodial.rules.retry import DEFAULTS
-from autodial.store import ledger, outbox, schema, tasks, views
+from autodial.store import attempt_end, attempt_queries, ledger, outbox, schema, tasks, views
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
 from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
@@ -66,7 +66,7 @@ def attempt(
     run(ledger.claim, made.id, NOON)
     if ",ANSWER," in report:
         run(ledger.ringing, made.id, "101", NOON, telling)
-    run(ledger.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, telling)
+    run(attempt_end.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, telling)
     return AttemptId(made.id)
 
 
@@ -89,7 +89,7 @@ def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
 
 
 def end(run: Run, number: AttemptId) -> None:
-    run(ledger.record, number, parse_report(TALKED.split(",")), NOON, DEFAULTS)
+    run(attempt_end.record, number, parse_report(TALKED.split(",")), NOON, DEFAULTS)
 
 
 @pytest_twisted.ensureDeferred
@@ -430,7 +430,7 @@ async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
 
 def tasks_given_up(db: Any, number: str) -> None:
     """As after the last attempt that its rule allows."""
-    found = ledger.load_attempt(db, AttemptId(number))
+    found = attempt_queries.load_attempt(db, AttemptId(number))
     assert found is not None
     outbox.owe(db, found, "status", 0, {"status": "DONE"}, NOON)
 
@@ -443,7 +443,7 @@ async def test_a_responsible_may_be_changed_by_delegation(
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
     number = attempt(run, portal, TALKED)
-    found = run(ledger.load_attempt, number)
+    found = run(attempt_queries.load_attempt, number)
     run(outbox.owe, found, "task", 0, {"responsible": 502}, NOON)
     row = portal.tasks[task_of(number)]
     row["STATUS"] = 3
@@ -736,7 +736,7 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     dial = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
-    run(ledger.record, made.id, parse_report(BUSY.split(",")), now(), DEFAULTS)
+    run(attempt_end.record, made.id, parse_report(BUSY.split(",")), now(), DEFAULTS)
     await paying.turn()
     newer = portal.tasks[number]["DEADLINE"]
     run(outbox.again, old, now())

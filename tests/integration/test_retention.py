@@ -16,7 +16,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.write_back import Telling
 from autodial.rules.hangup import parse_report
 from autodial.rules.retry import DEFAULTS
-from autodial.store import ledger, presence, retention, tasks, views, words
+from autodial.store import attempt_end, ledger, presence, retention, tasks, views, words
 from autodial.store import talks as others
 from autodial.store.events import story
 from autodial.store.outbox import again, next_debt, outdated
@@ -67,7 +67,7 @@ def called(run: Run, number: int, at: datetime, *, closed: bool = True, report: 
     bring(run, portal_task(number, deadline=at), at=at)
     attempt = dial(run, number, at=at)
     run(ledger.claim, attempt, at)
-    run(ledger.record, attempt, report, at, DEFAULTS, Telling())
+    run(attempt_end.record, attempt, report, at, DEFAULTS, Telling())
     run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
     if closed:
         run(tasks.close_these, [number], at)
@@ -236,7 +236,7 @@ async def test_what_came_after_a_refused_write_back_stays(
     run(lambda db: db.execute(sa.update(task_table).values(due=at, next_check=at)))
     attempt = dial(run, 100, at=at)
     run(ledger.claim, attempt, at)
-    run(ledger.record, attempt, BUSY, at, DEFAULTS, Telling())
+    run(attempt_end.record, attempt, BUSY, at, DEFAULTS, Telling())
     told = outbox.c.id > first
     run(lambda db: db.execute(sa.update(outbox).where(told).values(state="done", done_at=at)))
     await forget()

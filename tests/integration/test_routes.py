@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from autodial.config.sections import CallerIdConfig, Config, PurposeConfig, TrunkConfig
+from autodial.config.rules import PurposeConfig
+from autodial.config.sections import CallerIdConfig, TrunkConfig
+from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import Outcome
 from autodial.rules.hangup import parse_report
 from autodial.rules.rolling_statistics import Answered, Past
-from autodial.store import ledger, tasks, views
+from autodial.store import attempt_queries, tasks, views
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
 from tests.integration.test_ledger import bring, phone_of, portal_task
@@ -51,7 +53,7 @@ async def turns(house: House, now: Now, times: int) -> None:
 
 
 def shown(house: House) -> list[str]:
-    return [attempt.routes[0].caller_id for attempt in house.run(ledger.in_flight)]
+    return [attempt.routes[0].caller_id for attempt in house.run(attempt_queries.in_flight)]
 
 
 @pytest_twisted.ensureDeferred
@@ -62,7 +64,7 @@ async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now
     await turns(house, now, 3)
     assert [ONE, TWO, TWO] == shown(house)
     again = make(asterisk=numbered(per_day=1))
-    again.desk.recent.recall(run(ledger.past, now(), timedelta(days=1)))
+    again.desk.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
     assert TWO == again.dispatcher.facts().routes[""][0].caller_id
     now.moment = NOON + timedelta(days=1)
     assert ONE == again.dispatcher.facts().routes[""][0].caller_id
@@ -93,7 +95,7 @@ async def test_a_purpose_waits_for_its_own_carrier_while_others_are_dialled(
     run(tasks.save_tasks, both, NOON, asked=NOON)
     bring(run, portal_task(8019))
     await turns(house, now, 4)
-    made = {attempt.task: attempt.routes for attempt in run(ledger.in_flight)}
+    made = {attempt.task: attempt.routes for attempt in run(attempt_queries.in_flight)}
     assert {8017, 8019} == set(made)
     assert ("b", TWO) == (made[8017][0].trunk, made[8017][0].caller_id)
     assert ("a", "") == (made[8019][0].trunk, made[8019][0].caller_id)
@@ -116,20 +118,20 @@ async def test_beyond_the_operators_only_as_many_as_the_cap_allows(
     """Three operators, twice as many calls wanted; half of 3 % of 150 is two."""
     house = strong(make, run, answered=150)
     await turns(house, now, 10)
-    assert 5 == len(run(ledger.in_flight))
-    assert 3 == len(run(ledger.reserved))
+    assert 5 == len(run(attempt_queries.in_flight))
+    assert 3 == len(run(attempt_queries.reserved))
     house.desk.recent.ended(Answered(at=now(), abandoned=True))
     await house.desk.give_up(FIRST, "test")
     await house.desk.give_up(AttemptId("t8021-1"), "test")
     await turns(house, now, 10)
-    assert 4 == len(run(ledger.in_flight)), "one was abandoned: one less"
+    assert 4 == len(run(attempt_queries.in_flight)), "one was abandoned: one less"
 
 
 @pytest_twisted.ensureDeferred
 async def test_without_a_measured_rate_it_is_one_for_one(make: Make, run: Run, now: Now) -> None:
     house = strong(make, run, answered=0)
     await turns(house, now, 10)
-    assert 3 == len(run(ledger.in_flight))
+    assert 3 == len(run(attempt_queries.in_flight))
 
 
 @pytest_twisted.ensureDeferred
@@ -139,14 +141,14 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     """And who had him gets nobody, or the operator held for the first: nobody holds two."""
     house = strong(make, run)
     await turns(house, now, 10)
-    made = {attempt.id for attempt in run(ledger.in_flight)}
-    held = {attempt: who for who, attempt in run(ledger.reserved).items()}
+    made = {attempt.id for attempt in run(attempt_queries.in_flight)}
+    held = {attempt: who for who, attempt in run(attempt_queries.reserved).items()}
     beyond = sorted(made - set(held))[0]
     await house.desk.claim(beyond)
     ring = house.desk.whom_to_ring(beyond)
     assert ring is not None and {"101", "102", "103"} == set(ring.extensions)
     house.desk.ringing(beyond, "101")
-    now_held = run(ledger.reserved)
+    now_held = run(attempt_queries.reserved)
     assert beyond == now_held[OperatorId(501)]
     assert 3 == len(now_held)
     assert now_held == {o.id: o.reserved_for for o in house.roster.operators()}
@@ -156,7 +158,7 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     ring = house.desk.whom_to_ring(other)
     assert ring is not None and "101" not in ring.extensions, "he is being rung"
     house.desk.ringing(other, "102")
-    assert other == run(ledger.reserved)[OperatorId(502)]
+    assert other == run(attempt_queries.reserved)[OperatorId(502)]
 
 
 @pytest_twisted.ensureDeferred
@@ -164,11 +166,11 @@ async def test_two_calls_may_swap_their_operators(make: Make, run: Run, now: Now
     house = strong(make, run)
     await turns(house, now, 10)
     assert {501: FIRST, 502: SECOND} == {
-        who: attempt for who, attempt in run(ledger.reserved).items() if who in (501, 502)
+        who: attempt for who, attempt in run(attempt_queries.reserved).items() if who in (501, 502)
     }
     await house.desk.claim(FIRST)
     house.desk.ringing(FIRST, "102")
-    held = run(ledger.reserved)
+    held = run(attempt_queries.reserved)
     assert (SECOND, FIRST) == (held[OperatorId(501)], held[OperatorId(502)])
     assert held == {o.id: o.reserved_for for o in house.roster.operators()}
 
@@ -192,7 +194,9 @@ async def test_reservations_that_differ_from_the_store_s_are_read_again(
     await turns(house, now, 1)
     house.roster.set_reserved({})  # as if it had been forgotten
     await turns(house, now, 2)
-    assert {501: FIRST, 502: SECOND} == run(ledger.reserved), "the next free one, not the same"
+    assert {501: FIRST, 502: SECOND} == run(attempt_queries.reserved), (
+        "the next free one, not the same"
+    )
 
 
 @pytest_twisted.ensureDeferred
@@ -201,7 +205,7 @@ async def test_above_the_cap_one_operator_is_kept_free(make: Make, run: Run, now
     for _ in range(20):
         house.desk.recent.ended(Answered(at=NOON, abandoned=True))
     await turns(house, now, 10)
-    assert 2 == len(run(ledger.in_flight))
+    assert 2 == len(run(attempt_queries.in_flight))
     assert "abandoned" in {line.reason for line in run(views.task_lines)}
 
 
@@ -215,7 +219,7 @@ async def test_what_is_measured_survives_a_restart(make: Make, run: Run, now: No
         await house.desk.result(attempt, report)
     assert (2, 1) == _answers(house, now)
     again = make()
-    again.desk.recent.recall(run(ledger.past, now(), timedelta(days=1)))
+    again.desk.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
     assert (2, 1) == _answers(again, now)
     assert Outcome.OPERATOR_MISSED.value == run(views.attempt_lines)[-1].outcome
 

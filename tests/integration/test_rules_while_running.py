@@ -18,8 +18,9 @@ import pytest_twisted
 import sqlalchemy as sa
 from click.testing import Result
 
+from autodial.config.load import load, parse
 from autodial.config.reload import AT_START, Settings, taken_over
-from autodial.config.sections import Config, load, parse
+from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.errors import ConfigError
 from autodial.model.ids import AttemptId, OperatorId, TaskId

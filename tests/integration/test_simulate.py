@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from autodial.config.sections import Config, parse
+from autodial.config.load import parse
+from autodial.config.settings import Config
 from autodial.model.ended_call import Call
 from autodial.model.outcome import ANSWERED, Outcome
 from autodial.rules.hangup import outcome_of

@@ -14,7 +14,7 @@ import pytest_twisted
 import sqlalchemy as sa
 
 from autodial.rules.rolling_statistics import Past
-from autodial.store import flags, ledger, retention
+from autodial.store import attempt_queries, flags, retention
 from autodial.store import outbox as outbox_
 from autodial.store.schema import attempts, events, outbox, phones, tasks
 from tests.integration.conftest import NOON, FakeStore
@@ -66,8 +66,8 @@ async def test_what_is_asked_at_a_start_and_for_a_second_operator(
 
     assert debt is not None
     assert [] == await store.run(outbox_.shown_to, debt)
-    assert Past() == await store.run(ledger.past, NOON, timedelta(days=1))
-    assert {} == await store.run(ledger.last_talks, NOON)
+    assert Past() == await store.run(attempt_queries.past, NOON, timedelta(days=1))
+    assert {} == await store.run(attempt_queries.last_talks, NOON)
     await store.run(flags.tell, NOON, flags.RELOAD, "/etc/autodial24/autodial.toml")
     assert (NOON, "/etc/autodial24/autodial.toml") == await store.run(flags.told, flags.RELOAD)
 

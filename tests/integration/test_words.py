@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.rules.hangup import parse_report
 from autodial.store import outbox, tasks, views, words

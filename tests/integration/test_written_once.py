@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_twisted
 
-from autodial.config.sections import Config
+from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.write_back import Telling
 from autodial.portal.comments import comment
-from autodial.store import outbox, schema, tasks, views
+from autodial.store import attempt_end, outbox, schema, tasks, views
 from autodial.store.events import story
 from bitrix24 import Portal, PortalRefused
 from bitrix24.simulator import Fault, SimulatedPortal
@@ -398,7 +398,7 @@ async def series(
 ) -> int:
     """Several calls for one task; its number."""
     from autodial.model.trunk import Route
-    from autodial.rules.dial_decision import Dial
+    from autodial.rules.dial_facts import Dial
     from autodial.rules.hangup import parse_report
     from autodial.rules.retry import DEFAULTS
     from autodial.store import ledger
@@ -414,7 +414,7 @@ async def series(
         made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
         run(ledger.claim, made.id, now())
         said = parse_report(report.split(","))
-        run(ledger.record, made.id, said, now(), DEFAULTS, telling)
+        run(attempt_end.record, made.id, said, now(), DEFAULTS, telling)
         await paying.turn()
         now.advance(hours=4)
     return task

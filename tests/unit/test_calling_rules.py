@@ -12,14 +12,17 @@ import pytest
 from attrs import evolve
 
 from autodial.config import legal_notes as law
-from autodial.config.sections import CalendarConfig, ClientConfig, Config, parse
+from autodial.config.load import parse
+from autodial.config.rules import CalendarConfig, ClientConfig
+from autodial.config.settings import Config
 from autodial.errors import ConfigError
 from autodial.model.task import Called, Phone
 from autodial.rules import regions
 from autodial.rules import time_zone_data as zone_data
 from autodial.rules import time_zones as zones
 from autodial.rules.calling_hours import Hours
-from autodial.rules.dial_decision import LATER, Decision, Dial, Drop, Reason, Wait, decide
+from autodial.rules.dial_decision import decide
+from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Reason, Wait
 from autodial.rules.phone_numbers import SPECIAL, Entry, PhoneRules, dialable, numbers_in
 from tests.unit.test_decide import ALL_DAY, FACTS, NOON, TASK
 from tests.unit.test_zones import CODES

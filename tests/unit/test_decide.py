@@ -10,24 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodial import texts
-from autodial.config.sections import ClientConfig
+from autodial.config.rules import ClientConfig
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.task import Called, CallTask, Phone
 from autodial.model.trunk import Route
 from autodial.rules.calling_hours import Calendar, Hours
 from autodial.rules.contact_limits import DAY, DayHours, Limits
-from autodial.rules.dial_decision import (
-    Dial,
-    Drop,
-    Facts,
-    Reason,
-    Wait,
-    Who,
-    decide,
-    explain,
-    in_order,
-)
+from autodial.rules.dial_decision import decide, explain
+from autodial.rules.dial_facts import Dial, Drop, Facts, Reason, Wait, Who
+from autodial.rules.operator_choice import in_order
 from autodial.rules.pacing import EVERY
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday

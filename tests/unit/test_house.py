@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from autodial.config.sections import Config, load, parse
+from autodial.config.load import load, parse
+from autodial.config.settings import Config
 from autodial.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.config.sections import ClientConfig
+from autodial.config.rules import ClientConfig
 from autodial.model.task import Called
 from autodial.rules.calling_hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
 from autodial.rules.contact_limits import DAY, HOUR, MONTH, WEEK, DayHours, Limits, Place

@@ -1,0 +1,282 @@
+"""
+The rules of the dial decision, one function each, and the tables that say in which order they are
+asked: what is wrong with the task first, then the clock and the client, then who is at work, then
+our own limits. Pure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from autodial.model.task import CallTask, Phone
+from autodial.model.trunk import Route
+from autodial.rules.dial_facts import LATER, SELDOM, SOON, Drop, Facts, Reason, Refusal, Wait
+from autodial.rules.operator_choice import first_free, first_in_line
+from autodial.rules.pacing import EVERY
+
+# What is wrong with the task itself. Each rule: the refusal, or None.
+
+
+def _closed(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if task.open else Drop(Reason.CLOSED)
+
+
+def _finished(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Drop(Reason.FINISHED) if task.halted else None
+
+
+def _no_phone(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if task.phones else Drop(Reason.NO_PHONE)
+
+
+def _no_deadline(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Drop(Reason.NO_DEADLINE) if task.due is None else None
+
+
+def _enough(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    most = facts.limits.attempts
+    return Drop(Reason.ENOUGH) if most is not None and task.attempts >= most else None
+
+
+def _in_progress(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Wait(Reason.IN_PROGRESS, now + LATER) if task.in_progress else None
+
+
+def _not_due(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    assert task.due is not None
+    return Wait(Reason.NOT_DUE, task.due) if task.due > now else None
+
+
+def _confirm(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    waits = task.needs_word and not task.confirmed
+    return Wait(Reason.CONFIRM, now + SELDOM) if waits else None
+
+
+# The rules of the house, and the client.
+
+
+def _paused(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    if facts.paused:
+        return Wait(Reason.PAUSED, now + LATER)
+    # Many tasks may wait for this alone: they are looked at anew when it ends.
+    paused = task.purpose in facts.paused_purposes
+    return Wait(Reason.PAUSED, now + SELDOM) if paused else None
+
+
+def _rules_unreadable(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return Wait(Reason.RULES_UNREADABLE, now + LATER) if facts.do_not_call is None else None
+
+
+def _do_not_call(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    listed = task.do_not_call or phone.do_not_call or phone.number in (facts.do_not_call or ())
+    return Wait(Reason.DO_NOT_CALL, now + SELDOM) if listed else None
+
+
+def _no_consent(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    return Wait(Reason.NO_CONSENT, now + SELDOM) if phone.no_consent else None
+
+
+def _wrong_number(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    return Wait(Reason.WRONG_NUMBER, now + SELDOM) if phone.number in task.wrong else None
+
+
+def _same_client(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    return Wait(Reason.SAME_CLIENT, now + LATER) if phone.number in task.called_now else None
+
+
+def _client_hours(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    opens = facts.limits.opens(phone.number, phone.zone, now)
+    return None if opens is None else Wait(Reason.CLIENT_HOURS, opens)
+
+
+def _budget(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    calls = task.history.get(phone.number, ())
+    rested = facts.limits.rested(phone.number, phone.zone, calls, now)
+    return None if rested is None else Wait(Reason.BUDGET, rested)
+
+
+#: What time alone does not change.
+_FOR_GOOD = frozenset({Reason.DO_NOT_CALL, Reason.NO_CONSENT, Reason.WRONG_NUMBER})
+
+
+PhoneRule = Callable[[CallTask, Phone, Facts, datetime], Wait | None]
+
+
+OF_PHONES: Mapping[Reason, PhoneRule] = {
+    Reason.DO_NOT_CALL: _do_not_call,
+    Reason.NO_CONSENT: _no_consent,
+    Reason.WRONG_NUMBER: _wrong_number,
+    Reason.SAME_CLIENT: _same_client,
+    Reason.CLIENT_HOURS: _client_hours,
+    Reason.BUDGET: _budget,
+}
+
+
+def about_phone(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
+    """The first rule about the client that holds for this number; None: it may be dialled."""
+    for rule in OF_PHONES.values():
+        if (refusal := rule(task, phone, facts, now)) is not None:
+            return refusal
+    return None
+
+
+def _client(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """No number may be dialled: what holds the one that may be dialled first."""
+    words = [about_phone(task, phone, facts, now) for phone in task.phones]
+    refusals = [word for word in words if word is not None]
+    if len(refusals) < len(words):
+        return None
+    # A number that may never be dialled says nothing of when: another one's time comes first.
+    passing = [one for one in refusals if one.reason not in _FOR_GOOD]
+    return min(passing or refusals, key=lambda one: one.until)
+
+
+def _hours(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    opens = facts.hours.opens(now)
+    return None if opens is None else Wait(Reason.HOURS, opens)
+
+
+# The means.
+
+
+def _store_moved(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.store_ok else Wait(Reason.STORE_MOVED, now + LATER)
+
+
+def _spool_refuses(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.spool_ok else Wait(Reason.SPOOL_REFUSES, now + SOON)
+
+
+def portal_silent(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.portal_ok else Wait(Reason.PORTAL_SILENT, now + LATER)
+
+
+def _pbx_silent(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.pbx_ok else Wait(Reason.PBX_SILENT, now + SOON)
+
+
+def _dialplan(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    return None if facts.dialplan_ok else Wait(Reason.DIALPLAN, now + SOON)
+
+
+def nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    there = any(operator.at_work for operator in facts.operators)
+    return None if there else Wait(Reason.NOBODY_AT_WORK, now + SOON)
+
+
+def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    free = any(operator.free(now) for operator in facts.operators)
+    return None if free or _some_beyond(facts) else Wait(Reason.OPERATORS_BUSY, now + SOON)
+
+
+def _some_beyond(facts: Facts) -> bool:
+    """May a call of some purpose be placed for which no operator is held?"""
+    return any(facts.beyond.values())
+
+
+def _beyond(task: CallTask, facts: Facts) -> int:
+    """How many such calls may be placed for what this task is for."""
+    return facts.beyond.get(EVERY, facts.beyond.get(task.purpose, 0))
+
+
+def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """Too many clients found nobody: somebody is kept free, where there are several."""
+    spare = one_to_spare(facts, now) or _some_beyond(facts)
+    return None if spare else Wait(Reason.ABANDONED, now + SOON)
+
+
+def one_to_spare(facts: Facts, now: datetime) -> bool:
+    """May an operator be held, with one to be kept free?"""
+    there = sum(operator.at_work for operator in facts.operators)
+    free = sum(operator.free(now) for operator in facts.operators)
+    return free > facts.kept_free or there <= facts.kept_free
+
+
+def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """For a while a task waits for its own operator, if he is there."""
+    assert task.due is not None
+    until = task.due + facts.patience
+    own = next((o for o in facts.operators if o.id == task.responsible), None)
+    waits = own is not None and own.at_work and not own.free(now) and now < until
+    return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None
+
+
+def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """Somebody is free, or may be dialled for, but not one of those who may take this task."""
+    ahead = _beyond(task, facts) > 0
+    if not ahead and not any(operator.free(now) for operator in facts.operators):
+        return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
+    if not ahead and not one_to_spare(facts, now):
+        return Wait(Reason.ABANDONED, now + SOON)
+    mine = first_free(task, facts, now) or (first_in_line(task, facts) if ahead else None)
+    if mine is not None:
+        return None
+    return Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
+
+
+def _trunks_full(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    full = facts.calls >= facts.max_calls or not any(facts.routes.values())
+    return Wait(Reason.TRUNKS_FULL, now + SOON) if full else None
+
+
+def _no_route(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """Others may be dialled; the carriers and numbers of this purpose are used up."""
+    return None if routes(task, facts) else Wait(Reason.NO_ROUTE, now + 2 * SOON)
+
+
+def routes(task: CallTask, facts: Facts) -> tuple[Route, ...]:
+    return facts.routes[task.purpose if task.purpose in facts.routes else ""]
+
+
+def _pace(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    start = facts.next_start
+    return Wait(Reason.PACE, start) if start is not None and start > now else None
+
+
+Rule = Callable[[CallTask, Facts, datetime], Refusal | None]
+
+
+#: What speaks against a call; asked when planning, and once more before the client's phone rings.
+#: (None: the rules about each number, ``OF_PHONES``.)
+RULES: Sequence[tuple[Reason | None, Rule]] = (
+    (Reason.CLOSED, _closed),
+    (Reason.FINISHED, _finished),
+    (Reason.NO_PHONE, _no_phone),
+    (Reason.NO_DEADLINE, _no_deadline),
+    (Reason.ENOUGH, _enough),
+    (Reason.IN_PROGRESS, _in_progress),
+    (Reason.NOT_DUE, _not_due),
+    (Reason.CONFIRM, _confirm),
+    (Reason.PAUSED, _paused),
+    (Reason.RULES_UNREADABLE, _rules_unreadable),
+    (None, _client),
+    (Reason.HOURS, _hours),
+)
+
+
+#: What a call needs; asked when planning.
+MEANS: Sequence[tuple[Reason, Rule]] = (
+    (Reason.STORE_MOVED, _store_moved),
+    (Reason.SPOOL_REFUSES, _spool_refuses),
+    (Reason.PORTAL_SILENT, portal_silent),
+    (Reason.PBX_SILENT, _pbx_silent),
+    (Reason.DIALPLAN, _dialplan),
+    (Reason.NOBODY_AT_WORK, nobody_at_work),
+    (Reason.OPERATORS_BUSY, _operators_busy),
+    (Reason.ABANDONED, _abandoned),
+    (Reason.RESPONSIBLE_BUSY, _responsible_busy),
+    (Reason.NOT_FOR_OTHERS, _not_for_others),
+    (Reason.TRUNKS_FULL, _trunks_full),
+    (Reason.NO_ROUTE, _no_route),
+    (Reason.PACE, _pace),
+)
+
+
+#: What stands in the way of every task alike: once met, the others need not be looked at.
+GENERAL = frozenset(
+    {
+        Reason.PAUSED, Reason.RULES_UNREADABLE, Reason.STORE_MOVED, Reason.SPOOL_REFUSES,
+        Reason.PORTAL_SILENT, Reason.PBX_SILENT, Reason.DIALPLAN,
+        Reason.NOBODY_AT_WORK, Reason.OPERATORS_BUSY, Reason.ABANDONED, Reason.TRUNKS_FULL,
+        Reason.PACE,
+    }
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Whom to hold for a call, and whom to ring: first to last, of those at work. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from autodial.model.attempt import Attempt
+from autodial.model.ids import OperatorId
+from autodial.model.operator import Operator
+from autodial.model.task import CallTask
+from autodial.rules.dial_facts import Facts, Who
+
+
+def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
+    """Whom to hold for this task; None: nobody of those who may take it is free."""
+    return next((operator for operator in _line(task, facts) if operator.free(now)), None)
+
+
+def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
+    """Who would take this task first, of those at work and not paused; None: nobody."""
+    return next((operator for operator in _line(task, facts) if not operator.paused), None)
+
+
+def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
+    deputies = deputies_of(task, facts.deputies)
+    return in_order(task.responsible, facts.operators, deputies, facts.order)
+
+
+def deputies_of(
+    task: CallTask | Attempt, deputies: Mapping[OperatorId, Sequence[OperatorId]]
+) -> Mapping[OperatorId, Sequence[OperatorId]]:
+    """Those that the task names come first."""
+    if not task.own_deputies:
+        return deputies
+    usual = deputies.get(task.responsible, ())
+    return {**deputies, task.responsible: (*task.own_deputies, *usual)}
+
+
+def in_order(
+    responsible: OperatorId,
+    operators: Sequence[Operator],
+    deputies: Mapping[OperatorId, Sequence[OperatorId]],
+    order: Sequence[Who] = tuple(Who),
+) -> tuple[Operator, ...]:
+    """Whom to ring, first to last, of those at work: by default the responsible, deputies, all."""
+    known = {operator.id: operator for operator in operators}
+    first = [responsible, *deputies.get(responsible, ())]
+    groups: Mapping[Who, Sequence[OperatorId]] = {
+        Who.RESPONSIBLE: [responsible],
+        Who.DEPUTIES: deputies.get(responsible, ()),
+        Who.ANYBODY: [operator.id for operator in operators if operator.id not in first],
+    }
+    wanted = dict.fromkeys(number for who in order for number in groups[who])
+    found = [known[number] for number in wanted if number in known]
+    return tuple(operator for operator in found if operator.at_work)

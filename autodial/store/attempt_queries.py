@@ -1,0 +1,128 @@
+"""What the ledger knows of attempts: those under way, those past their lease, the last calls."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import State
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.outcome import ANSWERED
+from autodial.model.trunk import Route
+from autodial.rules.contact_limits import DAY
+from autodial.rules.rolling_statistics import Answered, Past
+from autodial.rules.trunk_choice import routes_tried
+from autodial.store.schema import IN_FLIGHT as FLYING
+from autodial.store.schema import attempts, holds, reservations, tasks
+from autodial.store.tasks import deputies_in
+
+UNDER_WAY = holds("attempts", FLYING)
+
+
+def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
+    """One attempt with its task, or None."""
+    found = _load(db, attempts.c.id == attempt)
+    return found[0] if found else None
+
+
+def in_flight(db: sa.Connection) -> list[Attempt]:
+    """All attempts that have no outcome yet."""
+    return _load(db, UNDER_WAY)
+
+
+def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
+    """What the limits over all clients count: answered calls so far back, numbers of a day."""
+    columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, attempts.c.purpose)
+    ended = sa.select(*columns).where(
+        attempts.c.spooled_at > now - over - timedelta(hours=2),
+        attempts.c.ended_at > now - over,
+        attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
+    )
+    shown = sa.select(
+        attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, attempts.c.report
+    ).where(attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != "")
+    tried = (
+        (row.spooled_at, route.caller_id)
+        for row in db.execute(shown.order_by(attempts.c.spooled_at))
+        for route in routes_tried(
+            _routes(row.trunks, row.caller_ids), (row.report or {}).get("trunk", "")
+        )
+    )
+    return Past(
+        answers=tuple(
+            Answered(
+                at=row.ended_at,
+                abandoned=bool(row.abandoned),
+                late=bool(row.late),
+                purpose=row.purpose,
+            )
+            for row in db.execute(ended.order_by(attempts.c.ended_at))
+        ),
+        shown=tuple((at, number) for at, number in tried if number),
+    )
+
+
+def expired(db: sa.Connection, now: datetime) -> list[tuple[AttemptId, State]]:
+    """Attempts in flight past their lease."""
+    query = sa.select(attempts.c.id, attempts.c.state).where(UNDER_WAY, attempts.c.expires_at < now)
+    return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
+
+
+def older_than(db: sa.Connection, moment: datetime) -> list[tuple[AttemptId, State]]:
+    """Attempts in flight whose last step was before ``moment``."""
+    step = sa.func.coalesce(attempts.c.answered_at, attempts.c.claimed_at, attempts.c.spooled_at)
+    query = sa.select(attempts.c.id, attempts.c.state).where(UNDER_WAY, step < moment)
+    return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
+
+
+def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
+    """Who is held for which attempt."""
+    return {
+        OperatorId(row.operator): AttemptId(row.attempt)
+        for row in db.execute(sa.select(reservations))
+    }
+
+
+def last_talks(db: sa.Connection, since: datetime) -> dict[OperatorId, datetime]:
+    """When each operator who has talked since then ended his last talk."""
+    query = (
+        sa.select(attempts.c.taken_by, sa.func.max(attempts.c.ended_at).label("at"))
+        # (By the index on when it was spooled: nobody talks for longer than a day.)
+        .where(attempts.c.spooled_at > since - DAY, attempts.c.ended_at > since)
+        .where(attempts.c.taken_by.is_not(None))
+        .group_by(attempts.c.taken_by)
+    )
+    return {OperatorId(row.taken_by): row.at for row in db.execute(query)}
+
+
+def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
+    numbers = caller_ids.split(":")
+    return tuple(
+        Route(trunk, numbers[n] if n < len(numbers) else "")
+        for n, trunk in enumerate(trunks.split(":"))
+    )
+
+
+def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
+    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies)
+    query = sa.select(*columns).join(tasks).where(condition)
+    return [
+        Attempt(
+            id=AttemptId(row.id),
+            task=TaskId(row.task),
+            number=row.number,
+            tones=row.tones,
+            operator=OperatorId(row.operator),
+            extension=row.extension,
+            client=row.client,
+            title=row.title,
+            responsible=OperatorId(row.responsible),
+            routes=_routes(row.trunks, row.caller_ids),
+            state=row.state,
+            series=row.series,
+            purpose=row.purpose,
+            own_deputies=deputies_in(row.deputies),
+        )
+        # Sorted here: for the order SQLite would go through all attempts there ever were.
+        for row in sorted(db.execute(query), key=lambda row: row.spooled_at)
+    ]
