@@ -29,7 +29,7 @@ from rich.table import Table
 from autodial.config.load import parse
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.engine.call_control import Desk
+from autodial.engine.call_control import CallControl
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId
@@ -146,12 +146,12 @@ def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[s
             config, store, roster, Spool(place / "spool"), lambda: moment, lambda: True,
             lambda: moment, lambda _: None,
         )  # fmt: skip
-        desk = Desk(
+        call_control = CallControl(
             config, store, roster, lambda: moment, facts=dispatcher.facts, refresh=_nobody,
             on_ended=_nothing, on_owed=_nothing, withdraw=lambda _: True,
             under_way=_never,
         )  # fmt: skip
-        dispatcher.desk = desk
+        dispatcher.call_control = call_control
         again = sa.update(task_table).where(task_table.c.id <= due).values(next_check=NOON)
         decided = sa.select(sa.func.count()).where(task_table.c.reason == "client hours")
         took = []

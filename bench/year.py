@@ -32,13 +32,13 @@ from rich.table import Table
 from autodial.config.load import parse
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.engine.call_control import Desk
+from autodial.engine.call_control import CallControl
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.engine.retention import Retention
 from autodial.model.ids import AttemptId
 from autodial.pbx.agi_scripts import AstDb
-from autodial.pbx.reconciler import Janitor
+from autodial.pbx.reconciler import Reconciler
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.rules.hangup import parse_report
@@ -219,14 +219,16 @@ class Bench:
             config, store, roster, spool, lambda: self.now, lambda: True, lambda: self.now,
             lambda _: None,
         )  # fmt: skip
-        self.desk = Desk(
+        self.call_control = CallControl(
             config, store, roster, lambda: self.now, facts=self.dispatcher.facts, refresh=_nobody,
             on_ended=_nothing, on_owed=_nothing, withdraw=spool.withdraw, under_way=_never,
         )  # fmt: skip
-        self.dispatcher.desk = self.desk
+        self.dispatcher.call_control = self.call_control
         manager: Any = Manager()
         clock: Any = Seconds()
-        self.janitor = Janitor(store, self.desk, spool, AstDb(), lambda: self.now, manager, clock)
+        self.reconciler = Reconciler(
+            store, self.call_control, spool, AstDb(), lambda: self.now, manager, clock
+        )
         self.retention = Retention(config.store.keep, store, lambda: self.now)
         run_now(self.importer.poll())
         for n in range(OPERATORS):
@@ -242,15 +244,15 @@ class Bench:
         """A call from the plan to the portal, a poll, and deadlines that people have moved."""
         self.now += timedelta(seconds=5)
         self.timed("turn", self.dispatcher.turn)
-        live = self.desk.live()
+        live = self.call_control.live()
         assert live, "nothing was dialled"
         attempt = live[-1]
         number = AttemptId(attempt.id)
-        self.timed("claim", lambda: self.desk.claim(number))
+        self.timed("claim", lambda: self.call_control.claim(number))
         report = parse_report(TALKED.format(attempt.extension).split(","))
-        self.timed("result", lambda: self.desk.result(number, report))
+        self.timed("result", lambda: self.call_control.result(number, report))
         self.timed("reporter's turn", self.reporter.turn)
-        self.timed("janitor's turn", self.janitor.turn)
+        self.timed("reconciler's turn", self.reconciler.turn)
         self.timed("poll", self.importer.poll)
         moved = [task for task in self.tasks if task not in {a.task for a in live}][-15:]
         for task in moved:
@@ -262,7 +264,7 @@ class Bench:
         self.timed("step of forgetting", self.retention.turn)
 
     def command(self, line: str) -> None:
-        attempt = next(iter(self.desk.live()), None)
+        attempt = next(iter(self.call_control.live()), None)
         known = f"t{self.tasks[0]}-1"
         words = line.format(task=self.tasks[1], attempt=attempt.id if attempt else known).split()
         program = [sys.executable, "-m", "autodial", "--config", str(self.place / "autodial.toml")]

@@ -16,7 +16,7 @@ from autodial.cli.output import PlainTable, read, show_table
 from autodial.config.fields import DAYS, parse_span
 from autodial.config.load import load
 from autodial.config.settings import Config
-from autodial.simulation.behaviour import Replayed, World, measured, replayed
+from autodial.simulation.behaviour import CallerBehaviour, Replayed, measured, replayed
 from autodial.simulation.chart import svg
 from autodial.simulation.day import Day, Simulation
 from autodial.store import views
@@ -95,7 +95,7 @@ def simulate(
     day = (replay or date or datetime.now(zone)).date()
     config = _with_hours(config, day, hours)
     start, end = _span(config, day)
-    world = measured(read(config, views.calls), zone) if as_measured else World()
+    behaviour = measured(read(config, views.calls), zone) if as_measured else CallerBehaviour()
     was: list[Replayed] = []
     if replay is not None:
         was = replayed(read(config, partial(views.calls_between, start=start, end=end)))
@@ -112,7 +112,7 @@ def simulate(
     for number, ratio in product(staff, power or (config.pace.power,)):
         pace = config.pace.model_copy(update={"power": ratio})
         tried = config.model_copy(update={"pace": pace})
-        made = Simulation(tried, world, seed, tasks, number, start, end, was).run()
+        made = Simulation(tried, behaviour, seed, tasks, number, start, end, was).run()
         last = made.last_finished
         table.add_row(
             str(number), f"{ratio:g}", f"{made.finished} of {made.tasks}", str(made.talked),

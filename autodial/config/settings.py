@@ -36,7 +36,7 @@ from autodial.config.sections import (
 from autodial.errors import ConfigError
 from autodial.model.outcome import Outcome
 from autodial.model.trunk import NumberLimit, PurposeRoutes, Trunk
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.rules.caller_display import Look, Looks
 from autodial.rules.calling_hours import Hours
 from autodial.rules.contact_limits import Limits
@@ -268,9 +268,9 @@ class Config(Section):
         return evolve(self.tasks.query, tags=tags, fields=named)
 
     @property
-    def telling(self) -> Telling:
+    def write_back(self) -> WriteBack:
         """What the portal is told besides what it is always told."""
-        return Telling(
+        return WriteBack(
             notify=self.portal.notify,
             recording=self.recording.folder is not None,
             talked=_STATUSES[self.tasks.when_talked],

@@ -1,5 +1,5 @@
 """
-The desk answers the calls' questions: whom to dial, whom to ring, what his phone shows.
+Call control answers the calls' questions: whom to dial, whom to ring, what his phone shows.
 
 Its answers come from memory. The only waits are the durable ones: a claim and a result are on
 disk before the dialplan hears of them.
@@ -19,7 +19,7 @@ from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.errors import StoreError
 from autodial.model.attempt import Attempt, Report
-from autodial.model.disposition import Word
+from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.outcome import Outcome
@@ -68,8 +68,8 @@ class Ring:
 
 
 @define(eq=False)
-class Desk:
-    """One dialler's desk. ``facts`` are the dispatcher's, ``refresh`` the importer's."""
+class CallControl:
+    """The calls of one dialler. ``facts`` are the dispatcher's, ``refresh`` the importer's."""
 
     log = Logger()
 
@@ -248,7 +248,7 @@ class Desk:
 
         async def tell() -> None:
             await self.store.run(
-                ledger.ringing, attempt, extension, self.now(), self.config.telling
+                ledger.ringing, attempt, extension, self.now(), self.config.write_back
             )
             self.on_owed()
 
@@ -294,7 +294,7 @@ class Desk:
         Raises:
             StoreError: still not; what was not written stays here.
         """
-        await self._writing.acquire()  # a stop does not wait for the janitor's turn for ever
+        await self._writing.acquire()  # a stop does not wait for the reconciler's turn for ever
         try:
             for attempt in tuple(self._unwritten):
                 while reports := self._unwritten[attempt]:
@@ -319,7 +319,7 @@ class Desk:
         known = self._live.get(attempt)
         ended = await self.store.run(
             attempt_end.record, attempt, report, self.now(), self.config.rules_for_retry,
-            self.config.telling, fit=self._next_call, most=self.config.client.attempts,
+            self.config.write_back, fit=self._next_call, most=self.config.client.attempts,
         )  # fmt: skip
         if ended.recorded is attempt_end.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
@@ -346,7 +346,7 @@ class Desk:
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
             attempt_end.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
-            self.config.telling, fit=self._next_call, most=self.config.client.attempts,
+            self.config.write_back, fit=self._next_call, most=self.config.client.attempts,
         )  # fmt: skip
         if ended.recorded is attempt_end.Recorded.ENDED:
             self._log_end(attempt, ended, why)
@@ -377,13 +377,13 @@ class Desk:
         has this extension, he has had no talk lately, or the code means nothing.
         """
         him = self._with_extension(extension)
-        word = next((word for word in Word if str(word.code) == code), None)
+        word = next((word for word in Disposition if str(word.code) == code), None)
         if him is None or word is None:
             return False
         now = self.now()
         said = await self.store.run(
             words.say, him.id, word, now, later=self.config.tasks.later,
-            telling=self.config.telling, fit=self._next_call,
+            write_back=self.config.write_back, fit=self._next_call,
         )  # fmt: skip
         if said is None:
             return False

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from autodial.config.portal import PortalConfig
 from autodial.config.settings import Config
-from autodial.engine.call_control import Desk, dialled
+from autodial.engine.call_control import CallControl, dialled
 from autodial.engine.do_not_call_list import DoNotCall
 from autodial.engine.operators import Roster
 from autodial.model.attempt import Attempt
@@ -76,7 +76,7 @@ class Dispatcher:
     portal_seen: Callable[[], datetime | None]
     wake_at: Callable[[datetime], None]
     dialplan_ok: Callable[[], bool] = lambda: True
-    desk: Desk = field(init=False)
+    call_control: CallControl = field(init=False)
     do_not_call: DoNotCall = field(init=False)
     stopping: bool = field(default=False, init=False)
     _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
@@ -120,7 +120,7 @@ class Dispatcher:
         before = self._hours, self._limits
         self.config = self._told.but_off(self._days_off)
         self._read_rules()
-        self.desk.use(self.config)
+        self.call_control.use(self.config)
         self._anew = True
         if before != (self._hours, self._limits):
             self._replan_after = 0
@@ -132,7 +132,7 @@ class Dispatcher:
 
     def facts(self) -> Facts:
         """All that a decision may know, as of now."""
-        pace, now, desk = self.config.pace, self.now(), self.desk
+        pace, now, call_control = self.config.pace, self.now(), self.call_control
         operators = self.roster.operators()
         return Facts(
             operators=operators,
@@ -151,15 +151,15 @@ class Dispatcher:
             paused=self.stopping or self._all_paused,
             paused_purposes=self._paused_purposes,
             max_calls=pace.max_calls,
-            next_start=desk.next_start,
+            next_start=call_control.next_start,
             **capacity(
                 pace.as_power,
                 self._routing,
-                live=desk.live(),
+                live=call_control.live(),
                 operators=operators,
-                answers=desk.recent.by_purpose(now),
-                in_a_day=desk.recent.in_a_day(now),
-                started=desk.started,
+                answers=call_control.recent.by_purpose(now),
+                in_a_day=call_control.recent.in_a_day(now),
+                started=call_control.started,
                 now=now,
             ),
         )
@@ -188,7 +188,7 @@ class Dispatcher:
             self._anew = False
             await self.store.run(look_again, now)
         if not self.config.pace.automatic:
-            return  # hand-made call files ask the desk, which now knows of the pauses
+            return  # hand-made call files ask call control, which now knows of the pauses
         self._try_spool(now)
         facts = self.facts()
         if facts.do_not_call != self._listed:
@@ -221,7 +221,7 @@ class Dispatcher:
             self._replan_after = step.after
         if step.moved:
             self.log.info("{count} next calls are put off by the new rules", count=step.moved)
-            self.desk.on_owed()
+            self.call_control.on_owed()
 
     def _try_spool(self, now: datetime) -> None:
         """After a call file that could not be written: can one be written again?"""
@@ -308,7 +308,9 @@ class Dispatcher:
         self.log.info("shadow: task {task} would be dialled, {said}", task=task.id, said=said)
         await self.store.run(note, now, task.id, "would be dialled", said)
         # As if he were in that call, and the pace had been used: the next one is for the next.
-        self.desk.next_start = now + timedelta(seconds=1 / self.config.pace.calls_per_second)
+        self.call_control.next_start = now + timedelta(
+            seconds=1 / self.config.pace.calls_per_second
+        )
         self.roster.wraps_up(decision.operator.id, now + SHADOW_CALL)
         return Wait(Reason.SHADOW, now + SHADOW)
 
@@ -321,10 +323,10 @@ class Dispatcher:
         waits = [why for why, _ in self._held_up.values()]
         if not any(operator.free(now) for operator in facts.operators):
             waits = []
-        spooled = {a.id for a in self.desk.live() if a.state == State.SPOOLED.value}
+        spooled = {a.id for a in self.call_control.live() if a.state == State.SPOOLED.value}
         self._files = {name: at for name, at in self._files.items() if name in spooled}
         waits += ["call file not taken" for at in self._files.values() if now - at > UNTAKEN]
-        since, rang = self._stalling_since, self.desk.last_claim
+        since, rang = self._stalling_since, self.call_control.last_claim
         if not waits or (since is not None and rang is not None and rang > since):
             if since is not None:
                 await self.store.run(flags.clear, flags.STALLED)
@@ -353,7 +355,7 @@ class Dispatcher:
         now = self.now()
         try:
             attempt = await self.store.run(
-                ledger.open_attempt, task, decision, now, lease=self.desk.lease()
+                ledger.open_attempt, task, decision, now, lease=self.call_control.lease()
             )
         except ledger.ClientTaken as taken:
             self.log.info("task {task}: {taken}", task=task.id, taken=taken)
@@ -365,13 +367,13 @@ class Dispatcher:
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
             self.roster.set_reserved(await self.store.run(attempt_queries.reserved))
             return
-        self.desk.opened(attempt, held=decision.held)
+        self.call_control.opened(attempt, held=decision.held)
         try:
             self.spool.submit(self._call_file(attempt))
             self._files[attempt.id] = now
         except (CallFileError, SpoolError) as error:
             self.log.error("{attempt}: {error}", attempt=attempt.id, error=error)
-            await self.desk.give_up(attempt.id, str(error))
+            await self.call_control.give_up(attempt.id, str(error))
             if isinstance(error, SpoolError):
                 self._hold_for_spool(now)
             return

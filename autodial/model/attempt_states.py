@@ -19,7 +19,7 @@ class Event(Enum):
 
     CLAIM = "claim"
     ANSWER = "answer"
-    OUTCOME = "outcome"  #: from Asterisk, or from the janitor
+    OUTCOME = "outcome"  #: from Asterisk, or from the reconciler
     REPORT = "report"  #: the last thing owed to the portal was delivered
     REOPEN = "reopen"  #: a person has sent something again that the portal had refused
 
@@ -39,7 +39,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.OUTCOME: State.ENDED,
     },
     State.ENDED: {
-        # The first outcome wins. A report that comes twice, or after the janitor has given
+        # The first outcome wins. A report that comes twice, or after the reconciler has given
         # the attempt up, changes nothing.
         Event.OUTCOME: State.ENDED,
         Event.ANSWER: State.ENDED,

@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class Word(Enum):
+class Disposition(Enum):
     """What an operator says of his last talk, and the digit he keys for it."""
 
     DONE = "done"  #: the task is done
@@ -13,4 +13,9 @@ class Word(Enum):
 
     @property
     def code(self) -> int:
-        return {Word.DONE: 1, Word.LATER: 2, Word.WRONG_NUMBER: 3, Word.NEVER: 9}[self]
+        return {
+            Disposition.DONE: 1,
+            Disposition.LATER: 2,
+            Disposition.WRONG_NUMBER: 3,
+            Disposition.NEVER: 9,
+        }[self]

@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 @frozen(kw_only=True)
-class Telling:
+class WriteBack:
     """What the portal is told besides the deadline, the responsible, the comment and the call."""
 
     notify: bool = False  #: a notice with a link to the operator whose phone rings

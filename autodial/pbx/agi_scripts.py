@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from autodial.engine.call_control import Claimed, Desk
+from autodial.engine.call_control import CallControl, Claimed
 from autodial.errors import StoreError
 from autodial.model.attempt import Report
 from autodial.model.ids import TaskId, attempt_id
@@ -37,20 +37,20 @@ class AstDb:
         return [command("DATABASE DEL", "autodial", attempt) for attempt in taken]
 
 
-async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> None:
+async def claim(call: AgiSession, call_control: CallControl, astdb: AstDb, language: str) -> None:
     """``AGI(…/claim,AD_ID,number,AD_TASK)``: may this client be dialled?"""
     name, number, task = call.argument(0), call.argument(1), call.argument(2)
     attempt = attempt_id(name)
     said: Claimed | None = None
     if attempt is not None:
-        said = await desk.claim(attempt)
+        said = await call_control.claim(attempt)
     elif name:
         _log.warn("{attempt}: claimed, and no attempt's name", attempt=name)
     elif re.fullmatch(r"[0-9]{1,12}", task):
-        said = await desk.claim_task(TaskId(int(task)), number)
+        said = await call_control.claim_task(TaskId(int(task)), number)
         if said is not None and not call.alive:
             # Nobody will hear the yes, and this channel does not know its attempt's name.
-            await desk.result(said.attempt.id, Report(stage="claimfail"))
+            await call_control.result(said.attempt.id, Report(stage="claimfail"))
             return
     else:
         _log.warn(
@@ -59,7 +59,7 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
     if said is None:
         await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
         return
-    desk.claimed_by(said.attempt.id, call.environment.variables.get("channel", ""))
+    call_control.claimed_by(said.attempt.id, call.environment.variables.get("channel", ""))
     await call.batch(
         # What a person typed goes by SET VARIABLE, which carries any text.
         command("SET VARIABLE", "AD_TAG", said.ring.caller_name),
@@ -83,10 +83,10 @@ async def claim(call: AgiSession, desk: Desk, astdb: AstDb, language: str) -> No
     )
 
 
-async def resolve(call: AgiSession, desk: Desk) -> None:
+async def resolve(call: AgiSession, call_control: CallControl) -> None:
     """``AGI(…/resolve,AD_ID)``: the client has answered; whom to ring?"""
     attempt = attempt_id(call.argument(0))
-    ring = desk.whom_to_ring(attempt) if attempt is not None else None
+    ring = call_control.whom_to_ring(attempt) if attempt is not None else None
     if ring is None:
         # Say nothing: the dialplan falls back on what came with the claim.
         _log.warn("{attempt}: answered, and not known here", attempt=call.argument(0))
@@ -104,72 +104,74 @@ async def resolve(call: AgiSession, desk: Desk) -> None:
     )
 
 
-async def ringing(call: AgiSession, desk: Desk) -> None:
+async def ringing(call: AgiSession, call_control: CallControl) -> None:
     """
     ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what this
     phone shows, if it is to show something else than the others.
     """
     attempt = attempt_id(call.argument(0))
-    own = desk.ringing(attempt, call.argument(1)) if attempt is not None else None
+    own = call_control.ringing(attempt, call.argument(1)) if attempt is not None else None
     if own is not None:
         name, alert = own
         shown = [command("SET VARIABLE", "CALLERID(name)", name)]
         await call.batch(*shown, *([] if alert is None else [set_variables({"__AD_ALERT": alert})]))
 
 
-async def forwards(call: AgiSession, desk: Desk) -> None:
+async def forwards(call: AgiSession, call_control: CallControl) -> None:
     """
     ``AGI(…/forwards,AD_ID,extension)``: this operator's phone sends its calls elsewhere, and the
     dialplan does not follow.
     """
     attempt = attempt_id(call.argument(0))
     if attempt is not None:
-        desk.forwards(attempt, call.argument(1))
+        call_control.forwards(attempt, call.argument(1))
 
 
-async def result(call: AgiSession, desk: Desk, astdb: AstDb) -> None:
+async def result(call: AgiSession, call_control: CallControl, astdb: AstDb) -> None:
     """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
     attempt, report = attempt_id(call.argument(0)), parse_report(call.arguments[1:])
     if attempt is None:
         _log.warn("{attempt}: an end is reported of no attempt", attempt=call.argument(0))
         await call.batch(set_variables({"AD_ACK": "1"}))  # AstDB need not keep it
         return
-    if not await desk.over(attempt):
+    if not await call_control.over(attempt):
         # Not acknowledged: what is true of it waits in AstDB until the call has ended.
         _log.warn(
             "{attempt}: an end is reported, and Asterisk says the call goes on", attempt=attempt
         )
         return
-    if await desk.result(attempt, report):
+    if await call_control.result(attempt, report):
         await call.batch(set_variables({"AD_ACK": "1"}), *astdb.deletions())
 
 
-async def spoolfail(call: AgiSession, desk: Desk) -> None:
+async def spoolfail(call: AgiSession, call_control: CallControl) -> None:
     """``AGI(…/spoolfail,AD_ID,REASON)``: Asterisk could not place the call. Only a hint."""
     attempt = attempt_id(call.argument(0))
     if attempt is not None:
-        await desk.spool_failed(attempt)
+        await call_control.spool_failed(attempt)
 
 
-async def call_now(call: AgiSession, desk: Desk) -> None:
+async def call_now(call: AgiSession, call_control: CallControl) -> None:
     """
     ``AGI(…/call-now,extension,task)``: a person's word for a task, keyed on an operator's phone;
     sets AD_SAID to 1 or 0.
     """
     who, task = call.argument(0), call.argument(1)
-    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await desk.call_now(who, TaskId(int(task)))
+    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await call_control.call_now(
+        who, TaskId(int(task))
+    )
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
-async def pause(call: AgiSession, desk: Desk, on: bool) -> None:
+async def pause(call: AgiSession, call_control: CallControl, on: bool) -> None:
     """``AGI(…/pause,extension)`` and ``/resume``: of an operator; sets AD_SAID to 1 or 0."""
-    known = await desk.pause(call.argument(0), on=on)
+    known = await call_control.pause(call.argument(0), on=on)
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
-async def word(call: AgiSession, desk: Desk) -> None:
+async def word(call: AgiSession, call_control: CallControl) -> None:
     """``AGI(…/word,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
-    known = await desk.word(call.argument(0), call.argument(1))
+    known = await call_control.word(call.argument(0), call.argument(1))
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
@@ -193,19 +195,21 @@ def _one_sentence(script: Script, limited_log: RateLimitedLog) -> Script:
     return run
 
 
-def scripts(desk: Desk, astdb: AstDb, language: str, clock: IReactorTime) -> dict[str, Script]:
+def scripts(
+    call_control: CallControl, astdb: AstDb, language: str, clock: IReactorTime
+) -> dict[str, Script]:
     """The routing table of the FastAGI server."""
     table: dict[str, Callable[..., object]] = {
-        "claim": partial(claim, desk=desk, astdb=astdb, language=language),
-        "resolve": partial(resolve, desk=desk),
-        "ringing": partial(ringing, desk=desk),
-        "forwards": partial(forwards, desk=desk),
-        "result": partial(result, desk=desk, astdb=astdb),
-        "spoolfail": partial(spoolfail, desk=desk),
-        "call-now": partial(call_now, desk=desk),
-        "pause": partial(pause, desk=desk, on=True),
-        "resume": partial(pause, desk=desk, on=False),
-        "word": partial(word, desk=desk),
+        "claim": partial(claim, call_control=call_control, astdb=astdb, language=language),
+        "resolve": partial(resolve, call_control=call_control),
+        "ringing": partial(ringing, call_control=call_control),
+        "forwards": partial(forwards, call_control=call_control),
+        "result": partial(result, call_control=call_control, astdb=astdb),
+        "spoolfail": partial(spoolfail, call_control=call_control),
+        "call-now": partial(call_now, call_control=call_control),
+        "pause": partial(pause, call_control=call_control, on=True),
+        "resume": partial(pause, call_control=call_control, on=False),
+        "word": partial(word, call_control=call_control),
         "ping": ping,
     }
     limited_log = RateLimitedLog(_log, clock)

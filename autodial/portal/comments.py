@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from autodial import texts
 from autodial.config.settings import Config
-from autodial.model.disposition import Word
+from autodial.model.disposition import Disposition
 from autodial.model.outcome import Outcome
 
 #: What a person must do when the dialler is through with a task, by how its last call ended.
@@ -29,7 +29,7 @@ def comment(
         )  # fmt: skip
     if "word" in said:
         following = _again(said["next"], config) if said["next"] else ""
-        if not said["next"] and said["word"] == Word.WRONG_NUMBER.value:
+        if not said["next"] and said["word"] == Disposition.WRONG_NUMBER.value:
             following = _to_do(Outcome.BAD_NUMBER.value, config)
         word = texts.text(said["word"], language)
         return texts.text(

@@ -54,7 +54,7 @@ async def names(config: Config, portal: Portal) -> tuple[Finding, ...]:
 
 
 @define(eq=False)
-class Checkup:
+class SelfCheck:
     """Looks once, as soon as the portal answers, and makes sure of the dialler's line."""
 
     log = Logger()

@@ -20,7 +20,7 @@ from autodial.config.portal import PortalConfig
 from autodial.config.reload import NOTHING, Settings, taken_over
 from autodial.config.sections import FastAgiConfig
 from autodial.config.settings import Config
-from autodial.engine.call_control import Desk
+from autodial.engine.call_control import CallControl
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.engine.periodic import Periodic
@@ -32,11 +32,11 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.pbx.agi_scripts import AstDb, scripts
 from autodial.pbx.ami import Ami, client_service
 from autodial.pbx.dialplan_check import DialplanCheck
-from autodial.pbx.reconciler import Janitor
+from autodial.pbx.reconciler import Reconciler
 from autodial.portal.event_webhook import event_site
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
-from autodial.portal.self_check import Checkup
+from autodial.portal.self_check import SelfCheck
 from autodial.rules import time_zones as zones
 from autodial.service.metrics import Measured, metrics_site
 from autodial.store import attempt_queries, flags
@@ -86,7 +86,7 @@ class Dialler:
     settings: Settings | None = None  #: where they were read, if they can be read again
     store: Store = field(init=False)
     transport: RequestsTransport = field(init=False)
-    desk: Desk = field(init=False)
+    call_control: CallControl = field(init=False)
     dispatcher: Dispatcher = field(init=False)
     server: FastAgiServer = field(init=False)
     services: MultiService = field(factory=MultiService, init=False)
@@ -99,7 +99,7 @@ class Dialler:
     _reporter: Reporter = field(init=False)
     _spool: Spool = field(init=False)
     _retention: Retention = field(init=False)
-    _checkup: Checkup = field(init=False)
+    _self_check: SelfCheck = field(init=False)
     _reloading: DeferredLock = field(factory=DeferredLock, init=False)
     _said_changed: bool = field(default=False, init=False)
     _noted: tuple[Finding, ...] = field(default=(), init=False)
@@ -122,7 +122,7 @@ class Dialler:
         astdb = AstDb()
 
         def imported(responsible: Mapping[TaskId, OperatorId]) -> None:
-            self.desk.learn(responsible)
+            self.call_control.learn(responsible)
             dispatch.wake()
 
         self._importer = Importer(config, portal, self.store, roster, now, imported)
@@ -134,7 +134,7 @@ class Dialler:
             lambda moment: self._wake_at(dispatch, moment),
             lambda: self._dialplan is None or self._dialplan.ok,
         )  # fmt: skip
-        self.desk = self.dispatcher.desk = Desk(
+        self.call_control = self.dispatcher.call_control = CallControl(
             config, self.store, roster, now,
             facts=self.dispatcher.facts,
             refresh=self._importer.refresh,
@@ -155,12 +155,12 @@ class Dialler:
         self._dialplan = DialplanCheck(config, self.ami, now) if self.ami is not None else None
         look = Periodic(self.reactor, DIALPLAN, self._look_at_dialplan, "dialplan")
         fastagi = config.fastagi
-        janitor = Janitor(
-            self.store, self.desk, spool, astdb, now, self.ami, self.reactor,
+        reconciler = Reconciler(
+            self.store, self.call_control, spool, astdb, now, self.ami, self.reactor,
             address=f"agi://{fastagi.host}:{fastagi.port}",
         )  # fmt: skip
         self.server = FastAgiServer(
-            scripts(self.desk, astdb, config.language, self.reactor),
+            scripts(self.call_control, astdb, config.language, self.reactor),
             self.reactor,
             deadline=config.fastagi.deadline.total_seconds(),
             max_sessions=config.fastagi.max_sessions,
@@ -172,10 +172,10 @@ class Dialler:
         poll = config.portal.poll.total_seconds()
         dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
-        sweep = Periodic(self.reactor, SWEEP, janitor.turn, "janitor")
+        sweep = Periodic(self.reactor, SWEEP, reconciler.turn, "reconciler")
         retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
         self._retention = retention
-        self._checkup = checkup = Checkup(config, portal, reporter, now)
+        self._self_check = self_check = SelfCheck(config, portal, reporter, now)
         self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
             sweep, self._poll, dispatch, report, look,
@@ -184,7 +184,7 @@ class Dialler:
             Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
             Periodic(self.reactor, SETTINGS, self._look_at_settings, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
-            Periodic(self.reactor, CHECKUP, checkup.turn, "checkup"),
+            Periodic(self.reactor, CHECKUP, self_check.turn, "self_check"),
         ):  # fmt: skip
             service.setServiceParent(self.services)
         asterisk = config.asterisk
@@ -252,7 +252,7 @@ class Dialler:
         await self._reloading.acquire()
         try:
             said = self._take_over(self.settings, asked)
-            if self.desk.recent.over != self.config.pace.abandoned_over:
+            if self.call_control.recent.over != self.config.pace.abandoned_over:
                 try:
                     await self._recall()
                 except StoreError as error:
@@ -270,10 +270,16 @@ class Dialler:
             self.log.error("the settings are not read again: {error}", error=error)
             return f"{NOTHING}: {error}"
         self.config = now
-        for one in (self._importer, self._reporter, self.dispatcher, self._dialplan, self._checkup):
+        for one in (
+            self._importer,
+            self._reporter,
+            self.dispatcher,
+            self._dialplan,
+            self._self_check,
+        ):
             if one is not None:
                 one.use(self.config)
-        self.desk.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
+        self.call_control.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
         self._retention.keep = self.config.store.keep
         self._retention.looks_back = self.config.limits.looks_back
         self._poll.wake()
@@ -296,12 +302,12 @@ class Dialler:
         """What the limits over all clients count, as far back as they are now to look."""
         over = self.config.pace.abandoned_over
         past = await self.store.run(attempt_queries.past, self.now(), over)
-        self.desk.recent.over = over
-        self.desk.recent.recall(past)
+        self.call_control.recent.over = over
+        self.call_control.recent.recall(past)
 
     async def _phones(self) -> None:
         if self.ami is not None:
-            self.ami.ask_phones(self.desk.roster.not_told())
+            self.ami.ask_phones(self.call_control.roster.not_told())
         await self._importer.save_phones()
 
     async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
@@ -337,13 +343,13 @@ class Dialler:
         await self.store.run(flags.clear, flags.CHANGED)  # what is read now is what runs
         await self._importer.restore()
         open_now = await self.store.run(attempt_queries.in_flight)
-        self.desk.restore(open_now, await self.store.run(attempt_queries.reserved))
+        self.call_control.restore(open_now, await self.store.run(attempt_queries.reserved))
         await self._recall()
         wrap_up = self.config.staff.wrap_up
         for operator, at in (
             await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
         ).items():
-            self.desk.roster.wraps_up(operator, at + wrap_up)
+            self.call_control.roster.wraps_up(operator, at + wrap_up)
         fastagi, events = self.config.fastagi, self.config.events
         try:
             self._port = self._listen(fastagi)
@@ -357,7 +363,7 @@ class Dialler:
             await self._open("events", events.host, events.port, site)
         metrics = self.config.metrics
         if metrics.port is not None:
-            measured = Measured(self.server, self.desk, self.dispatcher, self.now)
+            measured = Measured(self.server, self.call_control, self.dispatcher, self.now)
             await self._open(
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
@@ -397,7 +403,7 @@ class Dialler:
         await _maybe(self.services.stopService())
         self.transport.stop()
         try:
-            await self.desk.write_unwritten()
+            await self.call_control.write_unwritten()
         except StoreError as error:
             self.log.error("reports are lost that could not be written: {error}", error=error)
         finally:

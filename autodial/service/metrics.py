@@ -20,7 +20,7 @@ from autodial.http_limits import BoundedPort, Page, Root
 from fastagi_server import FastAgiServer
 
 if TYPE_CHECKING:  # both import the configuration, and the wiring imports us
-    from autodial.engine.call_control import Desk
+    from autodial.engine.call_control import CallControl
     from autodial.engine.dispatcher import Dispatcher
 
 
@@ -29,7 +29,7 @@ class Measured:
     """The dialler as a collector of figures."""
 
     server: FastAgiServer
-    desk: "Desk"
+    call_control: "CallControl"
     dispatcher: "Dispatcher"
     now: Callable[[], datetime]
 
@@ -57,12 +57,12 @@ class Measured:
         attempts = CounterMetricFamily(
             "autodial_attempts", "attempts ended since the start, by outcome", labels=["outcome"]
         )
-        for outcome, count in self.desk.ended_since_start.items():
+        for outcome, count in self.call_control.ended_since_start.items():
             attempts.add_metric([outcome.value], count)
         yield attempts
         live = GaugeMetricFamily("autodial_calls", "attempts under way, by state", labels=["state"])
         for state in ("spooled", "claimed", "answered"):
-            live.add_metric([state], sum(a.state == state for a in self.desk.live()))
+            live.add_metric([state], sum(a.state == state for a in self.call_control.live()))
         yield live
         yield from self._people()
         well = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
@@ -73,11 +73,11 @@ class Measured:
     def _people(self) -> Iterator[Metric]:
         now = self.now()
         people = GaugeMetricFamily("autodial_operators", "operators, by state", labels=["state"])
-        states = [operator.state(now) for operator in self.desk.roster.operators()]
+        states = [operator.state(now) for operator in self.call_control.roster.operators()]
         for state in sorted(set(states)):
             people.add_metric([state], states.count(state))
         yield people
-        answers = self.desk.recent.answers(now)
+        answers = self.call_control.recent.answers(now)
         yield GaugeMetricFamily(
             "autodial_abandoned_ratio",
             "share of the clients who answered lately and found nobody",

@@ -30,7 +30,7 @@ class TooFewCalls(AutodialError):
 
 
 @frozen(kw_only=True)
-class World:
+class CallerBehaviour:
     """Shares of 1, and samples of seconds that are equally likely."""
 
     #: Share of calls answered, by the hour of the call centre's day.
@@ -85,9 +85,9 @@ def replayed(calls: Sequence[tuple[int, Call]]) -> list[Replayed]:
     return [Replayed(due=made[0].claimed, calls=tuple(made)) for made in tasks.values()]
 
 
-def measured(calls: Sequence[Call], zone: ZoneInfo) -> World:
+def measured(calls: Sequence[Call], zone: ZoneInfo) -> CallerBehaviour:
     """
-    The world that these calls show; what they are too few to show is left as it is in ``World``.
+    The behaviour that these calls show; what they are too few to show keeps its default.
 
     Raises:
         TooFewCalls: fewer than 200.
@@ -95,14 +95,14 @@ def measured(calls: Sequence[Call], zone: ZoneInfo) -> World:
     told = [call for call in calls if call.outcome not in _OURS]
     if len(told) < ENOUGH:
         raise TooFewCalls(f"{len(told)} of {ENOUGH}")
-    usual = World()
+    usual = CallerBehaviour()
     answered = [call for call in told if call.outcome in ANSWERED]
     hours = Counter(call.claimed.astimezone(zone).hour for call in told)
     good = Counter(call.claimed.astimezone(zone).hour for call in answered)
     talks = [call for call in answered if call.outcome is Outcome.TALKED]
     missed = sum(call.outcome is Outcome.OPERATOR_MISSED for call in answered)
     refusals = Counter(call.outcome for call in told if call.outcome not in ANSWERED)
-    return World(
+    return CallerBehaviour(
         answered={
             hour: good[hour] / n for hour, n in sorted(hours.items()) if n >= ENOUGH_OF_AN_HOUR
         },

@@ -1,5 +1,5 @@
 """
-A day of the call centre on a fake clock: the production planner, dispatcher, desk and ledger, with
+A day of the call centre on a fake clock: the production dispatcher, call control and ledger, with
 clients and operators drawn from distributions. One seed, one day.
 
 Nothing here dials: the spool is a queue of events, the store is in memory.
@@ -20,7 +20,7 @@ from attrs import define, evolve, field, frozen
 
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.engine.call_control import Desk
+from autodial.engine.call_control import CallControl
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.model.attempt import Report
@@ -29,7 +29,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import ANSWERED, Outcome
 from autodial.model.task import Phone
 from autodial.rules.pacing import Answers
-from autodial.simulation.behaviour import Replayed, World
+from autodial.simulation.behaviour import CallerBehaviour, Replayed
 from autodial.store import attempt_queries, views
 from autodial.store.database import open_memory
 from autodial.store.presence import StaffRow
@@ -86,7 +86,7 @@ class Simulation:
     """One day, from ``start`` to ``end``."""
 
     config: Config
-    world: World
+    behaviour: CallerBehaviour
     seed: int
     tasks: int
     operators: int
@@ -99,7 +99,7 @@ class Simulation:
     _order: "count[int]" = field(factory=count, init=False)
     _store: _Memory = field(init=False)
     _roster: Roster = field(factory=Roster, init=False)
-    _desk: Desk = field(init=False)
+    _desk: CallControl = field(init=False)
     _dispatcher: Dispatcher = field(init=False)
     _random: Random = field(init=False)
     _people: dict[int, StaffRow] = field(factory=dict, init=False)
@@ -139,8 +139,8 @@ class Simulation:
         claimed = run_now(self._desk.claim(attempt))
         if claimed is None:
             return
-        outcome = self.world.end(self._local().hour, self._random)
-        rings = self._random.choice(self.world.rings)
+        outcome = self.behaviour.end(self._local().hour, self._random)
+        rings = self._random.choice(self.behaviour.rings)
         if (was := self._was(attempt)) is not None:
             outcome = None if was.outcome in ANSWERED else was.outcome
             rings = _seconds(was.claimed, was.answered, rings)
@@ -161,7 +161,7 @@ class Simulation:
 
     def _answered(self, attempt: AttemptId) -> None:
         ring = self._desk.whom_to_ring(attempt)
-        patience = self.world.leaves_after(self._random)
+        patience = self.behaviour.leaves_after(self._random)
         was = self._was(attempt)
         if was is not None and was.outcome is Outcome.CLIENT_LEFT:
             patience = _seconds(was.answered, was.ended, patience)
@@ -178,8 +178,8 @@ class Simulation:
         extension, others = free[0], free[1:]
         self._desk.ringing(client.attempt, extension)
         self._roster.set_phone(extension, "RINGING")
-        missed = self._random.random() < self.world.misses
-        rings = client.seconds if missed else self._random.choice(self.world.picks_up)
+        missed = self._random.random() < self.behaviour.misses
+        rings = client.seconds if missed else self._random.choice(self.behaviour.picks_up)
 
         def stops() -> None:
             self._roster.set_phone(extension, "NOT_INUSE")
@@ -200,7 +200,7 @@ class Simulation:
             self._in(rings, lambda: self._talk(client, extension), look=False)
 
     def _talk(self, client: "_Waiting", extension: str) -> None:
-        lasts = min(self._random.choice(self.world.talk), 1800.0)
+        lasts = min(self._random.choice(self.behaviour.talk), 1800.0)
         was = self._was(client.attempt)
         if was is not None and was.talk_seconds:
             lasts = float(was.talk_seconds)
@@ -223,7 +223,7 @@ class Simulation:
             self._in(wrap, lambda: None)  # the dispatcher looks again when he has written it up
 
     def _break(self, number: int, *, ends: bool) -> None:
-        work, rest = self.world.breaks
+        work, rest = self.behaviour.breaks
         mean = rest if not ends else work
         self._staff(number, at_work=ends)
         if not ends:
@@ -242,12 +242,12 @@ class Simulation:
             pbx_ok=lambda: True, portal_seen=lambda: self._clock,
             wake_at=lambda moment: self._at(moment, lambda: None),
         )  # fmt: skip
-        self._desk = Desk(
+        self._desk = CallControl(
             config, store, self._roster, lambda: self._clock,  # type: ignore[arg-type]
             facts=self._dispatcher.facts, refresh=_nothing_new, on_ended=lambda: None,
             on_owed=lambda: None, withdraw=lambda name: True, under_way=_never,
         )  # fmt: skip
-        self._dispatcher.desk = self._desk
+        self._dispatcher.call_control = self._desk
         for number in range(self.operators):
             self._staff(number, at_work=True)
             known = {"id": number + 1, "name": "", "extension": str(101 + number), "online": 1}
@@ -256,7 +256,7 @@ class Simulation:
                 known | {"seen": self.start},
             )
             self._roster.set_phone(str(101 + number), "NOT_INUSE")
-            first = self._random.uniform(0, 60 * self.world.breaks[0])
+            first = self._random.uniform(0, 60 * self.behaviour.breaks[0])
             self._in(first, partial(self._break, number, ends=False))
         self._working = self.operators * (self.end - self.start).total_seconds()
         self._store.now(

@@ -12,10 +12,10 @@ from attrs import asdict, frozen
 
 from autodial.model.attempt import Attempt, Report
 from autodial.model.attempt_states import IN_FLIGHT, Event, State, advance
-from autodial.model.disposition import Word
+from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Reason
 from autodial.rules.hangup import outcome_of
 from autodial.rules.pacing import abandoned, late
@@ -51,7 +51,7 @@ class Recorded(Enum):
 
 @frozen
 class Ended:
-    """An attempt's end, for the log and the memory of the desk."""
+    """An attempt's end, for the log and the memory of call control."""
 
     recorded: Recorded
     outcome: Outcome | None = None
@@ -66,7 +66,7 @@ def record(
     report: Report,
     now: datetime,
     rules: Mapping[Outcome, Rule],
-    telling: Telling | None = None,
+    write_back: WriteBack | None = None,
     fit: Fit = _as_it_is,
     most: int | None = None,
 ) -> Ended:
@@ -83,7 +83,9 @@ def record(
     ):
         # The second run of a call file. It says nothing about the first.
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome_of(report), report, now, rules, telling or Telling(), fit, most)
+    return _end(
+        db, found, outcome_of(report), report, now, rules, write_back or WriteBack(), fit, most
+    )
 
 
 def give_up(
@@ -93,7 +95,7 @@ def give_up(
     why: str,
     now: datetime,
     rules: Mapping[Outcome, Rule],
-    telling: Telling | None = None,
+    write_back: WriteBack | None = None,
     fit: Fit = _as_it_is,
     most: int | None = None,
 ) -> Ended:
@@ -108,7 +110,9 @@ def give_up(
         return Ended(Recorded.UNKNOWN)
     if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome, Report(stage=why), now, rules, telling or Telling(), fit, most)
+    return _end(
+        db, found, outcome, Report(stage=why), now, rules, write_back or WriteBack(), fit, most
+    )
 
 
 def _end(
@@ -118,7 +122,7 @@ def _end(
     report: Report,
     now: datetime,
     rules: Mapping[Outcome, Rule],
-    telling: Telling,
+    write_back: WriteBack,
     fit: Fit,
     most: int | None,
 ) -> Ended:
@@ -150,7 +154,7 @@ def _end(
     next_call = _plan_next(db, attempt, outcome, now, rules, fit, most)
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
-    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, telling)
+    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, write_back)
     call = Answered(at=now, abandoned=lost, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
@@ -223,7 +227,7 @@ def other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
         attempts.c.task == attempt.task,
         attempts.c.series == attempt.series,
         (attempts.c.outcome == Outcome.BAD_NUMBER.value)
-        | (attempts.c.word == Word.WRONG_NUMBER.value),
+        | (attempts.c.word == Disposition.WRONG_NUMBER.value),
     )
     left = sa.select(phones.c.number).where(
         phones.c.task == attempt.task, phones.c.number.not_in(wrong)
@@ -239,7 +243,7 @@ def _owe_portal(
     taken_by: OperatorId | None,
     next_call: datetime | None,
     now: datetime,
-    telling: Telling,
+    write_back: WriteBack,
 ) -> None:
     if outcome is Outcome.WITHDRAWN:
         return  # nobody was called: there is nothing to tell
@@ -251,9 +255,9 @@ def _owe_portal(
             owe(db, attempt, "register", user, {"user": user, "at": started.isoformat()}, now)
         finish = {"user": user, "seconds": report.talk_seconds, "outcome": outcome.value}
         owe(db, attempt, "finish", 0, finish, now)
-        if telling.recording and outcome is Outcome.TALKED:
+        if write_back.recording and outcome is Outcome.TALKED:
             owe(db, attempt, "record", 0, {}, now)
-    elif telling.unanswered and outcome not in NO_CONTACT:
+    elif write_back.unanswered and outcome not in NO_CONTACT:
         # For the portal's statistics and the client's card; nobody's phone rang here.
         began = db.scalar(sa.select(attempts.c.claimed_at).where(attempts.c.id == attempt.id))
         quiet = {"user": user, "at": (began or now).isoformat(), "quiet": True}
@@ -264,15 +268,15 @@ def _owe_portal(
     moved = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
     if next_call is not None and moved == attempt.series:
         change["deadline"] = next_call.isoformat()
-    if telling.taker and taken_by is not None and taken_by != attempt.responsible:
+    if write_back.taker and taken_by is not None and taken_by != attempt.responsible:
         change["responsible"] = taken_by
     through = next_call is None and moved == attempt.series and outcome is not Outcome.TALKED
-    if through and telling.hand_back not in (0, attempt.responsible):
-        change["responsible"] = telling.hand_back
+    if through and write_back.hand_back not in (0, attempt.responsible):
+        change["responsible"] = write_back.hand_back
     if change:
         owe(db, attempt, "task", 0, change, now)
     same = next_call is not None and outcome not in ANSWERED and _as_before(db, attempt, outcome)
-    if not (same and telling.comments == "changes"):
+    if not (same and write_back.comments == "changes"):
         comment = {
             "outcome": outcome.value,
             "user": user,
@@ -283,11 +287,11 @@ def _owe_portal(
             "same": same,
         }
         owe(db, attempt, "comment", 0, comment, now)
-    status = telling.talked if outcome is Outcome.TALKED else telling.given_up
+    status = write_back.talked if outcome is Outcome.TALKED else write_back.given_up
     if next_call is None and status and moved == attempt.series:
         owe(db, attempt, "status", 0, {"status": status}, now)
-        if outcome is Outcome.TALKED and telling.word_within:
-            put_back(db, attempt.id, "status", now + telling.word_within)
+        if outcome is Outcome.TALKED and write_back.word_within:
+            put_back(db, attempt.id, "status", now + write_back.word_within)
     if outcome is Outcome.TALKED:
         _tell_his_other_tasks(db, attempt, user, now)
 

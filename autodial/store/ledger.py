@@ -8,7 +8,7 @@ from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import IN_FLIGHT, Event, State, advance
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import CallTask, Phone
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Dial
 from autodial.store.attempt_queries import UNDER_WAY, load_attempt
 from autodial.store.events import note
@@ -140,7 +140,7 @@ def ringing(
     attempt: AttemptId,
     extension: str,
     now: datetime,
-    telling: Telling | None = None,
+    write_back: WriteBack | None = None,
 ) -> None:
     """The client has answered and this operator's phone is about to ring: raise his card."""
     found = load_attempt(db, attempt)
@@ -159,7 +159,7 @@ def ringing(
         _hand_over(db, attempt, user)
     user = user or found.operator
     owe(db, found, card_kind(db, attempt), user, {"user": user, "at": now.isoformat()}, now)
-    if telling is not None and telling.notify:
+    if write_back is not None and write_back.notify:
         owe(db, found, "notify", user, {}, now)
 
 

@@ -209,7 +209,7 @@ attempts = Table(
     Column("abandoned", Integer, nullable=False, server_default="0", comment="1: power.abandoned"),
     Column("purpose", String(30), nullable=False, server_default="", comment="of its task then"),
     Column("late", Integer, nullable=False, server_default="0", comment="1: power.late"),
-    Column("word", String(20), comment="model.Word: what the operator said of the talk"),
+    Column("word", String(20), comment="model.Disposition: what the operator said of the talk"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
@@ -336,7 +336,7 @@ Index("outbox_task_idx", outbox.c.task, outbox.c.kind)
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True, comment="order of telling"),
+    Column("id", Integer, primary_key=True, comment="order of write_back"),
     Column("at", Moment, nullable=False, comment="when it happened"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
     Column("attempt", String(40), nullable=False, comment="empty for events of the task"),

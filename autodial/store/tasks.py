@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import IN_FLIGHT, State
-from autodial.model.disposition import Word
+from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.outcome import NO_CONTACT, Outcome
 from autodial.model.task import Called, CallTask, Phone
@@ -91,7 +91,8 @@ _HEARD = sa.union(
 )
 _WRONG = sa.select(attempts.c.task, attempts.c.series, attempts.c.number).where(
     attempts.c.task.in_(_IDS),
-    (attempts.c.outcome == Outcome.BAD_NUMBER.value) | (attempts.c.word == Word.WRONG_NUMBER.value),
+    (attempts.c.outcome == Outcome.BAD_NUMBER.value)
+    | (attempts.c.word == Disposition.WRONG_NUMBER.value),
 )
 _NEVER = sa.union(
     *(

@@ -10,10 +10,10 @@ from attrs import frozen
 
 from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import Event, State, advance
-from autodial.model.disposition import Word
+from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import Outcome
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.store.attempt_end import NEXT_NUMBER, Fit, other_numbers
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
@@ -27,11 +27,11 @@ SINCE = timedelta(hours=1)
 def say(
     db: sa.Connection,
     operator: OperatorId,
-    word: Word,
+    word: Disposition,
     now: datetime,
     *,
     later: timedelta,
-    telling: Telling,
+    write_back: WriteBack,
     fit: Fit,
 ) -> AttemptId | None:
     """
@@ -44,7 +44,7 @@ def say(
         return None
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
     if not task.open or task.series != attempt.series:
-        if word is not Word.NEVER:
+        if word is not Disposition.NEVER:
             return None
         # The task is a person's business by now; what the client wants is not of the task.
         db.execute(sa.delete(never).where(never.c.attempt == attempt.id))
@@ -56,14 +56,14 @@ def say(
     following = _next_call(db, attempt, word, now, later, fit)
     values: dict[str, object] = {"due": following, "next_check": following, "reason": "not due"}
     if following is None:
-        halted = Outcome.BAD_NUMBER if word is Word.WRONG_NUMBER else Outcome.TALKED
+        halted = Outcome.BAD_NUMBER if word is Disposition.WRONG_NUMBER else Outcome.TALKED
         values = {"next_check": None, "reason": "finished", "halted": halted.value}
     else:
         values["halted"] = ""
     db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
-    if word is Word.NEVER:
+    if word is Disposition.NEVER:
         _never(db, attempt, operator, now)
-    _owe(db, attempt, operator, word, following, telling, now)
+    _owe(db, attempt, operator, word, following, write_back, now)
     note(db, now, attempt.task, "word", word.value, attempt.id)
     state = State(attempt.state)
     if state is State.REPORTED:
@@ -95,10 +95,15 @@ def _take_back(db: sa.Connection, attempt: Attempt) -> None:
 
 
 def _next_call(
-    db: sa.Connection, attempt: Attempt, word: Word, now: datetime, later: timedelta, fit: Fit
+    db: sa.Connection,
+    attempt: Attempt,
+    word: Disposition,
+    now: datetime,
+    later: timedelta,
+    fit: Fit,
 ) -> datetime | None:
-    wait = {Word.LATER: later, Word.WRONG_NUMBER: NEXT_NUMBER}.get(word)
-    if wait is None or (word is Word.WRONG_NUMBER and not other_numbers(db, attempt)):
+    wait = {Disposition.LATER: later, Disposition.WRONG_NUMBER: NEXT_NUMBER}.get(word)
+    if wait is None or (word is Disposition.WRONG_NUMBER and not other_numbers(db, attempt)):
         return None
     zone = sa.select(phones.c.zone).where(
         phones.c.task == attempt.task, phones.c.number == attempt.number
@@ -126,8 +131,8 @@ def _never(db: sa.Connection, attempt: Attempt, operator: OperatorId, now: datet
 
 
 def _owe(
-    db: sa.Connection, attempt: Attempt, operator: OperatorId, word: Word,
-    following: datetime | None, telling: Telling, now: datetime,
+    db: sa.Connection, attempt: Attempt, operator: OperatorId, word: Disposition,
+    following: datetime | None, write_back: WriteBack, now: datetime,
 ) -> None:  # fmt: skip
     """Under the word's own number: what the end, or a word before, owed are other debts."""
     before = (outbox.c.attempt == attempt.id) & (outbox.c.kind == "comment") & (outbox.c.target > 0)
@@ -136,16 +141,16 @@ def _owe(
     change: dict[str, object] = {}
     if following is not None:
         change["deadline"] = following.isoformat()
-    given_up = following is None and word is Word.WRONG_NUMBER
-    if given_up and telling.hand_back not in (0, attempt.responsible):
-        change["responsible"] = telling.hand_back
+    given_up = following is None and word is Disposition.WRONG_NUMBER
+    if given_up and write_back.hand_back not in (0, attempt.responsible):
+        change["responsible"] = write_back.hand_back
     if change:
         owe(db, attempt, "task", target, change, now)
     said = following.isoformat() if following is not None else None
     comment = {"word": word.value, "user": operator, "next": said}
     owe(db, attempt, "comment", target, comment, now)
-    status = {Word.DONE: "DONE", Word.NEVER: telling.talked}.get(word, "")
-    status = telling.given_up if given_up else status
+    status = {Disposition.DONE: "DONE", Disposition.NEVER: write_back.talked}.get(word, "")
+    status = write_back.given_up if given_up else status
     if status:
         owe(db, attempt, "status", target, {"status": status}, now)
 

@@ -193,7 +193,15 @@ def configuration(data: bytes) -> None:
     looks = config.looks
     assert len(looks.name(looks.of(""), client="x" * 1000, task=1, title="y").encode()) <= 79
     assert "secret" not in repr(config.portal.webhook)
-    for meaning in ("limits", "when", "routing", "query", "telling", "rules_for_retry", "reading"):
+    for meaning in (
+        "limits",
+        "when",
+        "routing",
+        "query",
+        "write_back",
+        "rules_for_retry",
+        "reading",
+    ):
         getattr(config, meaning)
 
 

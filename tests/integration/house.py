@@ -1,4 +1,4 @@
-"""The middle of the dialler: desk, dispatcher, spool and server on a real store; no Asterisk."""
+"""The middle of the dialler: call control, dispatcher, spool and server on a real store; no Asterisk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from autodial.config.settings import Config
-from autodial.engine.call_control import Desk
+from autodial.engine.call_control import CallControl
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, OperatorId, TaskId
@@ -29,9 +29,9 @@ Run = Callable[..., Any]
 
 @define
 class House:
-    """A desk with its dispatcher, its spool, and the server that answers for it."""
+    """call control with its dispatcher, its spool, and the server that answers for it."""
 
-    desk: Desk
+    call_control: CallControl
     dispatcher: Dispatcher
     roster: Roster
     spool: Spool
@@ -52,8 +52,8 @@ class House:
         """An attempt as the dispatcher makes it."""
         task = self.run(tasks.load_task, TaskId(number))
         decision = Dial(PHONE, ANNA, (Route("carrier1"), Route("carrier2")))
-        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.desk.lease())
-        self.desk.opened(made)
+        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.call_control.lease())
+        self.call_control.opened(made)
         return AttemptId(made.id)
 
     def line(self) -> views.AttemptLine:
@@ -102,13 +102,13 @@ def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
         config, store, roster, spool, now,  # type: ignore[arg-type]
         pbx_ok=lambda: True, portal_seen=lambda: now(), wake_at=lambda moment: None,
     )  # fmt: skip
-    desk = Desk(
+    call_control = CallControl(
         config, store, roster, now, facts=lambda: made[0].dispatcher.facts(), refresh=refresh,  # type: ignore[arg-type]
         on_ended=lambda: None, on_owed=lambda: None, withdraw=spool.withdraw, under_way=under_way,
     )  # fmt: skip
-    dispatcher.desk = desk
+    dispatcher.call_control = call_control
     astdb = AstDb()
-    server = FastAgiServer(scripts(desk, astdb, "ru", Clock()), Clock())
-    made.append(House(desk, dispatcher, roster, spool, server, astdb, run, refreshed))
+    server = FastAgiServer(scripts(call_control, astdb, "ru", Clock()), Clock())
+    made.append(House(call_control, dispatcher, roster, spool, server, astdb, run, refreshed))
     bring(run, portal_task(8017))
     return made[0]

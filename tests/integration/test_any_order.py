@@ -1,7 +1,7 @@
 """
 No sequence of tasks, events, clocks and crashes breaks a budget, doubles a reservation or dials
-outside the hours: the production dispatcher and desk, driven at random, beside a plain account of
-what every client was made to bear.
+outside the hours: the production dispatcher and call control, driven at random, beside a plain
+account of what every client was made to bear.
 """
 
 from collections import defaultdict
@@ -139,11 +139,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.store = _Mortal(self.engine)
         self.house: House = build(self.config, self.store, self.now, self.run, root)
         self.house.roster.set_staff(self._staff())
-        self.house.desk.restore(
+        self.house.call_control.restore(
             self.run(attempt_queries.in_flight), self.run(attempt_queries.reserved)
         )
         over = self.config.pace.abandoned_over
-        self.house.desk.recent.recall(self.run(attempt_queries.past, self.now(), over))
+        self.house.call_control.recent.recall(self.run(attempt_queries.past, self.now(), over))
 
     def _staff(self) -> list[StaffRow]:
         return [
@@ -188,8 +188,12 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from((0.02, 4, 30, 89, 90, 91, 200, 700, 1439)))
     def clock(self, minutes: float) -> None:
         self.now.advance(minutes=minutes)
-        for attempt, state in self.run(attempt_queries.expired, self.now()):  # as the janitor does
-            run_now(self.house.desk.give_up(attempt, "lease", lost=state is not State.SPOOLED))
+        for attempt, state in self.run(
+            attempt_queries.expired, self.now()
+        ):  # as the reconciler does
+            run_now(
+                self.house.call_control.give_up(attempt, "lease", lost=state is not State.SPOOLED)
+            )
         flying = {a.id for a in self.run(attempt_queries.in_flight)}
         self.rung = [attempt for attempt in self.rung if attempt in flying]
 
@@ -289,9 +293,9 @@ class AnyOrder(RuleBasedStateMachine):
         self._answers(data.draw(st.sampled_from(self.rung)))
 
     def _answers(self, attempt: AttemptId) -> None:
-        ring = self.house.desk.whom_to_ring(attempt)
+        ring = self.house.call_control.whom_to_ring(attempt)
         for extension in ring.extensions if ring is not None else ():
-            self.house.desk.ringing(attempt, extension)
+            self.house.call_control.ringing(attempt, extension)
 
     @precondition(lambda self: self._spooled())
     @rule(data=st.data())
@@ -300,7 +304,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _claim(self, attempt: AttemptId) -> None:
         """The moment of truth: a yes rings a client's phone."""
-        said = run_now(self.house.desk.claim(attempt))
+        said = run_now(self.house.call_control.claim(attempt))
         if said is not None:
             self.rung.append(attempt)
             self.claimed[attempt] = self.now()
@@ -337,7 +341,7 @@ class AnyOrder(RuleBasedStateMachine):
         number = next(a.number for a in self.run(attempt_queries.in_flight) if a.id == attempt)
         if how == "carrier":  # his phone cannot have rung: not counted against him
             self.borne[PERSON[number]].remove(self.claimed[attempt])
-        run_now(self.house.desk.result(attempt, parse_report(REPORTS[how])))
+        run_now(self.house.call_control.result(attempt, parse_report(REPORTS[how])))
 
     @precondition(lambda self: self.rung)
     @rule(data=st.data())
@@ -345,11 +349,11 @@ class AnyOrder(RuleBasedStateMachine):
         """Asterisk went quiet about it."""
         attempt = data.draw(st.sampled_from(self.rung))
         self.rung.remove(attempt)
-        run_now(self.house.desk.give_up(attempt, "quiet", lost=True))
+        run_now(self.house.call_control.give_up(attempt, "quiet", lost=True))
 
     @rule(code=st.sampled_from("1239"), extension=st.sampled_from(("101", "102")))
     def word(self, code: str, extension: str) -> None:
-        run_now(self.house.desk.word(extension, code))
+        run_now(self.house.call_control.word(extension, code))
 
     @rule()
     def crash(self) -> None:
@@ -369,9 +373,9 @@ class AnyOrder(RuleBasedStateMachine):
         told = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
         work = {
             "turn": lambda: self.house.dispatcher.turn(),
-            "claim": lambda: self.house.desk.claim(attempt),
-            "result": lambda: self.house.desk.result(attempt, told),
-            "word": lambda: self.house.desk.word("101", "2"),
+            "claim": lambda: self.house.call_control.claim(attempt),
+            "result": lambda: self.house.call_control.result(attempt, told),
+            "word": lambda: self.house.call_control.word("101", "2"),
         }[what]
         self.store.dies = (writes, after)
         try:
@@ -407,7 +411,7 @@ class AnyOrder(RuleBasedStateMachine):
     def memory_and_store_agree(self) -> None:
         held = {o.id: o.reserved_for for o in self.house.roster.operators() if o.reserved_for}
         assert held == self.run(attempt_queries.reserved)
-        assert {a.id for a in self.house.desk.live()} == {
+        assert {a.id for a in self.house.call_control.live()} == {
             a.id for a in self.run(attempt_queries.in_flight)
         }
 

@@ -19,11 +19,11 @@ from click.testing import CliRunner, Result
 from autodial.cli.main import _logout, main
 from autodial.config.load import load
 from autodial.config.settings import Config
-from autodial.model.disposition import Word
+from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId
 from autodial.model.operator import PresenceRules
 from autodial.model.task import Phone
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
 from autodial.rules.retry import DEFAULTS
@@ -122,8 +122,8 @@ def test_who_is_never_called_again_and_who_is_after_all(
     run(attempt_end.record, mine, TALKED, NOON, DEFAULTS)
     as_it_is: Any = lambda phone, moment, outcome: moment  # noqa: E731
     said = run(
-        words.say, OperatorId(501), Word.NEVER, NOON, later=timedelta(days=1),
-        telling=Telling(), fit=as_it_is,
+        words.say, OperatorId(501), Disposition.NEVER, NOON, later=timedelta(days=1),
+        write_back=WriteBack(), fit=as_it_is,
     )  # fmt: skip
     assert mine == said
     shown = told("never").output

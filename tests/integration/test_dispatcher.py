@@ -92,7 +92,7 @@ async def test_a_paused_operator_gets_no_calls_and_is_not_rung_for_others(
     await house.dispatcher.turn()
     made = run(attempt_queries.load_attempt, AttemptId("t8017-1"))
     assert made and "102" == made.extension
-    ring = house.desk.whom_to_ring(AttemptId("t8017-1"))
+    ring = house.call_control.whom_to_ring(AttemptId("t8017-1"))
     assert ring is not None and ("102", "103") == ring.extensions
 
 
@@ -107,7 +107,7 @@ async def test_two_tasks_of_one_client_are_one_call(make: Make, run: Run, now: N
         now.advance(seconds=1)
     assert ["t8017-1"] == spooled(house)
     assert "same client" == reasons(run)[8018]
-    await house.desk.give_up(AttemptId("t8017-1"), "test")
+    await house.call_control.give_up(AttemptId("t8017-1"), "test")
     await house.dispatcher.turn()
     assert "t8018-1" in spooled(house), "nobody was called for the first: at once for the other"
 
@@ -121,7 +121,7 @@ async def test_a_budget_counts_over_tasks_and_the_task_waits_exactly_so_long(
     run(tasks.save_tasks, [tasks.Imported(portal_task(8018), (PHONE,))], NOON, asked=NOON)
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
-    await house.desk.result(AttemptId("t8017-1"), SILENT)
+    await house.call_control.result(AttemptId("t8017-1"), SILENT)
     now.advance(minutes=2)
     await house.dispatcher.turn()
     assert "budget" == reasons(run)[8018]
@@ -167,11 +167,11 @@ async def test_a_stall_is_said_once_in_a_while_and_remembered(
     assert 1 == len(alarms)
     assert "trunks full 1" in alarms[0]["reasons"]
     assert run(flags.last, flags.STALLED) is not None
-    await house.desk.give_up(AttemptId("t8017-1"), "test")
+    await house.call_control.give_up(AttemptId("t8017-1"), "test")
     await house.dispatcher.turn()
     assert run(flags.last, flags.STALLED) is not None, "a call file is not yet a call"
     for attempt in spooled(house):
-        await house.desk.claim(AttemptId(attempt))
+        await house.call_control.claim(AttemptId(attempt))
     now.advance(seconds=1)
     await house.dispatcher.turn()
     assert run(flags.last, flags.STALLED) is None
@@ -225,8 +225,8 @@ async def test_so_many_attempts_are_so_many_calls_and_then_the_task_is_handed_ba
     )  # fmt: skip
     for n in (1, 2):
         await house.dispatcher.turn()
-        assert await house.desk.claim(AttemptId(f"t8017-{n}")) is not None
-        await house.desk.result(AttemptId(f"t8017-{n}"), SILENT)
+        assert await house.call_control.claim(AttemptId(f"t8017-{n}")) is not None
+        await house.call_control.result(AttemptId(f"t8017-{n}"), SILENT)
         now.advance(minutes=60 * 30)
     rows = run(lambda db: list(db.execute(debts.select().where(debts.c.attempt == "t8017-2"))))
     owed = {row.kind: row.payload for row in rows}
@@ -242,11 +242,11 @@ async def test_a_call_that_reached_nobody_is_no_attempt_of_the_client(
     house = make(client={"attempts": 1, "preset": "none"})
     carrier = parse_report(["dial", "CONGESTION", "34", "SIP%20503%20x"])
     await house.dispatcher.turn()
-    await house.desk.claim(AttemptId("t8017-1"))
-    await house.desk.result(AttemptId("t8017-1"), carrier)
+    await house.call_control.claim(AttemptId("t8017-1"))
+    await house.call_control.result(AttemptId("t8017-1"), carrier)
     now.advance(minutes=6)
     await house.dispatcher.turn()
-    assert await house.desk.claim(AttemptId("t8017-2")) is not None
+    assert await house.call_control.claim(AttemptId("t8017-2")) is not None
 
 
 @pytest_twisted.ensureDeferred
@@ -260,8 +260,8 @@ async def test_a_person_s_word_is_for_one_call(make: Make, run: Run, now: Now) -
     assert [] == run(views.attempt_lines), "its phones are asked for first"
     run(tasks.refetched, [8017], NOON)
     await house.dispatcher.turn()
-    await house.desk.claim(AttemptId("t8017-1"))
-    await house.desk.result(AttemptId("t8017-1"), SILENT)
+    await house.call_control.claim(AttemptId("t8017-1"))
+    await house.call_control.result(AttemptId("t8017-1"), SILENT)
     now.advance(minutes=60 * 24)
     await house.dispatcher.turn()
     assert ["t8017-1"] == [line.id for line in run(views.attempt_lines)]
@@ -332,12 +332,12 @@ async def test_numbers_shown_by_the_second_carrier_count(make: Make, run: Run, n
            {"name": "b", "lines": 9, "caller_ids": ["2222"]}]  # fmt: skip
     house = make(asterisk={"trunks": tuple(TrunkConfig.model_validate(one) for one in two)})
     await house.dispatcher.turn()
-    await house.desk.claim(AttemptId("t8017-1"))
-    await house.desk.result(
+    await house.call_control.claim(AttemptId("t8017-1"))
+    await house.call_control.result(
         AttemptId("t8017-1"),
         parse_report(["dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "5", "b"]),
     )
-    assert {"1111": 1, "2222": 1} == dict(house.desk.recent.in_a_day(now()))
+    assert {"1111": 1, "2222": 1} == dict(house.call_control.recent.in_a_day(now()))
     past = run(attempt_queries.past, now(), timedelta(days=1))
     assert {"1111", "2222"} == {number for _, number in past.shown}
 
@@ -361,7 +361,7 @@ async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now:
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
     told = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
-    await house.desk.result(AttemptId("t8017-1"), parse_report(told))
+    await house.call_control.result(AttemptId("t8017-1"), parse_report(told))
     him = house.roster.by_id(OperatorId(501))
     assert him is not None and "writes" == him.state(now())
     now.advance(minutes=2)
@@ -378,12 +378,12 @@ async def test_a_wrong_number_leads_to_the_client_s_next_one(
     await house.dispatcher.turn()
     wrong = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
     run(ledger.claim, AttemptId("t8017-1"), NOON)
-    await house.desk.result(AttemptId("t8017-1"), wrong)
+    await house.call_control.result(AttemptId("t8017-1"), wrong)
     now.advance(minutes=2)
     await house.dispatcher.turn()
     assert "+442079460999" == house.line().number
     run(ledger.claim, AttemptId("t8017-2"), now())
-    await house.desk.result(AttemptId("t8017-2"), wrong)
+    await house.call_control.result(AttemptId("t8017-2"), wrong)
     assert "bad number" == run(views.task_lines)[0].reason, "both are wrong: through with it"
 
 
@@ -398,7 +398,7 @@ async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
     await house.dispatcher.turn()
     assert ["t8017-1"] == spooled(house)
     now.advance(seconds=10)
-    assert await house.desk.claim(AttemptId("t8017-1")) is None
+    assert await house.call_control.claim(AttemptId("t8017-1")) is None
     assert "withdrawn" == house.line().outcome
 
 
@@ -412,7 +412,7 @@ async def test_best_hours_are_for_who_did_not_hear_us(
     house = make(client=evening.model_dump())
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), now())
-    await house.desk.result(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
+    await house.call_control.result(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
     (line,) = run(views.task_lines)
     assert line.due is not None and hour == line.due.astimezone(NOON.tzinfo).hour
 
@@ -427,7 +427,9 @@ async def test_a_next_call_falls_where_the_client_may_be_called(
     now.moment = NOON.replace(hour=19, minute=30)
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), now())
-    await house.desk.result(AttemptId("t8017-1"), parse_report(["dial", "NOANSWER", "19", ""]))
+    await house.call_control.result(
+        AttemptId("t8017-1"), parse_report(["dial", "NOANSWER", "19", ""])
+    )
     (line,) = run(views.task_lines)
     assert NOON.replace(day=24, hour=9) == line.due
     (moved,) = [d for d in run(views.debts) if d.kind == "task"]

@@ -103,7 +103,7 @@ def test_a_task_has_one_attempt_under_way(run: Run, task: int) -> None:
 
 
 def test_the_first_report_wins(run: Run, task: int) -> None:
-    """Server and AstDB may both hold it; a late one after the janitor's end changes nothing."""
+    """Server and AstDB may both hold it; a late one after the reconciler's end changes nothing."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     first = run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
@@ -250,7 +250,7 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
 
 
 def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> None:
-    """The janitor looked a moment ago, and the claim came in between: the call goes on."""
+    """The reconciler looked a moment ago, and the claim came in between: the call goes on."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     said = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, DEFAULTS)

@@ -22,7 +22,7 @@ from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.operator import Operator
 from autodial.model.outcome import ANSWERED, Outcome
 from autodial.model.trunk import Route
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
@@ -39,7 +39,7 @@ from tests.integration.conftest import FakeStore, Now
 
 T = TypeVar("T")
 Run = Callable[..., Any]
-TELLING = Telling(notify=True, talked="DONE")
+TELLING = WriteBack(notify=True, talked="DONE")
 REPORTS = (
     "dial,ANSWER,16,SIP%20200%20OK,talk,{op},1000,1010,1075,c",
     "dial,ANSWER,16,SIP%20200%20OK,NOANSWER,{op},1000,,1075,c",

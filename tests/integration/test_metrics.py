@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def site(house: House, now: Now) -> Iterator[str]:
-    measured = Measured(house.server, house.desk, house.dispatcher, now)
+    measured = Measured(house.server, house.call_control, house.dispatcher, now)
     port = reactor.listenTCP(0, metrics_site(measured, reactor), interface="127.0.0.1")
     yield f"http://127.0.0.1:{port.getHost().port}"
     pytest_twisted.blockon(port.stopListening())

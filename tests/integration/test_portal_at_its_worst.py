@@ -18,7 +18,7 @@ from twisted.logger import capturedLogs
 from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.trunk import Route
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
 from autodial.rules.hangup import parse_report
@@ -88,7 +88,7 @@ class Scene:
 
         return send
 
-    def call(self, task: int, report: str, telling: Telling) -> AttemptId:
+    def call(self, task: int, report: str, write_back: WriteBack) -> AttemptId:
         """One call for a task, over."""
         found = self.run(tasks.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
@@ -96,7 +96,7 @@ class Scene:
         made = self.run(ledger.open_attempt, found, decision, self.now(), lease=lease)
         self.run(ledger.claim, made.id, self.now())
         said = parse_report(report.split(","))
-        self.run(attempt_end.record, made.id, said, self.now(), DEFAULTS, telling)
+        self.run(attempt_end.record, made.id, said, self.now(), DEFAULTS, write_back)
         return AttemptId(made.id)
 
     async def imported(self) -> int:
@@ -186,7 +186,7 @@ async def test_a_doubtful_deadline_does_not_go_over_a_person_s(scene: Scene) -> 
 
 @ensure
 async def test_a_doubtful_status_does_not_end_what_a_person_has_restarted(scene: Scene) -> None:
-    task = task_of(attempt(scene.run, scene.portal, BAD, Telling(given_up="DONE")))
+    task = task_of(attempt(scene.run, scene.portal, BAD, WriteBack(given_up="DONE")))
     await scene.reporter(scene.loses("tasks.task.complete")).turn()
     assert owed(scene.run)["status"] == "sending"
     scene.now.advance(seconds=91)
@@ -209,8 +209,8 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     decision = Dial(found.phones[0], ANNA, (Route("c"),))
     made = scene.run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     scene.run(ledger.claim, made.id, NOON)
-    telling = Telling(given_up="DEFERRED")
-    scene.run(attempt_end.record, made.id, parse_report(BAD.split(",")), NOON, DEFAULTS, telling)
+    write_back = WriteBack(given_up="DEFERRED")
+    scene.run(attempt_end.record, made.id, parse_report(BAD.split(",")), NOON, DEFAULTS, write_back)
     scene.portal.contacts[int(code[2:])]["PHONE"] = [("WORK", "+442079460002")]
     reading._walked = None
     await reading.poll()
@@ -221,8 +221,8 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
 
 @ensure
 async def test_a_lost_comment_does_not_shorten_the_time_for_a_word(scene: Scene) -> None:
-    telling = Telling(talked="DONE", word_within=timedelta(minutes=10))
-    task = task_of(attempt(scene.run, scene.portal, TALKED, telling))
+    write_back = WriteBack(talked="DONE", word_within=timedelta(minutes=10))
+    task = task_of(attempt(scene.run, scene.portal, TALKED, write_back))
     paying = scene.reporter(scene.loses("commentitem.add"))
     await scene.turns(paying, 25, 10)
     assert scene.portal.tasks[task]["STATUS"] == 2
@@ -277,7 +277,7 @@ async def test_a_lost_question_makes_nothing_doubtful(scene: Scene) -> None:
     assert {"comment": "done"} == owed(scene.run)
 
 
-ONE = Telling(comments="one")
+ONE = WriteBack(comments="one")
 
 
 @ensure
@@ -316,7 +316,7 @@ async def test_a_line_of_the_pool_keeps_its_name_over_a_restart(scene: Scene) ->
 @pytest.mark.parametrize("report", [TALKED, SILENT])
 async def test_a_registration_after_an_outage_is_known_again(scene: Scene, report: str) -> None:
     """Tried for an hour, sent at last, and its answer lost: one call, and no open one."""
-    number = attempt(scene.run, scene.portal, report, Telling(unanswered=True))
+    number = attempt(scene.run, scene.portal, report, WriteBack(unanswered=True))
     paying = scene.reporter()
     await paying.ensure_line()
     for _ in range(60):
@@ -357,7 +357,7 @@ async def test_calls_that_may_not_be_registered_are_complained_of_once(
         await paying.ensure_line()
     scene.portal.scopes = scene.portal.scopes - {"telephony"}
     for _ in range(3):
-        attempt(scene.run, scene.portal, SILENT, Telling(unanswered=True))
+        attempt(scene.run, scene.portal, SILENT, WriteBack(unanswered=True))
     with capturedLogs() as logs:
         await scene.turns(paying, 3)
     assert {"done"} == set(owed(scene.run).values())

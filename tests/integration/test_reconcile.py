@@ -20,7 +20,7 @@ from autodial.model.ids import AttemptId
 from autodial.model.outcome import Outcome
 from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.ami import NotConnected
-from autodial.pbx.reconciler import STARTING, UNASKED, Janitor
+from autodial.pbx.reconciler import STARTING, UNASKED, Reconciler
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_end, attempt_queries, ledger, views
 from tests.integration.conftest import FakeStore, Now
@@ -55,9 +55,9 @@ def manager() -> Manager:
 
 
 @pytest.fixture
-def janitor(house: House, store: FakeStore, now: Now, manager: Manager) -> Janitor:
-    return Janitor(
-        store, house.desk, house.spool, AstDb(), now, manager, Clock(),  # type: ignore[arg-type]
+def reconciler(house: House, store: FakeStore, now: Now, manager: Manager) -> Reconciler:
+    return Reconciler(
+        store, house.call_control, house.spool, AstDb(), now, manager, Clock(),  # type: ignore[arg-type]
         address="agi://127.0.0.1:4573",
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ def claimed(house: House) -> AttemptId:
 @pytest_twisted.ensureDeferred
 async def test_a_dialler_away_longer_than_a_lease_finds_the_talk_that_asterisk_kept(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     manager: Manager,
     now: Now,
     away: Exception,
@@ -82,11 +82,11 @@ async def test_a_dialler_away_longer_than_a_lease_finds_the_talk_that_asterisk_k
     now.advance(hours=9)
     manager.kept, manager.away = {attempt: TALKED}, away
     with capturedLogs() as logs:
-        await janitor.turn()
+        await reconciler.turn()
     assert "claimed" == house.line().state
     assert any("wait for Asterisk's manager" in event["log_format"] for event in logs)
     manager.away = None
-    await janitor.turn()
+    await reconciler.turn()
 
     assert Outcome.TALKED.value == house.line().outcome
 
@@ -94,7 +94,7 @@ async def test_a_dialler_away_longer_than_a_lease_finds_the_talk_that_asterisk_k
 @pytest_twisted.ensureDeferred
 async def test_without_a_manager_for_a_day_it_is_given_up(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     manager: Manager,
     now: Now,
 ) -> None:
@@ -102,12 +102,12 @@ async def test_without_a_manager_for_a_day_it_is_given_up(
     claimed(house)
     now.advance(hours=9)
     manager.away = NotConnected()
-    await janitor.turn()
+    await reconciler.turn()
     now.advance(seconds=UNASKED.total_seconds() - 1)
-    await janitor.turn()
+    await reconciler.turn()
     assert "claimed" == house.line().state
     now.advance(seconds=1)
-    await janitor.turn()
+    await reconciler.turn()
 
     assert Outcome.LOST.value == house.line().outcome
 
@@ -115,12 +115,12 @@ async def test_without_a_manager_for_a_day_it_is_given_up(
 @pytest_twisted.ensureDeferred
 async def test_with_nothing_kept_it_is_given_up_at_once(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     now: Now,
 ) -> None:
     claimed(house)
     now.advance(hours=9)
-    await janitor.turn()
+    await reconciler.turn()
 
     assert Outcome.LOST.value == house.line().outcome
 
@@ -142,7 +142,7 @@ def full(database: sa.Engine) -> Iterator[list[bool]]:
 @pytest_twisted.ensureDeferred
 async def test_a_report_that_could_not_be_written_is_written_before_anything_is_given_up(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     full: list[bool],
     now: Now,
 ) -> None:
@@ -153,13 +153,13 @@ async def test_a_report_that_could_not_be_written_is_written_before_anything_is_
     assert "AD_ACK" not in said.variables
     now.advance(hours=9)  # past its lease
     with pytest.raises(StoreError):
-        await janitor.turn()
+        await reconciler.turn()
     assert "claimed" == house.line().state
     full[0] = False
-    await janitor.turn()
+    await reconciler.turn()
 
     assert Outcome.TALKED.value == house.line().outcome
-    assert house.desk.live() == ()
+    assert house.call_control.live() == ()
 
 
 @pytest_twisted.ensureDeferred
@@ -172,9 +172,9 @@ async def test_reports_are_written_in_the_order_they_came(
     full[0] = True
     for text in (TALKED, "dial,BUSY,17"):
         with pytest.raises(StoreError):
-            await house.desk.result(attempt, parse_report(text.split(",")))
+            await house.call_control.result(attempt, parse_report(text.split(",")))
     full[0] = False
-    await house.desk.write_unwritten()
+    await house.call_control.write_unwritten()
 
     assert Outcome.TALKED.value == house.line().outcome
 
@@ -182,7 +182,7 @@ async def test_reports_are_written_in_the_order_they_came(
 @pytest_twisted.ensureDeferred
 async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     manager: Manager,
     now: Now,
     run: Run,
@@ -192,7 +192,7 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
     attempt = claimed(house)
     bring(run, portal_task(8018))
     other = dial(run, 8018, BORIS)
-    house.desk.opened(run(attempt_queries.load_attempt, other))
+    house.call_control.opened(run(attempt_queries.load_attempt, other))
     house.ask("claim", other, "442079468018", "")
     record = attempt_end.record
 
@@ -205,11 +205,11 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
     manager.kept = {attempt: TALKED, other: "dial,BUSY,17"}
     now.advance(hours=9)
     for _ in range(3):
-        await janitor.turn()
+        await reconciler.turn()
     ended = {line.id: line.outcome for line in run(views.attempt_lines)}
     assert {attempt: None, other: "busy"} == ended
     monkeypatch.undo()
-    await janitor.turn()
+    await reconciler.turn()
 
     ended = {line.id: line.outcome for line in run(views.attempt_lines)}
     assert {attempt: "talked", other: "busy"} == ended
@@ -217,13 +217,13 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
 
 @pytest_twisted.ensureDeferred
 async def test_two_who_write_them_write_each_once(house: House, full: list[bool]) -> None:
-    """A stop does not wait for the janitor's turn for ever, and goes on itself."""
+    """A stop does not wait for the reconciler's turn for ever, and goes on itself."""
     attempt = claimed(house)
     full[0] = True
     with pytest.raises(StoreError):
-        await house.desk.result(attempt, parse_report(TALKED.split(",")))
+        await house.call_control.result(attempt, parse_report(TALKED.split(",")))
     full[0] = False
-    both = [Deferred.fromCoroutine(house.desk.write_unwritten()) for _ in range(2)]
+    both = [Deferred.fromCoroutine(house.call_control.write_unwritten()) for _ in range(2)]
     for one in both:
         await one
 
@@ -238,11 +238,11 @@ async def test_what_waits_to_be_written_is_not_given_up(
     attempt = claimed(house)
     full[0] = True
     with pytest.raises(StoreError):
-        await house.desk.result(attempt, parse_report(TALKED.split(",")))
+        await house.call_control.result(attempt, parse_report(TALKED.split(",")))
     full[0] = False
-    await house.desk.give_up(attempt, "lease", lost=True)
+    await house.call_control.give_up(attempt, "lease", lost=True)
     assert "claimed" == house.line().state
-    await house.desk.write_unwritten()
+    await house.call_control.write_unwritten()
 
     assert Outcome.TALKED.value == house.line().outcome
 
@@ -250,7 +250,7 @@ async def test_what_waits_to_be_written_is_not_given_up(
 @pytest_twisted.ensureDeferred
 async def test_a_claim_that_failed_while_we_listened_names_the_global(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     manager: Manager,
     now: Now,
 ) -> None:
@@ -259,7 +259,7 @@ async def test_a_claim_that_failed_while_we_listened_names_the_global(
     late = now() + STARTING + timedelta(seconds=1)
     manager.kept = {attempt: f"claimfail,,21,,,,,,{int(late.timestamp())},,"}
     with capturedLogs() as logs:
-        await janitor.turn()
+        await reconciler.turn()
     (said,) = [event for event in logs if "AD_AGI" in event["log_format"]]
 
     assert said["log_level"] is LogLevel.error
@@ -270,14 +270,14 @@ async def test_a_claim_that_failed_while_we_listened_names_the_global(
 @pytest_twisted.ensureDeferred
 async def test_a_claim_that_failed_while_we_were_away_is_no_fault_of_the_dialplan(
     house: House,
-    janitor: Janitor,
+    reconciler: Reconciler,
     manager: Manager,
     now: Now,
 ) -> None:
     attempt = house.dial()
     manager.kept = {attempt: f"claimfail,,21,,,,,,{int(now().timestamp())},,"}
     with capturedLogs() as logs:
-        await janitor.turn()
+        await reconciler.turn()
 
     assert not any("AD_AGI" in event["log_format"] for event in logs)
 

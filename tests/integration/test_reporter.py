@@ -18,7 +18,7 @@ from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.trunk import Route
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
 from autodial.rules.hangup import parse_report
@@ -44,7 +44,7 @@ def reporter(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 
 
 def attempt(
-    run: Run, portal: SimulatedPortal, report: str, telling: Telling | None = None
+    run: Run, portal: SimulatedPortal, report: str, write_back: WriteBack | None = None
 ) -> AttemptId:
     """One attempt from the import to its end."""
     if 501 not in portal.users:
@@ -65,8 +65,8 @@ def attempt(
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
     if ",ANSWER," in report:
-        run(ledger.ringing, made.id, "101", NOON, telling)
-    run(attempt_end.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, telling)
+        run(ledger.ringing, made.id, "101", NOON, write_back)
+    run(attempt_end.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, write_back)
     return AttemptId(made.id)
 
 
@@ -391,7 +391,7 @@ async def test_a_task_is_brought_to_a_status_by_the_portal_s_rules(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal,
     status: int, wish: str, expected: int, steps: list[str],
 ) -> None:  # fmt: skip
-    number = attempt(run, portal, TALKED, Telling(talked=wish))
+    number = attempt(run, portal, TALKED, WriteBack(talked=wish))
     portal.tasks[task_of(number)]["STATUS"] = status
     await reporter(config, portal, store, now).turn()
     made = [name for name in portal.executed if name.startswith("tasks.task.")]
@@ -407,7 +407,7 @@ async def test_a_task_is_brought_to_a_status_by_the_portal_s_rules(
 async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    number = attempt(run, portal, BUSY, Telling(given_up="DONE"))
+    number = attempt(run, portal, BUSY, WriteBack(given_up="DONE"))
     run(tasks_given_up, number)
     paying = reporter(config, portal, store, now)
     send = portal.send
@@ -458,7 +458,7 @@ async def test_a_responsible_may_be_changed_by_delegation(
 async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    attempt(run, portal, TALKED, Telling(notify=True))
+    attempt(run, portal, TALKED, WriteBack(notify=True))
     await reporter(config, portal, store, now).turn()
     assert [] == portal.notices, "the talk was over before the portal could be told"
 
@@ -471,7 +471,7 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
     found = run(tasks.load_task, TaskId(number))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON, Telling(notify=True))
+    run(ledger.ringing, made.id, "101", NOON, WriteBack(notify=True))
     await reporter(config, portal, store, now).turn()
     (notice,) = portal.notices
 
@@ -485,7 +485,7 @@ async def test_a_recording_is_waited_for_attached_and_deleted(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal, tmp_path: Path
 ) -> None:
     """While it is being written, the other debts are paid."""
-    number = attempt(run, portal, TALKED, Telling(recording=True))
+    number = attempt(run, portal, TALKED, WriteBack(recording=True))
     folder = tmp_path / "recordings"
     folder.mkdir()
     recording = config.recording.model_copy(update={"folder": folder})
@@ -512,7 +512,7 @@ async def test_a_recording_is_waited_for_attached_and_deleted(
 async def test_a_recording_that_never_appears_is_put_aside_with_a_word_on_what_to_do(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal, tmp_path: Path
 ) -> None:
-    attempt(run, portal, TALKED, Telling(recording=True))
+    attempt(run, portal, TALKED, WriteBack(recording=True))
     recording = config.recording.model_copy(update={"folder": tmp_path})
     paying = reporter(config.model_copy(update={"recording": recording}), portal, store, now)
     for _ in range(3):
@@ -637,8 +637,8 @@ async def test_a_card_does_not_wait_behind_what_is_over(
     run(ledger.claim, made.id, NOON)
     run(ledger.ringing, made.id, "101", NOON)
     await reporter(config, portal, store, now).turn()
-    telling = [m for m in portal.executed if m.startswith(("telephony.externalcall", "task."))]
-    assert "telephony.externalcall.register" == telling[0]
+    write_back = [m for m in portal.executed if m.startswith(("telephony.externalcall", "task."))]
+    assert "telephony.externalcall.register" == write_back[0]
 
 
 @pytest_twisted.ensureDeferred
@@ -670,10 +670,10 @@ async def test_a_task_given_up_is_handed_to_whom_the_site_names(
 ) -> None:
     add_operator(portal, 501, "101")
     add_operator(portal, 503, "103")
-    telling = Telling(hand_back=503)
-    wrong = task_of(attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x", telling))
-    busy = task_of(attempt(run, portal, BUSY, telling))
-    talked = task_of(attempt(run, portal, TALKED, telling))
+    write_back = WriteBack(hand_back=503)
+    wrong = task_of(attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x", write_back))
+    busy = task_of(attempt(run, portal, BUSY, write_back))
+    talked = task_of(attempt(run, portal, TALKED, write_back))
     await reporter(config, portal, store, now).turn()
     assert [503, 501, 501] == [
         portal.tasks[number]["RESPONSIBLE_ID"] for number in (wrong, busy, talked)
@@ -709,7 +709,7 @@ async def test_a_person_who_moves_the_deadline_keeps_his_task_open(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """After a talk it was to be completed; the portal was down, and he put it off meanwhile."""
-    done = Telling(talked="DONE")
+    done = WriteBack(talked="DONE")
     number = task_of(attempt(run, portal, TALKED, done))
     moved = NOON + timedelta(days=1)
     portal.tasks[number]["DEADLINE"] = moved

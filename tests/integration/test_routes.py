@@ -64,7 +64,7 @@ async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now
     await turns(house, now, 3)
     assert [ONE, TWO, TWO] == shown(house)
     again = make(asterisk=numbered(per_day=1))
-    again.desk.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
+    again.call_control.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
     assert TWO == again.dispatcher.facts().routes[""][0].caller_id
     now.moment = NOON + timedelta(days=1)
     assert ONE == again.dispatcher.facts().routes[""][0].caller_id
@@ -106,7 +106,7 @@ def strong(make: Make, run: Run, answered: int = 400) -> House:
     """Two clients for each operator, after a day with so many answered calls."""
     house = make(pace={"power": 2.0})
     moments = tuple(Answered(at=NOON - timedelta(minutes=n)) for n in range(answered))[::-1]
-    house.desk.recent.recall(Past(answers=moments))
+    house.call_control.recent.recall(Past(answers=moments))
     bring(run, *(portal_task(number) for number in range(8018, 8027)))
     return house
 
@@ -120,9 +120,9 @@ async def test_beyond_the_operators_only_as_many_as_the_cap_allows(
     await turns(house, now, 10)
     assert 5 == len(run(attempt_queries.in_flight))
     assert 3 == len(run(attempt_queries.reserved))
-    house.desk.recent.ended(Answered(at=now(), abandoned=True))
-    await house.desk.give_up(FIRST, "test")
-    await house.desk.give_up(AttemptId("t8021-1"), "test")
+    house.call_control.recent.ended(Answered(at=now(), abandoned=True))
+    await house.call_control.give_up(FIRST, "test")
+    await house.call_control.give_up(AttemptId("t8021-1"), "test")
     await turns(house, now, 10)
     assert 4 == len(run(attempt_queries.in_flight)), "one was abandoned: one less"
 
@@ -144,20 +144,20 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     made = {attempt.id for attempt in run(attempt_queries.in_flight)}
     held = {attempt: who for who, attempt in run(attempt_queries.reserved).items()}
     beyond = sorted(made - set(held))[0]
-    await house.desk.claim(beyond)
-    ring = house.desk.whom_to_ring(beyond)
+    await house.call_control.claim(beyond)
+    ring = house.call_control.whom_to_ring(beyond)
     assert ring is not None and {"101", "102", "103"} == set(ring.extensions)
-    house.desk.ringing(beyond, "101")
+    house.call_control.ringing(beyond, "101")
     now_held = run(attempt_queries.reserved)
     assert beyond == now_held[OperatorId(501)]
     assert 3 == len(now_held)
     assert now_held == {o.id: o.reserved_for for o in house.roster.operators()}
 
     other = next(a for a in held if a not in now_held.values())
-    await house.desk.claim(other)
-    ring = house.desk.whom_to_ring(other)
+    await house.call_control.claim(other)
+    ring = house.call_control.whom_to_ring(other)
     assert ring is not None and "101" not in ring.extensions, "he is being rung"
-    house.desk.ringing(other, "102")
+    house.call_control.ringing(other, "102")
     assert other == run(attempt_queries.reserved)[OperatorId(502)]
 
 
@@ -168,8 +168,8 @@ async def test_two_calls_may_swap_their_operators(make: Make, run: Run, now: Now
     assert {501: FIRST, 502: SECOND} == {
         who: attempt for who, attempt in run(attempt_queries.reserved).items() if who in (501, 502)
     }
-    await house.desk.claim(FIRST)
-    house.desk.ringing(FIRST, "102")
+    await house.call_control.claim(FIRST)
+    house.call_control.ringing(FIRST, "102")
     held = run(attempt_queries.reserved)
     assert (SECOND, FIRST) == (held[OperatorId(501)], held[OperatorId(502)])
     assert held == {o.id: o.reserved_for for o in house.roster.operators()}
@@ -180,8 +180,8 @@ async def test_one_for_one_nobody_takes_another_s_operator(make: Make, run: Run,
     house = make()
     bring(run, portal_task(8018))
     await turns(house, now, 2)
-    await house.desk.claim(FIRST)
-    ring = house.desk.whom_to_ring(FIRST)
+    await house.call_control.claim(FIRST)
+    ring = house.call_control.whom_to_ring(FIRST)
     assert ring is not None and ("101", "103") == ring.extensions
 
 
@@ -203,7 +203,7 @@ async def test_reservations_that_differ_from_the_store_s_are_read_again(
 async def test_above_the_cap_one_operator_is_kept_free(make: Make, run: Run, now: Now) -> None:
     house = strong(make, run)
     for _ in range(20):
-        house.desk.recent.ended(Answered(at=NOON, abandoned=True))
+        house.call_control.recent.ended(Answered(at=NOON, abandoned=True))
     await turns(house, now, 10)
     assert 2 == len(run(attempt_queries.in_flight))
     assert "abandoned" in {line.reason for line in run(views.task_lines)}
@@ -215,15 +215,15 @@ async def test_what_is_measured_survives_a_restart(make: Make, run: Run, now: No
     bring(run, portal_task(8018))
     await turns(house, now, 2)
     for attempt, report in ((FIRST, TALKED), (SECOND, MISSED)):
-        await house.desk.claim(attempt)
-        await house.desk.result(attempt, report)
+        await house.call_control.claim(attempt)
+        await house.call_control.result(attempt, report)
     assert (2, 1) == _answers(house, now)
     again = make()
-    again.desk.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
+    again.call_control.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
     assert (2, 1) == _answers(again, now)
     assert Outcome.OPERATOR_MISSED.value == run(views.attempt_lines)[-1].outcome
 
 
 def _answers(house: House, now: Now) -> tuple[int, int]:
-    found = house.desk.recent.answers(now())
+    found = house.call_control.recent.answers(now())
     return found.answered, found.abandoned

@@ -50,8 +50,8 @@ TODAY, TOMORROW = NOON.date(), NOON.date() + timedelta(days=1)
 async def put_off(house: House, now: Now) -> datetime:
     """Task 8017 after a call that nobody answered: the next one is in three hours."""
     await house.dispatcher.turn()
-    await house.desk.claim(AttemptId("t8017-1"))
-    await house.desk.result(AttemptId("t8017-1"), SILENT)
+    await house.call_control.claim(AttemptId("t8017-1"))
+    await house.call_control.result(AttemptId("t8017-1"), SILENT)
     return now() + timedelta(hours=3)
 
 
@@ -110,8 +110,8 @@ async def test_next_calls_of_many_tasks_follow_in_steps(
     for _ in range(9):
         await house.dispatcher.turn()
         for attempt in [line.id for line in run(views.attempt_lines) if line.outcome is None]:
-            await house.desk.claim(AttemptId(attempt))
-            await house.desk.result(AttemptId(attempt), SILENT)
+            await house.call_control.claim(AttemptId(attempt))
+            await house.call_control.result(AttemptId(attempt), SILENT)
         now.advance(seconds=1)
     run(days_off.add, TODAY, NOON)
     for _ in range(4):
@@ -149,8 +149,10 @@ async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
     run(pauses.pause_purpose, "debt", now(), "", now() + timedelta(hours=1))
     await house.dispatcher.turn()
 
-    assert await house.desk.claim(AttemptId("t8018-1")) is None, "not yet dialled: called off"
-    assert await house.desk.claim(AttemptId("t8017-1")) is not None, "another purpose"
+    assert await house.call_control.claim(AttemptId("t8018-1")) is None, (
+        "not yet dialled: called off"
+    )
+    assert await house.call_control.claim(AttemptId("t8017-1")) is not None, "another purpose"
     now.advance(minutes=10)
     await house.dispatcher.turn()
     assert "paused" == reasons(run)[8018]
@@ -227,7 +229,7 @@ async def test_a_deadline_of_a_person_is_not_told_over_after_a_call_that_was_cal
     await house.dispatcher.turn()
     run(pauses.pause, pauses.EVERYBODY, now())
     await house.dispatcher.turn()
-    assert await house.desk.claim(AttemptId("t8017-1")) is None
+    assert await house.call_control.claim(AttemptId("t8017-1")) is None
     run(days_off.add, TODAY, NOON)
     await house.dispatcher.turn()
     assert [] == told_portal(run), "the portal has the person's deadline, and keeps it"
@@ -242,8 +244,8 @@ async def test_next_calls_that_are_put_off_are_spread_as_others_are(
     for _ in range(6):
         await house.dispatcher.turn()
         for attempt in [line.id for line in run(views.attempt_lines) if line.outcome is None]:
-            await house.desk.claim(AttemptId(attempt))
-            await house.desk.result(AttemptId(attempt), SILENT)
+            await house.call_control.claim(AttemptId(attempt))
+            await house.call_control.result(AttemptId(attempt), SILENT)
         now.advance(seconds=1)
     run(days_off.add, TODAY, NOON)
     for _ in range(2):

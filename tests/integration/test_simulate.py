@@ -14,7 +14,7 @@ from autodial.model.ended_call import Call
 from autodial.model.outcome import ANSWERED, Outcome
 from autodial.rules.hangup import outcome_of
 from autodial.simulation import day as simulate
-from autodial.simulation.behaviour import World, replayed
+from autodial.simulation.behaviour import CallerBehaviour, replayed
 from autodial.simulation.day import Day, Simulation
 from autodial.store import views
 
@@ -35,9 +35,11 @@ def config(**sections: dict[str, object]) -> Config:
 
 def day(
     seed: int = 1, operators: int = 3, tasks: int = 40, end: datetime = EVENING,
-    world: World | None = None, **sections: dict[str, object],
+    behaviour: CallerBehaviour | None = None, **sections: dict[str, object],
 ) -> Day:  # fmt: skip
-    it = Simulation(config(**sections), world or World(), seed, tasks, operators, MORNING, end)
+    it = Simulation(
+        config(**sections), behaviour or CallerBehaviour(), seed, tasks, operators, MORNING, end
+    )
     return it.run()
 
 
@@ -71,10 +73,10 @@ def test_limits_hold_in_the_simulated_day_too() -> None:
 
 def strong(seed: int, **pace: float) -> Day:
     """Two hours of three operators, with twice as many calls wanted."""
-    world = World(answered={}, otherwise=0.6, talk=tuple(range(30, 90)))
+    behaviour = CallerBehaviour(answered={}, otherwise=0.6, talk=tuple(range(30, 90)))
     wanted: dict[str, object] = {"calls_per_second": 5.0, "max_calls": 60, "power": 2.0, **pace}
     until = MORNING.replace(hour=11)
-    return day(seed, 3, 300, until, world, pace=wanted, client={"preset": "none"})
+    return day(seed, 3, 300, until, behaviour, pace=wanted, client={"preset": "none"})
 
 
 def test_the_abandoned_rate_stays_under_its_cap_in_thirty_days() -> None:
@@ -96,14 +98,14 @@ def test_one_call_for_one_operator_abandons_few(seed: int) -> None:
 
 
 def test_a_day_out_of_the_ledger_is_replayed_with_its_own_calls() -> None:
-    """Each task comes up when it did, and its first call ends as it did, whatever the world."""
+    """Each task comes up when it did, and its first call ends as it did, whatever the behaviour."""
     wanted: dict[str, dict[str, object]] = {
         "client": {"preset": "none"}, "pace": {"calls_per_second": 5.0, "max_calls": 60}
     }  # fmt: skip
-    was = Simulation(config(**wanted), World(), 1, 60, 2, MORNING, EVENING)
+    was = Simulation(config(**wanted), CallerBehaviour(), 1, 60, 2, MORNING, EVENING)
     was.run()
     tasks = replayed(was.ask(partial(views.calls_between, start=MORNING, end=EVENING)))
-    deaf = World(answered={}, otherwise=0.0)
+    deaf = CallerBehaviour(answered={}, otherwise=0.0)
     again = Simulation(config(**wanted), deaf, 2, len(tasks), 6, MORNING, EVENING, tasks)
     again.run()
     made: dict[int, list[Call]] = {}

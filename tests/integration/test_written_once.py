@@ -11,7 +11,7 @@ import pytest_twisted
 
 from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
-from autodial.model.write_back import Telling
+from autodial.model.write_back import WriteBack
 from autodial.portal.comments import comment
 from autodial.store import attempt_end, outbox, schema, tasks, views
 from autodial.store.events import story
@@ -375,7 +375,7 @@ async def test_a_call_that_nobody_answered_is_in_the_statistics(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, report: str
 ) -> None:
     """With its code, at its time, without a card, and without a missed call."""
-    number = attempt(run, portal, report, Telling(unanswered=True))
+    number = attempt(run, portal, report, WriteBack(unanswered=True))
     await reporter(config, portal, store, now).turn()
     (row,) = portal.statistics
 
@@ -389,12 +389,17 @@ async def test_a_call_that_nobody_answered_is_in_the_statistics(
 
 
 def test_what_nobody_was_called_for_is_no_call(portal: SimulatedPortal, run: Run) -> None:
-    attempt(run, portal, "dial,CONGESTION,0,x", Telling(unanswered=True))
+    attempt(run, portal, "dial,CONGESTION,0,x", WriteBack(unanswered=True))
     assert "register" not in owed(run)
 
 
 async def series(
-    paying: Any, portal: SimulatedPortal, now: Now, run: Run, reports: list[str], telling: Telling
+    paying: Any,
+    portal: SimulatedPortal,
+    now: Now,
+    run: Run,
+    reports: list[str],
+    write_back: WriteBack,
 ) -> int:
     """Several calls for one task; its number."""
     from autodial.model.trunk import Route
@@ -414,7 +419,7 @@ async def series(
         made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
         run(ledger.claim, made.id, now())
         said = parse_report(report.split(","))
-        run(attempt_end.record, made.id, said, now(), DEFAULTS, telling)
+        run(attempt_end.record, made.id, said, now(), DEFAULTS, write_back)
         await paying.turn()
         now.advance(hours=4)
     return task
@@ -431,8 +436,8 @@ async def test_calls_that_end_alike_make_one_comment(
     """The next that is written says how many there were; the last one, what to do."""
     paying = reporter(config, portal, store, now)
     reports = [SILENT, SILENT, SILENT, SILENT]
-    telling = Telling(comments="changes")
-    said = texts_of(portal, await series(paying, portal, now, run, reports, telling))
+    write_back = WriteBack(comments="changes")
+    said = texts_of(portal, await series(paying, portal, now, run, reports, write_back))
 
     assert 2 == len(said)
     assert "попытка 4" in said[1] and "позвоните сами" in said[1]
@@ -444,7 +449,7 @@ async def test_one_comment_is_kept_up_to_date(
 ) -> None:
     one = config.portal.model_copy(update={"comments": "one"})
     paying = reporter(config.model_copy(update={"portal": one}), portal, store, now)
-    task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], Telling(comments="one"))
+    task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one"))
     (said,) = texts_of(portal, task)
     assert "попытка 3: не ответил" in said
     assert f"[t{task}-3]" in said
@@ -459,7 +464,7 @@ async def test_where_comments_cannot_be_edited_only_changes_are_said(
     one = config.portal.model_copy(update={"comments": "one"})
     paying = reporter(config.model_copy(update={"portal": one}), portal, store, now)
     await paying.portal.look_for_keys()
-    task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], Telling(comments="one"))
+    task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one"))
     assert 2 == len(texts_of(portal, task))
 
 

@@ -163,7 +163,7 @@ def test_asterisk_is_stopped_in_mid_talk(rig: Rig) -> None:
 
 
 def test_a_long_talk_is_left_alone(rig: Rig) -> None:
-    """The janitor sweeps several times meanwhile: a call with a living channel is not lost."""
+    """The reconciler sweeps several times meanwhile: a call with a living channel is not lost."""
     scene.staff(rig, e101="long")
     task = rig.task("00", responsible=501)
     scene.wait_for_reports(rig, [task])

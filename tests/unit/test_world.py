@@ -8,7 +8,7 @@ import pytest
 
 from autodial.model.ended_call import Call
 from autodial.model.outcome import Outcome
-from autodial.simulation.behaviour import TooFewCalls, World, measured
+from autodial.simulation.behaviour import CallerBehaviour, TooFewCalls, measured
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 TEN = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)  # by the call centre's clock
@@ -32,14 +32,14 @@ def test_shares_and_spans_are_those_of_the_calls() -> None:
     calls = [call(Outcome.TALKED)] * 60 + [call(Outcome.SILENT)] * 90 + [call(Outcome.BUSY)] * 30
     calls += [call(Outcome.TALKED, TEN + timedelta(hours=1), rings=9)] * 60
     calls += [call(Outcome.LINE_FAILED)] * 500  # says nothing of the clients
-    world = measured(calls, MOSCOW)
-    assert {10: 60 / 180, 11: 1.0} == world.answered
-    assert 120 / 240 == world.otherwise
-    assert {Outcome.SILENT: 90, Outcome.BUSY: 30} == world.unanswered
-    assert {8.0, 9.0} == set(world.rings)
-    assert {60.0} == set(world.talk) and {4.0} == set(world.picks_up)
-    assert 0.0 == world.misses
-    assert World().patience == world.patience, "nobody has left: it cannot be told"
+    behaviour = measured(calls, MOSCOW)
+    assert {10: 60 / 180, 11: 1.0} == behaviour.answered
+    assert 120 / 240 == behaviour.otherwise
+    assert {Outcome.SILENT: 90, Outcome.BUSY: 30} == behaviour.unanswered
+    assert {8.0, 9.0} == set(behaviour.rings)
+    assert {60.0} == set(behaviour.talk) and {4.0} == set(behaviour.picks_up)
+    assert 0.0 == behaviour.misses
+    assert CallerBehaviour().patience == behaviour.patience, "nobody has left: it cannot be told"
 
 
 def test_few_calls_of_an_hour_say_nothing_of_it() -> None:
@@ -60,7 +60,7 @@ def test_who_was_served_counts_for_patience_too() -> None:
     """Drawn with a patience of 60 s and served after 4 s: found again within a tenth or two."""
     random, calls = Random(1), []
     for _ in range(20_000):
-        leaves = World(patience=60.0).leaves_after(random)
+        leaves = CallerBehaviour(patience=60.0).leaves_after(random)
         left = leaves < 4
         outcome = Outcome.CLIENT_LEFT if left else Outcome.TALKED
         answered = TEN + 8 * SECOND

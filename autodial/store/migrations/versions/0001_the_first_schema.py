@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer(), nullable=False, comment="order of telling"),
+        sa.Column("id", sa.Integer(), nullable=False, comment="order of write_back"),
         sa.Column(
             "at",
             sa.DateTime(timezone=True),

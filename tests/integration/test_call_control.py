@@ -78,7 +78,7 @@ def test_the_last_look_before_the_client_is_dialled(
         "nobody": _with(facts, operators=()),
         "silent": _with(facts, portal_ok=False),
     }[change]
-    house.desk.facts = lambda: changed
+    house.call_control.facts = lambda: changed
 
     assert house.ask("claim", attempt, "442079460000", "").variables == {"AD_GO": "0"}
     assert house.line().outcome == "withdrawn"
@@ -93,7 +93,7 @@ def _with(facts: Facts, **changes: Any) -> Facts:
 def test_the_answer_is_resolved_from_memory_in_one_batch(house: House) -> None:
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
-    house.desk.store = None  # type: ignore[assignment]  # the voice path must not need it
+    house.call_control.store = None  # type: ignore[assignment]  # the voice path must not need it
     asterisk = house.ask("resolve", attempt)
 
     assert asterisk.variables == {
@@ -109,7 +109,7 @@ def test_the_order_of_ringing(house: House) -> None:
     """The responsible of now, then the one who was held, then others; never one held elsewhere."""
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
-    house.desk.learn({TaskId(8017): OperatorId(503)})
+    house.call_control.learn({TaskId(8017): OperatorId(503)})
     house.roster.reserve(OperatorId(502), AttemptId("t9-9"))
 
     assert house.ask("resolve", attempt).variables["AD_OPS"] == "103:101"
@@ -162,7 +162,7 @@ def test_a_result_is_acknowledged_when_it_is_on_disk(house: House) -> None:
 
     assert said.variables == {"AD_ACK": "1"}
     assert house.line().outcome == "busy"
-    assert house.desk.live() == ()
+    assert house.call_control.live() == ()
 
 
 def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> None:
@@ -175,7 +175,7 @@ def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> No
         async def run(self, *_: object, **__: object) -> None:
             raise OSError("disk full")
 
-    house.desk.store = Full()  # type: ignore[assignment]
+    house.call_control.store = Full()  # type: ignore[assignment]
     said = house.ask("result", attempt, "dial", "BUSY", "17")
 
     assert said.variables == {}

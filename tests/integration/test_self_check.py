@@ -7,7 +7,7 @@ from twisted.logger import LogLevel, capturedLogs
 from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.portal.reporter import Reporter
-from autodial.portal.self_check import Checkup
+from autodial.portal.self_check import SelfCheck
 from bitrix24 import Portal
 from bitrix24.simulator import Fault, SimulatedPortal
 from tests.integration.conftest import FakeStore, Now
@@ -15,17 +15,17 @@ from tests.integration.conftest import FakeStore, Now
 WEBHOOK = "http://127.0.0.1/rest/1/simulated0secret"
 
 
-def checkup(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now) -> Checkup:
+def self_check(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now) -> SelfCheck:
     client = Portal.direct(WEBHOOK, portal.send)
     reporter = Reporter(config, client, store, Roster(), now)  # type: ignore[arg-type]
-    return Checkup(config, client, reporter, now)
+    return SelfCheck(config, client, reporter, now)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_portal_that_has_everything_gets_the_line_once(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 ) -> None:
-    looking = checkup(config, portal, store, now)
+    looking = self_check(config, portal, store, now)
     with capturedLogs() as logs:
         await looking.turn()
         asked = len(portal.requests)
@@ -40,7 +40,7 @@ async def test_shadow_mode_makes_no_line(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 ) -> None:
     pace = config.pace.model_copy(update={"shadow": True})
-    await checkup(config.model_copy(update={"pace": pace}), portal, store, now).turn()
+    await self_check(config.model_copy(update={"pace": pace}), portal, store, now).turn()
     assert {} == portal.lines
 
 
@@ -64,7 +64,7 @@ async def test_what_is_missing_is_said(
     for name, value in change.items():
         setattr(portal, name, value)
     with capturedLogs() as logs:
-        await checkup(config, portal, store, now).turn()
+        await self_check(config, portal, store, now).turn()
     said = [event for event in logs if event["log_level"] in (LogLevel.warn, LogLevel.error)]
     assert any(words in event["what"] for event in said)
 
@@ -73,7 +73,7 @@ async def test_what_is_missing_is_said(
 async def test_a_portal_that_is_down_is_looked_at_later(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 ) -> None:
-    looking = checkup(config, portal, store, now)
+    looking = self_check(config, portal, store, now)
     portal.fail_next(Fault.HTML)
     await looking.turn()
     first = looking.done
