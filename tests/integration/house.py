@@ -1,4 +1,4 @@
-"""The middle of the dialler: call control, dispatcher, spool and server on a real store; no Asterisk."""
+"""The middle of the dialler on a real store: call control, dispatcher, spool and server."""
 
 from collections.abc import Callable
 from pathlib import Path

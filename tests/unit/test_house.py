@@ -69,6 +69,16 @@ def folder(name: str) -> str:
     return part if part in LEVELS else ""
 
 
+def test_what_the_architecture_names_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:autodial|bitrix24|dialplan|docs|tests)/[\w./-]+)`", text)
+    assert len(named) > 20
+    assert [] == [name for name in named if not (ROOT / name).exists()]
+    tree = text.partition("```")[2].partition("```")[0]
+    there = {path.stem for path in ROOT.rglob("*") if ".git" not in path.parts}
+    assert set() == set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", tree)) - there
+
+
 def test_every_folder_has_its_place() -> None:
     there = {path.name for path in (ROOT / "autodial").iterdir() if (path / "__init__.py").exists()}
     assert set(LEVELS) == there
