@@ -29,6 +29,7 @@ from autodial.rules.caller_display import Looks
 from autodial.rules.capacity import DIALLING
 from autodial.rules.dial_decision import against, decide, nobody_there
 from autodial.rules.dial_facts import Dial, Facts
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.next_call import NextCall
 from autodial.rules.operator_choice import deputies_of, in_order
 from autodial.rules.rolling_statistics import Recent
@@ -94,7 +95,8 @@ class CallControl:
     recent: Recent = field(init=False)
     ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
     _looks: Looks = field(init=False)
-    _next_call: NextCall = field(init=False)
+    _policy: EndPolicy = field(init=False)
+    _looks_back: timedelta = field(init=False)
     #: Reports that the store could not take, in the order they came: nobody else may have them.
     _unwritten: dict[AttemptId, list[Report]] = field(factory=dict, init=False)
     _writing: DeferredLock = field(factory=DeferredLock, init=False)
@@ -108,7 +110,14 @@ class CallControl:
         """From now on this is the configuration."""
         self.config = config
         self._looks = config.looks
-        self._next_call = NextCall(config.limits, config.when, config.client.spread)
+        self._policy = EndPolicy(
+            retry=config.rules_for_retry,
+            write_back=config.write_back,
+            fit=NextCall(config.limits, config.when, config.client.spread),
+            attempts=config.client.attempts,
+            later=config.tasks.later,
+        )
+        self._looks_back = config.limits.looks_back
 
     def live(self) -> tuple[Attempt, ...]:
         """Attempts under way."""
@@ -191,7 +200,7 @@ class CallControl:
 
     def _since(self) -> datetime:
         """Calls before it count in no limit."""
-        return self.now() - self._next_call.limits.looks_back
+        return self.now() - self._looks_back
 
     async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
         """
@@ -318,8 +327,7 @@ class CallControl:
     async def _write(self, attempt: AttemptId, report: Report) -> None:
         known = self._live.get(attempt)
         ended = await self.store.run(
-            attempt_end.record, attempt, report, self.now(), self.config.rules_for_retry,
-            self.config.write_back, fit=self._next_call, most=self.config.client.attempts,
+            attempt_end.record, attempt, report, self.now(), self._policy,
         )  # fmt: skip
         if ended.recorded is attempt_end.Recorded.UNKNOWN:
             self.log.warn("{attempt}: a report for an attempt nobody made", attempt=attempt)
@@ -345,8 +353,7 @@ class CallControl:
             return
         outcome = Outcome.LOST if lost else Outcome.WITHDRAWN
         ended = await self.store.run(
-            attempt_end.give_up, attempt, outcome, why, self.now(), self.config.rules_for_retry,
-            self.config.write_back, fit=self._next_call, most=self.config.client.attempts,
+            attempt_end.give_up, attempt, outcome, why, self.now(), self._policy,
         )  # fmt: skip
         if ended.recorded is attempt_end.Recorded.ENDED:
             self._log_end(attempt, ended, why)
@@ -382,8 +389,7 @@ class CallControl:
             return False
         now = self.now()
         said = await self.store.run(
-            words.say, him.id, word, now, later=self.config.tasks.later,
-            write_back=self.config.write_back, fit=self._next_call,
+            words.say, him.id, word, now, self._policy,
         )  # fmt: skip
         if said is None:
             return False

@@ -3,7 +3,6 @@ How an attempt ends, exactly once: what happened, the next call and what the por
 transaction.
 """
 
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -17,9 +16,9 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
 from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Reason
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import outcome_of
 from autodial.rules.pacing import abandoned, late
-from autodial.rules.retry import Rule
 from autodial.rules.rolling_statistics import Answered
 from autodial.store import flags
 from autodial.store.attempt_queries import load_attempt
@@ -31,14 +30,6 @@ from autodial.store.tasks import made_in_series
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
-
-
-#: Moves a next call, after a call that ended so, to where a client (number, zone) may be called.
-Fit = Callable[[tuple[str, str], datetime, Outcome], datetime]
-
-
-def _as_it_is(phone: tuple[str, str], moment: datetime, outcome: Outcome) -> datetime:
-    return moment
 
 
 class Recorded(Enum):
@@ -65,16 +56,9 @@ def record(
     attempt: AttemptId,
     report: Report,
     now: datetime,
-    rules: Mapping[Outcome, Rule],
-    write_back: WriteBack | None = None,
-    fit: Fit = _as_it_is,
-    most: int | None = None,
+    policy: EndPolicy,
 ) -> Ended:
-    """
-    End an attempt with what Asterisk reported. The first report wins; a second changes nothing.
-
-    ``most``: attempts that one task may have; after the last of them it is given up.
-    """
+    """End an attempt as Asterisk reported. The first report wins; a second changes nothing."""
     found = load_attempt(db, attempt)
     if found is None:
         return Ended(Recorded.UNKNOWN)
@@ -83,9 +67,7 @@ def record(
     ):
         # The second run of a call file. It says nothing about the first.
         return Ended(Recorded.KNOWN)
-    return _end(
-        db, found, outcome_of(report), report, now, rules, write_back or WriteBack(), fit, most
-    )
+    return _end(db, found, outcome_of(report), report, now, policy)
 
 
 def give_up(
@@ -94,10 +76,7 @@ def give_up(
     outcome: Outcome,
     why: str,
     now: datetime,
-    rules: Mapping[Outcome, Rule],
-    write_back: WriteBack | None = None,
-    fit: Fit = _as_it_is,
-    most: int | None = None,
+    policy: EndPolicy,
 ) -> Ended:
     """
     End an attempt that Asterisk says nothing about: LOST, or WITHDRAWN.
@@ -110,9 +89,7 @@ def give_up(
         return Ended(Recorded.UNKNOWN)
     if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
         return Ended(Recorded.KNOWN)
-    return _end(
-        db, found, outcome, Report(stage=why), now, rules, write_back or WriteBack(), fit, most
-    )
+    return _end(db, found, outcome, Report(stage=why), now, policy)
 
 
 def _end(
@@ -121,10 +98,7 @@ def _end(
     outcome: Outcome,
     report: Report,
     now: datetime,
-    rules: Mapping[Outcome, Rule],
-    write_back: WriteBack,
-    fit: Fit,
-    most: int | None,
+    policy: EndPolicy,
 ) -> Ended:
     state = State(attempt.state)
     moved = advance(state, Event.OUTCOME)
@@ -151,10 +125,10 @@ def _end(
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
     if taken_by is not None:
         flags.clear(db, flags.forwards(taken_by))  # his phone rings again
-    next_call = _plan_next(db, attempt, outcome, now, rules, fit, most)
+    next_call = _plan_next(db, attempt, outcome, now, policy)
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
-    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, write_back)
+    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, policy.write_back)
     call = Answered(at=now, abandoned=lost, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
@@ -181,9 +155,7 @@ def _plan_next(
     attempt: Attempt,
     outcome: Outcome,
     now: datetime,
-    rules: Mapping[Outcome, Rule],
-    fit: Fit,
-    most: int | None,
+    policy: EndPolicy,
 ) -> datetime | None:
     """Put the task off by the rule of the outcome, or be through with it."""
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
@@ -199,7 +171,8 @@ def _plan_next(
         .where(attempts.c.series == tasks.c.series)
     )
     earlier = (db.scalar(same) or 1) - 1
-    next_call = rules[outcome].next_call(earlier, now)
+    next_call = policy.retry[outcome].next_call(earlier, now)
+    most = policy.attempts
     if most is not None and made_in_series(db, attempt) >= most:
         next_call = None
     elif outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
@@ -208,7 +181,8 @@ def _plan_next(
         zone = sa.select(phones.c.zone).where(
             phones.c.task == attempt.task, phones.c.number == attempt.number
         )
-        next_call = fit((attempt.number, db.scalar(zone) or ""), next_call, outcome)
+        phone = attempt.number, db.scalar(zone) or ""
+        next_call = policy.fitted(phone, next_call, outcome)
     values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
     if next_call is None:
         # The reason stays readable; a person who moves the deadline starts it again.

@@ -14,7 +14,8 @@ from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import Outcome
 from autodial.model.write_back import WriteBack
-from autodial.store.attempt_end import NEXT_NUMBER, Fit, other_numbers
+from autodial.rules.end_policy import EndPolicy
+from autodial.store.attempt_end import NEXT_NUMBER, other_numbers
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.outbox import owe
@@ -29,10 +30,7 @@ def say(
     operator: OperatorId,
     word: Disposition,
     now: datetime,
-    *,
-    later: timedelta,
-    write_back: WriteBack,
-    fit: Fit,
+    policy: EndPolicy,
 ) -> AttemptId | None:
     """
     Write down his word and what follows from it; None: he has had no talk lately, or its task was
@@ -53,7 +51,7 @@ def say(
         return attempt.id
     _take_back(db, attempt)
     db.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(word=word.value))
-    following = _next_call(db, attempt, word, now, later, fit)
+    following = _next_call(db, attempt, word, now, policy)
     values: dict[str, object] = {"due": following, "next_check": following, "reason": "not due"}
     if following is None:
         halted = Outcome.BAD_NUMBER if word is Disposition.WRONG_NUMBER else Outcome.TALKED
@@ -63,7 +61,7 @@ def say(
     db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
     if word is Disposition.NEVER:
         _never(db, attempt, operator, now)
-    _owe(db, attempt, operator, word, following, write_back, now)
+    _owe(db, attempt, operator, word, following, policy.write_back, now)
     note(db, now, attempt.task, "word", word.value, attempt.id)
     state = State(attempt.state)
     if state is State.REPORTED:
@@ -99,16 +97,15 @@ def _next_call(
     attempt: Attempt,
     word: Disposition,
     now: datetime,
-    later: timedelta,
-    fit: Fit,
+    policy: EndPolicy,
 ) -> datetime | None:
-    wait = {Disposition.LATER: later, Disposition.WRONG_NUMBER: NEXT_NUMBER}.get(word)
+    wait = {Disposition.LATER: policy.later, Disposition.WRONG_NUMBER: NEXT_NUMBER}.get(word)
     if wait is None or (word is Disposition.WRONG_NUMBER and not other_numbers(db, attempt)):
         return None
     zone = sa.select(phones.c.zone).where(
         phones.c.task == attempt.task, phones.c.number == attempt.number
     )
-    return fit((attempt.number, db.scalar(zone) or ""), now + wait, Outcome.TALKED)
+    return policy.fitted((attempt.number, db.scalar(zone) or ""), now + wait, Outcome.TALKED)
 
 
 def _never(db: sa.Connection, attempt: Attempt, operator: OperatorId, now: datetime) -> None:

@@ -14,8 +14,8 @@ from autodial.engine.operators import Roster
 from autodial.model.ids import TaskId
 from autodial.portal.importer import Importer
 from autodial.portal.self_check import findings, names
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, ledger, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerStrange, Portal, PortalRefused, StaffQuery, TaskQuery
@@ -280,7 +280,7 @@ def ended(run: Run, task: int, report: str, now: Now) -> None:
     decision = Dial(found.phones[0], ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
-    run(attempt_end.record, made.id, parse_report(report.split(",")), now(), DEFAULTS)
+    run(attempt_end.record, made.id, parse_report(report.split(",")), now(), EndPolicy())
 
 
 BAD = "dial,CHANUNAVAIL,1,SIP%20404%20x"

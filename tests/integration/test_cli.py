@@ -23,10 +23,9 @@ from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId
 from autodial.model.operator import PresenceRules
 from autodial.model.task import Phone
-from autodial.model.write_back import WriteBack
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, flags, ledger, outbox, pauses, presence, tasks, views, words
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
@@ -71,7 +70,7 @@ def told(path: Path, run: Run) -> Callable[..., Result]:
     bring(run, portal_task(8017), portal_task(8018, None))
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
     return lambda *words: CliRunner().invoke(main, ["--config", str(path), *words])
 
 
@@ -119,11 +118,9 @@ def test_who_is_never_called_again_and_who_is_after_all(
     staff(run, "101")
     mine = dial(run, 8017)
     run(ledger.claim, mine, NOON)
-    run(attempt_end.record, mine, TALKED, NOON, DEFAULTS)
-    as_it_is: Any = lambda phone, moment, outcome: moment  # noqa: E731
+    run(attempt_end.record, mine, TALKED, NOON, EndPolicy())
     said = run(
-        words.say, OperatorId(501), Disposition.NEVER, NOON, later=timedelta(days=1),
-        write_back=WriteBack(), fit=as_it_is,
+        words.say, OperatorId(501), Disposition.NEVER, NOON, EndPolicy(),
     )  # fmt: skip
     assert mine == said
     shown = told("never").output
@@ -464,7 +461,7 @@ def test_why_a_task_with_a_bad_number_waits(told: Callable[..., Result], run: Ru
     attempt = dial(run, 8021)
     run(ledger.claim, attempt, NOON)
     bad = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
-    run(attempt_end.record, attempt, bad, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, bad, NOON, EndPolicy())
     assert "исправьте номер в CRM" in told("why", "8021").output
 
 

@@ -17,8 +17,8 @@ from autodial.model.outcome import Outcome
 from autodial.model.task import Called, CallTask, Phone
 from autodial.model.trunk import Route
 from autodial.rules.dial_facts import Dial
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, attempt_queries, ledger, outbox, presence, tasks, views
 from autodial.store.database import migrate, open_engine, read
 from autodial.store.events import story
@@ -106,8 +106,8 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
     """Server and AstDB may both hold it; a late one after the reconciler's end changes nothing."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    first = run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
-    second = run(attempt_end.record, attempt, TALKED, NOON, DEFAULTS)
+    first = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
+    second = run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
 
     assert (first.recorded, first.outcome) == (attempt_end.Recorded.ENDED, Outcome.BUSY)
     assert attempt_end.Recorded.KNOWN is second.recorded
@@ -118,14 +118,14 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
 def test_a_refused_second_run_does_not_end_the_first(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(attempt_end.record, attempt, Report(stage="refused"), NOON, DEFAULTS)
+    said = run(attempt_end.record, attempt, Report(stage="refused"), NOON, EndPolicy())
 
     assert attempt_end.Recorded.KNOWN is said.recorded
     assert [line.state for line in run(views.attempt_lines)] == ["claimed"]
 
 
 def test_a_report_for_nobody_s_attempt(run: Run) -> None:
-    said = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, DEFAULTS)
+    said = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, EndPolicy())
 
     assert attempt_end.Recorded.UNKNOWN is said.recorded
 
@@ -133,7 +133,7 @@ def test_a_report_for_nobody_s_attempt(run: Run) -> None:
 def test_the_end_frees_the_operator_and_puts_the_task_off(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
 
     assert run(attempt_queries.reserved) == {}
     assert run(tasks.due_tasks, NOON + timedelta(minutes=19), 9) == []
@@ -145,7 +145,7 @@ def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
     for _ in range(4):
         attempt = dial(run, at=at)
         run(ledger.claim, attempt, at)
-        next_call = run(attempt_end.record, attempt, BUSY, at, DEFAULTS).next_call
+        next_call = run(attempt_end.record, attempt, BUSY, at, EndPolicy()).next_call
         waits.append(next_call and (next_call - at).total_seconds() / 60)
         at = next_call or at
 
@@ -157,7 +157,7 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
     """After a talk the task is finished; a deadline moved by hand is a promise to call."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(attempt_end.record, attempt, TALKED, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
     assert run(tasks.load_task, TaskId(8017)).halted == "talked"
 
     later = NOON + timedelta(hours=3)
@@ -173,7 +173,7 @@ def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: R
     run(ledger.claim, attempt, NOON)
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
-    run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), DEFAULTS)
+    run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), EndPolicy())
     found = run(tasks.load_task, TaskId(8017))
 
     assert (tomorrow, "") == (found.due, found.halted)
@@ -185,7 +185,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     next_call = run(
-        attempt_end.record, attempt, BUSY, NOON + timedelta(seconds=30), DEFAULTS
+        attempt_end.record, attempt, BUSY, NOON + timedelta(seconds=30), EndPolicy()
     ).next_call
     minute = outbox.to_the_minute(next_call)
 
@@ -206,7 +206,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
 def test_a_person_s_change_voids_what_we_owed(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
 
@@ -236,7 +236,7 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
     report = parse_report(
         ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "102", "1", "2", "9", "c"]
     )
-    run(attempt_end.record, attempt, report, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, report, NOON, EndPolicy())
     debt = run(outbox.next_debt, NOON)
     kinds = {}
     while debt is not None:
@@ -253,7 +253,7 @@ def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> No
     """The reconciler looked a moment ago, and the claim came in between: the call goes on."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, DEFAULTS)
+    said = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, EndPolicy())
 
     assert attempt_end.Recorded.KNOWN is said.recorded
     assert ["claimed"] == [line.state for line in run(views.attempt_lines)]
@@ -273,7 +273,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     """We put it to 12:20; a person moves it to tomorrow, then back: both are his decisions."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    ours = run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS).next_call
+    ours = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy()).next_call
     run(outbox.paid, run(outbox.next_debt, NOON), NOON, until=Deadline(ours))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
@@ -304,7 +304,7 @@ def test_one_person_is_not_called_for_two_tasks_at_once(run: Run, task: int, sam
         dial(run, 8018, BORIS)
 
     run(ledger.claim, attempt, NOON)
-    run(attempt_end.record, attempt, BUSY, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
     other = run(tasks.load_task, TaskId(8018))
     assert other and not other.called_now
     assert {phone.number: (Called(NOON),)} == other.history
@@ -315,7 +315,7 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     run(ledger.ringing, attempt, "101", NOON)
-    run(attempt_end.record, attempt, TALKED, NOON, DEFAULTS)
+    run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
 
     assert [told.kind for told in run(story, 8017)] == [
         "imported",
@@ -404,7 +404,7 @@ def test_who_waited_for_an_operator_counts_although_he_talked(
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     fields = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", talked, "1075", "c"]
-    run(attempt_end.record, attempt, parse_report(fields), NOON, DEFAULTS)
+    run(attempt_end.record, attempt, parse_report(fields), NOON, EndPolicy())
     (call,) = run(attempt_queries.past, NOON, timedelta(hours=1)).answers
 
     assert (False, waited) == (call.abandoned, call.late)

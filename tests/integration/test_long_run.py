@@ -26,8 +26,8 @@ from autodial.model.write_back import WriteBack
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, attempt_queries, ledger, tasks, views
 from autodial.store.database import Store
 from autodial.store.events import story
@@ -189,7 +189,13 @@ class Day:
             known = self.run(attempt_queries.load_attempt, AttemptId(attempt))
             choice = REPORTS[:2] if known.state == "answered" else REPORTS
             report = parse_report(self.random.choice(choice).format(op=extension).split(","))
-            self.run(attempt_end.record, AttemptId(attempt), report, self.now(), DEFAULTS, TELLING)
+            self.run(
+                attempt_end.record,
+                AttemptId(attempt),
+                report,
+                self.now(),
+                EndPolicy(write_back=TELLING),
+            )
 
     def report(self) -> None:
         self.finish(self.reporter.turn())

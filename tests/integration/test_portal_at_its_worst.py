@@ -21,8 +21,8 @@ from autodial.model.trunk import Route
 from autodial.model.write_back import WriteBack
 from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, ledger, outbox, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerLost, Portal, PortalUnavailable, Request
@@ -96,7 +96,7 @@ class Scene:
         made = self.run(ledger.open_attempt, found, decision, self.now(), lease=lease)
         self.run(ledger.claim, made.id, self.now())
         said = parse_report(report.split(","))
-        self.run(attempt_end.record, made.id, said, self.now(), DEFAULTS, write_back)
+        self.run(attempt_end.record, made.id, said, self.now(), EndPolicy(write_back=write_back))
         return AttemptId(made.id)
 
     async def imported(self) -> int:
@@ -210,7 +210,13 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     made = scene.run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     scene.run(ledger.claim, made.id, NOON)
     write_back = WriteBack(given_up="DEFERRED")
-    scene.run(attempt_end.record, made.id, parse_report(BAD.split(",")), NOON, DEFAULTS, write_back)
+    scene.run(
+        attempt_end.record,
+        made.id,
+        parse_report(BAD.split(",")),
+        NOON,
+        EndPolicy(write_back=write_back),
+    )
     scene.portal.contacts[int(code[2:])]["PHONE"] = [("WORK", "+442079460002")]
     reading._walked = None
     await reading.poll()

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 
 from autodial import texts
 from autodial.model.operator import PresenceRules
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.phone_numbers import Refused
-from autodial.rules.retry import DEFAULTS
 from autodial.service.run import log_line
 from autodial.store import attempt_end, ledger, outbox, presence, tasks
 from bitrix24 import Employee, LoginEvent, Presence
@@ -64,7 +64,9 @@ def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # 
         run(tasks.save_tasks, [tasks.Imported(task, (phone,), refused)], NOON, asked=NOON)
         attempt = dial(run, 9000 + number)
         run(ledger.claim, attempt, NOON)
-        run(attempt_end.record, attempt, evolve(TALKED, operator=text, tech=text), NOON, DEFAULTS)
+        run(
+            attempt_end.record, attempt, evolve(TALKED, operator=text, tech=text), NOON, EndPolicy()
+        )
     run(presence.save_logins, [LoginEvent(id=1, user=600, login=True, at=NOON)], NOON)
     for text in HOSTILE:
         run(outbox.park, run(outbox.next_debt, NOON), text, NOON)

@@ -21,8 +21,8 @@ from autodial.model.trunk import Route
 from autodial.model.write_back import WriteBack
 from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, attempt_queries, ledger, outbox, schema, tasks, views
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
@@ -66,7 +66,13 @@ def attempt(
     run(ledger.claim, made.id, NOON)
     if ",ANSWER," in report:
         run(ledger.ringing, made.id, "101", NOON, write_back)
-    run(attempt_end.record, made.id, parse_report(report.split(",")), NOON, DEFAULTS, write_back)
+    run(
+        attempt_end.record,
+        made.id,
+        parse_report(report.split(",")),
+        NOON,
+        EndPolicy(write_back=write_back or WriteBack()),
+    )
     return AttemptId(made.id)
 
 
@@ -89,7 +95,7 @@ def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
 
 
 def end(run: Run, number: AttemptId) -> None:
-    run(attempt_end.record, number, parse_report(TALKED.split(",")), NOON, DEFAULTS)
+    run(attempt_end.record, number, parse_report(TALKED.split(",")), NOON, EndPolicy())
 
 
 @pytest_twisted.ensureDeferred
@@ -736,7 +742,7 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     dial = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
-    run(attempt_end.record, made.id, parse_report(BUSY.split(",")), now(), DEFAULTS)
+    run(attempt_end.record, made.id, parse_report(BUSY.split(",")), now(), EndPolicy())
     await paying.turn()
     newer = portal.tasks[number]["DEADLINE"]
     run(outbox.again, old, now())

@@ -14,8 +14,8 @@ from autodial.engine.retention import ROUND, Retention
 from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.write_back import WriteBack
+from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.rules.retry import DEFAULTS
 from autodial.store import attempt_end, ledger, presence, retention, tasks, views, words
 from autodial.store import talks as others
 from autodial.store.events import story
@@ -67,7 +67,7 @@ def called(run: Run, number: int, at: datetime, *, closed: bool = True, report: 
     bring(run, portal_task(number, deadline=at), at=at)
     attempt = dial(run, number, at=at)
     run(ledger.claim, attempt, at)
-    run(attempt_end.record, attempt, report, at, DEFAULTS, WriteBack())
+    run(attempt_end.record, attempt, report, at, EndPolicy(write_back=WriteBack()))
     run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
     if closed:
         run(tasks.close_these, [number], at)
@@ -141,8 +141,7 @@ async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> 
     run(lambda db: presence_staff(db, at))
     called(run, 100, at, closed=False, report=TALKED)
     said = run(
-        words.say, OperatorId(501), Disposition.NEVER, at, later=timedelta(hours=1),
-        write_back=WriteBack(), fit=lambda phone, moment, outcome: moment,
+        words.say, OperatorId(501), Disposition.NEVER, at, EndPolicy(),
     )  # fmt: skip
     assert said == AttemptId("t100-1")
     run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
@@ -236,7 +235,7 @@ async def test_what_came_after_a_refused_write_back_stays(
     run(lambda db: db.execute(sa.update(task_table).values(due=at, next_check=at)))
     attempt = dial(run, 100, at=at)
     run(ledger.claim, attempt, at)
-    run(attempt_end.record, attempt, BUSY, at, DEFAULTS, WriteBack())
+    run(attempt_end.record, attempt, BUSY, at, EndPolicy(write_back=WriteBack()))
     told = outbox.c.id > first
     run(lambda db: db.execute(sa.update(outbox).where(told).values(state="done", done_at=at)))
     await forget()

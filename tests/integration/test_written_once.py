@@ -404,8 +404,8 @@ async def series(
     """Several calls for one task; its number."""
     from autodial.model.trunk import Route
     from autodial.rules.dial_facts import Dial
+    from autodial.rules.end_policy import EndPolicy
     from autodial.rules.hangup import parse_report
-    from autodial.rules.retry import DEFAULTS
     from autodial.store import ledger
     from tests.integration.test_ledger import ANNA, PHONE
 
@@ -419,7 +419,7 @@ async def series(
         made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
         run(ledger.claim, made.id, now())
         said = parse_report(report.split(","))
-        run(attempt_end.record, made.id, said, now(), DEFAULTS, write_back)
+        run(attempt_end.record, made.id, said, now(), EndPolicy(write_back=write_back))
         await paying.turn()
         now.advance(hours=4)
     return task
