@@ -36,7 +36,7 @@ class CallMethods(Asking):
         line = {"NUMBER": number, "NAME": clean_line_name(name)}
         await self.call("telephony.externalLine.update", line)
 
-    async def register_call(
+    async def register_call(  # noqa: PLR0913  # the portal's method has so many, by name
         self,
         *,
         external_id: str,

@@ -224,7 +224,7 @@ def _entry(row: str) -> Entry:
 
 
 @contextmanager
-def exchange(
+def exchange(  # noqa: PLR0913  # what an exchange is made of, by name
     *,
     extensions: tuple[str, ...],
     agi_port: int,

@@ -179,7 +179,7 @@ class Commands:
         """Play a file; ActionFailed if there is none. ``offset``: samples."""
         return results.played(await self._ask("STREAM FILE", file, escape, offset))
 
-    async def control_stream_file(
+    async def control_stream_file(  # noqa: PLR0913  # Asterisk's command has so many
         self, file: str, escape: str = "", *, skip: int = 3000, forward: str = "#",
         rewind: str = "*", pause: str = "", offset: int = 0,
     ) -> Played:  # fmt: skip
@@ -200,7 +200,7 @@ class Commands:
         """A key, or empty if none came in time; below 0: wait as long as the session lives."""
         return results.digit(await self._ask("WAIT FOR DIGIT", _ms(timeout)))
 
-    async def record_file(
+    async def record_file(  # noqa: PLR0913  # Asterisk's command has so many
         self, file: str, sound: str = "wav", escape: str = "#", timeout: float = -1, *,
         offset: int = 0, beep: bool = False, silence: int = 0,
     ) -> Recorded:  # fmt: skip

@@ -65,7 +65,7 @@ _LOST = Failure(ConnectionLost())
 _LATER = frozenset({EAGAIN, EWOULDBLOCK, EINTR, ECONNABORTED})
 
 
-def listen(
+def listen(  # noqa: PLR0913  # as the reactor listens
     reactor: Any,
     server: FastAgiServer,
     port: int,

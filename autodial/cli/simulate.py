@@ -83,7 +83,7 @@ class _Series(click.ParamType[object]):
 )
 @click.option("--svg", "svg_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
-def simulate(
+def simulate(  # noqa: PLR0913  # click hands over each option
     path: Path, tasks: int, staff: tuple[int, ...], power: tuple[float, ...] | None,
     hours: str | None, as_measured: bool, replay: datetime | None, seed: int,
     date: datetime | None,

@@ -130,36 +130,40 @@ class Reporter:
                 return
             try:
                 await self._pay(debt)
-            except QuestionLost as error:
+            except (PortalError, ValueError) as error:
+                if not await self._failed(debt, error, suspect=suspect):
+                    return
+            else:
+                self._failures.pop(debt.id, None)
+            self._troubles = 0
+
+    async def _failed(self, debt: Debt, error: PortalError | ValueError, *, suspect: bool) -> bool:
+        """What a failure means for this debt, and (True) whether the others go on."""
+        match error:
+            case QuestionLost():
                 # Nothing was written; what was doubtful is as doubtful as before.
                 await self.store.run(outbox.not_sent, debt)
-                if not await self._put_aside(debt, error, suspect=suspect):
-                    return
-            except AnswerLost as error:
+            case AnswerLost():
                 # stays "sending": doubtful, and that from now on
                 await self.store.run(outbox.being_sent, debt, self.now())
-                if not await self._put_aside(debt, error, suspect=suspect):
-                    return
-            except (PortalUnavailable, PortalDenied) as error:
+            case PortalUnavailable() | PortalDenied():
                 # Denied: not this debt is wrong but the webhook. All of them wait for a person.
                 await self.store.run(outbox.not_sent, debt)
                 if isinstance(error, PortalClosed) and not isinstance(error, MethodResting):
                     self._pause(error)  # of all, whichever it was that we were about to send
-                    return
-                if not await self._put_aside(debt, error, suspect=suspect):
-                    return
-            except AnswerStrange as error:
+                    return False
+            case AnswerStrange():
                 # An answer of a shape that we do not know: perhaps of this debt alone.
                 self._strange[debt.id] = self._strange.get(debt.id, 0) + 1
                 if self._strange[debt.id] < STRANGE:
                     self._pause(error)
-                    return
+                    return False
                 await self._park(debt, error)
-            except (PortalRefused, ValueError) as error:
+                return True
+            case _:
                 await self._park(debt, error)
-            else:
-                self._failures.pop(debt.id, None)
-            self._troubles = 0
+                return True
+        return await self._put_aside(debt, error, suspect=suspect)
 
     async def _answers(self, debt: Debt) -> bool:
         """Does the portal answer anything at all? If not, this debt was not even sent."""

@@ -16,7 +16,7 @@ from autodial.rules.trunk_choice import Routing, Use
 DIALLING = frozenset({State.SPOOLED.value, State.CLAIMED.value})
 
 
-def capacity(
+def capacity(  # noqa: PLR0913  # what is counted, by name
     power: Power,
     routing: Routing,
     *,

@@ -194,54 +194,81 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
     if entry.kind == TOO_LONG:
         return "phone.unreadable"
     text, extension = split_extension(entry.value)
-    if _FOR_A_DIGIT.search(text):
-        return "phone.unreadable"
-    if _WORD.search(text):
-        return "phone.extension"  # "доб 1234 или 5678", or "доб. 12" alone: of which number?
-    pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
-    if not pieces:
-        return "phone.empty"
-    if len(pieces) > 1 and re.fullmatch(r"\s*(\+\s*[0-9]{1,3}|[78])\s*[-(]*\s*", pieces[0]):
-        pieces = [" ".join(pieces[:2]), *pieces[2:]]  # "+7 (моб) 916 …"
-    if any(len(re.findall("[0-9]", piece)) >= _WHOLE for piece in pieces[1:]):
-        return "phone.unclear"  # another number, that nothing parts from this one
-    text = pieces[0]
-    if _behind_a_number(text, rules.region):
-        return "phone.unclear"  # "495 255-44-50 12"
-    at_home = _trunk_behind_plus(text, rules.region)
-    if at_home == "unclear":
-        return "phone.unclear"
-    text = at_home or text
-    if len(pieces) > 1 and len(re.findall("[0-9]", text)) < _WHOLE:
-        return "phone.unreadable"  # "49-51-23 с 9 до 18": what belongs to the number?
-    parsed = _parsed(text, rules.region)
+    found = _the_number_in(text, rules.region)
+    if isinstance(found, Reason):
+        return found.key
+    parsed = _parsed(found, rules.region)
     if parsed is None:
         return "phone.unreadable"
     if phonenumbers.is_valid_number(parsed):
-        region = phonenumbers.region_code_for_number(parsed)
-        if rules.countries and region not in rules.countries:
-            return "phone.abroad"
-        if (special := special_kind(parsed)) and special not in rules.special:
-            return "phone.special"
-        number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    elif _short(text, parsed, rules.region):
-        # What is looked at is what would be dialled, and nothing else.
-        number = re.sub("[^0-9]", "", text)
-        if is_emergency(number, rules.region):
-            return "phone.emergency"  # never, whatever the rules say
-        if _begins_a_number(number, rules.region):
-            return "phone.unclear"  # "8 916 12"
-        # "8 800 FLOWERS" is not 8800: nothing stands beside a short number.
-        if not re.fullmatch("[0-9 -]+", split_extension(entry.value)[0].strip()):
-            return "phone.unreadable"
-        if rules.short == "refuse":
-            return "phone.short"
+        number, reason = _whole(parsed, rules)
+    elif _short(found, parsed, rules.region):
+        number, reason = _of_few_digits(found, text, rules)
     else:
-        return "phone.impossible"
+        number, reason = "", "phone.impossible"
+    if reason:
+        return reason
     return Phone(
         number, entry.client, entry.entity_type, entry.entity_id, extension, entry.zone,
         entry.do_not_call, entry.no_consent,
     )  # fmt: skip
+
+
+@frozen
+class Reason:
+    """Why a text holds no number that could be dialled."""
+
+    key: str  #: of the catalogue
+
+
+def _the_number_in(text: str, region: str) -> str | Reason:
+    """The piece of a field that is the number, without the remarks around it."""
+    if _FOR_A_DIGIT.search(text):
+        return Reason("phone.unreadable")
+    if _WORD.search(text):
+        return Reason(
+            "phone.extension"
+        )  # "доб 1234 или 5678", or "доб. 12" alone: of which number?
+    pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
+    if not pieces:
+        return Reason("phone.empty")
+    if len(pieces) > 1 and re.fullmatch(r"\s*(\+\s*[0-9]{1,3}|[78])\s*[-(]*\s*", pieces[0]):
+        pieces = [" ".join(pieces[:2]), *pieces[2:]]  # "+7 (моб) 916 …"
+    if any(len(re.findall("[0-9]", piece)) >= _WHOLE for piece in pieces[1:]):
+        return Reason("phone.unclear")  # another number, that nothing parts from this one
+    if _behind_a_number(pieces[0], region):
+        return Reason("phone.unclear")  # "495 255-44-50 12"
+    at_home = _trunk_behind_plus(pieces[0], region)
+    if at_home == "unclear":
+        return Reason("phone.unclear")
+    number = at_home or pieces[0]
+    if len(pieces) > 1 and len(re.findall("[0-9]", number)) < _WHOLE:
+        return Reason("phone.unreadable")  # "49-51-23 с 9 до 18": what belongs to the number?
+    return number
+
+
+def _whole(parsed: Any, rules: PhoneRules) -> tuple[str, str]:
+    """A valid number in E.164, and why it may not be dialled; empty: it may."""
+    region = phonenumbers.region_code_for_number(parsed)
+    if rules.countries and region not in rules.countries:
+        return "", "phone.abroad"
+    if (special := special_kind(parsed)) and special not in rules.special:
+        return "", "phone.special"
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164), ""
+
+
+def _of_few_digits(found: str, text: str, rules: PhoneRules) -> tuple[str, str]:
+    """A short number, and why it may not be dialled; empty: it may."""
+    # What is looked at is what would be dialled, and nothing else.
+    number = re.sub("[^0-9]", "", found)
+    if is_emergency(number, rules.region):
+        return "", "phone.emergency"  # never, whatever the rules say
+    if _begins_a_number(number, rules.region):
+        return "", "phone.unclear"  # "8 916 12"
+    # "8 800 FLOWERS" is not 8800: nothing stands beside a short number.
+    if not re.fullmatch("[0-9 -]+", text.strip()):
+        return "", "phone.unreadable"
+    return (number, "") if rules.short == "allow" else ("", "phone.short")
 
 
 def special_kind(number: Any) -> str:

@@ -128,7 +128,18 @@ def _end(
     next_call = _plan_next(db, attempt, outcome, now, policy)
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
-    _owe_portal(db, attempt, outcome, report, taken_by, next_call, now, policy.write_back)
+    series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
+    closed = _Closed(
+        attempt=attempt,
+        outcome=outcome,
+        report=report,
+        taken_by=taken_by,
+        user=taken_by or user_of(db, report.operator) or attempt.operator,
+        next_call=next_call,
+        same_series=series == attempt.series,
+        now=now,
+    )
+    _owe_portal(db, closed, policy.write_back)
     call = Answered(at=now, abandoned=lost, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
@@ -209,26 +220,47 @@ def other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
     return db.scalar(left.limit(1)) is not None
 
 
-def _owe_portal(
-    db: sa.Connection,
-    attempt: Attempt,
-    outcome: Outcome,
-    report: Report,
-    taken_by: OperatorId | None,
-    next_call: datetime | None,
-    now: datetime,
-    write_back: WriteBack,
-) -> None:
-    if outcome is Outcome.WITHDRAWN:
+@frozen(kw_only=True)
+class _Closed:
+    """An attempt that has just ended, for what the portal is owed."""
+
+    attempt: Attempt
+    outcome: Outcome
+    report: Report
+    taken_by: OperatorId | None  #: the operator who talked
+    user: OperatorId  #: whose call it was, in the portal
+    next_call: datetime | None
+    same_series: bool  #: no person has moved the deadline meanwhile
+    now: datetime
+
+
+def _owe_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+    if closed.outcome is Outcome.WITHDRAWN:
         return  # nobody was called: there is nothing to tell
-    user = taken_by or user_of(db, report.operator) or attempt.operator
+    _owe_call(db, closed, write_back)
+    _owe_task(db, closed, write_back)
+    _owe_comment(db, closed, write_back)
+    attempt, now, talked = closed.attempt, closed.now, closed.outcome is Outcome.TALKED
+    status = write_back.talked if talked else write_back.given_up
+    if closed.next_call is None and status and closed.same_series:
+        owe(db, attempt, "status", 0, {"status": status}, now)
+        if talked and write_back.word_within:
+            put_back(db, attempt.id, "status", now + write_back.word_within)
+    if talked:
+        _tell_his_other_tasks(db, attempt, closed.user, now)
+
+
+def _owe_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+    """The call's registration and end."""
+    attempt, outcome, report = closed.attempt, closed.outcome, closed.report
+    user, now = closed.user, closed.now
+    finish: dict[str, object] = {"user": user, "outcome": outcome.value}
     # A card may be up though nobody knows how the call ended: it must come down, too.
     if outcome in ANSWERED or registered(db, attempt.id):
         started = report.answered or now
         if card_kind(db, attempt.id) == "register":
             owe(db, attempt, "register", user, {"user": user, "at": started.isoformat()}, now)
-        finish = {"user": user, "seconds": report.talk_seconds, "outcome": outcome.value}
-        owe(db, attempt, "finish", 0, finish, now)
+        owe(db, attempt, "finish", 0, finish | {"seconds": report.talk_seconds}, now)
         if write_back.recording and outcome is Outcome.TALKED:
             owe(db, attempt, "record", 0, {}, now)
     elif write_back.unanswered and outcome not in NO_CONTACT:
@@ -236,38 +268,39 @@ def _owe_portal(
         began = db.scalar(sa.select(attempts.c.claimed_at).where(attempts.c.id == attempt.id))
         quiet = {"user": user, "at": (began or now).isoformat(), "quiet": True}
         owe(db, attempt, "register", user, quiet, now)
-        finish = {"user": user, "seconds": 0, "outcome": outcome.value, "quiet": True}
-        owe(db, attempt, "finish", 0, finish, now)
+        owe(db, attempt, "finish", 0, finish | {"seconds": 0, "quiet": True}, now)
+
+
+def _owe_task(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+    """The task's deadline and responsible."""
+    attempt, next_call, taken_by = closed.attempt, closed.next_call, closed.taken_by
     change: dict[str, object] = {}
-    moved = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
-    if next_call is not None and moved == attempt.series:
+    if next_call is not None and closed.same_series:
         change["deadline"] = next_call.isoformat()
     if write_back.taker and taken_by is not None and taken_by != attempt.responsible:
         change["responsible"] = taken_by
-    through = next_call is None and moved == attempt.series and outcome is not Outcome.TALKED
+    through = next_call is None and closed.same_series and closed.outcome is not Outcome.TALKED
     if through and write_back.hand_back not in (0, attempt.responsible):
         change["responsible"] = write_back.hand_back
     if change:
-        owe(db, attempt, "task", 0, change, now)
+        owe(db, attempt, "task", 0, change, closed.now)
+
+
+def _owe_comment(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+    attempt, outcome, next_call = closed.attempt, closed.outcome, closed.next_call
     same = next_call is not None and outcome not in ANSWERED and _as_before(db, attempt, outcome)
-    if not (same and write_back.comments == "changes"):
-        comment = {
-            "outcome": outcome.value,
-            "user": user,
-            "missed": user_of(db, report.operator) is not None,
-            "seconds": report.talk_seconds,
-            "next": next_call.isoformat() if next_call else None,
-            "count": made_in_series(db, attempt),
-            "same": same,
-        }
-        owe(db, attempt, "comment", 0, comment, now)
-    status = write_back.talked if outcome is Outcome.TALKED else write_back.given_up
-    if next_call is None and status and moved == attempt.series:
-        owe(db, attempt, "status", 0, {"status": status}, now)
-        if outcome is Outcome.TALKED and write_back.word_within:
-            put_back(db, attempt.id, "status", now + write_back.word_within)
-    if outcome is Outcome.TALKED:
-        _tell_his_other_tasks(db, attempt, user, now)
+    if same and write_back.comments == "changes":
+        return
+    comment = {
+        "outcome": outcome.value,
+        "user": closed.user,
+        "missed": user_of(db, closed.report.operator) is not None,
+        "seconds": closed.report.talk_seconds,
+        "next": next_call.isoformat() if next_call else None,
+        "count": made_in_series(db, attempt),
+        "same": same,
+    }
+    owe(db, attempt, "comment", 0, comment, closed.now)
 
 
 def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:

@@ -51,7 +51,7 @@ class Debt:
     unsure: bool = False
 
 
-def owe(
+def owe(  # noqa: PLR0913  # the columns of a message
     db: sa.Connection,
     attempt: Attempt,
     kind: str,

@@ -171,7 +171,7 @@ def close_these(db: sa.Connection, closed: Collection[int], now: datetime) -> in
     return len(gone)
 
 
-def _save(
+def _save(  # noqa: PLR0913  # what was known of one task, and what is told now
     db: sa.Connection,
     entry: Imported,
     row: "sa.Row[tuple[object, ...]] | None",

@@ -127,7 +127,7 @@ def _never(db: sa.Connection, attempt: Attempt, operator: OperatorId, now: datet
         db.execute(sa.update(tasks).where(waiting).values(next_check=now))
 
 
-def _owe(
+def _owe(  # noqa: PLR0913  # the columns of a message
     db: sa.Connection, attempt: Attempt, operator: OperatorId, word: Disposition,
     following: datetime | None, write_back: WriteBack, now: datetime,
 ) -> None:  # fmt: skip

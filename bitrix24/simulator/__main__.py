@@ -21,7 +21,7 @@ from bitrix24.simulator.seed import DEPARTMENT, TAG, populate
 )  # fmt: skip
 @click.option("--latency", default=0.0, help="Seconds each request takes longer.")
 @click.option("--events-to", help="Address that gets the portal's events.")
-def main(
+def main(  # noqa: PLR0913  # click hands over each option
     port: int,
     tasks: int,
     operators: int,

@@ -223,7 +223,7 @@ class SimulatedPortal:
                 self._answer(path, params, token, https, key)
         self._send_events()
 
-    def handle(
+    def handle(  # noqa: PLR0913  # a request, as HTTP has it
         self, path: str, query: str, kind: str, body: bytes, token: str = "", https: bool = False,
         key: str = "",
     ) -> Answer:  # fmt: skip
