@@ -8,10 +8,7 @@ from zoneinfo import ZoneInfo
 from autodial import texts
 from autodial.config.settings import Config
 from autodial.model.disposition import Disposition
-from autodial.model.outcome import Outcome
-
-#: What a person must do when the dialler is through with a task, by how its last call ended.
-_TO_DO = {Outcome.TALKED.value: "comment.do.talked", Outcome.BAD_NUMBER.value: "comment.do.number"}
+from autodial.model.outcome import Outcome, effect
 
 
 def comment(
@@ -65,5 +62,5 @@ def _to_do(outcome: str, config: Config) -> str:
         return texts.text("comment.done", config.language)
     if outcome != Outcome.TALKED.value and config.tasks.when_given_up in ("complete", "defer"):
         # A task that is not open is not looked at, whatever is mended in it.
-        return texts.text(f"{_TO_DO.get(outcome, 'comment.do')}.closed", config.language)
-    return texts.text(_TO_DO.get(outcome, "comment.do"), config.language)
+        return texts.text(f"{effect(outcome).to_do}.closed", config.language)
+    return texts.text(effect(outcome).to_do, config.language)

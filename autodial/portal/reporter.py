@@ -18,7 +18,7 @@ from autodial import texts
 from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, OperatorId
-from autodial.model.outcome import Outcome
+from autodial.model.outcome import effect
 from autodial.portal.comments import comment
 from autodial.portal.recordings import Recordings
 from autodial.store import flags, outbox
@@ -61,23 +61,6 @@ SOON = (timedelta(minutes=5),) * 8
 FORBIDDEN = frozenset(
     {"insufficient_scope", "WRONG_AUTH_TYPE", "ACCESS_DENIED", "ERROR_METHOD_NOT_FOUND"}
 )
-
-#: How the portal files a call. 304 would light the missed-call counters for an operator's miss.
-FINISH_CODES = {
-    Outcome.TALKED.value: "200",
-    Outcome.CLIENT_LEFT.value: "603-S",
-    Outcome.OPERATOR_MISSED.value: "480",
-}
-#: And a call that nobody answered, registered as an outgoing one, for which nothing lights up.
-QUIET_CODES = {
-    Outcome.BUSY.value: "486",
-    Outcome.SILENT.value: "304",
-    Outcome.REJECTED.value: "603",
-    Outcome.UNREACHABLE.value: "480",
-    Outcome.BAD_NUMBER.value: "404",
-    Outcome.FORWARDED.value: "OTHER",
-    Outcome.LOST.value: "OTHER",
-}
 
 
 @define(eq=False)
@@ -371,7 +354,9 @@ class Reporter:
             line: None if attempt == debt.attempt else attempt
             for line, attempt in self._named.items()
         }
-        codes = QUIET_CODES if debt.payload.get("quiet") else FINISH_CODES
+        means = effect(debt.payload["outcome"])
+        # A card may be up for a call of which nobody knows how it ended.
+        code = means.finish_code if means.answered or debt.payload.get("quiet") else "OTHER"
         if debt.call_id is not None:  # None: its registration was refused for good
             if debt.unsure:
                 # It takes down only the card of the operator who talked, and another's may be up.
@@ -381,7 +366,7 @@ class Reporter:
                 debt.call_id,
                 user=debt.payload["user"],
                 seconds=debt.payload["seconds"],
-                code=codes.get(debt.payload["outcome"], "OTHER"),
+                code=code,
                 again=debt.doubtful,
             )
         await self.store.run(outbox.paid, debt, self.now())
