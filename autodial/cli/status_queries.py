@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.config.settings import Config
-from autodial.engine.dispatcher import portal_ok
 from autodial.engine.do_not_call_list import DoNotCall
+from autodial.engine.facts import Known, Rules
+from autodial.engine.facts import facts as put_together
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.task import CallTask
-from autodial.rules.capacity import capacity
 from autodial.rules.dial_decision import decide, explain
 from autodial.rules.dial_facts import Decision, Facts, Look
 from autodial.rules.pacing import Answers
@@ -82,35 +82,21 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All that a decision may know, as of now."""
     config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
-    recent, staff = recalled(db, config, now), operators(db, config, now)
-    beat = flags.last(db, flags.PBX_UP)
-    rules = DoNotCall(config.rules.do_not_call, config.phones.region)
-    return Facts(
-        operators=staff,
-        deputies=config.staff.deputies_by_id,
-        order=config.staff.who,
-        patience=config.staff.patience,
-        same_phone=config.client.next_phone == "same",
-        do_not_call=rules.numbers(),
-        hours=config.when,
-        limits=config.limits,
-        portal_ok=portal_ok(config.portal, flags.last(db, flags.PORTAL_SEEN), now),
+    recent, beat = recalled(db, config, now), flags.last(db, flags.PBX_UP)
+    known = Known(
+        operators=operators(db, config, now),
+        live=attempt_queries.in_flight(db),
+        do_not_call=DoNotCall(config.rules.do_not_call, config.phones.region).numbers(),
+        portal_seen=flags.last(db, flags.PORTAL_SEEN),
         pbx_ok=beat is not None and now - beat < SILENT,
         paused=pauses.EVERYBODY in pauses.paused(db, now),
         paused_purposes=pauses.paused_purposes(db, now),
-        max_calls=config.pace.max_calls,
+        answers=recent.by_purpose(now),
+        in_a_day=recent.in_a_day(now),
+        started={},
         next_start=None,
-        **capacity(
-            config.pace.as_power,
-            config.routing,
-            live=attempt_queries.in_flight(db),
-            operators=staff,
-            answers=recent.by_purpose(now),
-            in_a_day=recent.in_a_day(now),
-            started={},
-            now=now,
-        ),
     )
+    return put_together(config, Rules.of(config), known, now)
 
 
 def recalled(db: sa.Connection, config: Config, now: datetime) -> Recent:

@@ -12,22 +12,18 @@ from datetime import date, datetime, timedelta
 from attrs import define, field
 from twisted.logger import Logger
 
-from autodial.config.portal import PortalConfig
 from autodial.config.settings import Config
 from autodial.engine.call_control import CallControl, dialled
 from autodial.engine.do_not_call_list import DoNotCall
+from autodial.engine.facts import Known, Rules, facts
 from autodial.engine.operators import Roster
 from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.task import CallTask
-from autodial.rules.calling_hours import Hours
-from autodial.rules.capacity import capacity
-from autodial.rules.contact_limits import Limits
 from autodial.rules.dial_decision import decide, general
 from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Facts, Reason, Wait
 from autodial.rules.next_call import NextCall
-from autodial.rules.trunk_choice import Routing
 from autodial.store import attempt_queries, days_off, flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
@@ -97,9 +93,7 @@ class Dispatcher:
     _replan_after: int | None = field(default=None, init=False)  #: rules are new; up to this task
     _followed: int = field(default=0, init=False)  #: how often they were
     _anew: bool = field(default=False, init=False)  #: what waits is to be looked at anew
-    _hours: Hours = field(init=False)
-    _limits: Limits = field(init=False)
-    _routing: Routing = field(init=False)
+    _rules: Rules = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._told = self.config
@@ -117,52 +111,39 @@ class Dispatcher:
 
     def _follow(self) -> None:
         """The rules have changed: for what is decided from now on, and for what was put off."""
-        before = self._hours, self._limits
+        before = self._rules
         self.config = self._told.but_off(self._days_off)
         self._read_rules()
         self.call_control.use(self.config)
         self._anew = True
-        if before != (self._hours, self._limits):
+        now = self._rules
+        if (before.hours, before.limits) != (now.hours, now.limits):
             self._replan_after = 0
             self._followed += 1
 
     def _read_rules(self) -> None:
-        self._hours, self._limits = self.config.when, self.config.limits
-        self._routing = self.config.routing
+        self._rules = Rules.of(self.config)
 
     def facts(self) -> Facts:
         """All that a decision may know, as of now."""
-        pace, now, call_control = self.config.pace, self.now(), self.call_control
-        operators = self.roster.operators()
-        return Facts(
-            operators=operators,
-            deputies=self.config.staff.deputies_by_id,
+        now, calls = self.now(), self.call_control
+        known = Known(
+            operators=self.roster.operators(),
+            live=calls.live(),
             do_not_call=self.do_not_call.numbers(),
-            order=self.config.staff.who,
-            patience=self.config.staff.patience,
-            same_phone=self.config.client.next_phone == "same",
-            hours=self._hours,
-            limits=self._limits,
-            store_ok=self._store_ok,
-            spool_ok=self._spool_refuses is None,
-            portal_ok=portal_ok(self.config.portal, self.portal_seen(), now),
+            portal_seen=self.portal_seen(),
             pbx_ok=self.pbx_ok(),
-            dialplan_ok=self.dialplan_ok(),
             paused=self.stopping or self._all_paused,
             paused_purposes=self._paused_purposes,
-            max_calls=pace.max_calls,
-            next_start=call_control.next_start,
-            **capacity(
-                pace.as_power,
-                self._routing,
-                live=call_control.live(),
-                operators=operators,
-                answers=call_control.recent.by_purpose(now),
-                in_a_day=call_control.recent.in_a_day(now),
-                started=call_control.started,
-                now=now,
-            ),
+            answers=calls.recent.by_purpose(now),
+            in_a_day=calls.recent.in_a_day(now),
+            started=calls.started,
+            next_start=calls.next_start,
+            store_ok=self._store_ok,
+            spool_ok=self._spool_refuses is None,
+            dialplan_ok=self.dialplan_ok(),
         )
+        return facts(self.config, self._rules, known, now)
 
     async def turn(self) -> None:
         """Look at what is due and dial what may be dialled."""
@@ -197,7 +178,7 @@ class Dispatcher:
         for _ in range(PAGES):
             if general(self.facts(), self.now()) is not None:
                 break
-            since = now - self._limits.looks_back
+            since = now - self._rules.limits.looks_back
             found = await self.store.run(due_tasks, now, PAGE, since=since)
             await self._look(found, now)
             if len(found) < PAGE:
@@ -214,7 +195,7 @@ class Dispatcher:
             self.log.info("days off by command: {days}", days=said)
         if self._replan_after is None or self.config.pace.shadow:
             return
-        rules = NextCall(self._limits, self._hours, self.config.client.spread)
+        rules = NextCall(self._rules.limits, self._rules.hours, self.config.client.spread)
         followed, now = self._followed, self.now()
         step = await self.store.run(replan, rules, now, self._replan_after, REPLANNED)
         if followed == self._followed:  # else they have changed meanwhile: from the beginning
@@ -406,15 +387,6 @@ class Dispatcher:
             caller_id=asterisk.caller_id,
             variables={"__AD_ID": attempt.id},
         )
-
-
-def portal_ok(portal: PortalConfig, seen: datetime | None, now: datetime) -> bool:
-    """Is what the portal last said still good enough to dial by?"""
-    if seen is None:
-        return False
-    # Three polls without an answer are silence; "continue" bears with it for a while.
-    patience = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
-    return now - seen < patience
 
 
 def _reason(decision: Decision) -> tuple[str, datetime | None]:

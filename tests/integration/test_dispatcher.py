@@ -12,13 +12,14 @@ import pytest_twisted
 from attrs import evolve
 from twisted.logger import LogLevel, capturedLogs
 
+from autodial.cli import status_queries
 from autodial.config.rules import ClientConfig
 from autodial.config.sections import TrunkConfig
 from autodial.config.settings import Config
 from autodial.engine.do_not_call_list import SETTLED
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_queries, flags, ledger, pauses, tasks, views
+from autodial.store import attempt_queries, days_off, flags, ledger, pauses, tasks, views
 from autodial.store.events import story
 from autodial.store.schema import outbox as debts
 from autodial.store.schema import tasks as task_table
@@ -494,3 +495,27 @@ async def test_a_file_that_cannot_be_written_by_itself_holds_nobody(
     await house.dispatcher.turn()
 
     assert "t8018-1" in house.spool.waiting()
+
+
+@pytest_twisted.ensureDeferred
+async def test_why_and_the_dispatcher_know_the_same(
+    make: Make, run: Run, now: Now, store: FakeStore
+) -> None:
+    """Calls under way, one answered and lost, a day off, a paused purpose: all but the pace."""
+    house = make(pace={"power": 2.0, "abandoned_per": "purpose"})
+    bring(run, portal_task(8018), portal_task(8019))
+    for _ in range(3):
+        await house.dispatcher.turn()
+        now.advance(seconds=5)
+    await house.call_control.claim(AttemptId("t8017-1"))
+    missed = parse_report(["dial", "ANSWER", "16", "x", "NOANSWER", "101", "1000", "", "1075", "c"])
+    await house.call_control.result(AttemptId("t8017-1"), missed)
+    run(days_off.add, NOON.date() + timedelta(days=1), now())
+    run(pauses.pause_purpose, "debt", now())
+    run(flags.mark, now(), flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
+    await house.dispatcher.turn()
+    mine = house.dispatcher.facts()
+    theirs = run(status_queries.facts, house.dispatcher._told, now())
+
+    assert mine.beyond and mine.paused_purposes and mine.calls
+    assert mine == evolve(theirs, operators=mine.operators, next_start=mine.next_start)
