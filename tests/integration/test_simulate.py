@@ -79,14 +79,14 @@ def strong(seed: int, **pace: float) -> Day:
     return day(seed, 3, 300, until, behaviour, pace=wanted, client={"preset": "none"})
 
 
-def test_the_abandoned_rate_stays_under_its_cap_in_thirty_days() -> None:
-    """With more calls than operators, and without the cap it would not."""
+def test_the_abandoned_rate_stays_under_its_cap() -> None:
+    """With more calls than operators, and without the cap it would not. (Thirty days: bench.)"""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        made = list(pool.map(partial(strong, abandoned_cap=0.05), range(30)))
-        free = list(pool.map(partial(strong, abandoned_cap=0.5), range(2)))
+        made = list(pool.map(partial(strong, abandoned_cap=0.05), range(5)))
+        free = list(pool.map(partial(strong, abandoned_cap=0.5), range(1)))
     assert all(one.answers.answered > 100 for one in made)
     assert max(one.answers.rate for one in made) <= 0.05
-    assert sum(one.beyond for one in made) >= 60, "calls beyond the operators were placed"
+    assert sum(one.beyond for one in made) >= 10, "calls beyond the operators were placed"
     assert min(one.answers.rate for one in free) > 0.1
 
 
