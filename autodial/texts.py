@@ -206,15 +206,15 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         " day counts with the days beside it; write the exact ones into [calendar.days_off_in]",
     },
     "law.no harbour": {
-        "ru": "[pace] power = {detail}: с 1 марта 2017 года для Ofcom нет допустимой доли"
+        "ru": "[pace] dial_ratio = {detail}: с 1 марта 2017 года для Ofcom нет допустимой доли"
         " потерянных вызовов; верните 1.0, если риск не обдуман",
-        "en": "[pace] power = {detail}: since 1 March 2017 Ofcom knows no acceptable rate of"
+        "en": "[pace] dial_ratio = {detail}: since 1 March 2017 Ofcom knows no acceptable rate of"
         " abandoned calls; put it back to 1.0 unless you have weighed that",
     },
     "law.harbour": {
-        "ru": "[pace] power = {detail}: 16 CFR 310.4(b)(4) кроме доли потерянных требует"
+        "ru": "[pace] dial_ratio = {detail}: 16 CFR 310.4(b)(4) кроме доли потерянных требует"
         " записанного сообщения в течение двух секунд после приветствия и учёта; это за вами",
-        "en": "[pace] power = {detail}: besides the rate, 16 CFR 310.4(b)(4) asks for a"
+        "en": "[pace] dial_ratio = {detail}: besides the rate, 16 CFR 310.4(b)(4) asks for a"
         " recorded message within two seconds of the greeting, and for records; these are yours"
         " to see to",
     },
@@ -418,8 +418,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     },
     "change.operators busy": {"ru": "оператор освободится", "en": "an operator gets free"},
     "change.responsible busy": {
-        "ru": "ответственный освободится или выйдет [staff] patience",
-        "en": "the responsible gets free, or [staff] patience runs out",
+        "ru": "ответственный освободится или выйдет [staff] wait_for_responsible",
+        "en": "the responsible gets free, or [staff] wait_for_responsible runs out",
     },
     "change.not for others": {
         "ru": "освободится кто-то из них, или [staff] order, deputies",

@@ -1,4 +1,4 @@
-"""The command ``autodial simulate``: what if there were more people, hours or power."""
+"""The command ``autodial simulate``: what if there were more people, longer hours, more calls."""
 
 import csv
 from collections.abc import Sequence
@@ -54,9 +54,9 @@ class _Series(click.ParamType[object]):
     help="How many; several with commas, to compare.",
 )
 @click.option(
-    "--power",
+    "--dial-ratio",
     type=_Series(float, 1.0, 5.0),
-    help="Instead of [pace] power; several with commas, to compare.",
+    help="Instead of [pace] dial_ratio; several with commas, to compare.",
 )
 @click.option("--hours", help='Instead of [hours] of that day: "09:00-21:00".')
 @click.option(
@@ -84,7 +84,7 @@ class _Series(click.ParamType[object]):
 @click.option("--svg", "svg_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
 def simulate(  # noqa: PLR0913  # click hands over each option
-    path: Path, tasks: int, staff: tuple[int, ...], power: tuple[float, ...] | None,
+    path: Path, tasks: int, staff: tuple[int, ...], dial_ratio: tuple[float, ...] | None,
     hours: str | None, as_measured: bool, replay: datetime | None, seed: int,
     date: datetime | None,
     csv_file: Path | None, curve_file: Path | None, svg_file: Path | None,
@@ -103,14 +103,14 @@ def simulate(  # noqa: PLR0913  # click hands over each option
         raise click.ClickException(f"{day}: the ledger has no calls of that day's hours")
     tasks = len(was) or tasks
     table = PlainTable(
-        "operators", "power", "tasks done", "talked", "attempts", "abandoned", "last call",
+        "operators", "dial ratio", "tasks done", "talked", "attempts", "abandoned", "last call",
         "operators busy", box=SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
     sums: list[Sequence[object]] = []
     rows: list[Sequence[object]] = []
     made: Day | None = None
-    for number, ratio in product(staff, power or (config.pace.power,)):
-        pace = config.pace.model_copy(update={"power": ratio})
+    for number, ratio in product(staff, dial_ratio or (config.pace.dial_ratio,)):
+        pace = config.pace.model_copy(update={"dial_ratio": ratio})
         tried = config.model_copy(update={"pace": pace})
         made = Simulation(tried, behaviour, seed, tasks, number, start, end, was).run()
         last = made.last_finished
@@ -131,12 +131,12 @@ def simulate(  # noqa: PLR0913  # click hands over each option
     show_table(table)
     if csv_file is not None:
         head = (
-            "operators", "power", "tasks", "done", "talked", "attempts", "abandoned_share",
+            "operators", "dial_ratio", "tasks", "done", "talked", "attempts", "abandoned_share",
             "last_call", "busy_share",
         )  # fmt: skip
         _write(csv_file, head, sums)
     if curve_file is not None:
-        _write(curve_file, ("operators", "power", "time", "talks", "attempts"), rows)
+        _write(curve_file, ("operators", "dial_ratio", "time", "talks", "attempts"), rows)
     if svg_file is not None and made is not None:
         title = f"{day}: {tasks} tasks, {staff[-1]} operators"
         svg_file.write_text(svg(made.points, zone, title), encoding="utf-8")

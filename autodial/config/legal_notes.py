@@ -21,7 +21,7 @@ def notes(config: Config, zones: ZoneData, today: date) -> tuple[Finding, ...]:
         found.append(Finding("law.consent", "", False))
     if russia and (unknown := _without_acts(today.year)):
         found.append(Finding("law.days", f"{today.year}: {', '.join(unknown)}", False))
-    preset, power = config.client.preset, config.pace.power
+    preset, power = config.client.preset, config.pace.dial_ratio
     if own := _own_figures(config):
         found.append(Finding("law.own", f"{preset}: {', '.join(own)}", False))
     if preset == "uk-ofcom" and power > 1:

@@ -19,6 +19,15 @@ from autodial.config.fields import nearest
 from autodial.config.settings import Config
 from autodial.errors import ConfigError
 
+#: Keys that had another name.
+RENAMED = {
+    "pace.power": "dial_ratio",
+    "client.spanning": "ambiguous_zone",
+    "client.apart": "minimum_interval",
+    "client.spread": "jitter",
+    "staff.patience": "wait_for_responsible",
+}
+
 
 def load(path: Path) -> Config:
     """
@@ -53,6 +62,8 @@ def parse(said: Mapping[str, Any], name: str) -> Config:
 def _problem(problem: Mapping[str, Any]) -> str:
     place = [str(part) for part in problem["loc"]]
     key = ".".join(place)
+    if problem["type"] == "extra_forbidden" and key in RENAMED:
+        return f"{key}: is called {RENAMED[key]} now"
     if problem["type"] == "extra_forbidden":
         return f"{key}: no such key{nearest(place[-1], _keys(place[:-1]))}"
     if problem["type"] == "missing":

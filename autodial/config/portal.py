@@ -98,7 +98,7 @@ class StaffConfig(Section):
         "responsible", "deputies", "anybody",
     )  # fmt: skip
     deputies_field: str = Field("", pattern=r"^(ACCOMPLICES|AUDITORS|UF_[A-Z0-9_]+)?$")
-    patience: Duration = timedelta(0)
+    wait_for_responsible: Duration = timedelta(0)
     wrap_up: Duration = timedelta(0)
     deputies: Mapping[Annotated[str, Field(pattern=r"^[0-9]+$")], tuple[int, ...]] = Field(
         default_factory=dict

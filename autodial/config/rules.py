@@ -46,7 +46,7 @@ class PaceConfig(Section):
     stall_after: Duration = timedelta(minutes=5)
     calls_per_second: float = Field(1.0, gt=0, le=50)
     max_calls: int = Field(30, ge=1)
-    power: float = Field(1.0, ge=1, le=5)
+    dial_ratio: float = Field(1.0, ge=1, le=5)
     abandoned_cap: float = Field(0.03, gt=0, le=0.5)
     abandoned_over: Duration = Field(timedelta(days=1), ge=timedelta(minutes=1))
     abandoned: Literal["by nobody", "in two seconds"] = "by nobody"
@@ -55,7 +55,7 @@ class PaceConfig(Section):
     @property
     def as_power(self) -> Power:
         return Power(
-            ratio=self.power,
+            ratio=self.dial_ratio,
             cap=self.abandoned_cap,
             over=self.abandoned_over,
             in_two_seconds=self.abandoned == "in two seconds",
@@ -137,7 +137,7 @@ class ClientConfig(Section):
 
     preset: PresetName = "courtesy"
     zone_field: str = Field("", pattern=r"^(UF_[A-Z0-9_]+)?$")
-    spanning: str = "strictest"
+    ambiguous_zone: str = "strictest"
     regions: tuple[RegionCode, ...] | None = None
     workdays: Span = None
     days_off: Span = None
@@ -149,12 +149,12 @@ class ClientConfig(Section):
     per_day: int | None = Field(None, ge=1)
     per_week: int | None = Field(None, ge=1)
     per_month: int | None = Field(None, ge=1)
-    apart: Duration = timedelta(0)
+    minimum_interval: Duration = timedelta(0)
     attempts: int | None = Field(None, ge=1)
     after_abandoned: Duration = timedelta(0)
     after_talk: Duration = timedelta(0)
     parts: Mapping[RegionCode, PartConfig] = Field(default_factory=dict)
-    spread: Duration = timedelta(0)
+    jitter: Duration = timedelta(0)
     best_hours: tuple[Span, ...] = ()
     best_within: Duration = timedelta(hours=4)
     next_phone: Literal["next", "same"] = "next"
@@ -181,7 +181,7 @@ class ClientConfig(Section):
                 mine[code] = {**theirs.get(code, {}), **one}
         return {**preset, **said, "parts": {**theirs, **mine}}
 
-    @field_validator("spanning")
+    @field_validator("ambiguous_zone")
     @classmethod
     def _zone_or_strictest(cls, text: str) -> str:
         return text if text == "strictest" else known_zone(text)
@@ -198,9 +198,11 @@ class ClientConfig(Section):
             quiet=tuple(span for span in self.quiet if span is not None),
             calendar=calendar,
             elsewhere=ZoneInfo(elsewhere),
-            spanning=None if self.spanning == "strictest" else ZoneInfo(self.spanning),
+            ambiguous_zone=None
+            if self.ambiguous_zone == "strictest"
+            else ZoneInfo(self.ambiguous_zone),
             per=_budgets(self),
-            apart=self.apart,
+            minimum_interval=self.minimum_interval,
             attempts=self.attempts,
             after_abandoned=self.after_abandoned,
             after_talk=self.after_talk,

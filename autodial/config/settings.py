@@ -223,7 +223,7 @@ class Config(Section):
                 Trunk(
                     name=trunk.name,
                     lines=trunk.lines,
-                    apart=timedelta(seconds=1 / trunk.calls_per_second)
+                    minimum_interval=timedelta(seconds=1 / trunk.calls_per_second)
                     if trunk.calls_per_second
                     else timedelta(0),
                     caller_ids=trunk.caller_ids,

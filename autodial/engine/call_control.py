@@ -113,7 +113,7 @@ class CallControl:
         self._policy = EndPolicy(
             retry=config.rules_for_retry,
             write_back=config.write_back,
-            fit=NextCall(config.limits, config.when, config.client.spread),
+            fit=NextCall(config.limits, config.when, config.client.jitter),
             attempts=config.client.attempts,
             later=config.tasks.later,
         )
@@ -481,7 +481,7 @@ class CallControl:
             return True
         ahead = self._live.get(other) if other is not None else None
         dialled = ahead is None or ahead.state in DIALLING
-        return self.config.pace.power > 1 and dialled
+        return self.config.pace.dial_ratio > 1 and dialled
 
     def _dialled(self, number: str) -> str:
         return dialled(number, self.config.asterisk.number_format)

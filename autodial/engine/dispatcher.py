@@ -195,7 +195,7 @@ class Dispatcher:
             self.log.info("days off by command: {days}", days=said)
         if self._replan_after is None or self.config.pace.shadow:
             return
-        rules = NextCall(self._rules.limits, self._rules.hours, self.config.client.spread)
+        rules = NextCall(self._rules.limits, self._rules.hours, self.config.client.jitter)
         followed, now = self._followed, self.now()
         step = await self.store.run(replan, rules, now, self._replan_after, REPLANNED)
         if followed == self._followed:  # else they have changed meanwhile: from the beginning

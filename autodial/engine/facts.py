@@ -59,7 +59,7 @@ def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
         operators=known.operators,
         deputies=config.staff.deputies_by_id,
         order=config.staff.who,
-        patience=config.staff.patience,
+        wait_for_responsible=config.staff.wait_for_responsible,
         same_phone=config.client.next_phone == "same",
         do_not_call=known.do_not_call,
         hours=rules.hours,

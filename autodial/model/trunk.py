@@ -19,7 +19,7 @@ class Trunk:
 
     name: str
     lines: int  #: calls at once
-    apart: timedelta = timedelta(0)  #: between the starts of two calls
+    minimum_interval: timedelta = timedelta(0)  #: between the starts of two calls
     caller_ids: tuple[str, ...] = ()  #: numbers it may show; empty: the site's own
 
 

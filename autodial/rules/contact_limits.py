@@ -74,12 +74,14 @@ class Limits:
     quiet: tuple[Span, ...] = ()
     calendar: Calendar = field(factory=Calendar)
     elsewhere: ZoneInfo  #: for a number of which nobody can say where it rings
-    spanning: ZoneInfo | None = None  #: for a number of many zones; None: the strictest of them
+    ambiguous_zone: ZoneInfo | None = (
+        None  #: for a number of many zones; None: the strictest of them
+    )
     #: For a number that names no part of its country: it may be in these; None: in any.
     regions: tuple[str, ...] | None = None
     parts: Mapping[str, Part] = field(factory=dict)  #: stricter limits of parts of countries
     per: tuple[Budget, ...] = ()  #: at most so many calls in any such span
-    apart: timedelta = timedelta(0)  #: between two calls
+    minimum_interval: timedelta = timedelta(0)  #: between two calls
     attempts: int | None = None  #: for one task
     after_abandoned: timedelta = timedelta(0)  #: rest after a call that nobody took at our end
     after_talk: timedelta = timedelta(0)  #: and after a talk
@@ -94,7 +96,10 @@ class Limits:
         """A call of longer ago counts in none of these limits."""
         budgets = [*self.per, *(one for part in self.parts.values() for one in part.per)]
         return max(
-            self.apart, self.after_abandoned, self.after_talk, *(span for span, _ in budgets)
+            self.minimum_interval,
+            self.after_abandoned,
+            self.after_talk,
+            *(span for span, _ in budgets),
         )
 
     def hours_in(self, place: Place) -> Hours:
@@ -149,11 +154,11 @@ class Limits:
 
     def _zones(self, number: str, zone: str) -> tuple[ZoneInfo, ...]:
         found = of_number(number) or (self.elsewhere,)
-        spanning = self.spanning
-        if len(found) == 1 or spanning is None or zone.strip():
+        ours = self.ambiguous_zone
+        if len(found) == 1 or ours is None or zone.strip():
             return found
-        # (Ours is not the clock of a number that lies in other zones: "spanning" is no help then.)
-        return (spanning,) if any(regions.same_clock(spanning, one) for one in found) else found
+        # Ours is not the clock of a number that lies in other zones: the key is no help then.
+        return (ours,) if any(regions.same_clock(ours, one) for one in found) else found
 
     def opens(self, number: str, zone: str, now: datetime) -> datetime | None:
         """None if the client may be called now by his clock; otherwise when, at the earliest."""
@@ -173,7 +178,7 @@ class Limits:
         None if a person who had these calls may be called at ``now``; otherwise when the budget
         allows it again.
         """
-        waits = [call.at + self.apart for call in calls]
+        waits = [call.at + self.minimum_interval for call in calls]
         waits += [call.at + self.after_abandoned for call in calls if call.abandoned]
         waits += [call.at + self.after_talk for call in calls if call.talked]
         for span, most in (*self.per, *self._budgets(number, zone)):

@@ -194,7 +194,7 @@ def one_to_spare(facts: Facts, now: datetime) -> bool:
 def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """For a while a task waits for its own operator, if he is there."""
     assert task.due is not None
-    until = task.due + facts.patience
+    until = task.due + facts.wait_for_responsible
     own = next((o for o in facts.operators if o.id == task.responsible), None)
     waits = own is not None and own.at_work and not own.free(now) and now < until
     return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None

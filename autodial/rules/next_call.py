@@ -11,7 +11,7 @@ from attrs import frozen
 from autodial.model.outcome import Outcome
 from autodial.rules.calling_hours import Hours
 from autodial.rules.contact_limits import Limits
-from autodial.rules.retry import spread
+from autodial.rules.retry import jittered
 
 #: After these he has not heard us: another hour of the day may suit him better.
 _UNHEARD = frozenset({Outcome.SILENT, Outcome.UNREACHABLE})
@@ -23,7 +23,7 @@ class NextCall:
 
     limits: Limits
     hours: Hours
-    spread: timedelta = timedelta(0)
+    jitter: timedelta = timedelta(0)
 
     def __call__(self, phone: tuple[str, str], at: datetime, outcome: Outcome) -> datetime:
         """
@@ -33,7 +33,7 @@ class NextCall:
         choose = best_allowed if outcome in _UNHEARD else first_allowed
         first = choose(self.limits, self.hours, phone, at)
         # Spread from there, or all that was moved would fall on the minute the day begins.
-        later = spread(first, self.spread, phone[0])
+        later = jittered(first, self.jitter, phone[0])
         return choose(self.limits, self.hours, phone, later)
 
 

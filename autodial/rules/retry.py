@@ -28,7 +28,7 @@ class Rule:
         return ended + self.waits[min(earlier, len(self.waits) - 1)]
 
 
-def spread(at: datetime, width: timedelta, key: str) -> datetime:
+def jittered(at: datetime, width: timedelta, key: str) -> datetime:
     """A moment up to ``width`` later, by chance, and always the same for the same ``key``."""
     return at + width * Random(f"{key} {at.isoformat()}").random()
 

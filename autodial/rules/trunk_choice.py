@@ -50,7 +50,7 @@ class Routing:
             trunk = known[name]
             if use.lines.get(name, 0) >= trunk.lines:
                 continue
-            if name in use.started and now < use.started[name] + trunk.apart:
+            if name in use.started and now < use.started[name] + trunk.minimum_interval:
                 continue
             number = self._number(purpose.caller_ids or trunk.caller_ids, use)
             if number is not None:

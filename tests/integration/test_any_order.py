@@ -71,10 +71,10 @@ def config(place: Path) -> Config:
             "tasks": {"tag": "autodial", "later": "1h"},
             "staff": {"departments": [5], "wrap_up": "1m"},
             "asterisk": {"spool": str(place), "trunks": [{"name": "c", "lines": 3}]},
-            "pace": {"calls_per_second": 50.0, "power": 2.0, "abandoned_cap": 0.5},
+            "pace": {"calls_per_second": 50.0, "dial_ratio": 2.0, "abandoned_cap": 0.5},
             "client": {
                 "preset": "none", "workdays": "09:00-20:00", "days_off": "10:00-18:00",
-                "per_day": PER_DAY, "apart": "90m",
+                "per_day": PER_DAY, "minimum_interval": "90m",
             },
             "hours": {
                 **dict.fromkeys(("monday", "tuesday", "wednesday", "thursday"), "06:00-23:00"),

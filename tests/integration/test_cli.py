@@ -134,14 +134,14 @@ def test_who_is_never_called_again_and_who_is_after_all(
 def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
     table, curve, plot = (tmp_path / name for name in ("day.csv", "curve.csv", "day.svg"))
     common = ("simulate", "--tasks", "6", "--date", "2026-11-23")
-    some = told(*common, "--operators", "1,2", "--power", "1,2", "--csv", str(table), "--svg",
+    some = told(*common, "--operators", "1,2", "--dial-ratio", "1,2", "--csv", str(table), "--svg",
                 str(plot), "--curve", str(curve))  # fmt: skip
     rows = [line.split() for line in some.output.splitlines() if line.strip()[:1].isdigit()]
     assert [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")] == [(r[0], r[1]) for r in rows]
-    assert curve.read_text().startswith("operators,power,time,talks,attempts\n1,1.0,09:00,")
+    assert curve.read_text().startswith("operators,dial_ratio,time,talks,attempts\n1,1.0,09:00,")
     with table.open(encoding="utf-8") as stream:
         sums = list(csv.DictReader(stream))
-    assert [(row["operators"], row["power"]) for row in sums] == [
+    assert [(row["operators"], row["dial_ratio"]) for row in sums] == [
         ("1", "1.0"), ("1", "2.0"), ("2", "1.0"), ("2", "2.0")
     ]  # fmt: skip
     assert [f"{row['done']} of 6" in some.output for row in sums] == [True] * 4
@@ -170,7 +170,7 @@ def test_a_day_of_the_ledger_is_simulated_again(told: Callable[..., Result]) -> 
     [
         (("--operators", "many"), "a number, or several"),
         (("--operators", "0"), "from 1 to 999"),
-        (("--power", "0.5"), "from 1.0 to 5.0"),
+        (("--dial-ratio", "0.5"), "from 1.0 to 5.0"),
         (("--hours", "9-20"), "hours are written"),
         (("--measured",), "too few calls to measure by"),
     ],

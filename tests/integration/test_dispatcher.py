@@ -502,7 +502,7 @@ async def test_why_and_the_dispatcher_know_the_same(
     make: Make, run: Run, now: Now, store: FakeStore
 ) -> None:
     """Calls under way, one answered and lost, a day off, a paused purpose: all but the pace."""
-    house = make(pace={"power": 2.0, "abandoned_per": "purpose"})
+    house = make(pace={"dial_ratio": 2.0, "abandoned_per": "purpose"})
     bring(run, portal_task(8018), portal_task(8019))
     for _ in range(3):
         await house.dispatcher.turn()

@@ -104,7 +104,7 @@ async def test_a_purpose_waits_for_its_own_carrier_while_others_are_dialled(
 
 def strong(make: Make, run: Run, answered: int = 400) -> House:
     """Two clients for each operator, after a day with so many answered calls."""
-    house = make(pace={"power": 2.0})
+    house = make(pace={"dial_ratio": 2.0})
     moments = tuple(Answered(at=NOON - timedelta(minutes=n)) for n in range(answered))[::-1]
     house.call_control.recent.recall(Past(answers=moments))
     bring(run, *(portal_task(number) for number in range(8018, 8027)))

@@ -239,7 +239,7 @@ async def test_a_deadline_of_a_person_is_not_told_over_after_a_call_that_was_cal
 async def test_next_calls_that_are_put_off_are_spread_as_others_are(
     make: Make, run: Run, now: Now
 ) -> None:
-    house = make(client={"spread": timedelta(hours=2)}, pace={"calls_per_second": 50.0})
+    house = make(client={"jitter": timedelta(hours=2)}, pace={"calls_per_second": 50.0})
     bring(run, portal_task(8018), portal_task(8019))
     for _ in range(6):
         await house.dispatcher.turn()

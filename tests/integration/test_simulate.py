@@ -74,7 +74,12 @@ def test_limits_hold_in_the_simulated_day_too() -> None:
 def strong(seed: int, **pace: float) -> Day:
     """Two hours of three operators, with twice as many calls wanted."""
     behaviour = CallerBehaviour(answered={}, otherwise=0.6, talk=tuple(range(30, 90)))
-    wanted: dict[str, object] = {"calls_per_second": 5.0, "max_calls": 60, "power": 2.0, **pace}
+    wanted: dict[str, object] = {
+        "calls_per_second": 5.0,
+        "max_calls": 60,
+        "dial_ratio": 2.0,
+        **pace,
+    }
     until = MORNING.replace(hour=11)
     return day(seed, 3, 300, until, behaviour, pace=wanted, client={"preset": "none"})
 

@@ -39,7 +39,7 @@ def strict(house: Callable[..., Rig]) -> Rig:
         overrides={
             "portal": {"poll": "1s"},
             "staff": {
-                "order": ["responsible", "deputies"], "patience": "4s",
+                "order": ["responsible", "deputies"], "wait_for_responsible": "4s",
                 "deputies": {"501": [503]},
             },
             "asterisk": {
@@ -128,7 +128,12 @@ def strong(house: Callable[..., Rig]) -> Rig:
         operator_talks=3,
         overrides={
             "portal": {"poll": "1s"},
-            "pace": {"power": 2.0, "abandoned_cap": 0.5, "calls_per_second": 10, "max_calls": 30},
+            "pace": {
+                "dial_ratio": 2.0,
+                "abandoned_cap": 0.5,
+                "calls_per_second": 10,
+                "max_calls": 30,
+            },
             "asterisk": {"ring_operator": 5},
         },
     )

@@ -187,9 +187,9 @@ def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() 
         ({"zone": "RU-CE"}, False),
         ({"zone": "ru-ta"}, True),
         ({"zone": "Europe/Moscow", "regions": []}, True),
-        ({"spanning": "Europe/Moscow"}, False),
-        ({"spanning": "Europe/Moscow", "regions": []}, True),
-        ({"spanning": "Europe/Moscow", "regions": ["RU-CE"]}, False),
+        ({"ambiguous_zone": "Europe/Moscow"}, False),
+        ({"ambiguous_zone": "Europe/Moscow", "regions": []}, True),
+        ({"ambiguous_zone": "Europe/Moscow", "regions": ["RU-CE"]}, False),
     ):
         assert free is allowed(early, mobile, "ru-230fz", **said), said
     assert allowed(early, "8 495 200-00-00", "ru-230fz")
@@ -354,11 +354,19 @@ NEW = zone_data.ZoneData(version="2026c", package=True, system="2025b")
         ({}, {"zones.used", "law.consent"}),
         ({"rules": {"consent_field": "UF_CRM_CONSENT"}}, {"zones.used"}),
         (
-            {"phones": {"region": "GB"}, "client": {"preset": "uk-ofcom"}, "pace": {"power": 1.5}},
+            {
+                "phones": {"region": "GB"},
+                "client": {"preset": "uk-ofcom"},
+                "pace": {"dial_ratio": 1.5},
+            },
             {"zones.used", "law.no harbour"},
         ),
         (
-            {"phones": {"region": "US"}, "client": {"preset": "us-ftc"}, "pace": {"power": 1.5}},
+            {
+                "phones": {"region": "US"},
+                "client": {"preset": "us-ftc"},
+                "pace": {"dial_ratio": 1.5},
+            },
             {"zones.used", "law.harbour"},
         ),
         ({"phones": {"region": "US"}, "client": {"preset": "us-ftc"}}, {"zones.used"}),
@@ -484,15 +492,15 @@ def test_the_number_dialled_is_the_number_meant(
 
 
 def test_the_site_s_clock_is_no_help_where_a_number_cannot_be() -> None:
-    """``spanning`` is about numbers that may be where the site is; not about Sydney."""
+    """``ambiguous_zone`` is about numbers that may be where the site is; not about Sydney."""
     morning = at("2026-07-14T10:00")
-    said = {"spanning": "Europe/Moscow", "regions": []}
+    said = {"ambiguous_zone": "Europe/Moscow", "regions": []}
     assert allowed(morning, "8 916 200-00-00", "courtesy", **said)
     night = at("2026-07-14T19:30")
     assert not allowed(night, "+61 412 345 678", "courtesy", **said)
     assert not allowed(night, "+7 701 200 00 00", "courtesy", **said)
     florida = at("2026-07-14T01:00", "America/New_York")
-    honolulu = {"spanning": "Pacific/Honolulu"}
+    honolulu = {"ambiguous_zone": "Pacific/Honolulu"}
     assert not allowed(florida, "+1 850 224 0147", "us-ftc", "US", **honolulu)
 
 
@@ -502,7 +510,7 @@ def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
     assert allowed(morning, number, "us-ftc", "US")
     assert not allowed(morning, number, "us-ftc", "US", zone="US-HI")
     assert allowed(at("2026-07-14T08:30", "Pacific/Honolulu"), number, "us-ftc", "US", zone="US-HI")
-    moved = {"zone": "AU-NSW", "spanning": "Europe/Moscow"}
+    moved = {"zone": "AU-NSW", "ambiguous_zone": "Europe/Moscow"}
     assert not allowed(at("2026-07-14T19:00"), "8 916 200-00-00", "courtesy", **moved)
     # Another name of a country is none here: then the number's own rules hold.
     evening = at("2026-07-14T20:30", "America/New_York")
@@ -549,7 +557,7 @@ def test_regions_may_be_written_in_any_letters() -> None:
     evening = at("2026-09-02T21:00")
     assert not allowed(evening, "8 843 200-00-00", "ru-230fz", calendar=own)
     assert not allowed(evening, "8 916 200-00-00", "ru-230fz", calendar=own, regions=["ru-ta "],
-                       spanning="Europe/Moscow")  # fmt: skip
+                       ambiguous_zone="Europe/Moscow")  # fmt: skip
     assert CalendarConfig.model_validate(own).calendar.holiday(date(2026, 11, 6))
 
 

@@ -21,7 +21,7 @@ ONE, TWO = "442079460001", "442079460002"
 ROUTING = Routing(
     trunks=(
         Trunk(name="a", lines=2, caller_ids=(ONE, TWO)),
-        Trunk(name="b", lines=1, apart=timedelta(seconds=2)),
+        Trunk(name="b", lines=1, minimum_interval=timedelta(seconds=2)),
     ),
     limits={ONE: NumberLimit(calls=1, per_day=3)},
     purposes={"debt": PurposeRoutes(trunks=("b",), caller_ids=(ONE,))},

@@ -99,7 +99,7 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (
         Reason.BUDGET, {"history": called(NOON - timedelta(minutes=59))},
-        {"limits": evolve(FREE, apart=timedelta(hours=1))},
+        {"limits": evolve(FREE, minimum_interval=timedelta(hours=1))},
         {"history": called(NOON - timedelta(minutes=60))},
     ),
     (
@@ -145,8 +145,8 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (
         Reason.RESPONSIBLE_BUSY, {},
-        {"operators": (evolve(ANNA, phone="INUSE"), BORIS), "patience": MINUTE},
-        {"patience": timedelta(0)},
+        {"operators": (evolve(ANNA, phone="INUSE"), BORIS), "wait_for_responsible": MINUTE},
+        {"wait_for_responsible": timedelta(0)},
     ),
     (
         Reason.NOT_FOR_OTHERS, {},
@@ -368,14 +368,16 @@ def test_nothing_against_it_is_a_call_of_the_next_number_in_turn() -> None:
 
 
 def test_of_several_numbers_the_one_that_frees_first_says_when() -> None:
-    limits = evolve(FREE, apart=timedelta(hours=2))
+    limits = evolve(FREE, minimum_interval=timedelta(hours=2))
     calls = {ONE.number: (Called(NOON - MINUTE),), TWO.number: (Called(NOON - 30 * MINUTE),)}
     decision = decide(evolve(TASK, history=calls), evolve(FACTS, limits=limits), NOON)
     assert Wait(Reason.BUDGET, NOON + 90 * MINUTE) == decision
 
 
 def test_a_task_waits_for_its_own_operator_no_longer_than_it_should() -> None:
-    facts = evolve(FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), patience=2 * MINUTE)
+    facts = evolve(
+        FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), wait_for_responsible=2 * MINUTE
+    )
     for minutes, expected in (
         (0, Reason.RESPONSIBLE_BUSY),
         (1, Reason.RESPONSIBLE_BUSY),
@@ -416,7 +418,7 @@ def test_what_is_dialled_was_allowed(minutes: list[int], zone: str, hour: int, a
         FREE,
         hours=DayHours.alike((time(9), time(20)), ALL_DAY),
         per=((DAY, 2),),
-        apart=timedelta(hours=1),
+        minimum_interval=timedelta(hours=1),
     )
     calls = called(*(now + minute * MINUTE for minute in minutes))
     task = evolve(TASK, due=now, history=calls, phones=(evolve(ONE, zone=zone),))
@@ -425,7 +427,7 @@ def test_what_is_dialled_was_allowed(minutes: list[int], zone: str, hour: int, a
     if isinstance(decision, Dial):
         assert limits.opens(ONE.number, zone, now) is None
         recent = [one for one in calls[ONE.number] if one.at > now - DAY]
-        assert len(recent) < 2 and all(now - one.at >= limits.apart for one in recent)
+        assert len(recent) < 2 and all(now - one.at >= limits.minimum_interval for one in recent)
         assert decision.operator.at_work
     elif isinstance(decision, Wait):
         assert decision.until > now

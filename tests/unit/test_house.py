@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autodial.config.load import load, parse
+from autodial.config.load import RENAMED, load, parse
 from autodial.config.settings import Config
 from autodial.errors import ConfigError
 
@@ -174,6 +174,15 @@ def test_what_the_example_comments_out_is_the_default() -> None:
     assert plain.rules_for_retry == whole.rules_for_retry
 
 
+@pytest.mark.parametrize("key", RENAMED)
+def test_an_old_name_of_a_key_is_refused_with_the_new_one(key: str) -> None:
+    section, _, name = key.partition(".")
+    text = said()
+    text.setdefault(section, {})[name] = "1"
+    with pytest.raises(ConfigError, match=f"{key}: is called {RENAMED[key]} now"):
+        parse(text, "test")
+
+
 def said() -> dict[str, Any]:
     return tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
 
@@ -187,7 +196,7 @@ def said() -> dict[str, Any]:
         ("hours", "monday", "9 to 5", "hours are written"),
         ("hours", "monday", "09:00+03:00-20:00", "hours are written"),
         ("hours", "zone", "Europe", "no such time zone"),
-        ("client", "spanning", "Asia", "no such time zone"),
+        ("client", "ambiguous_zone", "Asia", "no such time zone"),
         ("portal", "poll", "999999999999d", "longer than a year"),
         ("phones", "region", "XX", "no numbering plan"),
         ("hours", "monday", "20:00-09:00", "end before they begin"),

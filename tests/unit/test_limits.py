@@ -147,7 +147,7 @@ def test_a_mobile_number_of_a_country_with_eleven_zones_is_called_when_all_of_th
     assert limits.opens(MOBILE, "", at("2026-11-23T08:59")) is not None
     opening = limits.opens(MOBILE, "", at("2026-11-23T15:00"))
     assert at("2026-11-24T09:00") == opening
-    one = ClientConfig.model_validate({"preset": "ru-230fz", "spanning": "Europe/Moscow"})
+    one = ClientConfig.model_validate({"preset": "ru-230fz", "ambiguous_zone": "Europe/Moscow"})
     assert one.limits(RUSSIA, "Europe/Moscow").opens(MOBILE, "", at("2026-11-23T15:00")) is None
 
 
@@ -304,7 +304,7 @@ def test_without_best_hours_it_is_the_first_allowed_moment() -> None:
 
 def test_a_zone_that_nobody_can_read_is_not_taken_for_none() -> None:
     """A number of many zones, for which a site has one: not if the CRM says something else."""
-    one = ClientConfig.model_validate({"preset": "ru-230fz", "spanning": "Europe/Moscow"})
+    one = ClientConfig.model_validate({"preset": "ru-230fz", "ambiguous_zone": "Europe/Moscow"})
     limits = one.limits(Calendar(country="RU"), "Europe/Moscow")
     number = "+79990001122"  # a mobile number rings anywhere in Russia
 
@@ -357,9 +357,9 @@ def test_a_thread_has_holidays_of_its_own() -> None:
         max_size=12,
     ),
     limits=st.builds(
-        lambda per, apart, after: Limits(
-            hours=DayHours.alike(None, None), elsewhere=ZoneInfo("UTC"), per=per, apart=apart,
-            after_abandoned=after,
+        lambda per, minimum_interval, after: Limits(
+            hours=DayHours.alike(None, None), elsewhere=ZoneInfo("UTC"), per=per,
+            minimum_interval=minimum_interval, after_abandoned=after,
         ),
         st.lists(
             st.tuples(st.sampled_from([HOUR, DAY, WEEK, MONTH]), st.integers(1, 4)), max_size=3

@@ -14,7 +14,7 @@ from autodial.model.outcome import EFFECTS, NO_CONTACT, Outcome
 from autodial.rules.calling_hours import Hours
 from autodial.rules.hangup import outcome_of, parse_report
 from autodial.rules.phone_numbers import Entry, PhoneRules, dialable
-from autodial.rules.retry import DEFAULTS, spread
+from autodial.rules.retry import DEFAULTS, jittered
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
 ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
@@ -194,14 +194,14 @@ def test_a_spread_moment_is_later_within_its_width_and_always_the_same(
     key: str, seconds: int
 ) -> None:
     width = timedelta(seconds=seconds)
-    moment = spread(NOON, width, key)
+    moment = jittered(NOON, width, key)
     assert NOON <= moment <= NOON + width
-    assert moment == spread(NOON, width, key)
+    assert moment == jittered(NOON, width, key)
 
 
 def test_a_hundred_clients_are_not_called_in_the_same_minute() -> None:
     moments = {
-        spread(NOON, timedelta(hours=1), f"+4420794600{n:02d}").replace(second=0, microsecond=0)
+        jittered(NOON, timedelta(hours=1), f"+4420794600{n:02d}").replace(second=0, microsecond=0)
         for n in range(100)
     }
     assert len(moments) > 30
