@@ -16,7 +16,8 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
-from autodial.cli.main import _logout, main
+from autodial.cli.main import main
+from autodial.cli.staff import _logout
 from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.model.disposition import Disposition
@@ -406,7 +407,7 @@ def test_a_card_is_tried_without_calling_anybody(
         if interrupted is not None:
             signal.raise_signal(interrupted)
 
-    monkeypatch.setattr("autodial.cli.main.sleep", wait)
+    monkeypatch.setattr("autodial.cli.portal.sleep", wait)
     said = told("test-card", "102", "--seconds", "7")
     assert 0 == said.exit_code, said.output
     (call,) = {call for _, call, _ in with_portal.cards}
@@ -424,7 +425,7 @@ def test_a_card_on_the_line_of_a_purpose(
     add_operator(with_portal, 501, "101")
     purpose = '[[purposes]]\nname = "debt"\ntag = "x"\nline = "autodial-debt"\nline_name = "ДОЛГ"'
     path.write_text(f"{path.read_text()}\n{purpose}\n")
-    monkeypatch.setattr("autodial.cli.main.sleep", lambda seconds: None)
+    monkeypatch.setattr("autodial.cli.portal.sleep", lambda seconds: None)
     said = told("test-card", "101", "--purpose", "debt")
     assert 0 == said.exit_code, said.output
     assert {"autodial-debt": "ДОЛГ"} == with_portal.lines
@@ -435,7 +436,7 @@ def test_a_card_whose_registration_s_answer_is_lost_comes_down(
     told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_operator(with_portal, 501, "101")
-    monkeypatch.setattr("autodial.cli.main.sleep", lambda seconds: None)
+    monkeypatch.setattr("autodial.cli.portal.sleep", lambda seconds: None)
     register = Portal.register_call
 
     async def losing(portal: Portal, **call: Any) -> str:

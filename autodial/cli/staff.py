@@ -1,0 +1,195 @@
+"""Commands about people: ``operators``, ``presence``, ``pause``, ``resume``, ``never``."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Column
+
+from autodial.cli.options import NUMBER, as_json
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
+from autodial.config.load import load
+from autodial.config.settings import Config
+from autodial.model.ids import OperatorId
+from autodial.rules.extension_conflicts import conflicts
+from autodial.rules.phone_numbers import numbers_in
+from autodial.store import pauses, views
+from autodial.store import words as spoken
+from autodial.store.database import write
+from autodial.store.presence import presence_lines
+
+
+@click.command()
+@click.argument("extension", required=False)
+@click.option("--purpose", help="No calls for this, a name of [[purposes]].")
+@click.option("--why", "reason", default="", help="For those who ask later.")
+@click.option("--until", "end", help="Ends by itself: 14:00, or 2026-11-27T09:00.")
+@click.pass_obj
+def pause(
+    path: Path, extension: str | None, purpose: str | None, reason: str, end: str | None
+) -> None:
+    """Place no further calls: for one operator, for one purpose, or for nobody at all."""
+    config, now = load(path), datetime.now(UTC)
+    until = _moment(end, config, now) if end else None
+    lasts = f"until {when(config, until)}" if until else "'autodial resume' ends it"
+    if purpose is not None:
+        _only_one(extension)
+        if purpose not in {said.name for said in config.purposes}:
+            raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
+        write(config.store.path, lambda db: pauses.pause_purpose(db, purpose, now, reason, until))
+        say(f"purpose {purpose}: paused; talks go on, {lasts}")
+        return
+    who = _operator(config, extension)
+    write(config.store.path, lambda db: pauses.pause(db, who, now, reason, until))
+    say(f"{extension or 'everybody'}: paused; talks go on, {lasts}")
+
+
+def _only_one(extension: str | None) -> None:
+    if extension is not None:
+        raise click.UsageError("name an extension, or --purpose")
+
+
+def _moment(text: str, config: Config, now: datetime) -> datetime:
+    """A time of today, or of a day, by the clock of [hours] zone; it must be ahead."""
+    here = now.astimezone(ZoneInfo(config.hours.zone))
+    try:
+        if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text):
+            text = f"{here:%Y-%m-%d}T{text:0>5}"
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--until {text}: write 14:00, or 2026-11-27T09:00") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=here.tzinfo)
+    if moment <= now:
+        raise click.UsageError(f"--until {text} has passed ({config.hours.zone})")
+    return moment
+
+
+@click.command()
+@click.argument("extension", required=False)
+@click.option("--purpose", help="Of this purpose.")
+@click.pass_obj
+def resume(path: Path, extension: str | None, purpose: str | None) -> None:
+    """End a pause."""
+    config = load(path)
+    if purpose is not None:
+        _only_one(extension)
+        if not write(config.store.path, lambda db: pauses.resume_purpose(db, purpose)):
+            raise click.ClickException(f"purpose {purpose}: was not paused")
+        say(f"purpose {purpose}: calls again")
+        return
+    who = _operator(config, extension)
+    if not write(config.store.path, lambda db: pauses.resume(db, who)):
+        raise click.ClickException(f"{extension or 'everybody'}: was not paused")
+    say(f"{extension or 'everybody'}: calls again")
+
+
+def _operator(config: Config, extension: str | None) -> OperatorId:
+    if extension is None:
+        return pauses.EVERYBODY
+    staff = read(config, views.operator_lines)
+    found = next((line for line in staff if line.extension == extension), None)
+    if found is None:
+        raise click.ClickException(f"nobody of the staff has the extension {extension}")
+    return OperatorId(found.id)
+
+
+@click.command("never")
+@click.option("--remove", metavar="NUMBER", help="Call this number, and whose it is, again.")
+@as_json
+@click.pass_obj
+def never(path: Path, remove: str | None, as_json: bool) -> None:
+    """List the clients who told an operator not to be called again."""
+    config = load(path)
+    lines = read(config, spoken.never_lines)
+    if remove is not None:
+        number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
+        now = datetime.now(UTC)
+        if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
+            raise click.ClickException(f"{remove} is not among them; see 'autodial never'")
+        say(f"{number}: may be called again, as far as the other rules allow")
+        return None
+    if as_json:
+        return print_json(lines)
+    table = PlainTable("number", "client", "said to", "when", "in", box=SIMPLE_HEAD, pad_edge=False)
+    for line in lines:
+        row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
+        table.add_row(*row)
+    show_table(table)
+    return None
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def operators(path: Path, as_json: bool) -> None:
+    """List the call centre's staff: who is at work, who is reserved for what."""
+    config = load(path)
+    midnight = datetime.now(ZoneInfo(config.hours.zone)).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    lines = read(config, lambda db: views.operator_lines(db, midnight))
+    if as_json:
+        return print_json(lines)
+    wrong = conflicts(lines)
+    table = PlainTable(
+        Column("name", overflow="fold"), "ext.", "portal", "last login", "last logout", "phone",
+        "reserved for", "talks today",
+        box=SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    for line in lines:
+        portal = "online" if line.online else "offline"
+        table.add_row(
+            f"{line.name} ({line.id})", line.extension or "-",
+            f"{portal}, {line.working_day}" if line.working_day else portal,
+            when(config, line.last_login), _logout(config, line),
+            _DEVICE.get(line.phone or "", "?"), line.reserved_for or "", str(line.talked),
+        )  # fmt: skip
+    show_table(table)
+    for line in lines:
+        for trouble in wrong.get(line.id, ()):
+            say(f"{line.name} ({line.extension or line.id}): {words(config, trouble)}")
+
+
+#: Asterisk's device states, in words.
+_DEVICE = {
+    "NOT_INUSE": "free", "INUSE": "in use", "BUSY": "busy", "RINGING": "rings",
+    "RINGINUSE": "in use, rings", "ONHOLD": "on hold", "UNAVAILABLE": "off",
+    "INVALID": "unknown to Asterisk", "UNKNOWN": "unknown to Asterisk",
+}  # fmt: skip
+
+
+def _logout(config: Config, line: views.OperatorLine) -> str:
+    """When he last logged out; what is not known is said to be unknown."""
+    if line.last_logout is not None:
+        return when(config, line.last_logout)
+    if line.last_left is not None:  # a closed browser leaves no logout anywhere
+        return f"about {when(config, line.last_left)}"
+    if line.watched is not None:
+        return f"none since {when(config, line.watched)}"
+    return f"unknown since {when(config, line.since)}"
+
+
+@click.command("presence")
+@click.argument("operator", type=NUMBER, required=False)
+@click.option(
+    "--days", default=1, show_default=True, type=click.IntRange(1, 3660),
+    help="How far to look back.",
+)  # fmt: skip
+@as_json
+@click.pass_obj
+def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> None:
+    """Tell who came and left when: logins and logouts of the portal, and what polls saw."""
+    config = load(path)
+    since = datetime.now(UTC) - timedelta(days=days)
+    lines = read(config, lambda db: presence_lines(db, since, operator))
+    if as_json:
+        return print_json(lines)
+    table = PlainTable("when", "operator", "what", "known by")
+    for line in lines:
+        said = f"{line.name or '-'} ({line.operator})"
+        what, source = words(config, f"presence.{line.kind}"), words(config, line.source)
+        table.add_row(when(config, line.at), said, what, source)
+    show_table(table)

@@ -1,0 +1,60 @@
+"""The command ``status``: how it goes."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.box import SIMPLE_HEAD
+
+from autodial.cli import status_queries as outlook
+from autodial.cli.options import as_json
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
+from autodial.config.load import load
+from autodial.config.settings import Config
+from autodial.rules.pacing import Answers
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def status(path: Path, as_json: bool) -> None:
+    """Tell how it goes: does it run, who is there, and where the tasks are held up."""
+    config, now = load(path), datetime.now(UTC)
+    found = read(config, lambda db: outlook.status(db, config, now))
+    if as_json:
+        return print_json([found])
+    if found.running:
+        say("the dialler runs" + ("" if found.pbx else ", without Asterisk's manager"))
+    else:
+        say(f"the dialler does not run; last seen {when(config, found.seen)}")
+    if found.stalled is not None:
+        say(f"STALLED: tasks due, operators free, nothing dialled ({when(config, found.stalled)})")
+    say(
+        f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
+        f"{found.paused} paused"
+    )
+    for purpose in found.paused_purposes:
+        say(f"purpose {purpose}: paused")
+    if found.changed is not None and found.running:
+        say(
+            f"{path} has changed and was not read again: 'autodial reload'"
+            f" ({when(config, found.changed)})"
+        )
+    say(f"since {when(config, now - config.pace.abandoned_over)}: {_rates(config, found.answers)}")
+    for purpose, answers in sorted(found.by_purpose.items()):
+        say(f"  {purpose or 'no purpose'}: {_rates(config, answers)}")
+    table = PlainTable("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
+    for reason, count in found.funnel:
+        table.add_row(str(count), reason, words(config, reason))
+    show_table(table)
+
+
+def _rates(config: Config, answers: Answers) -> str:
+    """Both figures, and which of them has the cap."""
+    cap = f", cap {config.pace.abandoned_cap:.1%}"
+    soon = config.pace.as_power.in_two_seconds
+    return (
+        f"of {answers.answered} answered calls {answers.abandoned} found nobody"
+        f" ({answers.rate:.1%}{'' if soon else cap}), {answers.late} had no operator within two"
+        f" seconds ({answers.late_rate:.1%}{cap if soon else ''})"
+    )

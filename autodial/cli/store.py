@@ -1,0 +1,30 @@
+"""Commands about the store: ``backup``, ``restore``."""
+
+from pathlib import Path
+
+import click
+
+from autodial.cli.output import say
+from autodial.config.load import load
+from autodial.store import backup
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup_(path: Path, file: Path) -> None:
+    """Copy the store into FILE, whole and consistent; the dialler may run."""
+    store = load(path).store.path
+    backup.backup(store, file)
+    say(f"{file}: a copy of {store}")
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def restore(path: Path, file: Path) -> None:
+    """Put a copy of the store in its place; the dialler must not run."""
+    store = load(path).store.path
+    before = backup.restore(store, file)
+    kept = f"; what was there is {before}" if before is not None else ""
+    say(f"{store} is {file} now{kept}")
