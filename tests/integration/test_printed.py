@@ -169,7 +169,7 @@ def test_tables_are_made_in_one_place() -> None:
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
-        assert file.name == "printing.py" or "rich.table.Table" not in names, file
+        assert file.name == "output.py" or "rich.table.Table" not in names, file
 
 
 def test_the_clock_of_a_line_is_there() -> None:
