@@ -106,9 +106,7 @@ def recalled(db: sa.Connection, config: Config, now: datetime) -> Recent:
     return recent
 
 
-def due_tasks_of(
-    db: sa.Connection, config: Config, operator: OperatorId, now: datetime
-) -> list[views.TaskLine]:
+def due_tasks_of(db: sa.Connection, operator: OperatorId, now: datetime) -> list[views.TaskLine]:
     """The open tasks due by now that are this operator's own."""
     mine = views.tasks_of(db, operator)
     return [line for line in mine if line.due is not None and line.due <= now]

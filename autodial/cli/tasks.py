@@ -115,7 +115,7 @@ def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) 
         say(f"  for {him.reserved_for}")
     if him.wraps_until and him.wraps_until > now:
         say(f"  until {when(config, him.wraps_until)}")
-    waiting = read(config, lambda db: outlook.due_tasks_of(db, config, him.id, now))
+    waiting = read(config, lambda db: outlook.due_tasks_of(db, him.id, now))
     table = PlainTable("task", "client", "due", "why it waits", box=SIMPLE_HEAD, pad_edge=False)
     for line in waiting:
         said = words(config, line.reason)

@@ -8,7 +8,6 @@ portal is asked.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from attrs import asdict, define
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
@@ -16,12 +15,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
+from autodial.engine.call_control import CallControl
+from autodial.engine.dispatcher import Dispatcher
 from autodial.http_limits import BoundedPort, Page, Root
 from fastagi_server import FastAgiServer
-
-if TYPE_CHECKING:  # both import the configuration, and the wiring imports us
-    from autodial.engine.call_control import CallControl
-    from autodial.engine.dispatcher import Dispatcher
 
 
 @define(eq=False)
@@ -29,8 +26,8 @@ class Measured:
     """The dialler as a collector of figures."""
 
     server: FastAgiServer
-    call_control: "CallControl"
-    dispatcher: "Dispatcher"
+    call_control: CallControl
+    dispatcher: Dispatcher
     now: Callable[[], datetime]
 
     def health(self) -> Mapping[str, bool]:
