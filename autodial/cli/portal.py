@@ -13,14 +13,14 @@ import click
 from autodial import texts
 from autodial.cli.options import NUMBER, as_json
 from autodial.cli.output import PlainTable, print_json, read, say, show_table
-from autodial.config import legal_notes as law
+from autodial.config import legal_notes
 from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.errors import PbxError
 from autodial.pbx import dialplan_check
 from autodial.portal.self_check import findings, names
-from autodial.rules import time_zones as zones
+from autodial.rules import time_zones
 from autodial.service.app import access, portal_of, send_now
 from autodial.service.run import answer
 from autodial.store import outbox, views
@@ -60,7 +60,7 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
 def doctor(path: Path) -> None:
     """Try what the dialler needs, and say for each failure what to do."""
     config = load(path)
-    for note in law.notes(config, zones.DATA, datetime.now(UTC).date()):
+    for note in legal_notes.notes(config, time_zones.DATA, datetime.now(UTC).date()):
         say(f"rules: {note.sentence(config.language)}")
     serious = _look_at_portal(config)
     address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.box import SIMPLE_HEAD
 
-from autodial.cli import status_queries as outlook
+from autodial.cli import status_queries
 from autodial.cli.options import as_json
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.load import load
@@ -20,7 +20,7 @@ from autodial.rules.pacing import Answers
 def status(path: Path, as_json: bool) -> None:
     """Tell how it goes: does it run, who is there, and where the tasks are held up."""
     config, now = load(path), datetime.now(UTC)
-    found = read(config, lambda db: outlook.status(db, config, now))
+    found = read(config, lambda db: status_queries.status(db, config, now))
     if as_json:
         return print_json([found])
     if found.running:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.box import SIMPLE_HEAD
 
-from autodial.cli import status_queries as outlook
+from autodial.cli import status_queries
 from autodial.cli.options import NUMBER, as_json
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, tell, when, words
 from autodial.config.load import load
@@ -67,7 +67,7 @@ def why(path: Path, task: int | None, operator: str | None, as_json: bool) -> No
     if operator is not None:
         return _why_operator(config, operator, now, as_json)
     assert task is not None
-    found = read(config, lambda db: outlook.why(db, config, TaskId(task), now))
+    found = read(config, lambda db: status_queries.why(db, config, TaskId(task), now))
     if found is None:
         raise click.ClickException(f"{task} is not a call task we know")
     if as_json:
@@ -79,7 +79,7 @@ def why(path: Path, task: int | None, operator: str | None, as_json: bool) -> No
         say(f"  {number.number}{extension}  {number.client}{refused}")
 
 
-def tell_why(config: Config, found: outlook.Why, now: datetime) -> None:
+def tell_why(config: Config, found: status_queries.Why, now: datetime) -> None:
     """The rules passed, the one that holds, when it is looked at again, what would change it."""
     task, held = found.task, found.decision if not isinstance(found.decision, Dial) else None
     said = words(config, held.reason.value if held else "dial")
@@ -104,7 +104,7 @@ def tell_why(config: Config, found: outlook.Why, now: datetime) -> None:
 
 
 def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) -> None:
-    staff = read(config, lambda db: outlook.operators(db, config, now))
+    staff = read(config, lambda db: status_queries.operators(db, config, now))
     him = next((one for one in staff if one.extension == extension), None)
     if him is None:
         raise click.ClickException(f"nobody of the staff has the extension {extension}")
@@ -115,7 +115,7 @@ def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) 
         say(f"  for {him.reserved_for}")
     if him.wraps_until and him.wraps_until > now:
         say(f"  until {when(config, him.wraps_until)}")
-    waiting = read(config, lambda db: outlook.due_tasks_of(db, him.id, now))
+    waiting = read(config, lambda db: status_queries.due_tasks_of(db, him.id, now))
     table = PlainTable("task", "client", "due", "why it waits", box=SIMPLE_HEAD, pad_edge=False)
     for line in waiting:
         said = words(config, line.reason)

@@ -22,7 +22,7 @@ from holidays.groups.christian import ChristianHolidays
 from holidays.groups.islamic import IslamicHolidays
 from phonenumbers import geocoder
 
-from autodial.rules import time_zones as zones
+from autodial.rules import time_zones
 
 #: Countries whose public holidays are known, with their parts; not by their other names (USA, UK).
 COUNTED = holidays.list_supported_countries(include_aliases=False)
@@ -174,7 +174,7 @@ def of_number(number: str) -> tuple[str, ...] | None:
         if own is not None:
             return (own,)
         # A code that lies under one clock is a place's: one of those without days of their own.
-        return () if len(zones.of_number(number)) == 1 else None
+        return () if len(time_zones.of_number(number)) == 1 else None
     if country in _BY_CODE:
         said = geocoder.description_for_number(parsed, "en")
         part = _BY_CODE[country].get(said) or said.rpartition(", ")[2]
@@ -195,7 +195,7 @@ def zones_of(parts: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
     for part in parts:
         own = subjects().get(part)
         names = own.zones if own is not None else _STATES.get(part, ())
-        whole = zones.of_country(part.partition("-")[0]) if not names else ()
+        whole = time_zones.of_country(part.partition("-")[0]) if not names else ()
         found |= dict.fromkeys((*map(ZoneInfo, names), *whole))
     return tuple(found)
 

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import phonenumbers
 from phonenumbers import timezone
 
-from autodial.rules import time_zone_data as zone_data
+from autodial.rules import time_zone_data
 
 #: Chosen before the first zone is read: everybody who needs one comes through here.
-DATA = zone_data.choose()
+DATA = time_zone_data.choose()
 #: The plan's own data has a number of Russia or Kazakhstan in any zone of the country code they
 #: share, and Kaliningrad under Bucharest, which is right in winter only.
 _RUSSIA = {

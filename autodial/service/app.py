@@ -15,7 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from autodial.config import legal_notes as law
+from autodial.config import legal_notes
 from autodial.config.portal import PortalConfig
 from autodial.config.reload import NOTHING, Settings, taken_over
 from autodial.config.sections import FastAgiConfig
@@ -37,7 +37,7 @@ from autodial.portal.event_webhook import event_site
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.portal.self_check import SelfCheck
-from autodial.rules import time_zones as zones
+from autodial.rules import time_zones
 from autodial.service.metrics import Measured, metrics_site
 from autodial.store import attempt_queries, flags
 from autodial.store.database import Store
@@ -292,7 +292,7 @@ class Dialler:
 
     def _tell_notes(self) -> None:
         """What no figure of the rules can say, once."""
-        notes = law.notes(self.config, zones.DATA, self.now().date())
+        notes = legal_notes.notes(self.config, time_zones.DATA, self.now().date())
         for note in notes:
             if note not in self._noted:
                 self.log.info("rules: {what}", what=note.sentence(self.config.language))

@@ -11,15 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from attrs import evolve
 
-from autodial.config import legal_notes as law
+from autodial.config import legal_notes
 from autodial.config.load import parse
 from autodial.config.rules import CalendarConfig, ClientConfig
 from autodial.config.settings import Config
 from autodial.errors import ConfigError
 from autodial.model.task import Called, Phone
-from autodial.rules import regions
-from autodial.rules import time_zone_data as zone_data
-from autodial.rules import time_zones as zones
+from autodial.rules import regions, time_zone_data, time_zones
 from autodial.rules.calling_hours import Hours
 from autodial.rules.dial_decision import decide
 from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Reason, Wait
@@ -168,7 +166,7 @@ RUSSIAN_DAYS = [
 
 @pytest.mark.parametrize(("number", "day", "evening"), [row[1:] for row in RUSSIAN_DAYS])
 def test_a_region_has_days_off_of_its_own(number: str, day: str, evening: bool) -> None:
-    zone = zones.of_number(phone(number, "RU").number)[0].key
+    zone = time_zones.of_number(phone(number, "RU").number)[0].key
     assert evening is allowed(at(f"{day}T21:00", zone), number, "ru-230fz")
     assert allowed(at(f"{day}T19:59", zone), number, "ru-230fz"), "before 20:00 on any day"
 
@@ -341,11 +339,13 @@ def wishes(**said: Any) -> Config:
 
 def test_own_figures_are_named() -> None:
     said = wishes(client={"preset": "ru-230fz", "per_day": 3, "attempts": 9})
-    (own,) = [one for one in law.notes(said, NEW, date(2026, 11, 27)) if one.key == "law.own"]
+    (own,) = [
+        one for one in legal_notes.notes(said, NEW, date(2026, 11, 27)) if one.key == "law.own"
+    ]
     assert "ru-230fz: client.per_day" == own.detail
 
 
-NEW = zone_data.ZoneData(version="2026c", package=True, system="2025b")
+NEW = time_zone_data.ZoneData(version="2026c", package=True, system="2025b")
 
 
 @pytest.mark.parametrize(
@@ -381,13 +381,13 @@ NEW = zone_data.ZoneData(version="2026c", package=True, system="2025b")
     ],
 )
 def test_what_no_figure_can_say_is_said(said: dict[str, Any], keys: set[str]) -> None:
-    found = law.notes(wishes(**said), NEW, date(2026, 11, 27))
+    found = legal_notes.notes(wishes(**said), NEW, date(2026, 11, 27))
     assert keys == {one.key for one in found}
     assert all(one.sentence("ru") != one.sentence("en") for one in found)
 
 
 def test_tables_that_have_ended_say_so() -> None:
-    keys = {one.key for one in law.notes(wishes(), NEW, date(2027, 1, 2))}
+    keys = {one.key for one in legal_notes.notes(wishes(), NEW, date(2027, 1, 2))}
     assert {"zones.old", "law.consent", "law.days"} == keys
 
 
