@@ -22,7 +22,7 @@ from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.ami import NotConnected
 from autodial.pbx.reconciler import STARTING, UNASKED, Reconciler
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, attempt_queries, ledger, views
+from autodial.store import attempt_end, attempt_queries, views
 from tests.integration.conftest import FakeStore, Now
 from tests.integration.house import House, Run
 from tests.integration.test_ledger import BORIS, bring, dial, portal_task
@@ -201,7 +201,7 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
             raise KeyError("a fault")
         return record(db, name, *rest, **more)
 
-    monkeypatch.setattr(ledger, "record", broken)
+    monkeypatch.setattr(attempt_end, "record", broken)
     manager.kept = {attempt: TALKED, other: "dial,BUSY,17"}
     now.advance(hours=9)
     for _ in range(3):
