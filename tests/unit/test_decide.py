@@ -18,7 +18,7 @@ from autodial.model.trunk import Route
 from autodial.rules.calling_hours import Calendar, Hours
 from autodial.rules.contact_limits import DAY, DayHours, Limits
 from autodial.rules.dial_decision import decide, explain
-from autodial.rules.dial_facts import Dial, Drop, Facts, Reason, Wait, Who
+from autodial.rules.dial_facts import SOON, Dial, Drop, Facts, Reason, Wait, Who
 from autodial.rules.operator_choice import in_order
 from autodial.rules.pacing import EVERY
 
@@ -339,6 +339,21 @@ def test_a_call_beyond_the_operators_is_of_a_purpose_that_may() -> None:
 
     assert isinstance(said["service"], Dial)
     assert [Reason.OPERATORS_BUSY] * 2 == [said[p].reason for p in ("debt", "")]  # type: ignore[union-attr]
+
+
+def test_who_is_kept_free_is_not_held_for_a_call_that_may_be_placed_ahead() -> None:
+    """Another purpose has used up its cap; this one may be dialled, and for whoever gets free."""
+    facts = evolve(
+        FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), kept_free=1,
+        beyond={"debt": 0, "service": 3},
+    )  # fmt: skip
+    service = decide(evolve(TASK, purpose="service"), facts, NOON)
+    debt = decide(evolve(TASK, purpose="debt"), facts, NOON)
+
+    assert isinstance(service, Dial) and not service.held
+    assert Wait(Reason.ABANDONED, NOON + SOON) == debt
+    spare = decide(evolve(TASK, purpose="debt"), evolve(facts, kept_free=0), NOON)
+    assert isinstance(spare, Dial) and spare.held
 
 
 def test_whom_the_task_names_comes_before_whom_the_configuration_names() -> None:

@@ -1,9 +1,14 @@
 """Where a client may be, by his number: each area code of Russia by its offset."""
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import tzdata
 
+from autodial.rules import time_zone_data
 from autodial.rules.time_zones import of_number
 
 #: After the last change of a Russian zone (Volgograd, 2020-12-27).
@@ -52,3 +57,33 @@ def test_yakutia_outside_its_capital_is_in_one_of_three_zones() -> None:
 def test_a_code_that_nobody_knows_may_be_anywhere_in_the_country() -> None:
     zones = {zone.key for zone in of_number("+73642123456")}
     assert {"Europe/Kaliningrad", "Asia/Kamchatka"} <= zones
+
+
+@pytest.fixture
+def as_it_was() -> Iterator[None]:
+    yield
+    time_zone_data.choose()
+
+
+@pytest.mark.parametrize(
+    ("first_line", "package"),
+    [
+        ("# version 2019a", True),
+        (f"# version {tzdata.IANA_VERSION}", True),
+        ("# version 2099a", False),
+        ("", True),
+        ("# version unknown", True),
+        (None, True),
+    ],
+)
+def test_the_newer_database_counts(
+    tmp_path: Path, as_it_was: None, first_line: str | None, package: bool
+) -> None:
+    """The system's, if it is kept up to date; one that does not say its age does not count."""
+    if first_line is not None:
+        (tmp_path / "tzdata.zi").write_text(f"{first_line}\nR d 1916\n")
+    found = time_zone_data.choose([str(tmp_path / "none"), str(tmp_path)])
+
+    assert package is found.package
+    assert (tzdata.IANA_VERSION if package else "2099a") == found.version
+    assert (() if package else (str(tmp_path / "none"), str(tmp_path))) == zoneinfo.TZPATH
