@@ -25,6 +25,7 @@ from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.ledger import card_kind, user_of
 from autodial.store.outbox import owe, put_back, registered
+from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, phones, reservations, tasks
 from autodial.store.tasks import made_in_series
 
@@ -148,10 +149,7 @@ def _end(
 def _look_at_his_other_tasks(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
     """Tasks that waited for the end of this call, as it is the same client's, wait no longer."""
     mine = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
-    for same in (
-        phones.c.number == mine.c.number,
-        (phones.c.entity_id == mine.c.entity_id) & (phones.c.entity_type == mine.c.entity_type),
-    ):
+    for same in same_person(phones.c, mine.c):
         his = sa.select(phones.c.task).join(mine, same)
         db.execute(
             sa.update(tasks)
@@ -321,12 +319,7 @@ def _tell_his_other_tasks(
     """One talk, and all tasks with the same client that want a call now hear of it."""
     mine = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
     told: set[int] = set()
-    for same in (
-        phones.c.number == mine.c.number,
-        (phones.c.entity_id == mine.c.entity_id)
-        & (phones.c.entity_type == mine.c.entity_type)
-        & (phones.c.entity_id != 0),
-    ):
+    for same in same_person(phones.c, mine.c):
         his = (
             sa.select(tasks.c.id)
             .join_from(phones, tasks, phones.c.task == tasks.c.id)

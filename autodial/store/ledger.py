@@ -13,6 +13,7 @@ from autodial.rules.dial_facts import Dial
 from autodial.store.attempt_queries import UNDER_WAY, load_attempt
 from autodial.store.events import note
 from autodial.store.outbox import owe, registered
+from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, forgotten, operators, reservations, tasks
 
 
@@ -99,14 +100,7 @@ def open_attempt(
 def _being_called(db: sa.Connection, phone: Phone, task: TaskId) -> int | None:
     """The other task for which this phone's owner is being called now."""
     flying = sa.and_(attempts.c.task != task, UNDER_WAY)
-    for same in (
-        attempts.c.number == phone.number,
-        sa.and_(
-            attempts.c.entity_id == phone.entity_id,
-            attempts.c.entity_type == phone.entity_type,
-            sa.literal(phone.entity_id) != 0,
-        ),
-    ):
+    for same in same_person(attempts.c, phone):
         found = db.scalar(sa.select(attempts.c.task).where(same, flying).limit(1))
         if found is not None:
             return int(found)

@@ -6,15 +6,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from attrs import frozen
 
+from autodial.store.same_person import same_person
 from autodial.store.schema import phones, talks, tasks
 
 #: A number that is talked to is its person's, and so is every number of the same entity.
-SAME = (
-    talks.c.number == phones.c.number,
-    (talks.c.entity_id == phones.c.entity_id)
-    & (talks.c.entity_type == phones.c.entity_type)
-    & (phones.c.entity_id != 0),
-)
+SAME = same_person(talks.c, phones.c)
 
 
 @frozen

@@ -16,6 +16,7 @@ from autodial.model.task import Called, CallTask, Phone
 from autodial.rules.phone_numbers import Refused
 from autodial.store.events import note
 from autodial.store.outbox import LATE, our_own_hand
+from autodial.store.same_person import same_person
 from autodial.store.schema import (
     ASKED_FOR,
     LISTED,
@@ -62,12 +63,6 @@ _MADE = (
     .where(attempts.c.task.in_(_IDS))
     .group_by(attempts.c.task)
 )
-_SAME_NUMBER = attempts.c.number == phones.c.number
-_SAME_CLIENT = (
-    (attempts.c.entity_id == phones.c.entity_id)
-    & (attempts.c.entity_type == phones.c.entity_type)
-    & (phones.c.entity_id != 0)
-)
 _CALLS = sa.union(  # each half by its own index; one attempt found by both counts once
     *(
         sa.select(
@@ -78,7 +73,7 @@ _CALLS = sa.union(  # each half by its own index; one attempt found by both coun
         .join_from(phones, attempts, same)
         .where(phones.c.task.in_(_IDS))
         .where((attempts.c.claimed_at > _SINCE) | holds("attempts", FLYING))
-        for same in (_SAME_NUMBER, _SAME_CLIENT)
+        for same in same_person(attempts.c, phones.c)
     )
 )  # fmt: skip
 _HEARD = sa.union(
@@ -99,12 +94,7 @@ _NEVER = sa.union(
         sa.select(phones.c.task, phones.c.number)
         .join_from(phones, never, same)
         .where(phones.c.task.in_(_IDS))
-        for same in (
-            never.c.number == phones.c.number,
-            (never.c.entity_id == phones.c.entity_id)
-            & (never.c.entity_type == phones.c.entity_type)
-            & (phones.c.entity_id != 0),
-        )
+        for same in same_person(never.c, phones.c)
     )
 )
 _PHONES = (

@@ -19,6 +19,7 @@ from autodial.store.attempt_end import NEXT_NUMBER, other_numbers
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.outbox import owe
+from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, never, operators, outbox, phones, tasks
 
 #: A word about an older talk would be taken for one about a talk that we do not know of.
@@ -118,10 +119,7 @@ def _never(db: sa.Connection, attempt: Attempt, operator: OperatorId, now: datet
             operator=operator, attempt=attempt.id,
         )
     )  # fmt: skip
-    for same in (
-        phones.c.number == row.number,
-        (phones.c.entity_id == row.entity_id) & (phones.c.entity_type == row.entity_type),
-    ):
+    for same in same_person(phones.c, row):
         his = sa.select(phones.c.task).where(same)
         waiting = tasks.c.id.in_(his) & (tasks.c.next_check > now)
         db.execute(sa.update(tasks).where(waiting).values(next_check=now))
