@@ -27,15 +27,16 @@ _WORD = re.compile(
     r"(?i)(?<![^\W\d_])(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?|тон(?:альный)?"
     r"|ext(?:ension)?)(?![^\W\d_])"
 )
-#: A remark that he does not want our calls.
+#: A remark that he does not want our calls. (Every repetition has an end: what people, or others,
+#: put into a field must not take the reactor's time.)
 _UNWANTED = re.compile(
-    r"(?i)не[\W_]*(?:надо|нужно|хоч\w*|просил\w*|жела\w*)?[\W_]*"
+    r"(?i)не[\W_]{0,9}(?:надо|нужно|хоч\w{0,20}|просил\w{0,20}|жела\w{0,20})?[\W_]{0,9}"
     r"(?:звон|беспок|набир|тревож|связыв|контакт)"
-    r"|нельзя\s*(?:звон|набир)|звон\w*\s*(?:нельзя|запрещ|не\s*(?:надо|нужно))|без\s*звонк"
-    r"|\bотказ(?:\b|ал|ыв)|отозва|отпис(?:ал|ать|к)|ч[её]рн\w*\s*спис|\bстоп\b"
-    r"|(?:do(?:es)?|did)[\s-]*n(?:['’`]|[\s-]*o)?t[\s-]*(?:call|phone|ring|contact|want|wish)"
-    r"|never\s*(?:call|phone|ring|contact)|\bno\s*(?:more\s*)?calls|stop\s*call"
-    r"|opt(?:ed)?[\s-]*out|unsubscri|\bdnc\b"
+    r"|нельзя\s{0,9}(?:звон|набир)|звон\w{0,20}\s{0,9}(?:нельзя|запрещ|не\s{0,9}(?:надо|нужно))|без\s{0,9}звонк"
+    r"|\bотказ(?:\b|ал|ыв)|отозва|отпис(?:ал|ать|к)|ч[её]рн\w{0,20}\s{0,9}спис|\bстоп\b"
+    r"|(?:do(?:es)?|did)[\s-]{0,9}n(?:['’`]|[\s-]{0,9}o)?t[\s-]{0,9}(?:call|phone|ring|contact|want|wish)"
+    r"|never\s{0,9}(?:call|phone|ring|contact)|\bno\s{0,9}(?:more\s{0,9})?calls|stop\s{0,9}call"
+    r"|opt(?:ed)?[\s-]{0,9}out|unsubscri|\bdnc\b"
 )
 #: Letters of one alphabet that look like those of the other.
 _ALIKE = str.maketrans("aceopxyABCEHKMOPTX", "асеорхуАВСЕНКМОРТХ")
@@ -385,7 +386,7 @@ def split_numbers(text: str) -> list[str]:
 
 def is_unwanted(text: str) -> bool:
     """Does a remark in it say that somebody does not want to be called?"""
-    text = _UNSEEN.sub("", text[:MOST_SEARCHED])
+    text = re.sub(r"\s+", " ", _UNSEEN.sub("", text[:MOST_SEARCHED]))
     return bool(_UNWANTED.search(text) or _UNWANTED.search(text.translate(_ALIKE)))
 
 

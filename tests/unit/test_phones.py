@@ -301,7 +301,19 @@ def test_other_short_numbers_are_dialled_where_allowed(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["1234567 доб" + " " * 5000 + "x", "," * 5000, "(" * 5000, "1" * 5000, "\t8 " * 900]
+    "typed",
+    [
+        "1234567 доб" + " " * 5000 + "x",
+        "," * 5000,
+        "(" * 5000,
+        "1" * 5000,
+        "\t8 " * 900,
+        "не" + " " * 20_000,
+        "не" + "_" * 20_000,
+        "чёрн" * 5000,
+        "звон" * 5000,
+        "не хоч" * 3000,
+    ],
 )
 def test_a_long_field_is_not_read_for_long(typed: str) -> None:
     """The patterns would take seconds, and the calls wait meanwhile."""
