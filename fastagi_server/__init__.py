@@ -22,12 +22,12 @@ from fastagi_server.errors import (
     WireError,
 )
 from fastagi_server.health import NotWell, check, ping
-from fastagi_server.hub import Hub, listen
 from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
 from fastagi_server.secret import SharedSecret
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
 from fastagi_server.session import AgiSession, Script
+from fastagi_server.transport import AgiPort, listen
 from fastagi_server.wire import (
     AgiWire,
     Environment,
@@ -41,6 +41,7 @@ __all__ = [
     "BACKLOG",
     "ActionFailed",
     "AgiError",
+    "AgiPort",
     "AgiSession",
     "AgiWire",
     "CallEnded",
@@ -55,7 +56,6 @@ __all__ = [
     "FastAgiServer",
     "Hangup",
     "Heard",
-    "Hub",
     "NotAuthenticated",
     "NotWell",
     "Played",

@@ -27,6 +27,8 @@ RENAMED = {
     "client.spread": "jitter",
     "staff.patience": "wait_for_responsible",
 }
+#: Keys of earlier versions that nothing replaces, and why.
+REMOVED = {"fastagi.hot_path": "there is one transport now"}
 
 
 def load(path: Path) -> Config:
@@ -64,6 +66,8 @@ def _problem(problem: Mapping[str, Any]) -> str:
     key = ".".join(place)
     if problem["type"] == "extra_forbidden" and key in RENAMED:
         return f"{key}: is called {RENAMED[key]} now"
+    if problem["type"] == "extra_forbidden" and key in REMOVED:
+        return f"{key}: {REMOVED[key]}; remove the line"
     if problem["type"] == "extra_forbidden":
         return f"{key}: no such key{nearest(place[-1], _keys(place[:-1]))}"
     if problem["type"] == "missing":

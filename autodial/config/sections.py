@@ -98,7 +98,6 @@ class FastAgiConfig(Section):
     allow: tuple[Annotated[str, AfterValidator(known_network)], ...] = ("127.0.0.0/8", "::1/128")
     deadline: Duration = timedelta(seconds=5)
     max_sessions: int = Field(500, ge=10)
-    hot_path: bool = True
 
     @field_validator("secret")
     @classmethod

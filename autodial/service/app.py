@@ -54,7 +54,7 @@ from bitrix24 import (
     Webhook,
 )
 from call_files import Spool
-from fastagi_server import BACKLOG, FastAgiServer, SharedSecret, listen
+from fastagi_server import FastAgiServer, SharedSecret, listen
 
 T = TypeVar("T")
 
@@ -383,14 +383,7 @@ class Dialler:
 
     def _listen(self, fastagi: FastAgiConfig) -> Any:
         held = held_socket(self.reactor, fastagi)
-        if fastagi.hot_path:
-            return listen(self.reactor, self.server, fastagi.port, fastagi.host, held=held)
-        if held is not None:
-            with held:  # the reactor has a copy of its own
-                return self.reactor.adoptStreamPort(held.fileno(), held.family, self.server)
-        return self.reactor.listenTCP(
-            fastagi.port, self.server, backlog=BACKLOG, interface=fastagi.host
-        )
+        return listen(self.reactor, self.server, fastagi.port, fastagi.host, held=held)
 
     async def stop(self) -> None:
         """Place no further calls, finish the sessions under way, keep everything else."""

@@ -4,7 +4,7 @@ handling as the dialler has them.
 
     python bench/fastagi/ours.py PORT [stock]
 
-``stock``: on Twisted's own transport instead of the hot path.
+``stock``: on Twisted's own transport instead of the transport.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The FastAGI port as systemd hands it over, on both transports."""
+"""The FastAGI port as systemd hands it over."""
 
 import os
 import socket
@@ -29,21 +29,14 @@ def hands_over(held: int) -> Callable[..., Any]:
 
 
 @ensure
-@pytest.mark.parametrize("hot", [True, False], ids=["hot path", "stock transport"])
-async def test_it_is_served_and_still_held_afterwards(
-    hot: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_is_served_and_still_held_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as kept:
         port = kept.getsockname()[1]
         monkeypatch.setattr(service, "serverFromString", hands_over(os.dup(kept.fileno())))
         held = service.held_socket(reactor, settings(port))
         assert held is not None
         server = FastAgiServer({"ping": ping}, reactor)
-        opened: Any = (
-            listen(reactor, server, port, held=held)
-            if hot
-            else reactor.adoptStreamPort(held.fileno(), held.family, server)  # type: ignore[attr-defined]
-        )
+        opened = listen(reactor, server, port, held=held)
         took = await deferToThread(check, f"agi://127.0.0.1:{port}/ping")
         await opened.stopListening()
         held.close()

@@ -1,12 +1,12 @@
 """Real sockets: a foreign AGI peer understands us; the manager client follows a talking server."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EMFILE
 from functools import partial
 from hashlib import md5
-from socket import create_connection, socket
+from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_connection, socket
 from threading import Event
 from typing import Any
 
@@ -16,6 +16,7 @@ from asterisk.agi import AGI
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
@@ -25,7 +26,6 @@ from twisted.protocols.basic import LineReceiver
 from autodial.errors import PbxError
 from autodial.pbx.ami import Ami, client_service
 from fastagi_server import (
-    BACKLOG,
     AgiSession,
     FastAgiServer,
     NotWell,
@@ -53,27 +53,22 @@ async def _long(call: AgiSession) -> None:
         await call.set("A", "x" * 900)
 
 
+async def _wide(call: AgiSession) -> None:
+    """More than the kernel buffers, and half-closed behind it."""
+    size = int(call.argument(0))
+    await call.batch(*(set_variables({f"A{n}": "x" * 900}) for n in range(size // 900)))
+
+
 async def _stuck(call: AgiSession) -> None:
     await Deferred(lambda _: None)
 
 
-Listening = Callable[..., AbstractContextManager[tuple[FastAgiServer, int]]]
-
-
-@pytest.fixture(params=["hot path", "Twisted's transport"])
-def listening(request: pytest.FixtureRequest) -> Listening:
-    """A server on a free port, by both ways to listen."""
-    return partial(_listening, hot=request.param == "hot path")
-
-
 @contextmanager
-def _listening(*, hot: bool, **limits: Any) -> Iterator[tuple[FastAgiServer, int]]:
-    scripts = {"batch": _batch, "stuck": _stuck, "long": _long, "ping": ping}
+def listening(held: socket | None = None, **limits: Any) -> Iterator[tuple[FastAgiServer, int]]:
+    """A server on a free port."""
+    scripts = {"batch": _batch, "stuck": _stuck, "long": _long, "wide": _wide, "ping": ping}
     server = FastAgiServer(scripts, reactor, **limits)
-    if hot:
-        port: Any = listen(reactor, server, 0)
-    else:
-        port = reactor.listenTCP(0, server, backlog=BACKLOG, interface="127.0.0.1")
+    port = listen(reactor, server, 0, held=held)
     try:
         yield server, port.getHost().port
     finally:
@@ -94,7 +89,7 @@ def _talk(port: int, script: str) -> bytes:
 
 
 @ensure
-async def test_the_batch_is_one_write_and_a_half_close(listening: Listening) -> None:
+async def test_the_batch_is_one_write_and_a_half_close() -> None:
     with listening() as (_, port):
         said = await deferToThread(_talk, port, "batch")
 
@@ -103,7 +98,7 @@ async def test_the_batch_is_one_write_and_a_half_close(listening: Listening) -> 
 
 
 @ensure
-async def test_a_session_that_hangs_is_cut_off_and_another_is_served(listening: Listening) -> None:
+async def test_a_session_that_hangs_is_cut_off_and_another_is_served() -> None:
     with listening(deadline=0.3) as (_, port):
         stuck = deferToThread(_talk, port, "stuck")
         served = await deferToThread(_talk, port, "batch")
@@ -113,7 +108,7 @@ async def test_a_session_that_hangs_is_cut_off_and_another_is_served(listening: 
 
 
 @ensure
-async def test_a_burst_of_connections_is_not_dropped(listening: Listening) -> None:
+async def test_a_burst_of_connections_is_not_dropped() -> None:
     """Asterisk gives up on a connection after two seconds; a short queue would cost calls."""
 
     def burst(port: int) -> int:
@@ -127,7 +122,7 @@ async def test_a_burst_of_connections_is_not_dropped(listening: Listening) -> No
 
 
 @ensure
-async def test_a_server_s_health_is_asked_by_its_own_protocol(listening: Listening) -> None:
+async def test_a_server_s_health_is_asked_by_its_own_protocol() -> None:
     """The same question as a monitoring program asks, and each thing that can be wrong."""
 
     def asked(address: str) -> str:
@@ -163,8 +158,8 @@ async def test_when_no_connection_can_be_had_the_server_rests_and_goes_on(
         tries.append(1)
         raise OSError(EMFILE, "Too many open files")
 
-    with _listening(hot=True) as (_, port):
-        monkeypatch.setattr(socket, "_accept", no_more)
+    with listening() as (_, port):
+        monkeypatch.setattr(socket, "accept", no_more)
         served = deferToThread(_talk, port, "batch")
         while not tries:
             await deferLater(reactor, 0.01)
@@ -176,7 +171,7 @@ async def test_when_no_connection_can_be_had_the_server_rests_and_goes_on(
 
 
 @ensure
-async def test_a_short_block_is_heard_soon_and_not_at_the_deadline(listening: Listening) -> None:
+async def test_a_short_block_is_heard_soon_and_not_at_the_deadline() -> None:
     """A hand-made peer says less than Asterisk does, and waits."""
 
     def short(port: int) -> bytes:
@@ -190,7 +185,7 @@ async def test_a_short_block_is_heard_soon_and_not_at_the_deadline(listening: Li
 
 
 @ensure
-async def test_a_peer_that_stops_reading_does_not_keep_its_session(listening: Listening) -> None:
+async def test_a_peer_that_stops_reading_does_not_keep_its_session() -> None:
     """What it was told lies in the kernel's buffers; it is cut off all the same."""
 
     def deaf(port: int, over: Event) -> None:
@@ -207,6 +202,114 @@ async def test_a_peer_that_stops_reading_does_not_keep_its_session(listening: Li
         await waiting
 
     assert server.counters.timed_out == 1
+
+
+def small_buffers() -> socket:
+    """A listening socket whose connections send little at once."""
+    listener = socket()
+    listener.setsockopt(SOL_SOCKET, SO_SNDBUF, 10_000)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+@ensure
+async def test_what_the_kernel_does_not_take_at_once_is_sent_before_the_half_close() -> None:
+    def slow(port: int) -> bytes:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(environment("wide", "900000"))
+            commands = b"".join(iter(partial(peer.recv, 65536), b""))  # until the half-close
+            peer.sendall(b"200 result=1\n" * commands.count(b"\n"))
+            return commands
+
+    with listening(held=small_buffers()) as (server, port):
+        commands = await deferToThread(slow, port)
+        while server.sessions:
+            await deferLater(reactor, 0.01)
+
+    assert 1000 == commands.count(b"\n")
+    assert commands.endswith(b"\n")
+    assert 1 == server.counters.finished, "every reply was read after the half-close"
+
+
+@ensure
+async def test_what_was_written_is_sent_before_the_close() -> None:
+    """The deadline comes while the peer still reads."""
+
+    def slow(port: int) -> bytes:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(environment("wide", "900000"))
+            while not server.counters.timed_out:
+                Event().wait(0.01)
+            return b"".join(iter(partial(peer.recv, 65536), b""))
+
+    with listening(held=small_buffers(), deadline=0.1) as (server, port):
+        assert 1000 == (await deferToThread(slow, port)).count(b"\n")
+
+
+@ensure
+async def test_a_peer_that_reads_nothing_fills_no_memory() -> None:
+    def deaf(port: int, over: Event) -> None:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+            peer.sendall(environment("wide", "9000000"))
+            over.wait(10)
+
+    over = Event()
+    with listening(held=small_buffers()) as (server, port):
+        waiting = deferToThread(deaf, port, over)
+        while not server.counters.failed:
+            await deferLater(reactor, 0.01)
+        assert 0 == server.sessions
+        over.set()
+        await waiting
+
+
+@ensure
+async def test_a_reset_ends_the_session_only() -> None:
+    def reset(port: int) -> None:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(environment("long"))
+            peer.recv(10)
+            peer.setsockopt(SOL_SOCKET, SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+    with listening() as (server, port):
+        await deferToThread(reset, port)
+        while server.sessions or not server.counters.failed:
+            await deferLater(reactor, 0.01)
+        assert b"AD_OK=1" in await deferToThread(_talk, port, "batch")
+
+
+@ensure
+async def test_a_short_block_that_is_no_agi_is_closed_and_the_next_one_is_read() -> None:
+    """Both wait for the low-water mark's time."""
+
+    def strange(port: int, block: bytes) -> bytes:
+        with create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(block)
+            with suppress(ConnectionResetError):
+                return peer.recv(100)
+        return b""
+
+    with listening(block_deadline=3.0) as (server, port):
+        first = deferToThread(strange, port, b"GET / HTTP/1.1\n\n")
+        second = deferToThread(strange, port, b"agi_network_script: ping\n\n")
+        assert b"" == await first
+        assert b"AGI_PONG" in await second
+        assert 1 == server.counters.not_agi
+
+
+@ensure
+async def test_it_listens_on_ipv6_and_a_taken_port_is_an_error() -> None:
+    server = FastAgiServer({"ping": ping}, reactor)
+    port = listen(reactor, server, 0, "::1")
+    try:
+        number = port.getHost().port
+        assert await deferToThread(check, f"agi://[::1]:{number}/ping")
+        with pytest.raises(CannotListenError):
+            listen(reactor, server, number, "::1")
+    finally:
+        await port.stopListening()
 
 
 def test_pyst2_reads_the_environment_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autodial.config.load import RENAMED, load, parse
+from autodial.config.load import REMOVED, RENAMED, load, parse
 from autodial.config.settings import Config
 from autodial.errors import ConfigError
 
@@ -172,6 +172,13 @@ def test_what_the_example_comments_out_is_the_default() -> None:
 
     assert plain.model_copy(update={"retry": {}}) == whole.model_copy(update={"retry": {}})
     assert plain.rules_for_retry == whole.rules_for_retry
+
+
+@pytest.mark.parametrize("key", REMOVED)
+def test_a_key_that_is_gone_is_refused_with_the_reason(key: str) -> None:
+    section, _, name = key.partition(".")
+    with pytest.raises(ConfigError, match=f"{key}: {REMOVED[key]}; remove the line"):
+        parse({section: {name: True}}, "test")
 
 
 @pytest.mark.parametrize("key", RENAMED)
