@@ -34,8 +34,9 @@ from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId
 from autodial.store import tasks
-from autodial.store.database import migrate, open_engine
+from autodial.store.connections import open_engine
 from autodial.store.presence import StaffRow
+from autodial.store.releases import migrate
 from autodial.store.schema import attempts, phones, talks
 from autodial.store.schema import tasks as task_table
 from call_files import Spool

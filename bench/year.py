@@ -42,7 +42,8 @@ from autodial.pbx.reconciler import Reconciler
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.rules.hangup import parse_report
-from autodial.store.database import migrate, open_engine
+from autodial.store.connections import open_engine
+from autodial.store.releases import migrate
 from bitrix24 import Portal
 from bitrix24.simulator import SimulatedPortal
 from bitrix24.simulator.seed import add_contact, add_operator, add_task

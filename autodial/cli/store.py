@@ -7,6 +7,7 @@ import click
 from autodial.cli.output import say
 from autodial.config.load import load
 from autodial.store import backup
+from autodial.store import restore as restoring
 
 
 @click.command("backup")
@@ -25,6 +26,6 @@ def backup_(path: Path, file: Path) -> None:
 def restore(path: Path, file: Path) -> None:
     """Put a copy of the store in its place; the dialler must not run."""
     store = load(path).store.path
-    before = backup.restore(store, file)
+    before = restoring.restore(store, file)
     kept = f"; what was there is {before}" if before is not None else ""
     say(f"{store} is {file} now{kept}")

@@ -31,7 +31,7 @@ from autodial.model.task import Phone
 from autodial.rules.pacing import Answers
 from autodial.simulation.behaviour import CallerBehaviour, Replayed
 from autodial.store import attempt_queries, views
-from autodial.store.database import open_memory
+from autodial.store.connections import open_memory
 from autodial.store.presence import StaffRow
 from autodial.store.schema import attempts as attempt_table
 from autodial.store.schema import operators as staff_table

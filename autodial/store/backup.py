@@ -7,16 +7,13 @@ finds.
 """
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import NamedTemporaryFile
 
 from autodial.errors import StoreError
-from autodial.store import database
 from autodial.store.trouble import store_error
 
 #: What SQLite keeps beside a file.
@@ -32,100 +29,32 @@ def backup(path: Path, target: Path, *, replace: bool = False) -> None:
         StoreError: there is no store; the target exists (without ``replace``), or cannot be
             written.
     """
-    if not _is_file(path):
+    if not is_file(path):
         raise StoreError(f"{path} is not there: nothing to copy")
-    if not replace and _exists(target):
+    if not replace and exists(target):
         raise StoreError(f"{target} exists: name a new file")
     with draft(target) as new:
-        _copy(path, new)
-        _remove_beside(target)
+        copy_file(path, new)
+        remove_beside(target)
         new.replace(target)
-        _sync(target.parent)
+        sync_directory(target.parent)
 
 
-def restore(path: Path, source: Path) -> Path | None:
-    """
-    Put a copy in the place of the store. What was there is kept beside it, as
-    ``<store>.before-restore-<when>``; returns its path, None: nothing was there.
-
-    Raises:
-        StoreError: a dialler runs, or the copy is no whole store that this program can use.
-    """
-    if not _is_file(source):
-        raise StoreError(f"{source} is not there, or no file")
-    if _is_file(path) and path.samefile(source):
-        raise StoreError(f"{source} is the store itself: name a copy of it")
-    if not _is_directory(path.parent):
-        raise StoreError(f"{path.parent} is not there: make it, the dialler's user's own")
-    with database.only_one(path, "a copy is being put back"), _looked_at(source) as whole:
-        # A name of its own: after a wrong copy comes the right one, and the store is still there.
-        before = path.with_name(f"{path.name}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        # As root we would follow whatever the dialler's user lays in our way.
-        with whole.open("rb") as copied, database.as_owner(path):
-            kept = any(_exists(path.with_name(path.name + ending)) for ending in ("", "-wal"))
-            if kept:
-                _keep(path, before)
-            with draft(path) as new:
-                with new.open("r+b") as target:
-                    shutil.copyfileobj(copied, target)
-                    os.fsync(target.fileno())
-                _remove_beside(path)
-                new.replace(path)
-                _sync(path.parent)
-    return before if kept else None
-
-
-@contextmanager
-def _looked_at(source: Path) -> Iterator[Path]:
-    """A copy of the copy, of which we know that it is whole, and a store of ours."""
-    place = source.parent if os.access(source.parent, os.W_OK) else None
-    try:
-        with TemporaryDirectory(dir=place, prefix=".autodial-restore-") as name:
-            whole = Path(name) / "store"
-            _copy(source, whole)
-            with closing(sqlite3.connect(whole)) as db:
-                found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok":
-                raise StoreError(f"{source} is damaged ({found}): nothing was changed")
-            database.check_copy(whole, source)
-            yield whole
-    except OSError as error:
-        raise StoreError(f"{source}: {error.strerror}; nothing was changed") from error
-
-
-def _keep(path: Path, before: Path) -> None:
-    """Copy the present store aside, whole if it can be read, else what is there as it is."""
-    try:
-        backup(path, before, replace=True)
-    except StoreError:
-        for ending in ("", *BESIDE):  # damaged: kept as it is
-            part = path.with_name(path.name + ending)
-            with suppress(FileNotFoundError):
-                shutil.copyfile(part, before.with_name(before.name + ending))
-
-
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; run this as its user, or as root") from error
 
 
-def _is_directory(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; run this as its user, or as root") from error
-
-
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
     try:
         return path.exists() or path.is_symlink()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; name a place that you can write") from error
 
 
-def _remove_beside(path: Path) -> None:
+def remove_beside(path: Path) -> None:
     """What belonged to the file before: it would be replayed into the new one."""
     for ending in BESIDE:
         path.with_name(path.name + ending).unlink(missing_ok=True)
@@ -154,7 +83,7 @@ def remove_drafts(path: Path) -> None:
         half.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
     try:
         with (
             closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as old,
@@ -177,7 +106,7 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(written.fileno())
 
 
-def _sync(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """A rename is durable once its directory is."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -2,22 +2,18 @@
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal
-from bitrix24.simulator.events import comment_added
+from bitrix24.simulator.event_bodies import comment_added
 from bitrix24.simulator.filters import criterion, holds, ordered
 from bitrix24.simulator.php import intval
+from bitrix24.simulator.state import PortalState, Row
 from bitrix24.simulator.tasks import CHAT, existing, may_read, remember, typed
 
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
 
-Row = dict[str, Any]
-
-
-def task_history(portal: "SimulatedPortal", params: Row) -> Any:
+def task_history(portal: PortalState, params: Row) -> Any:
     number = existing(portal, params)["ID"]
     rows = [
         {
@@ -35,7 +31,7 @@ def task_history(portal: "SimulatedPortal", params: Row) -> Any:
     return {"list": [_told(portal, row) for row in rows]}
 
 
-def _told(portal: "SimulatedPortal", row: Row) -> Row:
+def _told(portal: PortalState, row: Row) -> Row:
     user = portal.users.get(row["USER_ID"], {"NAME": "", "LAST_NAME": ""})
     return {
         "id": row["ID"],
@@ -55,7 +51,7 @@ def _stored(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else php.strval(value)
 
 
-def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
+def comment_add(portal: PortalState, params: Row) -> Any:
     # task.* methods take their arguments by position, whatever the names. The portal drops texts
     # that hold the method's own name.
     values = [value for value in params.values() if not _names_itself(value)]
@@ -77,7 +73,7 @@ def comment_add(portal: "SimulatedPortal", params: Row) -> Any:
     return _comment(portal, row, text, author)
 
 
-def comment_update(portal: "SimulatedPortal", params: Row) -> Any:
+def comment_update(portal: PortalState, params: Row) -> Any:
     """Of the forum only; a chat's messages have methods of their own."""
     task_id, item, fields = [*params.values(), None, None, None][:3]
     rows = portal.comments.get(intval(task_id or 0), [])
@@ -93,7 +89,7 @@ def _names_itself(value: Any) -> bool:
     return isinstance(value, str) and "task.commentitem.add" in value.lower()
 
 
-def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int:
+def _comment(portal: PortalState, row: Row, text: str, author: int) -> int:
     number = portal.next_id()
     portal.comments.setdefault(row["ID"], []).append(
         {"ID": number, "POST_MESSAGE": text, "AUTHOR_ID": author, "POST_DATE": portal.now()}
@@ -105,7 +101,7 @@ def _comment(portal: "SimulatedPortal", row: Row, text: str, author: int) -> int
     return number
 
 
-def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
+def comment_list(portal: PortalState, params: Row) -> Any:
     if portal.comments_in_chat:
         return []  # no refusal: what is said there is simply not in the forum
     found = portal.tasks.get(intval(next(iter(params.values()), 0)))
@@ -122,7 +118,7 @@ def comment_list(portal: "SimulatedPortal", params: Row) -> Any:
     ]
 
 
-def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
+def chat_messages(portal: PortalState, params: Row) -> Any:
     match = re.fullmatch(r"chat(\d+)", str(params.get("DIALOG_ID", "")))
     if match is None or not portal.comments_in_chat:
         raise Refusal(403, "ACCESS_ERROR", "You do not have access to the specified dialog")
@@ -139,7 +135,7 @@ def chat_messages(portal: "SimulatedPortal", params: Row) -> Any:
     return {"messages": newest[: intval(params.get("LIMIT", 20))], "users": [], "files": []}
 
 
-def chat_send(portal: "SimulatedPortal", params: Row) -> Any:
+def chat_send(portal: PortalState, params: Row) -> Any:
     fields = php.as_map(params.get("fields"))
     if not fields.get("taskId") or not fields.get("text"):
         raise Refusal(400, "VALIDATION_REQUESTVALIDATIONEXCEPTION", "taskId, text")

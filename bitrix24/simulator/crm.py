@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, ill_typed, missing, old
 from bitrix24.simulator.filters import criterion, holds, ordered
 from bitrix24.simulator.php import Page, intval, page
+from bitrix24.simulator.state import PortalState, Row
 
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
-
-Row = dict[str, Any]
 Rows = dict[int, Row]
 
 #: Type numbers of crm.item.* that are not smart processes.
@@ -21,7 +18,7 @@ _LEAD, _DEAL, _CONTACT, _COMPANY = 1, 2, 3, 4
 _PLAIN = {"SECOND_NAME": None, "ASSIGNED_BY_ID": 1, "COMPANY_ID": None}
 
 
-def _list(portal: "SimulatedPortal", rows: Rows, params: Row) -> Page:
+def _list(portal: PortalState, rows: Rows, params: Row) -> Page:
     criteria = php.as_map(params.get("filter"))
     order = php.as_map(params.get("order")) or {"ID": "ASC"}
     some, further = _candidates(rows, criteria)
@@ -41,7 +38,7 @@ def _candidates(rows: Rows, criteria: Row) -> tuple[Iterable[Row], Row]:
     return [rows[number] for number in numbers if number in rows], further
 
 
-def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
+def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
     for prefixed, wanted in criteria.items():
         sign, name = criterion(prefixed)
         have = row.get(name)
@@ -74,19 +71,19 @@ def _shown(row: Row, select: list[str]) -> Row:
     return said
 
 
-def contact_list(portal: "SimulatedPortal", params: Row) -> Page:
+def contact_list(portal: PortalState, params: Row) -> Page:
     return _list(portal, portal.contacts, params)
 
 
-def company_list(portal: "SimulatedPortal", params: Row) -> Page:
+def company_list(portal: PortalState, params: Row) -> Page:
     return _list(portal, portal.companies, params)
 
 
-def lead_list(portal: "SimulatedPortal", params: Row) -> Page:
+def lead_list(portal: PortalState, params: Row) -> Page:
     return _list(portal, portal.leads, params)
 
 
-def deal_list(portal: "SimulatedPortal", params: Row) -> Page:
+def deal_list(portal: PortalState, params: Row) -> Page:
     """A deal has no PHONE, and shows its primary contact only."""
     return _list(portal, {number: _deal(row) for number, row in portal.deals.items()}, params)
 
@@ -103,7 +100,7 @@ def _deal(row: Row) -> Row:
 
 
 def _get(name: str) -> Any:
-    def get(portal: "SimulatedPortal", params: Row) -> Any:
+    def get(portal: PortalState, params: Row) -> Any:
         rows: Rows = getattr(portal, name)
         row = rows.get(intval(params.get("id") or params.get("ID")))
         if row is None:
@@ -115,7 +112,7 @@ def _get(name: str) -> Any:
     return get
 
 
-def deal_contacts(portal: "SimulatedPortal", params: Row) -> Any:
+def deal_contacts(portal: PortalState, params: Row) -> Any:
     row = portal.deals.get(intval(params.get("id")))
     if row is None:
         raise old("Not found")
@@ -125,7 +122,7 @@ def deal_contacts(portal: "SimulatedPortal", params: Row) -> Any:
     ]
 
 
-def item_list(portal: "SimulatedPortal", params: Row) -> Page:
+def item_list(portal: PortalState, params: Row) -> Page:
     kind = params.get("entityTypeId")
     if kind is None:
         raise missing("entityTypeId")
@@ -147,7 +144,7 @@ def item_list(portal: "SimulatedPortal", params: Row) -> Page:
     )
 
 
-def _items(portal: "SimulatedPortal", kind: int) -> Rows:
+def _items(portal: PortalState, kind: int) -> Rows:
     plain = {
         _LEAD: portal.leads, _DEAL: portal.deals, _CONTACT: portal.contacts,
         _COMPANY: portal.companies,
@@ -189,7 +186,7 @@ def _selected(row: Row, select: list[str]) -> Row:
     return {name: value for name, value in row.items() if name in select and name != "fm"}
 
 
-def find_by_phone(portal: "SimulatedPortal", params: Row) -> Any:
+def find_by_phone(portal: PortalState, params: Row) -> Any:
     wanted = {_digits(value) for value in php.as_list(params.get("values"))}
     families = (("CONTACT", portal.contacts), ("COMPANY", portal.companies), ("LEAD", portal.leads))
     found = {

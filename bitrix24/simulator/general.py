@@ -1,17 +1,13 @@
 """Methods that need no scope: who am I, what may I, what is there."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator.errors import Refusal
 from bitrix24.simulator.php import intval
-
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
-
-Row = dict[str, Any]
+from bitrix24.simulator.state import PortalState, Row
 
 
-def profile(portal: "SimulatedPortal", params: Row) -> Any:
+def profile(portal: PortalState, params: Row) -> Any:
     row = portal.users.get(portal.user_id, {})
     return {
         "ID": str(portal.user_id),
@@ -23,40 +19,24 @@ def profile(portal: "SimulatedPortal", params: Row) -> Any:
     }
 
 
-def scope(portal: "SimulatedPortal", params: Row) -> Any:
+def scope(portal: PortalState, params: Row) -> Any:
     return sorted(portal.scopes)
 
 
-def methods(portal: "SimulatedPortal", params: Row) -> Any:
-    from bitrix24.simulator.portal import METHODS
-
-    return sorted([*METHODS, "batch"])
-
-
-def method_get(portal: "SimulatedPortal", params: Row) -> Any:
-    from bitrix24.simulator.portal import scope_of
-
-    name = str(params.get("name", "")).lower()
-    there = name in methods(portal, {}) and portal.has(name)
-    known = there and (portal.timeman or not name.startswith("timeman."))
-    available = known and scope_of(name) in (None, *portal.scopes)
-    return {"isExisting": known, "isAvailable": available}
-
-
-def server_time(portal: "SimulatedPortal", params: Row) -> Any:
+def server_time(portal: PortalState, params: Row) -> Any:
     return portal.out(portal.now())
 
 
-def user_admin(portal: "SimulatedPortal", params: Row) -> Any:
+def user_admin(portal: PortalState, params: Row) -> Any:
     return portal.administrator
 
 
-def app_info(portal: "SimulatedPortal", params: Row) -> Any:
+def app_info(portal: PortalState, params: Row) -> Any:
     licence = "ru_project" if portal.cloud else "ru_selfhosted"
     return {"SCOPE": sorted(portal.scopes), "LICENSE": licence}
 
 
-def notify(portal: "SimulatedPortal", params: Row) -> Any:
+def notify(portal: PortalState, params: Row) -> Any:
     """Of notices with one tag the portal keeps the last."""
     user = intval(params.get("USER_ID"))
     if not user:
@@ -75,8 +55,6 @@ def notify(portal: "SimulatedPortal", params: Row) -> Any:
 METHODS = {
     "profile": profile,
     "scope": scope,
-    "methods": methods,
-    "method.get": method_get,
     "server.time": server_time,
     "user.admin": user_admin,
     "app.info": app_info,

@@ -4,12 +4,10 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator.presence import online
-
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
+from bitrix24.simulator.state import PortalState
 
 _STATUS = {
     1: "новая", 2: "ждёт", 3: "выполняется", 4: "на контроле", 5: "завершена", 6: "отложена",
@@ -26,7 +24,7 @@ th{background:#eef1f4;font-weight:600} .card{background:#fff3d6}
 """
 
 
-def page(portal: "SimulatedPortal") -> str:
+def page(portal: PortalState) -> str:
     """The page, which asks for itself again every two seconds."""
     with portal.lock:
         tasks = [
@@ -80,7 +78,7 @@ def page(portal: "SimulatedPortal") -> str:
     )
 
 
-def state(portal: "SimulatedPortal") -> dict[str, Any]:
+def state(portal: PortalState) -> dict[str, Any]:
     """What the portal holds, for a test in another process."""
     with portal.lock:
         return {
@@ -113,7 +111,7 @@ def state(portal: "SimulatedPortal") -> dict[str, Any]:
         }
 
 
-def _shown_to(portal: "SimulatedPortal", call_id: str) -> list[int]:
+def _shown_to(portal: PortalState, call_id: str) -> list[int]:
     shown: list[int] = []
     for what, call, user in portal.cards:
         if call == call_id and what == "show" and user not in shown:
@@ -123,12 +121,12 @@ def _shown_to(portal: "SimulatedPortal", call_id: str) -> list[int]:
     return shown
 
 
-def _name(portal: "SimulatedPortal", number: int) -> str:
+def _name(portal: PortalState, number: int) -> str:
     row = portal.users.get(number)
     return f"{row['NAME']} {row['LAST_NAME']}".strip() if row else str(number)
 
 
-def _who(portal: "SimulatedPortal", crm: tuple[str, int] | None) -> str:
+def _who(portal: PortalState, crm: tuple[str, int] | None) -> str:
     if crm is None:
         return ""
     rows = {"CONTACT": portal.contacts, "COMPANY": portal.companies, "LEAD": portal.leads}
@@ -140,12 +138,12 @@ def _touched(task: dict[str, Any]) -> tuple[datetime, int]:
     return task["CHANGED_DATE"], -task["ID"]
 
 
-def _last(portal: "SimulatedPortal", task: int) -> str:
+def _last(portal: PortalState, task: int) -> str:
     rows = portal.comments.get(task)
     return rows[-1]["POST_MESSAGE"] if rows else ""
 
 
-def _when(portal: "SimulatedPortal", value: datetime | None) -> str:
+def _when(portal: PortalState, value: datetime | None) -> str:
     return f"{value.astimezone(portal.zone):%d.%m. %H:%M}" if value else ""
 
 

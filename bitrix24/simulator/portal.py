@@ -1,17 +1,14 @@
 """
-The simulated portal: its state, its front door, and the envelope of every answer.
+The simulated portal: its front door, and the envelope of every answer.
 
 Requests come as HTTP would bring them; ``now`` is an argument of the constructor. Thread-safe:
 one request at a time, as one lock sees to.
 """
 
-import itertools
 import json
 import re
-import secrets
-import threading
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,52 +16,24 @@ from urllib.parse import urlsplit
 from attrs import define, evolve, field
 
 from bitrix24.errors import AnswerLost
-from bitrix24.simulator import (
-    comments,
-    crm,
-    events,
-    general,
-    php,
-    presence,
-    staff,
-    tasks,
-    telephony,
+from bitrix24.simulator import php
+from bitrix24.simulator.errors import DOCUMENTED, Refusal
+from bitrix24.simulator.events import sender
+from bitrix24.simulator.methods import (
+    APPLICATIONS_ONLY,
+    METHODS,
+    METHODS_3,
+    Method,
+    scope_of,
+    scope_of_3,
 )
-from bitrix24.simulator.errors import DOCUMENTED, TEXTS, Refusal
-from bitrix24.simulator.events import MEMBER, event_body, sender
+from bitrix24.simulator.oauth import token_answer
+from bitrix24.simulator.references import resolved
+from bitrix24.simulator.state import PortalState, Row
 from bitrix24.wire import Answer, Request
 
-Row = dict[str, Any]
-Method = Callable[["SimulatedPortal", Row], Any]
-
-#: Which scope each family of methods needs. Methods of other families need none.
-_SCOPES = {
-    "tasks": "task", "task": "task", "crm": "crm", "user": "user", "department": "department",
-    "sonet_group": "sonet_group", "telephony": "telephony", "voximplant": "telephony", "im": "im",
-    "timeman": "timeman", "main": "main",
-}  # fmt: skip
-#: The same for REST 3.0.
-_SCOPES_3 = {"tasks": "tasks", "main": "main"}
-SCOPES = frozenset({*_SCOPES.values(), *_SCOPES_3.values()})
-
-METHODS: Mapping[str, Method] = {
-    **general.METHODS,
-    **tasks.METHODS,
-    **comments.METHODS,
-    **crm.METHODS,
-    **staff.METHODS,
-    **presence.METHODS,
-    **telephony.METHODS,
-    **events.METHODS,
-}
-#: REST 3.0, where the portal has it: other routes, other errors.
-METHODS_3: Mapping[str, Method] = {**comments.METHODS_3, **presence.METHODS_3}
-#: Only for applications; a webhook is turned away.
-_APPLICATIONS_ONLY = ("event.", "placement.", "app.option.", "voximplant.user.")
 #: The cloud's leaky bucket: requests at once, and drained a second.
 BUCKET, DRAIN = 50, 2.0
-#: How long an application's access token lives.
-TOKEN = timedelta(hours=1)
 
 #: Portals as they are met. Every difference is a named option of ``SimulatedPortal``.
 FLAVOURS: Mapping[str, Mapping[str, Any]] = {
@@ -106,96 +75,15 @@ class ConnectionDropped(Exception):
 
 
 @define(eq=False)
-class SimulatedPortal:
-    """One portal. Public attributes are its memory; tests and the demo read them."""
+class SimulatedPortal(PortalState):
+    """One portal and its front door."""
 
-    secret: str = "simulated0secret"
-    user_id: int = 1
-    login: str = "autodial"  #: of the webhook's user; serves in its address, too
-    zone: tzinfo = timezone(timedelta(hours=3))  #: of the webhook's user
-    server_zone: tzinfo | None = None  #: of the server's PHP; None: the same
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    scopes: frozenset[str] = SCOPES
-    language: str = "ru"
-    administrator: bool = True  #: the webhook's user
-    #: Limits, and running times in every answer.
-    cloud: bool = False
-    documented_statuses: bool = False  #: HTTP statuses of the documentation, not of the box
-    https_required: bool = False  #: the box's default; a constant of PHP switches it off
-    #: Boxes before tasks 25.700 keep comments in a forum; later ones in the task's chat.
-    comments_in_chat: bool = False
-    rest3: bool = True  #: /rest/api/ is there
-    idempotency_keys: bool = False  #: REST 3.0 knows a request again by its Idempotency-Key
-    user_select: bool = True  #: older boxes ignore ``select`` in user.get,
-    user_prefixes: bool = True  #: drop filters with a prefix there (``>ID``),
-    user_presence: bool = True  #: and tell neither LAST_LOGIN nor IS_ONLINE
-    php_warnings: bool = False  #: display_errors is on, and PHP is of 8
-    tags_told: str = "map"  #: how tasks tell their tags: map, texts (a list of them), no
-    crm_items: bool = True  #: crm.item.list is there
-    links_as: str = "list"  #: how a task tells its CRM links: list, map, text
-    deadline_by_day: bool = False  #: boxes of 2019 cut a deadline to the day
-    chats_by_hand: bool = False  #: a task's chat does not exist before somebody asks for it
-    late: timedelta = timedelta(seconds=60)  #: see ``Fault.LATE``
-    telephony_by_webhook: bool = True  #: older boxes answer WRONG_AUTH_TYPE
-    timeman: bool = True  #: the working-time module is installed
-    log_logins: bool = False  #: the main module's options, both off by default
-    log_logouts: bool = False
-    no_links: Any = False  #: ufCrmTask of a task without links: False, None or []
-    deadline_changes: int | None = None  #: how often others than an administrator may
-    statistics_readable: bool = True
-    #: Methods that the webhook's user may not use, or whose running time is used up, by small name.
-    forbidden: set[str] = field(factory=set)
-    blocked: set[str] = field(factory=set)
-    client_id: str = "local.simulated"  #: of the one application
-    client_secret: str = "simulated1secret"
-    code: str = "simulated3code"  #: what the portal's page of consent hands to the application
-
-    tasks: dict[int, Row] = field(factory=dict, init=False)
-    comments: dict[int, list[Row]] = field(factory=dict, init=False)
-    history: list[Row] = field(factory=list, init=False)
-    contacts: dict[int, Row] = field(factory=dict, init=False)
-    companies: dict[int, Row] = field(factory=dict, init=False)
-    leads: dict[int, Row] = field(factory=dict, init=False)
-    deals: dict[int, Row] = field(factory=dict, init=False)
-    items: dict[int, dict[int, Row]] = field(factory=dict, init=False)  #: smart processes, by type
-    users: dict[int, Row] = field(factory=dict, init=False)
-    tags: dict[str, int] = field(factory=dict, init=False)  #: their numbers
-    departments: dict[int, Row] = field(factory=dict, init=False)
-    groups: dict[int, list[int]] = field(factory=dict, init=False)
-    event_log: list[Row] = field(factory=list, init=False)
-    lines: dict[str, str] = field(factory=dict, init=False)
-    made_lines: int = field(default=0, init=False)
-    handlers: list[tuple[str, str]] = field(factory=list, init=False)  #: event.bind: event, URL
-    calls: dict[str, Row] = field(factory=dict, init=False)
-    statistics: list[Row] = field(factory=list, init=False)
-    recordings: dict[str, tuple[str, bytes]] = field(factory=dict, init=False)  #: by CALL_ID
-    cards: list[tuple[str, str, int]] = field(factory=list, init=False)
-    notices: list[Row] = field(factory=list, init=False)
-    requests: list[str] = field(factory=list, init=False)
-    #: Methods executed, those inside batches, too.
-    executed: list[str] = field(factory=list, init=False)
-    #: Called with the body of each event, as the portal's queue would POST it. Sent once.
-    on_event: list[Callable[[bytes], None]] = field(factory=list, init=False)
-    application_token: str = "simulated2token"
-    tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, until when
-    refresh_token: str = field(factory=lambda: secrets.token_hex(16), init=False)
-    chats: set[int] = field(factory=set, init=False)  #: tasks whose chat was made
-    #: Answers kept by idempotency key, and their requests' bodies.
-    kept: dict[tuple[str, str], tuple[datetime, str, Answer]] = field(factory=dict, init=False)
     _faults: list[Fault] = field(factory=list, init=False)
     _late: list[tuple[datetime, tuple[Any, ...]]] = field(factory=list, init=False)
     _bucket: float = field(default=0.0, init=False)
     _bucket_at: datetime | None = field(default=None, init=False)
-    warned: bool = field(default=False, init=False)  #: PHP has printed something into this answer
-    _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
-    _events: list[bytes] = field(factory=list, init=False)
-    lock: threading.RLock = field(factory=threading.RLock, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.users[self.user_id] = {
-            "ID": self.user_id, "ACTIVE": True, "NAME": "Автодозвон", "LAST_NAME": "",
-            "UF_PHONE_INNER": "", "UF_DEPARTMENT": [1], "LAST_LOGIN": None, "LAST_ACTIVITY": None,
-        }  # fmt: skip
+    #: Answers kept by idempotency key, and their requests' bodies.
+    kept: dict[tuple[str, str], tuple[datetime, str, Answer]] = field(factory=dict, init=False)
 
     async def send(self, request: Request) -> Answer:
         """Take a request of our own client without HTTP between."""
@@ -252,7 +140,7 @@ class SimulatedPortal:
 
     def _send_events(self) -> None:
         with self.lock:
-            events, self._events = self._events, []
+            events, self.queued_events = self.queued_events, []
         for event in events:
             for handler in tuple(self.on_event):
                 handler(event)
@@ -293,7 +181,7 @@ class SimulatedPortal:
 
     def _answer(self, path: str, params: Row, token: str, https: bool, key: str = "") -> Answer:
         if path.rstrip("/") == "/oauth/token":
-            return self._oauth(params)
+            return token_answer(self, params)
         keyed = self.idempotency_keys and key and path.startswith("/rest/api/")
         return (
             self._once(path, params, token, https, key)
@@ -359,7 +247,7 @@ class SimulatedPortal:
             raise unknown
         if not self.has(method, third=bool(third)):
             raise unknown
-        application = method.startswith(_APPLICATIONS_ONLY)
+        application = method.startswith(APPLICATIONS_ONLY)
         if method not in known and not application and (method != "batch" or third):
             raise unknown
         given = [str(params.pop(key)) for key in ("auth", "access_token") if key in params]
@@ -369,7 +257,7 @@ class SimulatedPortal:
         return method, self._run(known, method, params, webhook=user is not None)
 
     def _run(self, known: Mapping[str, Method], method: str, params: Row, *, webhook: bool) -> Row:
-        if method.startswith(_APPLICATIONS_ONLY):
+        if method.startswith(APPLICATIONS_ONLY):
             if webhook and method.startswith("voximplant."):
                 raise Refusal(403, "ACCESS_DENIED", "Application context required")
             if webhook:
@@ -405,35 +293,10 @@ class SimulatedPortal:
             raise Refusal(401, "INVALID_CREDENTIALS", "Invalid request credentials")
 
     def _check_scope(self, method: str, *, third: bool) -> None:
-        scope = _SCOPES_3.get(method.partition(".")[0]) if third else scope_of(method)
+        scope = scope_of_3(method) if third else scope_of(method)
         if scope is not None and scope not in self.scopes:
             text = "The request requires higher privileges than provided by the webhook token"
             raise Refusal(403 if third else 401, "insufficient_scope", text)
-
-    def _oauth(self, params: Row) -> Answer:
-        """The authorisation server, which for a real portal stands elsewhere."""
-        ours = (params.get("client_id"), params.get("client_secret"))
-        if ours != (self.client_id, self.client_secret):
-            return Answer(401, b'{"error":"invalid_client"}')
-        kind = params.get("grant_type")
-        if kind not in ("authorization_code", "refresh_token"):
-            return Answer(400, b'{"error":"invalid_request"}')
-        by_code = kind == "authorization_code" and params.get("code") == self.code
-        by_token = kind == "refresh_token" and params.get("refresh_token") == self.refresh_token
-        if not by_code and not by_token:
-            return Answer(400, b'{"error":"invalid_grant","error_description":"Invalid grant"}')
-        access = secrets.token_hex(16)
-        self.tokens[access] = self.now() + TOKEN
-        self.refresh_token = secrets.token_hex(16)  # it changes with every use
-        said = {
-            "access_token": access, "refresh_token": self.refresh_token, "expires_in": 3600,
-            "scope": ",".join(sorted(self.scopes)), "user_id": self.user_id, "status": "L",
-            "expires": int((self.now() + TOKEN).timestamp()), "domain": "oauth.example.com",
-            "server_endpoint": "https://oauth.example.com/rest/",
-            "client_endpoint": "https://portal.example.com/rest/",
-            "member_id": MEMBER,
-        }  # fmt: skip
-        return Answer(200, json.dumps(said).encode())
 
     def _batch(self, params: Row, *, webhook: bool) -> Row:
         said: dict[str, Row] = {
@@ -470,60 +333,10 @@ class SimulatedPortal:
                 405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage"
             )
         known = method in METHODS and self.has(method)
-        if not known and not method.startswith(_APPLICATIONS_ONLY):
+        if not known and not method.startswith(APPLICATIONS_ONLY):
             raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        params = _resolved(php.parse_query(query), said)
+        params = resolved(php.parse_query(query), said)
         return self._run(METHODS, method, params, webhook=webhook)
-
-    def has(self, method: str, *, third: bool = False) -> bool:
-        """Is the method there on a portal of this age?"""
-        if method == "tasks.task.chat.message.send":
-            return third and self.comments_in_chat
-        return self.crm_items or not method.startswith("crm.item.")
-
-    def next_id(self) -> int:
-        return next(self._ids)
-
-    def tag_number(self, tag: str) -> int:
-        return self.tags.setdefault(tag, 35 + len(self.tags))
-
-    def text(self, key: str) -> str:
-        return TEXTS[key][self.language]
-
-    def emit(self, event: str, **data: Any) -> None:
-        """Queue an event; it leaves when the request is over."""
-        if self.on_event:
-            self._events.append(event_body(event, data, self.application_token, self.now()))
-
-    def out(self, value: datetime | None) -> str | None:
-        """A moment as the portal writes it: with the offset that its user has today."""
-        offset = self.now().astimezone(self.zone).utcoffset() or timedelta(0)
-        there = timezone(offset)
-        return value.astimezone(there).isoformat(timespec="seconds") if value else None
-
-    def out_wall(self, value: datetime | None) -> str | None:
-        """
-        A date of a task as the portal writes it: the stored wall clock of the server, with the
-        offset of today. In the other season than today's that is another moment.
-        """
-        if value is None:
-            return None
-        server = self.server_zone or self.zone
-        now = self.now()
-        shift = (now.astimezone(self.zone).utcoffset() or timedelta(0)) - (
-            now.astimezone(server).utcoffset() or timedelta(0)
-        )
-        wall = value.astimezone(server).replace(tzinfo=None) + shift
-        there = timezone(now.astimezone(self.zone).utcoffset() or timedelta(0))
-        return wall.replace(tzinfo=there).isoformat(timespec="seconds")
-
-    def typed(self, text: str) -> datetime | None:
-        """A moment in a field; without an offset it is the server's zone."""
-        return php.strtotime(text, self.now(), self.server_zone or self.zone)
-
-    def into(self, text: str) -> datetime:
-        """A moment in a filter; what cannot be read is 1970, silently."""
-        return self.typed(text) or datetime(1970, 1, 1, tzinfo=UTC)
 
     def _by_server(self, moment: datetime) -> str:
         """As PHP's date('c') writes it."""
@@ -543,11 +356,6 @@ class SimulatedPortal:
             reset = int(finished.timestamp()) + 600
             said |= {"operating_reset_at": reset, "operating": 0}
         return said
-
-
-def scope_of(method: str) -> str | None:
-    """The scope that a method of the classic interface needs."""
-    return _SCOPES.get(method.partition(".")[0])
 
 
 def _parameters(query: str, kind: str, body: bytes) -> Row:
@@ -579,40 +387,3 @@ _WARNING = (
     b" <b>/home/bitrix/www/bitrix/modules/rest/lib/api/user.php</b> on line <b>423</b><br />\n"
 )
 _FATAL = b"<br>\n<b>Fatal error</b>: Allowed memory size exhausted"
-_REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]\s]*\])+)")
-
-
-def _resolved(value: Any, said: dict[str, Row]) -> Any:
-    """Put in what ``$result[key][path]`` refers to; a missing step ends at the last found."""
-    match value:
-        case dict():
-            return {key: _resolved(item, said) for key, item in value.items()}
-        case list():
-            return [_resolved(item, said) for item in value]
-        case str() if whole := _REFERENCE.fullmatch(value):
-            return _referred(whole, said)
-        case str():
-            return _REFERENCE.sub(lambda found: _inside(found, said), value)
-        case _:
-            return value
-
-
-def _inside(match: re.Match[str], said: dict[str, Row]) -> str:
-    """Inside a longer text only single values are put in."""
-    value = _referred(match, said)
-    return match.group() if isinstance(value, dict | list) else str(value)
-
-
-def _referred(match: re.Match[str], said: dict[str, Row]) -> Any:
-    source = match.group(1)
-    place: Any = said["result" if source == "result" else f"result_{source}"]
-    for step in re.findall(r"\[([^\]]*)\]", match.group(2)):
-        if isinstance(place, dict) and step in place:
-            place = place[step]
-        elif (isinstance(place, dict) and step.isdigit() and int(step) in place) or (
-            isinstance(place, list) and step.isdigit() and int(step) < len(place)
-        ):
-            place = place[int(step)]
-        else:
-            break
-    return place

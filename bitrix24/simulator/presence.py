@@ -1,17 +1,13 @@
 """Presence: activity, logins and logouts, the working day."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, old
 from bitrix24.simulator.filters import holds, ordered
 from bitrix24.simulator.php import intval
-
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
-
-Row = dict[str, Any]
+from bitrix24.simulator.state import PortalState, Row
 
 #: IS_ONLINE follows the last activity by this much, also after a logout.
 LAG = timedelta(seconds=1440)
@@ -19,13 +15,13 @@ LAG = timedelta(seconds=1440)
 KEPT = timedelta(days=7)
 
 
-def online(portal: "SimulatedPortal", row: Row) -> bool:
+def online(portal: PortalState, row: Row) -> bool:
     """What the portal believes: decays after 24 minutes, does not notice a logout."""
     active = row["LAST_ACTIVITY"]
     return active is not None and portal.now() - active < LAG
 
 
-def log_in(portal: "SimulatedPortal", user: int) -> None:
+def log_in(portal: PortalState, user: int) -> None:
     """A person opens the portal."""
     with portal.lock:
         row = portal.users[user]
@@ -34,43 +30,43 @@ def log_in(portal: "SimulatedPortal", user: int) -> None:
             _note(portal, user, "USER_AUTHORIZE")
 
 
-def log_out(portal: "SimulatedPortal", user: int) -> None:
+def log_out(portal: PortalState, user: int) -> None:
     """A person logs out. (A closed browser leaves no trace at all.)"""
     with portal.lock:
         if portal.log_logouts:
             _note(portal, user, "USER_LOGOUT")
 
 
-def rest_authorization(portal: "SimulatedPortal", user: int) -> None:
+def rest_authorization(portal: PortalState, user: int) -> None:
     """An application of his is at work, whether he is or not: once an hour, in the same log."""
     with portal.lock:
         if portal.log_logins:
             _note(portal, user, "USER_AUTHORIZE", "rest")
 
 
-def _note(portal: "SimulatedPortal", user: int, kind: str, module: str = "main") -> None:
+def _note(portal: PortalState, user: int, kind: str, module: str = "main") -> None:
     row = {"at": portal.now(), "kind": kind, "user": user, "module": module}
     portal.event_log.append({"id": portal.next_id(), **row})
 
 
-def user_online(portal: "SimulatedPortal", params: Row) -> Any:
+def user_online(portal: PortalState, params: Row) -> Any:
     return [str(n) for n, row in sorted(portal.users.items()) if online(portal, row)]
 
 
-def im_user(portal: "SimulatedPortal", params: Row) -> Any:
+def im_user(portal: PortalState, params: Row) -> Any:
     row = portal.users.get(intval(params.get("ID") or portal.user_id))
     if row is None:
         raise Refusal(400, "USER_NOT_EXISTS", "User not exists")
     return _im(portal, row)
 
 
-def im_users(portal: "SimulatedPortal", params: Row) -> Any:
+def im_users(portal: PortalState, params: Row) -> Any:
     rows = [portal.users.get(intval(number)) for number in php.as_list(params.get("ID"))]
     said = [_im(portal, row) for row in rows if row is not None]
     return said if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in said}
 
 
-def _im(portal: "SimulatedPortal", row: Row) -> Row:
+def _im(portal: PortalState, row: Row) -> Row:
     return {
         "id": row["ID"],
         "name": f"{row['NAME']} {row['LAST_NAME']}",
@@ -86,7 +82,7 @@ def _im(portal: "SimulatedPortal", row: Row) -> Row:
     }
 
 
-def timeman_status(portal: "SimulatedPortal", params: Row) -> Any:
+def timeman_status(portal: PortalState, params: Row) -> Any:
     if not portal.timeman:
         raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
     user = intval(params.get("USER_ID") or portal.user_id)
@@ -101,7 +97,7 @@ def timeman_status(portal: "SimulatedPortal", params: Row) -> Any:
     return {"STATUS": day, "TIME_START": portal.out(row["LAST_LOGIN"]), "TIME_FINISH": None}
 
 
-def event_log(portal: "SimulatedPortal", params: Row) -> Any:
+def event_log(portal: PortalState, params: Row) -> Any:
     """main.eventlog.tail and .list, REST 3.0."""
     if not portal.administrator:
         raise Refusal(403, "ACCESSDENIED", "Access denied")

@@ -1,17 +1,13 @@
 """Users, departments and work groups."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import old
 from bitrix24.simulator.filters import criterion, holds, ordered
 from bitrix24.simulator.php import Page, UnconvertedDate, intval, page
 from bitrix24.simulator.presence import online
-
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
-
-Row = dict[str, Any]
+from bitrix24.simulator.state import PortalState, Row
 
 #: Names a filter knows; custom fields (UF_USR_…) are known if any user has them.
 _FILTER = {
@@ -21,7 +17,7 @@ _FILTER = {
 }  # fmt: skip
 
 
-def user_get(portal: "SimulatedPortal", params: Row) -> Page:
+def user_get(portal: PortalState, params: Row) -> Page:
     upper = {str(key).upper(): value for key, value in params.items()}
     # Filters may also stand beside the others, as in user.get?ID=501.
     steering = ("FILTER", "SORT", "ORDER", "SELECT", "START", "ADMIN_MODE")
@@ -31,7 +27,7 @@ def user_get(portal: "SimulatedPortal", params: Row) -> Page:
     return _people(portal, rows, upper)
 
 
-def user_search(portal: "SimulatedPortal", params: Row) -> Page:
+def user_search(portal: PortalState, params: Row) -> Page:
     """As user.get; ``FIND`` and the parts of a name match their beginnings."""
     upper = {str(key).upper(): value for key, value in params.items()}
     criteria = upper | {k.upper(): v for k, v in php.as_map(upper.get("FILTER")).items()}
@@ -50,7 +46,7 @@ def user_search(portal: "SimulatedPortal", params: Row) -> Page:
     return _people(portal, rows, upper)
 
 
-def _people(portal: "SimulatedPortal", rows: list[Row], upper: Row) -> Page:
+def _people(portal: PortalState, rows: list[Row], upper: Row) -> Page:
     # Older boxes know no select here.
     select = php.as_list(upper.get("SELECT")) if portal.user_select else []
     by = php.strval(upper.get("SORT") or "ID").upper()
@@ -65,14 +61,14 @@ def _people(portal: "SimulatedPortal", rows: list[Row], upper: Row) -> Page:
     return Page(said.rows, total=0) if start < 0 else said
 
 
-def user_current(portal: "SimulatedPortal", params: Row) -> Any:
+def user_current(portal: PortalState, params: Row) -> Any:
     """One's own row, where even the last activity is a text."""
     row = portal.users[portal.user_id]
     active = portal.out(row["LAST_ACTIVITY"]) or ""
     return {**_shown(portal, row, []), "LAST_ACTIVITY_DATE": active}
 
 
-def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
+def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
     """Unknown names are ignored."""
     for prefixed, wanted in criteria.items():
         sign, name = criterion(prefixed)
@@ -91,7 +87,7 @@ def _matches(portal: "SimulatedPortal", row: Row, criteria: Row) -> bool:
     return True
 
 
-def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
+def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:
     said: Row = {
         "ID": str(row["ID"]),
         "ACTIVE": row["ACTIVE"],
@@ -110,7 +106,7 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
     return {k: v for k, v in said.items() if not select or k in select or "*" in select}
 
 
-def department_get(portal: "SimulatedPortal", params: Row) -> Page:
+def department_get(portal: PortalState, params: Row) -> Page:
     upper = {str(key).upper(): value for key, value in params.items()}
     rows = [
         {
@@ -128,7 +124,7 @@ def department_get(portal: "SimulatedPortal", params: Row) -> Page:
     return page(rows, upper.get("START"))
 
 
-def group_users(portal: "SimulatedPortal", params: Row) -> Any:
+def group_users(portal: PortalState, params: Row) -> Any:
     members = portal.groups.get(intval(params.get("ID")))
     if members is None:
         raise old("Socialnetwork group not found")
@@ -139,7 +135,7 @@ def group_users(portal: "SimulatedPortal", params: Row) -> Any:
     ]
 
 
-def group_get(portal: "SimulatedPortal", params: Row) -> Page:
+def group_get(portal: PortalState, params: Row) -> Page:
     rows = [
         {"ID": str(number), "NAME": f"Группа {number}", "NUMBER_OF_MEMBERS": str(len(members))}
         for number, members in sorted(portal.groups.items())

@@ -4,18 +4,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, controller, ill_typed, missing
-from bitrix24.simulator.events import task_added, task_deleted, task_updated
+from bitrix24.simulator.event_bodies import task_added, task_deleted, task_updated
 from bitrix24.simulator.filters import criterion, ordered, rule
 from bitrix24.simulator.php import Page, intval, page
-
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
-
-Row = dict[str, Any]
+from bitrix24.simulator.state import PortalState, Row
 
 _PLAIN = [
     "ID", "PARENT_ID", "TITLE", "DESCRIPTION", "MARK", "PRIORITY", "STATUS", "TASK_CONTROL",
@@ -46,7 +42,7 @@ _DEADLINE_FIELDS = {"DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN", "DURATION"}
 CHAT = 100_000  #: a task's chat has its number plus this
 
 
-def task_list(portal: "SimulatedPortal", params: Row) -> Page:
+def task_list(portal: PortalState, params: Row) -> Page:
     order = php.as_map(typed(params, "order")) or {"ID": "asc"}
     for name in order:
         if name not in _ORDER:
@@ -81,9 +77,7 @@ def typed(params: Row, name: str) -> Any:
     return value
 
 
-def _between(
-    portal: "SimulatedPortal", criteria: Row, *, newest_first: bool = False
-) -> Iterator[Row]:
+def _between(portal: PortalState, criteria: Row, *, newest_first: bool = False) -> Iterator[Row]:
     """All tasks by id, those between ``>ID`` and ``<ID`` only: a portal has an index for that."""
     ids = sorted(portal.tasks)
     first = bisect_right(ids, intval(criteria[">ID"])) if ">ID" in criteria else 0
@@ -92,7 +86,7 @@ def _between(
     return (portal.tasks[number] for number in (reversed(some) if newest_first else some))
 
 
-def _test(portal: "SimulatedPortal", criteria: Row) -> Callable[[Row], bool]:
+def _test(portal: PortalState, criteria: Row) -> Callable[[Row], bool]:
     """All criteria, or any of them where ``::LOGIC`` says OR. Unknown names are ignored."""
     tests: list[Callable[[Row], bool]] = []
     for prefixed, wanted in criteria.items():
@@ -105,9 +99,7 @@ def _test(portal: "SimulatedPortal", criteria: Row) -> Callable[[Row], bool]:
     return lambda row: (any if either else all)(test(row) for test in tests)
 
 
-def _compares(
-    portal: "SimulatedPortal", name: str, sign: str, wanted: Any
-) -> Callable[[Row], bool]:
+def _compares(portal: PortalState, name: str, sign: str, wanted: Any) -> Callable[[Row], bool]:
     if name in ("OVERDUED", "WO_DEADLINE", "NOT_VIEWED", "ONLY_ROOT_TASKS"):
         wished = php.truthy(wanted) and wanted != "N"
         return lambda row: not wished or _is(portal, row, name)
@@ -120,7 +112,7 @@ def _compares(
     return lambda row: fulfils(_value(portal, row, name))
 
 
-def _is(portal: "SimulatedPortal", row: Row, name: str) -> bool:
+def _is(portal: PortalState, row: Row, name: str) -> bool:
     if name == "OVERDUED":
         return _sub_status(portal, row) == -1
     if name == "WO_DEADLINE":
@@ -128,7 +120,7 @@ def _is(portal: "SimulatedPortal", row: Row, name: str) -> bool:
     return not row["VIEWED"] if name == "NOT_VIEWED" else not row["PARENT_ID"]
 
 
-def _value(portal: "SimulatedPortal", row: Row, name: str) -> Any:
+def _value(portal: PortalState, row: Row, name: str) -> Any:
     """What a filter's name compares."""
     match name:
         case "REAL_STATUS":
@@ -159,7 +151,7 @@ def _members(row: Row) -> list[int]:
     return [row["RESPONSIBLE_ID"], row["CREATED_BY"], *row["ACCOMPLICES"], *row["AUDITORS"]]
 
 
-def may_read(portal: "SimulatedPortal", row: Row) -> bool:
+def may_read(portal: PortalState, row: Row) -> bool:
     """An administrator reads all; others what they, or a group of theirs, take part in."""
     if "read" in row["DENY"]:
         return False
@@ -168,7 +160,7 @@ def may_read(portal: "SimulatedPortal", row: Row) -> bool:
     return portal.user_id in portal.groups.get(row["GROUP_ID"], ())
 
 
-def _sub_status(portal: "SimulatedPortal", row: Row) -> int:
+def _sub_status(portal: PortalState, row: Row) -> int:
     """The computed status: an overdue task (-1) does not match STATUS=2."""
     if row["STATUS"] in (1, 2, 3) and row["DEADLINE"]:
         left = row["DEADLINE"] - portal.now()
@@ -181,7 +173,7 @@ def _sub_status(portal: "SimulatedPortal", row: Row) -> int:
     return int(row["STATUS"])
 
 
-def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:  # noqa: C901  # one line for each habit of a portal
+def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:  # noqa: C901  # one line for each habit of a portal
     """Unknown names are ignored; nothing known, or ``*``, is all but the portal's own fields."""
     names = [name for name in _PLAIN if name in select]
     special = {"TAGS", "CHAT_ID", "AUDITORS", "ACCOMPLICES"}.intersection(select)
@@ -218,7 +210,7 @@ def _shown(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:  # no
     return said
 
 
-def _links(portal: "SimulatedPortal", row: Row) -> Any:
+def _links(portal: PortalState, row: Row) -> Any:
     links = list(row["UF_CRM_TASK"])
     if not links:
         return portal.no_links
@@ -227,7 +219,7 @@ def _links(portal: "SimulatedPortal", row: Row) -> Any:
     return ", ".join(links) if portal.links_as == "text" else links
 
 
-def _group(portal: "SimulatedPortal", number: int) -> Any:
+def _group(portal: PortalState, number: int) -> Any:
     if not number:
         return []
     return {
@@ -236,7 +228,7 @@ def _group(portal: "SimulatedPortal", number: int) -> Any:
     }  # fmt: skip
 
 
-def _person(portal: "SimulatedPortal", number: int) -> Row:
+def _person(portal: PortalState, number: int) -> Row:
     user = portal.users.get(number, {"NAME": "", "LAST_NAME": ""})
     return {
         "id": str(number),
@@ -253,7 +245,7 @@ def _camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in tail)
 
 
-def task_get(portal: "SimulatedPortal", params: Row) -> Any:
+def task_get(portal: PortalState, params: Row) -> Any:
     row = portal.tasks.get(_task_id(params))
     if row is None or not may_read(portal, row):
         return []  # missing and forbidden look alike
@@ -261,13 +253,13 @@ def task_get(portal: "SimulatedPortal", params: Row) -> Any:
     return {"task": _full(portal, row, select) if select else _whole(portal, row)}
 
 
-def _whole(portal: "SimulatedPortal", row: Row) -> Row:
+def _whole(portal: PortalState, row: Row) -> Row:
     """A task as it comes where no ``select`` can be given: its tags are texts there."""
     tags = {"tags": list(row["TAGS"])} if row["TAGS"] and portal.tags_told != "no" else {}
     return {**_full(portal, row, []), **tags}
 
 
-def _full(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
+def _full(portal: PortalState, row: Row, select: list[str]) -> Row:
     open_ = row["STATUS"] in (1, 2, 3)
     action = {
         "changeDeadline": _may_move(portal, row),
@@ -281,13 +273,13 @@ def _full(portal: "SimulatedPortal", row: Row, select: list[str]) -> Row:
     return {**_shown(portal, row, select), "action": action}
 
 
-def _may_edit(portal: "SimulatedPortal", row: Row) -> bool:
+def _may_edit(portal: PortalState, row: Row) -> bool:
     if "edit" in row["DENY"]:
         return False
     return portal.administrator or (row["CREATED_BY"] == portal.user_id and row["STATUS"] < 4)
 
 
-def _may_move(portal: "SimulatedPortal", row: Row) -> bool:
+def _may_move(portal: PortalState, row: Row) -> bool:
     """An administrator passes; the responsible only where the task and its policy allow."""
     if "deadline" in row["DENY"]:
         return False
@@ -299,13 +291,13 @@ def _may_move(portal: "SimulatedPortal", row: Row) -> bool:
     return (responsible and within) or _may_edit(portal, row)
 
 
-def _may_delegate(portal: "SimulatedPortal", row: Row) -> bool:
+def _may_delegate(portal: PortalState, row: Row) -> bool:
     if "responsible" in row["DENY"]:
         return False
     return portal.administrator or portal.user_id in (row["CREATED_BY"], row["RESPONSIBLE_ID"])
 
 
-def _may_step(portal: "SimulatedPortal", row: Row) -> bool:
+def _may_step(portal: PortalState, row: Row) -> bool:
     """Who works on a task, or wrote it, moves it on."""
     if "status" in row["DENY"]:
         return False
@@ -323,7 +315,7 @@ def _task_id(params: Row) -> int:
         raise controller("wrong task id") from None
 
 
-def existing(portal: "SimulatedPortal", params: Row) -> Row:
+def existing(portal: PortalState, params: Row) -> Row:
     row = portal.tasks.get(_task_id(params))
     if row is None or not may_read(portal, row):
         raise controller(portal.text("no task"))
@@ -337,14 +329,14 @@ def _fields(params: Row) -> Row:
     return php.as_map(fields)
 
 
-def add_by_rest(portal: "SimulatedPortal", params: Row) -> Any:
+def add_by_rest(portal: PortalState, params: Row) -> Any:
     fields = _fields(params)
     if fields.get("RESPONSIBLE_ID"):
         _user(portal, fields["RESPONSIBLE_ID"])
     return task_add(portal, params)
 
 
-def task_add(portal: "SimulatedPortal", params: Row) -> Any:
+def task_add(portal: PortalState, params: Row) -> Any:
     """Without a look at whether the responsible exists."""
     fields = _fields(params)
     if not fields.get("TITLE"):
@@ -387,7 +379,7 @@ _TEXTS = {"TITLE", "DESCRIPTION", "ALLOW_CHANGE_DEADLINE", "TASK_CONTROL", "MARK
           "ALLOW_TIME_TRACKING"}  # fmt: skip
 
 
-def _read(portal: "SimulatedPortal", fields: Row) -> Row:
+def _read(portal: PortalState, fields: Row) -> Row:
     """Fields as they are stored; unknown ones are dropped."""
     said: Row = {}
     for name, value in fields.items():
@@ -411,13 +403,13 @@ def _read(portal: "SimulatedPortal", fields: Row) -> Row:
     return said
 
 
-def _user(portal: "SimulatedPortal", given: Any) -> int:
+def _user(portal: PortalState, given: Any) -> int:
     if intval(given) not in portal.users:
         raise Refusal(400, "ERROR_CORE", portal.text("responsible"))
     return intval(given)
 
 
-def _deadline(portal: "SimulatedPortal", given: Any) -> datetime | None:
+def _deadline(portal: PortalState, given: Any) -> datetime | None:
     """What is stored: the instant, its seconds cut."""
     if not given:
         return None
@@ -428,7 +420,7 @@ def _deadline(portal: "SimulatedPortal", given: Any) -> datetime | None:
     return moment.replace(second=0, microsecond=0) if moment else None
 
 
-def task_update(portal: "SimulatedPortal", params: Row) -> Any:
+def task_update(portal: PortalState, params: Row) -> Any:
     fields = _fields(params)
     row = existing(portal, params)
     if "RESPONSIBLE_ID" in fields:
@@ -452,7 +444,7 @@ def task_update(portal: "SimulatedPortal", params: Row) -> Any:
     return {"task": _whole(portal, row)}
 
 
-def _check_update(portal: "SimulatedPortal", row: Row, names: set[str]) -> None:
+def _check_update(portal: PortalState, row: Row, names: set[str]) -> None:
     """Which right is asked for depends on the set of fields."""
     if names <= _DEADLINE_FIELDS:
         allowed = _may_move(portal, row)
@@ -473,7 +465,7 @@ def _delegate(row: Row, changed: Row) -> None:
     changed["STATUS"] = 2
 
 
-def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
+def _change(portal: PortalState, row: Row, changed: Row) -> None:
     for name, value in changed.items():
         if row.get(name) != value:
             remember(portal, row, name, row.get(name), value)
@@ -488,7 +480,7 @@ def _change(portal: "SimulatedPortal", row: Row, changed: Row) -> None:
     portal.emit("OnTaskUpdate", **task_updated(row["ID"]))
 
 
-def remember(portal: "SimulatedPortal", row: Row, name: str, old: Any, new: Any) -> None:
+def remember(portal: PortalState, row: Row, name: str, old: Any, new: Any) -> None:
     portal.history.append(
         {
             "ID": len(portal.history) + 1, "task": row["ID"], "field": name, "from": old, "to": new,
@@ -497,7 +489,7 @@ def remember(portal: "SimulatedPortal", row: Row, name: str, old: Any, new: Any)
     )  # fmt: skip
 
 
-def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
+def task_delete(portal: PortalState, params: Row) -> Any:
     row = existing(portal, params)
     if not (portal.administrator or row["CREATED_BY"] == portal.user_id):
         raise controller(portal.text("no right"))
@@ -506,7 +498,7 @@ def task_delete(portal: "SimulatedPortal", params: Row) -> Any:
     return {"task": True}
 
 
-def task_delegate(portal: "SimulatedPortal", params: Row) -> Any:
+def task_delegate(portal: PortalState, params: Row) -> Any:
     row = existing(portal, params)
     user = _user(portal, params.get("userId"))
     if not _may_delegate(portal, row):
@@ -532,7 +524,7 @@ _STEPS: dict[str, tuple[set[int], int, str]] = {
 def _step(name: str) -> Any:
     sources, target, code = _STEPS[name]
 
-    def step(portal: "SimulatedPortal", params: Row) -> Any:
+    def step(portal: PortalState, params: Row) -> Any:
         row = existing(portal, params)
         if row["STATUS"] not in sources or not _may_step(portal, row):
             raise Refusal(400, code, portal.text("not allowed"))

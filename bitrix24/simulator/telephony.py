@@ -5,17 +5,13 @@ import binascii
 import hashlib
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix24.simulator import php
 from bitrix24.simulator.errors import Refusal, old
 from bitrix24.simulator.filters import criterion, holds, ordered
 from bitrix24.simulator.php import Page, UnconvertedDate, intval, page
-
-if TYPE_CHECKING:
-    from bitrix24.simulator.portal import SimulatedPortal
-
-Row = dict[str, Any]
+from bitrix24.simulator.state import PortalState, Row
 
 #: Columns of a finished call that the portal does not show: for tests.
 _OURS = ("MISSED", "REGISTERED")
@@ -23,13 +19,13 @@ _OURS = ("MISSED", "REGISTERED")
 SAME_CALL = timedelta(minutes=30)
 
 
-def _by_webhook(portal: "SimulatedPortal") -> None:
+def _by_webhook(portal: PortalState) -> None:
     if not portal.telephony_by_webhook:
         text = "Current authorization type is denied for this method"
         raise Refusal(403, "WRONG_AUTH_TYPE", text)
 
 
-def line_add(portal: "SimulatedPortal", params: Row) -> Any:
+def line_add(portal: PortalState, params: Row) -> Any:
     _by_webhook(portal)
     number = str(params.get("NUMBER") or "")
     if not number:
@@ -41,7 +37,7 @@ def line_add(portal: "SimulatedPortal", params: Row) -> Any:
     return {"ID": portal.made_lines}
 
 
-def line_update(portal: "SimulatedPortal", params: Row) -> Any:
+def line_update(portal: PortalState, params: Row) -> Any:
     _by_webhook(portal)
     number = str(params.get("NUMBER") or "")
     if number not in portal.lines:
@@ -51,7 +47,7 @@ def line_update(portal: "SimulatedPortal", params: Row) -> Any:
     return True
 
 
-def line_delete(portal: "SimulatedPortal", params: Row) -> Any:
+def line_delete(portal: PortalState, params: Row) -> Any:
     _by_webhook(portal)
     number = str(params.get("NUMBER") or "")
     if number not in portal.lines:
@@ -60,7 +56,7 @@ def line_delete(portal: "SimulatedPortal", params: Row) -> Any:
     return True
 
 
-def line_get(portal: "SimulatedPortal", params: Row) -> Any:
+def line_get(portal: PortalState, params: Row) -> Any:
     _by_webhook(portal)
     return [
         {"NUMBER": number, "NAME": name, "CRM_AUTO_CREATE": "N"}
@@ -68,7 +64,7 @@ def line_get(portal: "SimulatedPortal", params: Row) -> Any:
     ]
 
 
-def _user(portal: "SimulatedPortal", params: Row) -> int:
+def _user(portal: PortalState, params: Row) -> int:
     if params.get("USER_ID"):
         row = portal.users.get(intval(params["USER_ID"]))
         if row is None or not row["ACTIVE"]:
@@ -81,7 +77,7 @@ def _user(portal: "SimulatedPortal", params: Row) -> int:
     raise old("USER_ID or USER_PHONE_INNER should be set")
 
 
-def call_register(portal: "SimulatedPortal", params: Row) -> Any:
+def call_register(portal: PortalState, params: Row) -> Any:
     _by_webhook(portal)
     user = _user(portal, params)
     phone = re.sub(r"[^0-9#*+,;]", "", str(params.get("PHONE_NUMBER") or ""))
@@ -128,12 +124,12 @@ def call_register(portal: "SimulatedPortal", params: Row) -> Any:
     return _registered(call_id, portal.calls[call_id])
 
 
-def _show(portal: "SimulatedPortal", call_id: str, params: Row, user: int) -> None:
+def _show(portal: PortalState, call_id: str, params: Row, user: int) -> None:
     if php.truthy(params.get("SHOW", 1)):
         portal.cards.append(("show", call_id, user))
 
 
-def _crm(portal: "SimulatedPortal", params: Row, phone: str) -> tuple[str, int] | None:
+def _crm(portal: PortalState, params: Row, phone: str) -> tuple[str, int] | None:
     if params.get("CRM_ENTITY_TYPE") and params.get("CRM_ENTITY_ID"):
         return str(params["CRM_ENTITY_TYPE"]), intval(params["CRM_ENTITY_ID"])
     if any(row["UF_PHONE_INNER"] == phone for row in portal.users.values()):
@@ -147,7 +143,7 @@ def _crm(portal: "SimulatedPortal", params: Row, phone: str) -> tuple[str, int] 
     return None
 
 
-def _make_lead(portal: "SimulatedPortal", call: Row, params: Row) -> None:
+def _make_lead(portal: PortalState, call: Row, params: Row) -> None:
     """An unknown caller becomes a lead, if that is wanted."""
     wanted = php.truthy(params.get("CRM_CREATE")) and call["CRM"] is None
     if not wanted or any(row["UF_PHONE_INNER"] == call["PHONE"] for row in portal.users.values()):
@@ -172,15 +168,15 @@ def _registered(call_id: str, call: Row) -> Row:
     }
 
 
-def call_show(portal: "SimulatedPortal", params: Row) -> Any:
+def call_show(portal: PortalState, params: Row) -> Any:
     return _card(portal, params, "show")
 
 
-def call_hide(portal: "SimulatedPortal", params: Row) -> Any:
+def call_hide(portal: PortalState, params: Row) -> Any:
     return _card(portal, params, "hide")
 
 
-def _card(portal: "SimulatedPortal", params: Row, what: str) -> bool:
+def _card(portal: PortalState, params: Row, what: str) -> bool:
     call = portal.calls.get(str(params.get("CALL_ID")))
     if call is None:
         return False  # never an error
@@ -189,7 +185,7 @@ def _card(portal: "SimulatedPortal", params: Row, what: str) -> bool:
     return True
 
 
-def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
+def call_finish(portal: PortalState, params: Row) -> Any:
     _by_webhook(portal)
     call_id = str(params.get("CALL_ID") or "")
     user = _user(portal, params)
@@ -267,7 +263,7 @@ def call_finish(portal: "SimulatedPortal", params: Row) -> Any:
     return said
 
 
-def attach_record(portal: "SimulatedPortal", params: Row) -> Any:
+def attach_record(portal: PortalState, params: Row) -> Any:
     call_id = str(params.get("CALL_ID") or "")
     row = next((row for row in portal.statistics if row["CALL_ID"] == call_id), None)
     if row is None:
@@ -287,7 +283,7 @@ def attach_record(portal: "SimulatedPortal", params: Row) -> Any:
     return {"FILE_ID": portal.next_id()}
 
 
-def statistic_get(portal: "SimulatedPortal", params: Row) -> Page:
+def statistic_get(portal: PortalState, params: Row) -> Page:
     if not portal.statistics_readable:
         raise Refusal(403, "ACCESS_DENIED", "Access denied!")
     rows = portal.statistics

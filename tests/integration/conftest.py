@@ -13,7 +13,8 @@ from attrs import define, field
 
 from autodial.config.load import parse
 from autodial.config.settings import Config
-from autodial.store.database import migrate, open_engine
+from autodial.store.connections import open_engine
+from autodial.store.releases import migrate
 from bitrix24.simulator import SimulatedPortal
 from tests.integration.plans import Plans
 

@@ -24,7 +24,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_queries, pauses, tasks, views, words
-from autodial.store.database import open_memory
+from autodial.store.connections import open_memory
 from autodial.store.presence import StaffRow
 from autodial.store.schema import attempts, reservations
 from autodial.store.talks import Heard, save_talks

@@ -30,8 +30,8 @@ from autodial.rules.phone_numbers import Refused
 from autodial.store import attempt_end, flags, ledger, outbox, pauses, presence, tasks, views, words
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
-from bitrix24.simulator.portal import SCOPES
 from bitrix24.simulator.seed import add_operator
+from bitrix24.simulator.state import SCOPES
 from demo.pbx import free_ports
 from demo.rig import toml
 from tests.integration.conftest import NOON

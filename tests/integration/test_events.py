@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from autodial.portal.event_webhook import event_site
-from bitrix24.simulator.events import event_body, task_updated
+from bitrix24.simulator.event_bodies import event_body, task_updated
 from tests.integration.conftest import NOON
 
 TOKEN = "simulated2token"

@@ -20,8 +20,10 @@ from autodial.rules.dial_facts import Dial
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_end, attempt_queries, ledger, outbox, presence, tasks, views
-from autodial.store.database import migrate, open_engine, read
+from autodial.store.connections import open_engine
+from autodial.store.database import read
 from autodial.store.events import story
+from autodial.store.releases import migrate
 from autodial.store.schema import attempts, metadata, reservations
 from bitrix24 import Deadline, PortalTask
 from tests.integration.conftest import NOON

@@ -17,7 +17,7 @@ from autodial.config.load import load
 from autodial.config.sections import RecordingConfig
 from autodial.errors import ConfigError, StoreError
 from autodial.portal.recordings import Recordings
-from autodial.store.database import migrate
+from autodial.store.releases import migrate
 from bitrix24 import Application, PortalDenied
 from bitrix24.wire import Request
 from tests.integration.conftest import NOON

@@ -24,8 +24,10 @@ from twisted.internet import reactor as _reactor
 from autodial.cli.main import main
 from autodial.errors import StoreError
 from autodial.model.ids import OperatorId
-from autodial.store import backup, database, pauses
-from autodial.store.database import Store, migrate, only_one, read, write
+from autodial.store import backup, connections, pauses, releases, restore
+from autodial.store.database import Store, read, write
+from autodial.store.ownership import only_one
+from autodial.store.releases import migrate
 from autodial.store.tasks import open_count
 from autodial.store.trouble import store_error
 from tests.integration.conftest import NOON
@@ -44,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 def store(path: Path) -> Path:
     """A store with one task."""
     migrate(path)
-    engine = database.open_engine(path)
+    engine = connections.open_engine(path)
 
     def run(function: Callable[..., object], *args: object, **kwargs: object) -> object:
         with engine.begin() as connection:
@@ -86,7 +88,7 @@ def test_two_processes_on_one_store_are_one_too_many(store: Path) -> None:
             Store(store, reactor).start()
         shutil.copy(store, store.with_name("copy"))
         with pytest.raises(StoreError, match="another process holds it"):
-            backup.restore(store, store.with_name("copy"))
+            restore.restore(store, store.with_name("copy"))
     finally:
         holder.communicate()
     with only_one(store):
@@ -147,7 +149,7 @@ def test_on_a_full_disk_the_lock_is_held_all_the_same(
 def test_a_copy_is_made_while_the_dialler_writes_and_is_its_owner_s(
     store: Path, tmp_path: Path
 ) -> None:
-    engine = database.open_engine(store)
+    engine = connections.open_engine(store)
     with engine.begin() as connection:  # a transaction that is not in the copy
         connection.execute(sa.text("DELETE FROM phones"))
         backup.backup(store, tmp_path / "copy")
@@ -202,7 +204,7 @@ def test_a_copy_is_not_put_where_the_dialler_could_not_read_it(store: Path, tmp_
     """Made by root, the directory would be root's."""
     backup.backup(store, tmp_path / "copy")
     with pytest.raises(StoreError, match="is not there: make it"):
-        backup.restore(tmp_path / "new/autodial.sqlite", tmp_path / "copy")
+        restore.restore(tmp_path / "new/autodial.sqlite", tmp_path / "copy")
     assert not (tmp_path / "new").exists()
 
 
@@ -216,7 +218,7 @@ def test_what_root_puts_back_is_the_dialler_s(store: Path, tmp_path: Path) -> No
         os.chown(path, 4242, 4242)
     for directory in (tmp_path, *tmp_path.parents):
         directory.chmod(directory.stat().st_mode | 0o001)
-    backup.restore(place / store.name, tmp_path / "copy")
+    restore.restore(place / store.name, tmp_path / "copy")
 
     assert {4242} == {path.stat().st_uid for path in place.iterdir()}
     assert {0o600} == {path.stat().st_mode & 0o777 for path in place.iterdir()}
@@ -236,7 +238,7 @@ def test_a_copy_put_back_after_a_crash_is_the_store(store: Path, tmp_path: Path)
     )
     subprocess.run([sys.executable, "-c", crash, str(store)], check=False)
     assert store.with_name("autodial.sqlite-wal").stat().st_size > 0
-    before = backup.restore(store, tmp_path / "copy")
+    before = restore.restore(store, tmp_path / "copy")
 
     assert 1 == read(store, open_count)
     assert before is not None
@@ -266,14 +268,14 @@ def test_what_is_no_whole_store_is_not_put_back(store: Path, tmp_path: Path, wro
     before = bytes_of(store)
 
     with pytest.raises(StoreError):
-        backup.restore(store, copy)
+        restore.restore(store, copy)
     assert before == bytes_of(store)
 
 
 def test_an_older_copy_is_put_back_and_upgraded_at_the_start(tmp_path: Path, path: Path) -> None:
     old = tmp_path / "old"
     migrate(old, OLDER)
-    backup.restore(path, old)
+    restore.restore(path, old)
     with pytest.raises(StoreError, match="of an older program"):
         read(path, open_count)
     migrate(path)
@@ -406,7 +408,7 @@ def test_backup_and_restore_by_command(
 
 def full(path: Path) -> None:
     """No page more: what a full disk is to SQLite."""
-    engine = database.open_engine(path)
+    engine = connections.open_engine(path)
 
     @sa.event.listens_for(engine, "connect")
     def _limit(connection: object, _: object) -> None:
@@ -467,7 +469,8 @@ def of_another_user(path: Path) -> None:
 def test_each_trouble_has_its_own_advice(
     store: Path, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Path], None], advice: str
 ) -> None:
-    monkeypatch.setattr(database, "BUSY", 0.1)
+    monkeypatch.setattr(connections, "BUSY", 0.1)
+    monkeypatch.setattr(releases, "BUSY", 0.1)
 
     with pytest.raises(StoreError, match=f"(?s){advice}"):
         try:
@@ -524,7 +527,7 @@ async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
     rescued = await running.rescue()
     await running.run(pauses.pause, OperatorId(501), NOON, "")
     running.stop()
-    backup.restore(path, rescued)
+    restore.restore(path, rescued)
 
     assert 0o600 == rescued.stat().st_mode & 0o777
     assert {pauses.EVERYBODY, OperatorId(501)} == read(path, lambda db: pauses.paused(db, NOON))
@@ -544,14 +547,14 @@ def test_a_log_without_its_store_is_not_begun_anew(store: Path, tmp_path: Path) 
 def test_after_a_wrong_copy_the_store_is_still_there(store: Path, tmp_path: Path) -> None:
     backup.backup(store, tmp_path / "copy")
     write(store, lambda db: pauses.pause(db, pauses.EVERYBODY, NOON))
-    first = backup.restore(store, tmp_path / "copy")
-    backup.restore(store, tmp_path / "copy")
+    first = restore.restore(store, tmp_path / "copy")
+    restore.restore(store, tmp_path / "copy")
     assert first is not None
-    backup.restore(store, first)
+    restore.restore(store, first)
 
     assert {pauses.EVERYBODY} == read(store, lambda db: pauses.paused(db, NOON))
     with pytest.raises(StoreError, match="the store itself"):
-        backup.restore(store, store)
+        restore.restore(store, store)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")

@@ -12,7 +12,7 @@ from autodial.model.ids import OperatorId
 from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
 from autodial.store import database, pauses, views
 from autodial.store.events import ended_counts
-from bitrix24.simulator.portal import Row
+from bitrix24.simulator.state import Row
 from demo.pbx import Asterisk
 from demo.rig import Rig
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from autodial.model.outcome import Outcome
-from autodial.store.database import BUSY
+from autodial.store.connections import BUSY
 from demo.rig import Rig
 from tests.chaos.audit import audit
 from tests.chaos.driver import chaos

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autodial.store import views
-from bitrix24.simulator.events import event_body, task_updated
+from bitrix24.simulator.event_bodies import event_body, task_updated
 from bitrix24.simulator.presence import log_in, log_out
 from bitrix24.simulator.seed import add_contact, add_task
 from demo.pbx import free_ports

@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def submodules(path: Path) -> set[str]:
+    """The modules a file imports, those named behind ``from package import``, too."""
+    found = imports(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
 @pytest.mark.parametrize("package", ALLOWED)
 def test_imports_go_one_way(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
@@ -57,6 +67,20 @@ def test_imports_go_one_way(package: str) -> None:
             allowed = allowed | {"demo"}  # "autodial demo", read only if it is asked for
 
         assert used <= allowed, f"{path} imports {used - allowed}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also not for types alone, and not inside a function."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for package in ALLOWED
+        for path in (ROOT / package).rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py") and "migrations" not in path.parts
+    }
+    graph = {name: submodules(path) & set(paths) for name, path in paths.items()}
+
+    assert len(graph) > 150
+    TopologicalSorter(graph).prepare()  # or CycleError names the circle
 
 
 LEVELS = {name: level for level, names in enumerate(FOLDERS) for name in names}

@@ -1,0 +1,57 @@
+"""SQLite as an engine: one writer, and readers that do not hold it up."""
+
+from contextlib import closing
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from autodial.store.schema import metadata
+
+#: Seconds to wait for another process (the command line) that is reading or writing.
+BUSY = 5.0
+
+
+def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.Engine:
+    """
+    The SQLite file as an engine; it need not exist yet. Readers do not hold up the writer.
+
+    ``create``: False refuses a file that is not there.
+    """
+    mode = "rwc" if create else "rw"
+    name = sa.URL.create(
+        "sqlite", database=path.absolute().as_uri(), query={"mode": mode, "uri": "true"}
+    )
+    engine = sa.create_engine(name, connect_args={"timeout": BUSY})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: object, _: object) -> None:
+        # The driver must not begin transactions by itself; we say BEGIN IMMEDIATE below.
+        connection.isolation_level = None  # type: ignore[attr-defined]
+        with closing(connection.cursor()) as cursor:  # type: ignore[attr-defined]
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # Take the write lock at once: a reader that becomes a writer can fail half-way.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def open_memory() -> sa.Engine:
+    """A store in memory, with the present schema; for what need not outlive the process."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+
+    @event.listens_for(engine, "connect")
+    def _by_hand(connection: object, _: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    metadata.create_all(engine)
+    return engine

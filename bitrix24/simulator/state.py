@@ -1,0 +1,162 @@
+"""What one portal is and remembers. The methods work on it; it knows none of them."""
+
+import itertools
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+from attrs import define, field
+
+from bitrix24.simulator import php
+from bitrix24.simulator.errors import TEXTS
+from bitrix24.simulator.event_bodies import event_body
+
+Row = dict[str, Any]
+
+#: All scopes that a webhook can have here.
+SCOPES = frozenset(
+    {
+        "crm", "department", "im", "main", "sonet_group", "task", "tasks", "telephony", "timeman",
+        "user",
+    }
+)  # fmt: skip
+
+
+@define(eq=False)
+class PortalState:
+    """The options and the memory of one portal. Tests and the demo read and set them."""
+
+    secret: str = "simulated0secret"
+    user_id: int = 1
+    login: str = "autodial"  #: of the webhook's user; serves in its address, too
+    zone: tzinfo = timezone(timedelta(hours=3))  #: of the webhook's user
+    server_zone: tzinfo | None = None  #: of the server's PHP; None: the same
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    scopes: frozenset[str] = SCOPES
+    language: str = "ru"
+    administrator: bool = True  #: the webhook's user
+    #: Limits, and running times in every answer.
+    cloud: bool = False
+    documented_statuses: bool = False  #: HTTP statuses of the documentation, not of the box
+    https_required: bool = False  #: the box's default; a constant of PHP switches it off
+    #: Boxes before tasks 25.700 keep comments in a forum; later ones in the task's chat.
+    comments_in_chat: bool = False
+    rest3: bool = True  #: /rest/api/ is there
+    idempotency_keys: bool = False  #: REST 3.0 knows a request again by its Idempotency-Key
+    user_select: bool = True  #: older boxes ignore ``select`` in user.get,
+    user_prefixes: bool = True  #: drop filters with a prefix there (``>ID``),
+    user_presence: bool = True  #: and tell neither LAST_LOGIN nor IS_ONLINE
+    php_warnings: bool = False  #: display_errors is on, and PHP is of 8
+    tags_told: str = "map"  #: how tasks tell their tags: map, texts (a list of them), no
+    crm_items: bool = True  #: crm.item.list is there
+    links_as: str = "list"  #: how a task tells its CRM links: list, map, text
+    deadline_by_day: bool = False  #: boxes of 2019 cut a deadline to the day
+    chats_by_hand: bool = False  #: a task's chat does not exist before somebody asks for it
+    late: timedelta = timedelta(seconds=60)  #: see ``Fault.LATE``
+    telephony_by_webhook: bool = True  #: older boxes answer WRONG_AUTH_TYPE
+    timeman: bool = True  #: the working-time module is installed
+    log_logins: bool = False  #: the main module's options, both off by default
+    log_logouts: bool = False
+    no_links: Any = False  #: ufCrmTask of a task without links: False, None or []
+    deadline_changes: int | None = None  #: how often others than an administrator may
+    statistics_readable: bool = True
+    #: Methods that the webhook's user may not use, or whose running time is used up, by small name.
+    forbidden: set[str] = field(factory=set)
+    blocked: set[str] = field(factory=set)
+    client_id: str = "local.simulated"  #: of the one application
+    client_secret: str = "simulated1secret"
+    code: str = "simulated3code"  #: what the portal's page of consent hands to the application
+
+    tasks: dict[int, Row] = field(factory=dict, init=False)
+    comments: dict[int, list[Row]] = field(factory=dict, init=False)
+    history: list[Row] = field(factory=list, init=False)
+    contacts: dict[int, Row] = field(factory=dict, init=False)
+    companies: dict[int, Row] = field(factory=dict, init=False)
+    leads: dict[int, Row] = field(factory=dict, init=False)
+    deals: dict[int, Row] = field(factory=dict, init=False)
+    items: dict[int, dict[int, Row]] = field(factory=dict, init=False)  #: smart processes, by type
+    users: dict[int, Row] = field(factory=dict, init=False)
+    tags: dict[str, int] = field(factory=dict, init=False)  #: their numbers
+    departments: dict[int, Row] = field(factory=dict, init=False)
+    groups: dict[int, list[int]] = field(factory=dict, init=False)
+    event_log: list[Row] = field(factory=list, init=False)
+    lines: dict[str, str] = field(factory=dict, init=False)
+    made_lines: int = field(default=0, init=False)
+    handlers: list[tuple[str, str]] = field(factory=list, init=False)  #: event.bind: event, URL
+    calls: dict[str, Row] = field(factory=dict, init=False)
+    statistics: list[Row] = field(factory=list, init=False)
+    recordings: dict[str, tuple[str, bytes]] = field(factory=dict, init=False)  #: by CALL_ID
+    cards: list[tuple[str, str, int]] = field(factory=list, init=False)
+    notices: list[Row] = field(factory=list, init=False)
+    requests: list[str] = field(factory=list, init=False)
+    #: Methods executed, those inside batches, too.
+    executed: list[str] = field(factory=list, init=False)
+    #: Called with the body of each event, as the portal's queue would POST it. Sent once.
+    on_event: list[Callable[[bytes], None]] = field(factory=list, init=False)
+    application_token: str = "simulated2token"
+    tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, until when
+    refresh_token: str = field(factory=lambda: secrets.token_hex(16), init=False)
+    chats: set[int] = field(factory=set, init=False)  #: tasks whose chat was made
+    warned: bool = field(default=False, init=False)  #: PHP has printed something into this answer
+    _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
+    #: Events of the request under way, sent when it is over.
+    queued_events: list[bytes] = field(factory=list, init=False)
+    lock: threading.RLock = field(factory=threading.RLock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.users[self.user_id] = {
+            "ID": self.user_id, "ACTIVE": True, "NAME": "Автодозвон", "LAST_NAME": "",
+            "UF_PHONE_INNER": "", "UF_DEPARTMENT": [1], "LAST_LOGIN": None, "LAST_ACTIVITY": None,
+        }  # fmt: skip
+
+    def has(self, method: str, *, third: bool = False) -> bool:
+        """Is the method there on a portal of this age?"""
+        if method == "tasks.task.chat.message.send":
+            return third and self.comments_in_chat
+        return self.crm_items or not method.startswith("crm.item.")
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    def tag_number(self, tag: str) -> int:
+        return self.tags.setdefault(tag, 35 + len(self.tags))
+
+    def text(self, key: str) -> str:
+        return TEXTS[key][self.language]
+
+    def emit(self, event: str, **data: Any) -> None:
+        """Queue an event; it leaves when the request is over."""
+        if self.on_event:
+            self.queued_events.append(event_body(event, data, self.application_token, self.now()))
+
+    def out(self, value: datetime | None) -> str | None:
+        """A moment as the portal writes it: with the offset that its user has today."""
+        offset = self.now().astimezone(self.zone).utcoffset() or timedelta(0)
+        there = timezone(offset)
+        return value.astimezone(there).isoformat(timespec="seconds") if value else None
+
+    def out_wall(self, value: datetime | None) -> str | None:
+        """
+        A date of a task as the portal writes it: the stored wall clock of the server, with the
+        offset of today. In the other season than today's that is another moment.
+        """
+        if value is None:
+            return None
+        server = self.server_zone or self.zone
+        now = self.now()
+        shift = (now.astimezone(self.zone).utcoffset() or timedelta(0)) - (
+            now.astimezone(server).utcoffset() or timedelta(0)
+        )
+        wall = value.astimezone(server).replace(tzinfo=None) + shift
+        there = timezone(now.astimezone(self.zone).utcoffset() or timedelta(0))
+        return wall.replace(tzinfo=there).isoformat(timespec="seconds")
+
+    def typed(self, text: str) -> datetime | None:
+        """A moment in a field; without an offset it is the server's zone."""
+        return php.strtotime(text, self.now(), self.server_zone or self.zone)
+
+    def into(self, text: str) -> datetime:
+        """A moment in a filter; what cannot be read is 1970, silently."""
+        return self.typed(text) or datetime(1970, 1, 1, tzinfo=UTC)
