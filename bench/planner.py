@@ -29,9 +29,9 @@ from rich.table import Table
 from autodial.config.load import parse
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.engine.call_control import CallControl
-from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
+from autodial.engine.surroundings import all_well
 from autodial.model.ids import OperatorId
 from autodial.store import tasks
 from autodial.store.connections import open_engine
@@ -143,16 +143,8 @@ def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[s
         roster.set_staff([StaffRow(id=OperatorId(1), name="x", extension="101", online=True)])
         roster.set_phone("101", "NOT_INUSE")
         config = configuration(place / "spool")
-        dispatcher = Dispatcher(
-            config, store, roster, Spool(place / "spool"), lambda: moment, lambda: True,
-            lambda: moment, lambda _: None,
-        )  # fmt: skip
-        call_control = CallControl(
-            config, store, roster, lambda: moment, facts=dispatcher.facts, refresh=_nobody,
-            on_ended=_nothing, on_owed=_nothing, withdraw=lambda _: True,
-            under_way=_never,
-        )  # fmt: skip
-        dispatcher.call_control = call_control
+        around = all_well(lambda: moment)
+        parts = Engine(config, store, roster, Spool(place / "spool"), lambda: moment, around)
         again = sa.update(task_table).where(task_table.c.id <= due).values(next_check=NOON)
         decided = sa.select(sa.func.count()).where(task_table.c.reason == "client hours")
         took = []
@@ -161,7 +153,7 @@ def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[s
                 db.execute(again)
             moment += timedelta(seconds=1)
             start = time.perf_counter()
-            run_now(dispatcher.turn())
+            run_now(parts.dispatcher.turn())
             took.append(1000 * (time.perf_counter() - start))
         with engine.connect() as db:
             looked = int(db.scalar(decided) or 0)
@@ -169,18 +161,6 @@ def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[s
         engine.dispose()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return median(took[1:]), used, looked, steps
-
-
-async def _never(attempt: object, leg: object) -> bool:
-    return False
-
-
-async def _nobody(task: object) -> None:
-    return None
-
-
-def _nothing() -> None:
-    return None
 
 
 @click.command()

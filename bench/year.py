@@ -32,10 +32,10 @@ from rich.table import Table
 from autodial.config.load import parse
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.engine.call_control import CallControl
-from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
 from autodial.engine.retention import Retention
+from autodial.engine.surroundings import all_well
 from autodial.model.ids import AttemptId
 from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.reconciler import Reconciler
@@ -216,19 +216,12 @@ class Bench:
         client = Portal.direct(WEBHOOK, self.portal.send)
         self.importer = Importer(config, client, store, roster, lambda: self.now, lambda _: None)
         self.reporter = Reporter(config, client, store, roster, lambda: self.now)
-        self.dispatcher = Dispatcher(
-            config, store, roster, spool, lambda: self.now, lambda: True, lambda: self.now,
-            lambda _: None,
-        )  # fmt: skip
-        self.call_control = CallControl(
-            config, store, roster, lambda: self.now, facts=self.dispatcher.facts, refresh=_nobody,
-            on_ended=_nothing, on_owed=_nothing, withdraw=spool.withdraw, under_way=_never,
-        )  # fmt: skip
-        self.dispatcher.call_control = self.call_control
+        around = all_well(lambda: self.now)
+        self.parts = Engine(config, store, roster, spool, lambda: self.now, around)
         manager: Any = Manager()
         clock: Any = Seconds()
         self.reconciler = Reconciler(
-            store, self.call_control, spool, AstDb(), lambda: self.now, manager, clock
+            store, self.parts.ends, spool, AstDb(), lambda: self.now, manager, clock
         )
         self.retention = Retention(config.store.keep, store, lambda: self.now)
         run_now(self.importer.poll())
@@ -244,14 +237,14 @@ class Bench:
     def round(self) -> None:
         """A call from the plan to the portal, a poll, and deadlines that people have moved."""
         self.now += timedelta(seconds=5)
-        self.timed("turn", self.dispatcher.turn)
-        live = self.call_control.live()
+        self.timed("turn", self.parts.dispatcher.turn)
+        live = self.parts.calls.all()
         assert live, "nothing was dialled"
         attempt = live[-1]
         number = AttemptId(attempt.id)
-        self.timed("claim", lambda: self.call_control.claim(number))
+        self.timed("claim", lambda: self.parts.call_control.claim(number))
         report = parse_report(TALKED.format(attempt.extension).split(","))
-        self.timed("result", lambda: self.call_control.result(number, report))
+        self.timed("result", lambda: self.parts.ends.record(number, report))
         self.timed("reporter's turn", self.reporter.turn)
         self.timed("reconciler's turn", self.reconciler.turn)
         self.timed("poll", self.importer.poll)
@@ -265,7 +258,7 @@ class Bench:
         self.timed("step of forgetting", self.retention.turn)
 
     def command(self, line: str) -> None:
-        attempt = next(iter(self.call_control.live()), None)
+        attempt = next(iter(self.parts.calls.all()), None)
         known = f"t{self.tasks[0]}-1"
         words = line.format(task=self.tasks[1], attempt=attempt.id if attempt else known).split()
         program = [sys.executable, "-m", "autodial", "--config", str(self.place / "autodial.toml")]
@@ -291,18 +284,6 @@ def parse_file(path: Path) -> Config:
     import tomllib
 
     return parse(tomllib.loads(path.read_text()), str(path))
-
-
-async def _never(attempt: object, leg: object) -> bool:
-    return False
-
-
-async def _nobody(task: object) -> None:
-    return None
-
-
-def _nothing() -> None:
-    return None
 
 
 @click.command()

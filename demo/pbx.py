@@ -246,7 +246,7 @@ def exchange(  # noqa: PLR0913  # what an exchange is made of, by name
     """
     root = asterisk_root()
     with ExitStack() as stack:
-        base = Path(tempfile.mkdtemp(prefix="autodial24-", dir=_temporary(root)))
+        base = Path(tempfile.mkdtemp(prefix=f"autodial24-{os.getpid()}-", dir=_temporary(root)))
         base.chmod(0o755)
         stack.callback(shutil.rmtree, base, ignore_errors=True)
         names = ("SIP_PORT", "FAR_PORT_1", "FAR_PORT_2", "PHONE_PORT", "DEAD_PORT", "AMI_PORT")

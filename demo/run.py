@@ -5,6 +5,7 @@ Nothing is faked but the people: a real Asterisk dials over real SIP, the portal
 spoken to over HTTP, and the dialler is the product, run as a process of its own.
 """
 
+import os
 import signal
 import tempfile
 import time
@@ -61,7 +62,7 @@ def run_demo(tasks: int, keep_logs: Path | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        with tempfile.TemporaryDirectory(prefix="autodial24-demo-") as directory:
+        with tempfile.TemporaryDirectory(prefix=f"autodial24-demo-{os.getpid()}-") as directory:
             return _run(console, tasks, Path(directory), keep_logs)
     except (ExchangeError, RigError) as error:
         console.print(str(error), style="red")

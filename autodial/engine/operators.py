@@ -106,6 +106,10 @@ class Roster:
         """Everybody, with what is known now."""
         return tuple(self._now(operator) for operator in self._staff.values())
 
+    def with_extension(self, extension: str) -> Operator | None:
+        found = next((o for o in self._staff.values() if o.extension == extension), None)
+        return self._now(found) if found is not None and extension else None
+
     def by_id(self, operator: OperatorId) -> Operator | None:
         found = self._staff.get(operator)
         return self._now(found) if found else None

@@ -12,7 +12,10 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from autodial.engine.attempt_ends import AttemptEnds
 from autodial.engine.call_control import CallControl, Claimed
+from autodial.engine.engine import Engine
+from autodial.engine.operator_codes import OperatorCodes
 from autodial.errors import StoreError
 from autodial.model.attempt import Report
 from autodial.model.ids import TaskId, attempt_id
@@ -37,44 +40,44 @@ class AstDb:
         return [command("DATABASE DEL", "autodial", attempt) for attempt in taken]
 
 
-async def claim(call: AgiSession, call_control: CallControl, astdb: AstDb, language: str) -> None:
+async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -> None:
     """``AGI(…/claim,AD_ID,number,AD_TASK)``: may this client be dialled?"""
     name, number, task = call.argument(0), call.argument(1), call.argument(2)
     attempt = attempt_id(name)
-    said: Claimed | None = None
+    claimed: Claimed | None = None
     if attempt is not None:
-        said = await call_control.claim(attempt)
+        claimed = await engine.call_control.claim(attempt)
     elif name:
         _log.warn("{attempt}: claimed, and no attempt's name", attempt=name)
     elif re.fullmatch(r"[0-9]{1,12}", task):
-        said = await call_control.claim_task(TaskId(int(task)), number)
-        if said is not None and not call.alive:
+        claimed = await engine.call_control.claim_task(TaskId(int(task)), number)
+        if claimed is not None and not call.alive:
             # Nobody will hear the yes, and this channel does not know its attempt's name.
-            await call_control.result(said.attempt.id, Report(stage="claimfail"))
+            await engine.ends.record(claimed.attempt.id, Report(stage="claimfail"))
             return
     else:
         _log.warn(
             "{task}: a call file names this as its task; a task is a number", task=task or "nothing"
         )
-    if said is None:
+    if claimed is None:
         await call.batch(set_variables({"AD_GO": "0"}), *astdb.deletions())
         return
-    call_control.claimed_by(said.attempt.id, call.environment.variables.get("channel", ""))
+    engine.calls.set_leg(claimed.attempt.id, call.environment.variables.get("channel", ""))
     await call.batch(
         # What a person typed goes by SET VARIABLE, which carries any text.
-        command("SET VARIABLE", "AD_TAG", said.ring.caller_name),
+        command("SET VARIABLE", "AD_TAG", claimed.ring.caller_name),
         set_variables(
             {
-                "AD_ID": said.attempt.id,
-                "AD_TASK": str(said.attempt.task),
-                "AD_NUM": said.number,
-                "AD_TONES": said.attempt.tones,
-                "AD_TO": str(said.wait),
-                "AD_TRUNKS": ":".join(route.trunk for route in said.routes),
-                "AD_CIDS": ":".join(route.caller_id for route in said.routes),
-                "AD_LINES": ":".join("" if most is None else str(most) for most in said.lines),
-                "AD_OPS": ":".join(said.ring.extensions),
-                "AD_OPTO": str(said.ring.seconds),
+                "AD_ID": claimed.attempt.id,
+                "AD_TASK": str(claimed.attempt.task),
+                "AD_NUM": claimed.number,
+                "AD_TONES": claimed.attempt.tones,
+                "AD_TO": str(claimed.wait),
+                "AD_TRUNKS": ":".join(route.trunk for route in claimed.routes),
+                "AD_CIDS": ":".join(route.caller_id for route in claimed.routes),
+                "AD_LINES": ":".join("" if most is None else str(most) for most in claimed.lines),
+                "AD_OPS": ":".join(claimed.ring.extensions),
+                "AD_OPTO": str(claimed.ring.seconds),
                 "AD_LANG": language,
                 "AD_GO": "1",  # last: a command lost on the way must not leave half a yes
             }
@@ -127,51 +130,51 @@ async def forwards(call: AgiSession, call_control: CallControl) -> None:
         call_control.forwards(attempt, call.argument(1))
 
 
-async def result(call: AgiSession, call_control: CallControl, astdb: AstDb) -> None:
+async def result(call: AgiSession, engine: Engine, astdb: AstDb) -> None:
     """``AGI(…/result,AD_ID,report…)``: the attempt is over. Acknowledged once it is on disk."""
     attempt, report = attempt_id(call.argument(0)), parse_report(call.arguments[1:])
     if attempt is None:
         _log.warn("{attempt}: an end is reported of no attempt", attempt=call.argument(0))
         await call.batch(set_variables({"AD_ACK": "1"}))  # AstDB need not keep it
         return
-    if not await call_control.over(attempt):
+    if not await engine.ends.possible(attempt):
         # Not acknowledged: what is true of it waits in AstDB until the call has ended.
         _log.warn(
             "{attempt}: an end is reported, and Asterisk says the call goes on", attempt=attempt
         )
         return
-    if await call_control.result(attempt, report):
-        await call.batch(set_variables({"AD_ACK": "1"}), *astdb.deletions())
+    await engine.ends.record(attempt, report)
+    await call.batch(set_variables({"AD_ACK": "1"}), *astdb.deletions())
 
 
-async def spoolfail(call: AgiSession, call_control: CallControl) -> None:
+async def spoolfail(call: AgiSession, ends: AttemptEnds) -> None:
     """``AGI(…/spoolfail,AD_ID,REASON)``: Asterisk could not place the call. Only a hint."""
     attempt = attempt_id(call.argument(0))
     if attempt is not None:
-        await call_control.spool_failed(attempt)
+        await ends.spool_failed(attempt)
 
 
-async def call_now(call: AgiSession, call_control: CallControl) -> None:
+async def call_now(call: AgiSession, codes: OperatorCodes) -> None:
     """
     ``AGI(…/call-now,extension,task)``: a person's word for a task, keyed on an operator's phone;
     sets AD_SAID to 1 or 0.
     """
     who, task = call.argument(0), call.argument(1)
-    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await call_control.call_now(
+    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await codes.call_now(
         who, TaskId(int(task))
     )
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
-async def pause(call: AgiSession, call_control: CallControl, on: bool) -> None:
+async def pause(call: AgiSession, codes: OperatorCodes, on: bool) -> None:
     """``AGI(…/pause,extension)`` and ``/resume``: of an operator; sets AD_SAID to 1 or 0."""
-    known = await call_control.pause(call.argument(0), on=on)
+    known = await codes.pause(call.argument(0), on=on)
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
-async def word(call: AgiSession, call_control: CallControl) -> None:
+async def disposition(call: AgiSession, codes: OperatorCodes) -> None:
     """``AGI(…/word,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
-    known = await call_control.word(call.argument(0), call.argument(1))
+    known = await codes.dispose(call.argument(0), call.argument(1))
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
 
@@ -195,21 +198,20 @@ def _one_sentence(script: Script, limited_log: RateLimitedLog) -> Script:
     return run
 
 
-def scripts(
-    call_control: CallControl, astdb: AstDb, language: str, clock: IReactorTime
-) -> dict[str, Script]:
+def scripts(engine: Engine, astdb: AstDb, language: str, clock: IReactorTime) -> dict[str, Script]:
     """The routing table of the FastAGI server."""
+    control, codes = engine.call_control, engine.codes
     table: dict[str, Callable[..., object]] = {
-        "claim": partial(claim, call_control=call_control, astdb=astdb, language=language),
-        "resolve": partial(resolve, call_control=call_control),
-        "ringing": partial(ringing, call_control=call_control),
-        "forwards": partial(forwards, call_control=call_control),
-        "result": partial(result, call_control=call_control, astdb=astdb),
-        "spoolfail": partial(spoolfail, call_control=call_control),
-        "call-now": partial(call_now, call_control=call_control),
-        "pause": partial(pause, call_control=call_control, on=True),
-        "resume": partial(pause, call_control=call_control, on=False),
-        "word": partial(word, call_control=call_control),
+        "claim": partial(claim, engine=engine, astdb=astdb, language=language),
+        "resolve": partial(resolve, call_control=control),
+        "ringing": partial(ringing, call_control=control),
+        "forwards": partial(forwards, call_control=control),
+        "result": partial(result, engine=engine, astdb=astdb),
+        "spoolfail": partial(spoolfail, ends=engine.ends),
+        "call-now": partial(call_now, codes=codes),
+        "pause": partial(pause, codes=codes, on=True),
+        "resume": partial(pause, codes=codes, on=False),
+        "word": partial(disposition, codes=codes),
         "ping": ping,
     }
     limited_log = RateLimitedLog(_log, clock)

@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from autodial.engine.call_control import CallControl
+from autodial.engine.attempt_ends import AttemptEnds
 from autodial.errors import PbxError, StoreError
 from autodial.model.attempt import Report
 from autodial.model.attempt_states import State
@@ -44,7 +44,7 @@ class Reconciler:
     log = Logger()
 
     store: Store
-    call_control: CallControl
+    ends: AttemptEnds
     spool: Spool
     astdb: AstDb
     now: Callable[[], datetime]
@@ -68,7 +68,7 @@ class Reconciler:
         and those that Asterisk keeps. A dialler that was away longer than an attempt's lease would
         call a talk lost, and its client again.
         """
-        await self.call_control.write_unwritten()
+        await self.ends.write_unwritten()
         try:
             await self._ask_asterisk()
             self._unasked_since = None
@@ -94,7 +94,7 @@ class Reconciler:
             if attempt in self._unfit:
                 continue
             self.log.warn("{attempt}: past its lease", attempt=attempt)
-            await self.call_control.give_up(attempt, "lease", lost=state is not State.SPOOLED)
+            await self.ends.give_up(attempt, "lease", lost=state is not State.SPOOLED)
 
     async def _ask_asterisk(self) -> None:
         """
@@ -116,12 +116,12 @@ class Reconciler:
             if name is None:
                 self._limited_log.warn("AstDB, family autodial: {key} is no attempt", key=key)
                 continue
-            if not await self.call_control.over(name):
+            if not await self.ends.possible(name):
                 continue  # its call goes on, whoever wrote that
             report = parse_report(said.split(","))
             self._not_asked(name, report)
             try:
-                await self.call_control.result(name, report)
+                await self.ends.record(name, report)
             except StoreError:
                 raise
             except Exception:
@@ -139,7 +139,7 @@ class Reconciler:
             claimed = state is not State.SPOOLED
             self.log.warn("{attempt}: no channel and no report", attempt=attempt)
             # Never claimed is never dialled; after a claim, nobody can say.
-            await self.call_control.give_up(attempt, "no channel", lost=claimed)
+            await self.ends.give_up(attempt, "no channel", lost=claimed)
 
     def _not_asked(self, attempt: AttemptId, report: Report) -> None:
         """A claim that failed while we were listening: Asterisk asks somewhere else."""
@@ -161,5 +161,5 @@ class Reconciler:
             if attempt in wanted:
                 continue
             if await self.store.run(attempt_queries.load_attempt, attempt) is not None:
-                self.call_control.take_away(name)
+                self.ends.withdraw(name)
                 self.log.warn("{attempt}: leftover call file removed", attempt=attempt)

@@ -6,9 +6,19 @@ calls of a number at once and in a day, and what each purpose may use. Pure.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import phonenumbers
 from attrs import field, frozen
 
 from autodial.model.trunk import NumberLimit, PurposeRoutes, Route, Trunk
+
+
+def as_dialled(number: str, form: str) -> str:
+    """An E.164 number as the trunks want it: "digits", "plus" or "national"."""
+    if form == "plus" or not number.startswith("+"):  # a short number is dialled as it is
+        return number
+    if form == "national":
+        return str(phonenumbers.national_significant_number(phonenumbers.parse(number)))
+    return number.lstrip("+")
 
 
 def routes_tried(routes: Sequence[Route], last: str) -> Sequence[Route]:

@@ -20,11 +20,11 @@ from autodial.config.portal import PortalConfig
 from autodial.config.reload import NOTHING, Settings, taken_over
 from autodial.config.sections import FastAgiConfig
 from autodial.config.settings import Config
-from autodial.engine.call_control import CallControl
-from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
 from autodial.engine.periodic import Periodic
 from autodial.engine.retention import Retention
+from autodial.engine.surroundings import Surroundings
 from autodial.errors import ConfigError, StoreError
 from autodial.findings import Finding
 from autodial.http_limits import BoundedPort
@@ -86,8 +86,7 @@ class Dialler:
     settings: Settings | None = None  #: where they were read, if they can be read again
     store: Store = field(init=False)
     transport: RequestsTransport = field(init=False)
-    call_control: CallControl = field(init=False)
-    dispatcher: Dispatcher = field(init=False)
+    engine: Engine = field(init=False)
     server: FastAgiServer = field(init=False)
     services: MultiService = field(factory=MultiService, init=False)
     ami: Ami | None = field(default=None, init=False)
@@ -122,27 +121,22 @@ class Dialler:
         astdb = AstDb()
 
         def imported(responsible: Mapping[TaskId, OperatorId]) -> None:
-            self.call_control.learn(responsible)
+            self.engine.calls.reassign(responsible)
             dispatch.wake()
 
         self._importer = Importer(config, portal, self.store, roster, now, imported)
         self._reporter = reporter = Reporter(config, portal, self.store, roster, now)
-        self.dispatcher = Dispatcher(
-            config, self.store, roster, spool, now,
-            lambda: self.ami is None or self.ami.connected,
-            lambda: self._importer.seen,
-            lambda moment: self._wake_at(dispatch, moment),
-            lambda: self._dialplan is None or self._dialplan.ok,
-        )  # fmt: skip
-        self.call_control = self.dispatcher.call_control = CallControl(
-            config, self.store, roster, now,
-            facts=self.dispatcher.facts,
+        around = Surroundings(
+            pbx_ok=lambda: self.ami is None or self.ami.connected,
+            dialplan_ok=lambda: self._dialplan is None or self._dialplan.ok,
+            portal_seen=lambda: self._importer.seen,
             refresh=self._importer.refresh,
-            on_ended=lambda: dispatch.wake(),
-            on_owed=lambda: report.wake(),
-            withdraw=spool.withdraw,
             under_way=self._under_way,
-        )  # fmt: skip
+            on_ended=lambda: dispatch.wake(),
+            on_enqueued=lambda: report.wake(),
+            wake_at=lambda moment: self._wake_at(dispatch, moment),
+        )
+        self.engine = Engine(config, self.store, roster, spool, now, around)
 
         def up() -> None:
             roster.asked = True
@@ -156,11 +150,11 @@ class Dialler:
         look = Periodic(self.reactor, DIALPLAN, self._look_at_dialplan, "dialplan")
         fastagi = config.fastagi
         reconciler = Reconciler(
-            self.store, self.call_control, spool, astdb, now, self.ami, self.reactor,
+            self.store, self.engine.ends, spool, astdb, now, self.ami, self.reactor,
             address=f"agi://{fastagi.host}:{fastagi.port}",
         )  # fmt: skip
         self.server = FastAgiServer(
-            scripts(self.call_control, astdb, config.language, self.reactor),
+            scripts(self.engine, astdb, config.language, self.reactor),
             self.reactor,
             deadline=config.fastagi.deadline.total_seconds(),
             max_sessions=config.fastagi.max_sessions,
@@ -170,7 +164,7 @@ class Dialler:
             handler_deadline=None,
         )
         poll = config.portal.poll.total_seconds()
-        dispatch = Periodic(self.reactor, DISPATCH, self.dispatcher.turn, "dispatcher")
+        dispatch = Periodic(self.reactor, DISPATCH, self.engine.dispatcher.turn, "dispatcher")
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
         sweep = Periodic(self.reactor, SWEEP, reconciler.turn, "reconciler")
         retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
@@ -181,7 +175,7 @@ class Dialler:
             sweep, self._poll, dispatch, report, look,
             Periodic(self.reactor, PHONES, self._phones, "phones"),
             Periodic(self.reactor, SAID, self._importer.refetch, "refetch"),
-            Periodic(self.reactor, BEAT, self.dispatcher.beat, "beat"),
+            Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat"),
             Periodic(self.reactor, SETTINGS, self._look_at_settings, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, CHECKUP, self_check.turn, "self_check"),
@@ -252,7 +246,7 @@ class Dialler:
         await self._reloading.acquire()
         try:
             said = self._take_over(self.settings, asked)
-            if self.call_control.recent.over != self.config.pace.abandoned_over:
+            if self.engine.calls.recent.over != self.config.pace.abandoned_over:
                 try:
                     await self._recall()
                 except StoreError as error:
@@ -273,13 +267,13 @@ class Dialler:
         for one in (
             self._importer,
             self._reporter,
-            self.dispatcher,
+            self.engine,
             self._dialplan,
             self._self_check,
         ):
             if one is not None:
                 one.use(self.config)
-        self.call_control.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
+        self.engine.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
         self._retention.keep = self.config.store.keep
         self._retention.looks_back = self.config.limits.looks_back
         self._poll.wake()
@@ -302,12 +296,12 @@ class Dialler:
         """What the limits over all clients count, as far back as they are now to look."""
         over = self.config.pace.abandoned_over
         past = await self.store.run(attempt_queries.past, self.now(), over)
-        self.call_control.recent.over = over
-        self.call_control.recent.recall(past)
+        self.engine.calls.recent.over = over
+        self.engine.calls.recent.recall(past)
 
     async def _phones(self) -> None:
         if self.ami is not None:
-            self.ami.ask_phones(self.call_control.roster.not_told())
+            self.ami.ask_phones(self.engine.roster.not_told())
         await self._importer.save_phones()
 
     async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
@@ -343,13 +337,13 @@ class Dialler:
         await self.store.run(flags.clear, flags.CHANGED)  # what is read now is what runs
         await self._importer.restore()
         open_now = await self.store.run(attempt_queries.in_flight)
-        self.call_control.restore(open_now, await self.store.run(attempt_queries.reserved))
+        self.engine.calls.restore(open_now, await self.store.run(attempt_queries.reserved))
         await self._recall()
         wrap_up = self.config.staff.wrap_up
         for operator, at in (
             await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
         ).items():
-            self.call_control.roster.wraps_up(operator, at + wrap_up)
+            self.engine.roster.wraps_up(operator, at + wrap_up)
         fastagi, events = self.config.fastagi, self.config.events
         try:
             self._port = self._listen(fastagi)
@@ -363,7 +357,7 @@ class Dialler:
             await self._open("events", events.host, events.port, site)
         metrics = self.config.metrics
         if metrics.port is not None:
-            measured = Measured(self.server, self.call_control, self.dispatcher, self.now)
+            measured = Measured(self.server, self.engine, self.now)
             await self._open(
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
@@ -387,7 +381,7 @@ class Dialler:
 
     async def stop(self) -> None:
         """Place no further calls, finish the sessions under way, keep everything else."""
-        self.dispatcher.stopping = self._reporter.stopping = True
+        self.engine.conditions.stopping = self._reporter.stopping = True
         if self._port is not None:
             await _maybe(self._port.stopListening())
             await self.server.drain()
@@ -396,7 +390,7 @@ class Dialler:
         await _maybe(self.services.stopService())
         self.transport.stop()
         try:
-            await self.call_control.write_unwritten()
+            await self.engine.ends.write_unwritten()
         except StoreError as error:
             self.log.error("reports are lost that could not be written: {error}", error=error)
         finally:

@@ -15,8 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
-from autodial.engine.call_control import CallControl
-from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
 from autodial.http_limits import BoundedPort, Page, Root
 from fastagi_server import FastAgiServer
 
@@ -26,18 +25,17 @@ class Measured:
     """The dialler as a collector of figures."""
 
     server: FastAgiServer
-    call_control: CallControl
-    dispatcher: Dispatcher
+    engine: Engine
     now: Callable[[], datetime]
 
     def health(self) -> Mapping[str, bool]:
         """What must all be so for calls to be made."""
-        facts = self.dispatcher.facts()
+        facts = self.engine.conditions.facts()
         return {
             "portal": facts.portal_ok,
             "asterisk": facts.pbx_ok,
             "rules": facts.do_not_call is not None,
-            "dialling": not self.dispatcher.stalled,
+            "dialling": not self.engine.alarm.on,
         }
 
     def collect(self) -> Iterator[Metric]:
@@ -54,12 +52,12 @@ class Measured:
         attempts = CounterMetricFamily(
             "autodial_attempts", "attempts ended since the start, by outcome", labels=["outcome"]
         )
-        for outcome, count in self.call_control.ended_since_start.items():
+        for outcome, count in self.engine.calls.ended_since_start.items():
             attempts.add_metric([outcome.value], count)
         yield attempts
         live = GaugeMetricFamily("autodial_calls", "attempts under way, by state", labels=["state"])
         for state in ("spooled", "claimed", "answered"):
-            live.add_metric([state], sum(a.state == state for a in self.call_control.live()))
+            live.add_metric([state], sum(a.state == state for a in self.engine.calls.all()))
         yield live
         yield from self._people()
         well = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
@@ -70,11 +68,11 @@ class Measured:
     def _people(self) -> Iterator[Metric]:
         now = self.now()
         people = GaugeMetricFamily("autodial_operators", "operators, by state", labels=["state"])
-        states = [operator.state(now) for operator in self.call_control.roster.operators()]
+        states = [operator.state(now) for operator in self.engine.roster.operators()]
         for state in sorted(set(states)):
             people.add_metric([state], states.count(state))
         yield people
-        answers = self.call_control.recent.answers(now)
+        answers = self.engine.calls.recent.answers(now)
         yield GaugeMetricFamily(
             "autodial_abandoned_ratio",
             "share of the clients who answered lately and found nobody",

@@ -20,12 +20,12 @@ from attrs import define, evolve, field, frozen
 
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.engine.call_control import CallControl
-from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
+from autodial.engine.surroundings import all_well
 from autodial.model.attempt import Report
 from autodial.model.ended_call import Call
-from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import ANSWERED, Outcome
 from autodial.model.task import Phone
 from autodial.rules.pacing import Answers
@@ -99,8 +99,7 @@ class Simulation:
     _order: "count[int]" = field(factory=count, init=False)
     _store: _Memory = field(init=False)
     _roster: Roster = field(factory=Roster, init=False)
-    _desk: CallControl = field(init=False)
-    _dispatcher: Dispatcher = field(init=False)
+    _engine: Engine = field(init=False)
     _random: Random = field(init=False)
     _people: dict[int, StaffRow] = field(factory=dict, init=False)
     _dialled: int = field(default=0, init=False)
@@ -135,8 +134,12 @@ class Simulation:
         self._in(0.5, lambda: self._claim(AttemptId(call.name)), look=False)
         return Path(call.name)
 
+    def withdraw(self, name: str) -> bool:
+        """Of the same spool: Asterisk has taken the file already."""
+        return False
+
     def _claim(self, attempt: AttemptId) -> None:
-        claimed = run_now(self._desk.claim(attempt))
+        claimed = run_now(self._engine.call_control.claim(attempt))
         if claimed is None:
             return
         outcome = self.behaviour.end(self._local().hour, self._random)
@@ -160,7 +163,7 @@ class Simulation:
         return calls[int(n) - 1] if int(n) <= len(calls) else None
 
     def _answered(self, attempt: AttemptId) -> None:
-        ring = self._desk.whom_to_ring(attempt)
+        ring = self._engine.call_control.whom_to_ring(attempt)
         patience = self.behaviour.leaves_after(self._random)
         was = self._was(attempt)
         if was is not None and was.outcome is Outcome.CLIENT_LEFT:
@@ -176,7 +179,7 @@ class Simulation:
             self._in(SENTENCE, lambda: self._end(client.attempt, client.report("NOANSWER", self)))
             return
         extension, others = free[0], free[1:]
-        self._desk.ringing(client.attempt, extension)
+        self._engine.call_control.ringing(client.attempt, extension)
         self._roster.set_phone(extension, "RINGING")
         missed = self._random.random() < self.behaviour.misses
         rings = client.seconds if missed else self._random.choice(self.behaviour.picks_up)
@@ -217,7 +220,7 @@ class Simulation:
         self._in(lasts, hang_up)
 
     def _end(self, attempt: AttemptId, report: Report) -> None:
-        run_now(self._desk.result(attempt, report))
+        run_now(self._engine.ends.record(attempt, report))
         wrap = self.config.staff.wrap_up.total_seconds()
         if wrap and report.operator:
             self._in(wrap, lambda: None)  # the dispatcher looks again when he has written it up
@@ -236,18 +239,12 @@ class Simulation:
     def _prepare(self) -> None:
         self._clock, self._random = self.start, Random(self.seed)
         self._store = _Memory(open_memory())
-        config, store = self.config, self._store
-        self._dispatcher = Dispatcher(
-            config, store, self._roster, self, lambda: self._clock,  # type: ignore[arg-type]
-            pbx_ok=lambda: True, portal_seen=lambda: self._clock,
-            wake_at=lambda moment: self._at(moment, lambda: None),
-        )  # fmt: skip
-        self._desk = CallControl(
-            config, store, self._roster, lambda: self._clock,  # type: ignore[arg-type]
-            facts=self._dispatcher.facts, refresh=_nothing_new, on_ended=lambda: None,
-            on_owed=lambda: None, withdraw=lambda name: True, under_way=_never,
-        )  # fmt: skip
-        self._dispatcher.call_control = self._desk
+        store: Any = self._store
+        spool: Any = self
+        around = all_well(
+            lambda: self._clock, wake_at=lambda moment: self._at(moment, lambda: None)
+        )
+        self._engine = Engine(self.config, store, self._roster, spool, lambda: self._clock, around)
         for number in range(self.operators):
             self._staff(number, at_work=True)
             known = {"id": number + 1, "name": "", "extension": str(101 + number), "online": 1}
@@ -284,7 +281,7 @@ class Simulation:
         self._roster.set_staff(self._people.values())
 
     def _turn(self) -> None:
-        run_now(self._dispatcher.turn())
+        run_now(self._engine.dispatcher.turn())
         later = sa.select(sa.func.min(task_table.c.next_check)).where(
             task_table.c.next_check > self._clock
         )
@@ -367,12 +364,3 @@ _UNANSWERED = {
     Outcome.UNREACHABLE: Report(stage="dial", dial_status="CHANUNAVAIL", cause=20),
     Outcome.BAD_NUMBER: Report(stage="dial", dial_status="CHANUNAVAIL", cause=1),
 }
-
-
-async def _never(attempt: AttemptId, leg: str | None) -> bool:
-    """A simulated call that was reported is over."""
-    return False
-
-
-async def _nothing_new(task: TaskId) -> None:
-    return None

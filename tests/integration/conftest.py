@@ -25,11 +25,6 @@ T = TypeVar("T")
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks at the work of the others comes after them."""
-    items.sort(key=lambda item: item.name.endswith("was_explained"))
-
-
 @define
 class Now:
     """The time, as tests say it."""

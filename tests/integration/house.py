@@ -10,7 +10,9 @@ from twisted.internet.task import Clock
 from autodial.config.settings import Config
 from autodial.engine.call_control import CallControl
 from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
+from autodial.engine.surroundings import all_well
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.trunk import Route
 from autodial.pbx.agi_scripts import AstDb, scripts
@@ -29,16 +31,16 @@ Run = Callable[..., Any]
 
 @define
 class House:
-    """call control with its dispatcher, its spool, and the server that answers for it."""
+    """An engine, its spool, and the server that answers for it."""
 
-    call_control: CallControl
-    dispatcher: Dispatcher
+    engine: Engine
     roster: Roster
     spool: Spool
     server: FastAgiServer
     astdb: AstDb
     run: Run
     refreshed: list[int] = field(factory=list)
+    pbx_up: bool = True
     #: Attempts whose calls go on by Asterisk's word, and the channels for which it was asked.
     talking: set[AttemptId] = field(factory=set)
     legs: list[str | None] = field(factory=list)
@@ -52,9 +54,17 @@ class House:
         """An attempt as the dispatcher makes it."""
         task = self.run(tasks.load_task, TaskId(number))
         decision = Dial(PHONE, ANNA, (Route("carrier1"), Route("carrier2")))
-        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.call_control.lease())
-        self.call_control.opened(made)
+        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.engine.calls.lease())
+        self.engine.calls.opened(made)
         return AttemptId(made.id)
+
+    @property
+    def call_control(self) -> CallControl:
+        return self.engine.call_control
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return self.engine.dispatcher
 
     def line(self) -> views.AttemptLine:
         lines: list[views.AttemptLine] = self.run(views.attempt_lines)
@@ -98,17 +108,12 @@ def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
         made[0].legs.append(leg)
         return attempt in made[0].talking
 
-    dispatcher = Dispatcher(
-        config, store, roster, spool, now,  # type: ignore[arg-type]
-        pbx_ok=lambda: True, portal_seen=lambda: now(), wake_at=lambda moment: None,
-    )  # fmt: skip
-    call_control = CallControl(
-        config, store, roster, now, facts=lambda: made[0].dispatcher.facts(), refresh=refresh,  # type: ignore[arg-type]
-        on_ended=lambda: None, on_owed=lambda: None, withdraw=spool.withdraw, under_way=under_way,
-    )  # fmt: skip
-    dispatcher.call_control = call_control
+    around = all_well(
+        now, refresh=refresh, under_way=under_way, pbx_ok=lambda: not made or made[0].pbx_up
+    )
+    engine = Engine(config, store, roster, spool, now, around)  # type: ignore[arg-type]
     astdb = AstDb()
-    server = FastAgiServer(scripts(call_control, astdb, "ru", Clock()), Clock())
-    made.append(House(call_control, dispatcher, roster, spool, server, astdb, run, refreshed))
+    server = FastAgiServer(scripts(engine, astdb, "ru", Clock()), Clock())
+    made.append(House(engine, roster, spool, server, astdb, run, refreshed))
     bring(run, portal_task(8017))
     return made[0]

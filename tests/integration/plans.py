@@ -7,10 +7,15 @@ thread, and a claim waits for whatever is before it.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from attrs import define, field
+
+from autodial.store import retention
+
+SOURCES = Path(__file__).parents[2] / "autodial"
 
 #: Grow with the calls, or with the tasks there ever were.
 GROWING = frozenset(
@@ -26,6 +31,17 @@ SMALL = frozenset(
 _SCAN = re.compile(
     r"SCAN (?P<what>\w+)(?: AS (?P<as>\w+))?(?: USING (?:COVERING )?INDEX (?P<by>\w+))?"
 )
+
+
+def asked_of_the_store() -> set[str]:
+    """Names of the functions that a running dialler has its store run."""
+    names = {
+        name.rpartition(".")[2]
+        for path in SOURCES.rglob("*.py")
+        for name in re.findall(r"store\.run\(\s*([\w.]+)", path.read_text(encoding="utf-8"))
+    }
+    steps = {step.__name__ for kind in retention.STEPS.values() for step in kind}
+    return (names - {"step"}) | steps
 
 
 class Scan(AssertionError):

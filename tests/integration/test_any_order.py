@@ -139,11 +139,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.store = _Mortal(self.engine)
         self.house: House = build(self.config, self.store, self.now, self.run, root)
         self.house.roster.set_staff(self._staff())
-        self.house.call_control.restore(
+        self.house.engine.calls.restore(
             self.run(attempt_queries.in_flight), self.run(attempt_queries.reserved)
         )
         over = self.config.pace.abandoned_over
-        self.house.call_control.recent.recall(self.run(attempt_queries.past, self.now(), over))
+        self.house.engine.calls.recent.recall(self.run(attempt_queries.past, self.now(), over))
 
     def _staff(self) -> list[StaffRow]:
         return [
@@ -192,7 +192,7 @@ class AnyOrder(RuleBasedStateMachine):
             attempt_queries.expired, self.now()
         ):  # as the reconciler does
             run_now(
-                self.house.call_control.give_up(attempt, "lease", lost=state is not State.SPOOLED)
+                self.house.engine.ends.give_up(attempt, "lease", lost=state is not State.SPOOLED)
             )
         flying = {a.id for a in self.run(attempt_queries.in_flight)}
         self.rung = [attempt for attempt in self.rung if attempt in flying]
@@ -341,7 +341,7 @@ class AnyOrder(RuleBasedStateMachine):
         number = next(a.number for a in self.run(attempt_queries.in_flight) if a.id == attempt)
         if how == "carrier":  # his phone cannot have rung: not counted against him
             self.borne[PERSON[number]].remove(self.claimed[attempt])
-        run_now(self.house.call_control.result(attempt, parse_report(REPORTS[how])))
+        run_now(self.house.engine.ends.record(attempt, parse_report(REPORTS[how])))
 
     @precondition(lambda self: self.rung)
     @rule(data=st.data())
@@ -349,11 +349,11 @@ class AnyOrder(RuleBasedStateMachine):
         """Asterisk went quiet about it."""
         attempt = data.draw(st.sampled_from(self.rung))
         self.rung.remove(attempt)
-        run_now(self.house.call_control.give_up(attempt, "quiet", lost=True))
+        run_now(self.house.engine.ends.give_up(attempt, "quiet", lost=True))
 
     @rule(code=st.sampled_from("1239"), extension=st.sampled_from(("101", "102")))
     def word(self, code: str, extension: str) -> None:
-        run_now(self.house.call_control.word(extension, code))
+        run_now(self.house.engine.codes.dispose(extension, code))
 
     @rule()
     def crash(self) -> None:
@@ -374,8 +374,8 @@ class AnyOrder(RuleBasedStateMachine):
         work = {
             "turn": lambda: self.house.dispatcher.turn(),
             "claim": lambda: self.house.call_control.claim(attempt),
-            "result": lambda: self.house.call_control.result(attempt, told),
-            "word": lambda: self.house.call_control.word("101", "2"),
+            "result": lambda: self.house.engine.ends.record(attempt, told),
+            "word": lambda: self.house.engine.codes.dispose("101", "2"),
         }[what]
         self.store.dies = (writes, after)
         try:
@@ -411,7 +411,7 @@ class AnyOrder(RuleBasedStateMachine):
     def memory_and_store_agree(self) -> None:
         held = {o.id: o.reserved_for for o in self.house.roster.operators() if o.reserved_for}
         assert held == self.run(attempt_queries.reserved)
-        assert {a.id for a in self.house.call_control.live()} == {
+        assert {a.id for a in self.house.engine.calls.all()} == {
             a.id for a in self.run(attempt_queries.in_flight)
         }
 

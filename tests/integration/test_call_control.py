@@ -10,10 +10,11 @@ from attrs import define, evolve
 
 from autodial.config.sections import PhoneConfig
 from autodial.config.settings import Config
-from autodial.engine.call_control import dialled
+from autodial.engine.conditions import Conditions
 from autodial.engine.do_not_call_list import SETTLED, DoNotCall
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.dial_facts import Facts
+from autodial.rules.trunk_choice import as_dialled
 from autodial.store import attempt_queries, pauses, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
@@ -64,11 +65,11 @@ def test_the_claim_takes_the_call_file_away(house: House) -> None:
 
 @pytest.mark.parametrize("change", ["closed", "do not call", "paused", "nobody", "silent"])
 def test_the_last_look_before_the_client_is_dialled(
-    house: House, change: str, tmp_path: Path
+    house: House, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the spool and the dialplan things change; then nobody is called."""
     attempt = house.dial()
-    facts = house.dispatcher.facts()
+    facts = house.engine.conditions.facts()
     if change == "closed":
         bring(house.run, portal_task(8099), complete=True)
     changed = {
@@ -78,7 +79,7 @@ def test_the_last_look_before_the_client_is_dialled(
         "nobody": _with(facts, operators=()),
         "silent": _with(facts, portal_ok=False),
     }[change]
-    house.call_control.facts = lambda: changed
+    monkeypatch.setattr(Conditions, "facts", lambda self: changed)
 
     assert house.ask("claim", attempt, "442079460000", "").variables == {"AD_GO": "0"}
     assert house.line().outcome == "withdrawn"
@@ -109,7 +110,7 @@ def test_the_order_of_ringing(house: House) -> None:
     """The responsible of now, then the one who was held, then others; never one held elsewhere."""
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
-    house.call_control.learn({TaskId(8017): OperatorId(503)})
+    house.engine.calls.reassign({TaskId(8017): OperatorId(503)})
     house.roster.reserve(OperatorId(502), AttemptId("t9-9"))
 
     assert house.ask("resolve", attempt).variables["AD_OPS"] == "103:101"
@@ -162,7 +163,7 @@ def test_a_result_is_acknowledged_when_it_is_on_disk(house: House) -> None:
 
     assert said.variables == {"AD_ACK": "1"}
     assert house.line().outcome == "busy"
-    assert house.call_control.live() == ()
+    assert house.engine.calls.all() == ()
 
 
 def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> None:
@@ -175,7 +176,7 @@ def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> No
         async def run(self, *_: object, **__: object) -> None:
             raise OSError("disk full")
 
-    house.call_control.store = Full()  # type: ignore[assignment]
+    house.engine.ends.store = Full()  # type: ignore[assignment]
     said = house.ask("result", attempt, "dial", "BUSY", "17")
 
     assert said.variables == {}
@@ -267,7 +268,7 @@ def test_ping(house: House) -> None:
     [("digits", "442079460000"), ("plus", "+442079460000"), ("national", "2079460000")],
 )
 def test_numbers_as_carriers_want_them(form: str, number: str) -> None:
-    assert number == dialled("+442079460000", form)
+    assert number == as_dialled("+442079460000", form)
 
 
 def numbers(path: Path | None) -> frozenset[str] | None:

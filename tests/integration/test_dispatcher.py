@@ -108,7 +108,7 @@ async def test_two_tasks_of_one_client_are_one_call(make: Make, run: Run, now: N
         now.advance(seconds=1)
     assert ["t8017-1"] == spooled(house)
     assert "same client" == reasons(run)[8018]
-    await house.call_control.give_up(AttemptId("t8017-1"), "test")
+    await house.engine.ends.give_up(AttemptId("t8017-1"), "test")
     await house.dispatcher.turn()
     assert "t8018-1" in spooled(house), "nobody was called for the first: at once for the other"
 
@@ -122,7 +122,7 @@ async def test_a_budget_counts_over_tasks_and_the_task_waits_exactly_so_long(
     run(tasks.save_tasks, [tasks.Imported(portal_task(8018), (PHONE,))], NOON, asked=NOON)
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
-    await house.call_control.result(AttemptId("t8017-1"), SILENT)
+    await house.engine.ends.record(AttemptId("t8017-1"), SILENT)
     now.advance(minutes=2)
     await house.dispatcher.turn()
     assert "budget" == reasons(run)[8018]
@@ -141,14 +141,14 @@ async def test_who_is_taken_off_the_list_waits_no_longer(
     listed = tmp_path / "do-not-call.txt"
     listed.write_text(f"{PHONE.number}\n")
     house = make(rules={"do_not_call": listed})
-    house.dispatcher.do_not_call.clock = lambda: listed.stat().st_mtime + SETTLED
+    house.engine.conditions.do_not_call.clock = lambda: listed.stat().st_mtime + SETTLED
     await house.dispatcher.turn()
     assert {8017: "do not call"} == reasons(run)
-    house.dispatcher.do_not_call.clock = lambda: listed.stat().st_mtime
+    house.engine.conditions.do_not_call.clock = lambda: listed.stat().st_mtime
     listed.write_text("")
     await house.dispatcher.turn()
     assert [] == spooled(house), "somebody may still be writing the list"
-    house.dispatcher.do_not_call.clock = lambda: listed.stat().st_mtime + SETTLED
+    house.engine.conditions.do_not_call.clock = lambda: listed.stat().st_mtime + SETTLED
     await house.dispatcher.turn()
     assert ["t8017-1"] == spooled(house)
 
@@ -168,7 +168,7 @@ async def test_a_stall_is_said_once_in_a_while_and_remembered(
     assert 1 == len(alarms)
     assert "trunks full 1" in alarms[0]["reasons"]
     assert run(flags.last, flags.STALLED) is not None
-    await house.call_control.give_up(AttemptId("t8017-1"), "test")
+    await house.engine.ends.give_up(AttemptId("t8017-1"), "test")
     await house.dispatcher.turn()
     assert run(flags.last, flags.STALLED) is not None, "a call file is not yet a call"
     for attempt in spooled(house):
@@ -227,7 +227,7 @@ async def test_so_many_attempts_are_so_many_calls_and_then_the_task_is_handed_ba
     for n in (1, 2):
         await house.dispatcher.turn()
         assert await house.call_control.claim(AttemptId(f"t8017-{n}")) is not None
-        await house.call_control.result(AttemptId(f"t8017-{n}"), SILENT)
+        await house.engine.ends.record(AttemptId(f"t8017-{n}"), SILENT)
         now.advance(minutes=60 * 30)
     rows = run(lambda db: list(db.execute(debts.select().where(debts.c.attempt == "t8017-2"))))
     owed = {row.kind: row.payload for row in rows}
@@ -244,7 +244,7 @@ async def test_a_call_that_reached_nobody_is_no_attempt_of_the_client(
     carrier = parse_report(["dial", "CONGESTION", "34", "SIP%20503%20x"])
     await house.dispatcher.turn()
     await house.call_control.claim(AttemptId("t8017-1"))
-    await house.call_control.result(AttemptId("t8017-1"), carrier)
+    await house.engine.ends.record(AttemptId("t8017-1"), carrier)
     now.advance(minutes=6)
     await house.dispatcher.turn()
     assert await house.call_control.claim(AttemptId("t8017-2")) is not None
@@ -262,7 +262,7 @@ async def test_a_person_s_word_is_for_one_call(make: Make, run: Run, now: Now) -
     run(tasks.refetched, [8017], NOON)
     await house.dispatcher.turn()
     await house.call_control.claim(AttemptId("t8017-1"))
-    await house.call_control.result(AttemptId("t8017-1"), SILENT)
+    await house.engine.ends.record(AttemptId("t8017-1"), SILENT)
     now.advance(minutes=60 * 24)
     await house.dispatcher.turn()
     assert ["t8017-1"] == [line.id for line in run(views.attempt_lines)]
@@ -334,11 +334,11 @@ async def test_numbers_shown_by_the_second_carrier_count(make: Make, run: Run, n
     house = make(asterisk={"trunks": tuple(TrunkConfig.model_validate(one) for one in two)})
     await house.dispatcher.turn()
     await house.call_control.claim(AttemptId("t8017-1"))
-    await house.call_control.result(
+    await house.engine.ends.record(
         AttemptId("t8017-1"),
         parse_report(["dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "5", "b"]),
     )
-    assert {"1111": 1, "2222": 1} == dict(house.call_control.recent.in_a_day(now()))
+    assert {"1111": 1, "2222": 1} == dict(house.engine.calls.recent.in_a_day(now()))
     past = run(attempt_queries.past, now(), timedelta(days=1))
     assert {"1111", "2222"} == {number for _, number in past.shown}
 
@@ -362,7 +362,7 @@ async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now:
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
     told = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
-    await house.call_control.result(AttemptId("t8017-1"), parse_report(told))
+    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(told))
     him = house.roster.by_id(OperatorId(501))
     assert him is not None and "writes" == him.state(now())
     now.advance(minutes=2)
@@ -379,12 +379,12 @@ async def test_a_wrong_number_leads_to_the_client_s_next_one(
     await house.dispatcher.turn()
     wrong = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
     run(ledger.claim, AttemptId("t8017-1"), NOON)
-    await house.call_control.result(AttemptId("t8017-1"), wrong)
+    await house.engine.ends.record(AttemptId("t8017-1"), wrong)
     now.advance(minutes=2)
     await house.dispatcher.turn()
     assert "+442079460999" == house.line().number
     run(ledger.claim, AttemptId("t8017-2"), now())
-    await house.call_control.result(AttemptId("t8017-2"), wrong)
+    await house.engine.ends.record(AttemptId("t8017-2"), wrong)
     assert "bad number" == run(views.task_lines)[0].reason, "both are wrong: through with it"
 
 
@@ -413,7 +413,7 @@ async def test_best_hours_are_for_who_did_not_hear_us(
     house = make(client=evening.model_dump())
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), now())
-    await house.call_control.result(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
+    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
     (line,) = run(views.task_lines)
     assert line.due is not None and hour == line.due.astimezone(NOON.tzinfo).hour
 
@@ -428,7 +428,7 @@ async def test_a_next_call_falls_where_the_client_may_be_called(
     now.moment = NOON.replace(hour=19, minute=30)
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), now())
-    await house.call_control.result(
+    await house.engine.ends.record(
         AttemptId("t8017-1"), parse_report(["dial", "NOANSWER", "19", ""])
     )
     (line,) = run(views.task_lines)
@@ -509,13 +509,13 @@ async def test_why_and_the_dispatcher_know_the_same(
         now.advance(seconds=5)
     await house.call_control.claim(AttemptId("t8017-1"))
     missed = parse_report(["dial", "ANSWER", "16", "x", "NOANSWER", "101", "1000", "", "1075", "c"])
-    await house.call_control.result(AttemptId("t8017-1"), missed)
+    await house.engine.ends.record(AttemptId("t8017-1"), missed)
     run(days_off.add, NOON.date() + timedelta(days=1), now())
     run(pauses.pause_purpose, "debt", now())
     run(flags.mark, now(), flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
     await house.dispatcher.turn()
-    mine = house.dispatcher.facts()
-    theirs = run(status_queries.facts, house.dispatcher._told, now())
+    mine = house.engine.conditions.facts()
+    theirs = run(status_queries.facts, house.dispatcher._settings, now())
 
     assert mine.beyond and mine.paused_purposes and mine.calls
     assert mine == evolve(theirs, operators=mine.operators, next_start=mine.next_start)

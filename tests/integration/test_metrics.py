@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def site(house: House, now: Now) -> Iterator[str]:
-    measured = Measured(house.server, house.call_control, house.dispatcher, now)
+    measured = Measured(house.server, house.engine, now)
     port = reactor.listenTCP(0, metrics_site(measured, reactor), interface="127.0.0.1")
     yield f"http://127.0.0.1:{port.getHost().port}"
     pytest_twisted.blockon(port.stopListening())
@@ -68,7 +68,7 @@ async def test_prometheus_reads_what_has_happened(house: House, site: str) -> No
 @pytest_twisted.ensureDeferred
 async def test_health_is_200_or_503_with_what_is_not_well(house: House, site: str) -> None:
     well = await deferToThread(get, f"{site}/healthz")
-    house.dispatcher.pbx_ok = lambda: False
+    house.pbx_up = False
     ill = await deferToThread(get, f"{site}/healthz")
 
     assert (well[0], ill[0]) == (200, 503)

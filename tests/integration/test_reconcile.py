@@ -57,7 +57,7 @@ def manager() -> Manager:
 @pytest.fixture
 def reconciler(house: House, store: FakeStore, now: Now, manager: Manager) -> Reconciler:
     return Reconciler(
-        store, house.call_control, house.spool, AstDb(), now, manager, Clock(),  # type: ignore[arg-type]
+        store, house.engine.ends, house.spool, AstDb(), now, manager, Clock(),  # type: ignore[arg-type]
         address="agi://127.0.0.1:4573",
     )  # fmt: skip
 
@@ -159,7 +159,7 @@ async def test_a_report_that_could_not_be_written_is_written_before_anything_is_
     await reconciler.turn()
 
     assert Outcome.TALKED.value == house.line().outcome
-    assert house.call_control.live() == ()
+    assert house.engine.calls.all() == ()
 
 
 @pytest_twisted.ensureDeferred
@@ -172,9 +172,9 @@ async def test_reports_are_written_in_the_order_they_came(
     full[0] = True
     for text in (TALKED, "dial,BUSY,17"):
         with pytest.raises(StoreError):
-            await house.call_control.result(attempt, parse_report(text.split(",")))
+            await house.engine.ends.record(attempt, parse_report(text.split(",")))
     full[0] = False
-    await house.call_control.write_unwritten()
+    await house.engine.ends.write_unwritten()
 
     assert Outcome.TALKED.value == house.line().outcome
 
@@ -192,7 +192,7 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
     attempt = claimed(house)
     bring(run, portal_task(8018))
     other = dial(run, 8018, BORIS)
-    house.call_control.opened(run(attempt_queries.load_attempt, other))
+    house.engine.calls.opened(run(attempt_queries.load_attempt, other))
     house.ask("claim", other, "442079468018", "")
     record = attempt_end.record
 
@@ -221,9 +221,9 @@ async def test_two_who_write_them_write_each_once(house: House, full: list[bool]
     attempt = claimed(house)
     full[0] = True
     with pytest.raises(StoreError):
-        await house.call_control.result(attempt, parse_report(TALKED.split(",")))
+        await house.engine.ends.record(attempt, parse_report(TALKED.split(",")))
     full[0] = False
-    both = [Deferred.fromCoroutine(house.call_control.write_unwritten()) for _ in range(2)]
+    both = [Deferred.fromCoroutine(house.engine.ends.write_unwritten()) for _ in range(2)]
     for one in both:
         await one
 
@@ -238,11 +238,11 @@ async def test_what_waits_to_be_written_is_not_given_up(
     attempt = claimed(house)
     full[0] = True
     with pytest.raises(StoreError):
-        await house.call_control.result(attempt, parse_report(TALKED.split(",")))
+        await house.engine.ends.record(attempt, parse_report(TALKED.split(",")))
     full[0] = False
-    await house.call_control.give_up(attempt, "lease", lost=True)
+    await house.engine.ends.give_up(attempt, "lease", lost=True)
     assert "claimed" == house.line().state
-    await house.call_control.write_unwritten()
+    await house.engine.ends.write_unwritten()
 
     assert Outcome.TALKED.value == house.line().outcome
 

@@ -51,7 +51,7 @@ async def put_off(house: House, now: Now) -> datetime:
     """Task 8017 after a call that nobody answered: the next one is in three hours."""
     await house.dispatcher.turn()
     await house.call_control.claim(AttemptId("t8017-1"))
-    await house.call_control.result(AttemptId("t8017-1"), SILENT)
+    await house.engine.ends.record(AttemptId("t8017-1"), SILENT)
     return now() + timedelta(hours=3)
 
 
@@ -111,7 +111,7 @@ async def test_next_calls_of_many_tasks_follow_in_steps(
         await house.dispatcher.turn()
         for attempt in [line.id for line in run(views.attempt_lines) if line.outcome is None]:
             await house.call_control.claim(AttemptId(attempt))
-            await house.call_control.result(AttemptId(attempt), SILENT)
+            await house.engine.ends.record(AttemptId(attempt), SILENT)
         now.advance(seconds=1)
     run(days_off.add, TODAY, NOON)
     for _ in range(4):
@@ -165,8 +165,7 @@ async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
 
 def changed(house: House, **sections: dict[str, Any]) -> None:
     """The file says this now."""
-    told_now = house.dispatcher._told
-    house.dispatcher.use(variant(told_now, **sections))
+    house.engine.use(variant(house.dispatcher._settings, **sections))
 
 
 def pay_all(run: Run, now: Now) -> None:
@@ -245,7 +244,7 @@ async def test_next_calls_that_are_put_off_are_spread_as_others_are(
         await house.dispatcher.turn()
         for attempt in [line.id for line in run(views.attempt_lines) if line.outcome is None]:
             await house.call_control.claim(AttemptId(attempt))
-            await house.call_control.result(AttemptId(attempt), SILENT)
+            await house.engine.ends.record(AttemptId(attempt), SILENT)
         now.advance(seconds=1)
     run(days_off.add, TODAY, NOON)
     for _ in range(2):
@@ -479,10 +478,10 @@ def test_a_reload_keeps_what_is_known_of_the_do_not_call_list(make: Make, tmp_pa
     file.write_text("+442079460001\n")
     os.utime(file, (1, 1))
     house = make(rules={"do_not_call": file})
-    assert frozenset({"+442079460001"}) == house.dispatcher.do_not_call.numbers()
+    assert frozenset({"+442079460001"}) == house.engine.conditions.do_not_call.numbers()
     file.write_text("")
     changed(house, rules={"consent_field": "UF_CRM_YES"})
-    assert frozenset({"+442079460001"}) == house.dispatcher.do_not_call.numbers()
+    assert frozenset({"+442079460001"}) == house.engine.conditions.do_not_call.numbers()
 
 
 def test_every_name_of_what_waits_is_a_key_there_is() -> None:

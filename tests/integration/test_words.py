@@ -37,7 +37,7 @@ async def talk(house: House) -> None:
     """Operator 101 has talked for task 8017."""
     await house.dispatcher.turn()
     await house.call_control.claim(FIRST)
-    await house.call_control.result(FIRST, TALKED)
+    await house.engine.ends.record(FIRST, TALKED)
 
 
 def key(house: House, code: str, extension: str = "101") -> str:
@@ -138,7 +138,7 @@ async def test_never_again_means_no_task_and_no_number_of_his(
     assert (PHONE.number, "Иван", "Оператор 101") == (said.number, said.client, said.operator)
 
     assert 1 == run(words.call_again, PHONE.number, now())
-    await house.call_control.give_up(AttemptId("t8019-1"), "test")
+    await house.engine.ends.give_up(AttemptId("t8019-1"), "test")
     await house.dispatcher.turn()
     assert 8018 in {line.task for line in run(views.attempt_lines)}
 
@@ -168,10 +168,10 @@ async def test_the_last_word_counts(house: House, run: Run) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_word_ends_the_writing_up(house: House, now: Now) -> None:
     await talk(house)
-    him = house.call_control.roster.operators()[0]
+    him = house.engine.roster.operators()[0]
     assert "writes" == him.state(now())
     key(house, "1")
-    assert "free" == house.call_control.roster.operators()[0].state(now())
+    assert "free" == house.engine.roster.operators()[0].state(now())
 
 
 @pytest_twisted.ensureDeferred

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from demo.pbx import asterisk_root
@@ -11,18 +12,19 @@ from demo.pbx import asterisk_root
 DEMO = [sys.executable, "-m", "autodial", "demo"]
 
 
-def leftovers() -> list[str]:
-    """Directories and processes of a demo that is over."""
-    directories = [str(p) for p in (asterisk_root() / "var/tmp").glob("autodial24-*")]
+def leftovers(demo: int) -> list[str]:
+    """Directories and processes of a demo that is over; each bears its process number."""
+    directories = [str(p) for p in (asterisk_root() / "var/tmp").glob(f"autodial24-{demo}-*")]
+    directories += [str(p) for p in Path(tempfile.gettempdir()).glob(f"autodial24-demo-{demo}-*")]
     processes = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().decode().split("\0")
         except OSError:
             continue  # it ended while we looked
-        if any("autodial24-demo-" in word for word in words):
+        if any(f"autodial24-demo-{demo}-" in word for word in words):
             processes.append(" ".join(words))
-        if words[0].endswith("asterisk") and any("autodial24-" in word for word in words):
+        if any(f"autodial24-{demo}-" in word for word in words):
             processes.append(" ".join(words))
     return directories + processes
 
@@ -32,23 +34,30 @@ def mounts() -> str:
 
 
 def test_it_shows_the_whole_job_and_ends_well() -> None:
-    before, mounted = set(leftovers()), mounts()
-    done = subprocess.run([*DEMO, "--tasks", "26"], capture_output=True, text=True, timeout=240)
-    said = done.stdout
+    mounted = mounts()
+    with subprocess.Popen(
+        [*DEMO, "--tasks", "26"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        said = ""
+        while not said.count("\nt8"):
+            said += demo.stdout.readline()
+        assert len(leftovers(demo.pid)) > 4, "while it runs they are there"
+        said += demo.stdout.read()
 
-    assert done.returncode == 0, said + done.stderr
+    assert demo.returncode == 0, said
     assert "26 attempts, 26 outcomes, every report delivered." in said
     assert "The story of task" in said
     assert "What the portal holds now" in said
     for outcome in ("talked", "busy", "silent", "rejected", "unreachable", "bad number",
                     "client left", "line failed"):  # fmt: skip
         assert outcome in said
-    assert set() == set(leftovers()) - before
+    assert [] == leftovers(demo.pid)
     assert mounted == mounts()
 
 
 def test_ctrl_c_leaves_nothing_behind() -> None:
-    before, mounted = set(leftovers()), mounts()
+    mounted = mounts()
     with subprocess.Popen(
         [*DEMO, "--tasks", "26"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
@@ -63,5 +72,5 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
 
     assert demo.returncode == 130, said
     assert "interrupted" in said
-    assert set() == set(leftovers()) - before
+    assert [] == leftovers(demo.pid)
     assert mounted == mounts()

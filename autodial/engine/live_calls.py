@@ -1,0 +1,107 @@
+"""The attempts in flight, in memory, and what the limits over all calls count."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from attrs import define, evolve, field
+
+from autodial.config.settings import Config
+from autodial.engine.operators import Roster
+from autodial.model.attempt import Attempt
+from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.outcome import Outcome
+from autodial.rules.rolling_statistics import Recent
+
+#: Operators named to one call: a client does not wait for more, the lease counts as many, and one
+#: command to Asterisk holds them.
+MOST_RUNG = 10
+#: Seconds beyond ringing and talking after which an attempt is given up.
+MARGIN = 60
+
+
+@define(eq=False)
+class LiveCalls:
+    """The store holds the truth about attempts; this mirrors those in flight."""
+
+    config: Config
+    roster: Roster
+    now: Callable[[], datetime]
+    #: When the pace allows the next call; None: now.
+    next_start: datetime | None = field(default=None, init=False)
+    #: When the last call was started over each trunk.
+    started: dict[str, datetime] = field(factory=dict, init=False)
+    last_claim: datetime | None = field(default=None, init=False)  #: that was granted
+    recent: Recent = field(init=False)
+    ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
+    _attempts: dict[AttemptId, Attempt] = field(factory=dict, init=False)
+    #: The channels of the outbound legs, as their claims named them.
+    _legs: dict[AttemptId, str] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.recent = Recent(self.config.pace.abandoned_over)
+
+    def restore(
+        self, attempts: Iterable[Attempt], reserved: Mapping[OperatorId, AttemptId]
+    ) -> None:
+        """Take over the attempts that were in flight at a start."""
+        self._attempts = {attempt.id: attempt for attempt in attempts}
+        self.roster.set_reserved(reserved)
+
+    def all(self) -> tuple[Attempt, ...]:
+        return tuple(self._attempts.values())
+
+    def get(self, attempt: AttemptId) -> Attempt | None:
+        return self._attempts.get(attempt)
+
+    def leg(self, attempt: AttemptId) -> str | None:
+        """The channel of its outbound leg, if it is known."""
+        return self._legs.get(attempt)
+
+    def lease(self) -> timedelta:
+        """How long an attempt may take at most."""
+        asterisk = self.config.asterisk
+        rings = asterisk.ring_client * len(asterisk.trunks) + asterisk.ring_operator * MOST_RUNG
+        return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
+
+    def space_out(self) -> None:
+        """A call starts now; the next one when the pace allows it."""
+        self.next_start = self.now() + timedelta(seconds=1 / self.config.pace.calls_per_second)
+
+    def opened(self, attempt: Attempt, *, held: bool = True) -> None:
+        """An attempt was written; its call is about to start. ``held``: reserve its operator."""
+        now, route = self.now(), attempt.routes[0]
+        self.space_out()
+        self.started[route.trunk] = now
+        self.recent.shown(now, route.caller_id)
+        self._attempts[attempt.id] = attempt
+        if held:
+            self.roster.reserve(attempt.operator, attempt.id)
+
+    def claimed(self, attempt: Attempt) -> None:
+        self._attempts[attempt.id] = attempt
+        self.last_claim = self.now()
+
+    def set_leg(self, attempt: AttemptId, channel: str) -> None:
+        """The channel of an attempt's outbound leg, which will report its end."""
+        if attempt in self._attempts:
+            self._legs[attempt] = channel
+
+    def answered(self, attempt: AttemptId, extension: str) -> None:
+        """The client has answered, and this extension is about to ring."""
+        self._attempts[attempt] = evolve(self._attempts[attempt], state="answered")
+        self.roster.hand_over(extension, attempt)
+
+    def ended(self, attempt: AttemptId, outcome: Outcome | None) -> None:
+        self._attempts.pop(attempt, None)
+        self._legs.pop(attempt, None)
+        self.roster.release(attempt)
+        if outcome is not None:
+            self.ended_since_start[outcome] += 1
+
+    def reassign(self, responsible: Mapping[TaskId, OperatorId]) -> None:
+        """The responsible operators have changed in the portal: calls in flight follow."""
+        self._attempts = {
+            number: evolve(attempt, responsible=responsible.get(attempt.task, attempt.responsible))
+            for number, attempt in self._attempts.items()
+        }
