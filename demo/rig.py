@@ -37,6 +37,18 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+#: A dialler whose reconciler gives up sooner what has no channel.
+_SOONER = """
+import sys
+from datetime import timedelta
+from autodial.pbx import reconciler
+from autodial.service import app
+reconciler.GRACE, app.SWEEP = timedelta(seconds=float(sys.argv.pop(1))), 2.0
+from autodial.__main__ import start
+start()
+"""
+
+
 class RigError(Exception):
     """Something that should have happened did not."""
 
@@ -50,6 +62,8 @@ class Rig:
     directory: Path
     port: int  #: of the FastAGI server
     settings: dict[str, Any]
+    #: Seconds after which the reconciler gives up an attempt without a channel; None: as it does.
+    grace: float | None = None
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _numbers: Counter[str] = field(factory=Counter, init=False)
     _serving: ExitStack = field(factory=ExitStack, init=False)
@@ -109,7 +123,8 @@ class Rig:
         """Write its configuration and start ``autodial run``; returns when it listens."""
         self.config.touch(0o600)
         self.config.write_text(toml(self.settings), encoding="utf-8")
-        command = [sys.executable, "-m", "autodial", "--config", str(self.config)]
+        program = ["-m", "autodial"] if self.grace is None else ["-c", _SOONER, str(self.grace)]
+        command = [sys.executable, *program, "--config", str(self.config)]
         command += ["run", "--as-root"]  # it gives its call files to the user of that Asterisk
         passed: tuple[int, ...] = ()
         if self._held is not None:
@@ -204,6 +219,7 @@ def rig(
     directory: Path,
     overrides: Mapping[str, Any] | None = None,
     keep_logs: Path | None = None,
+    grace: float | None = None,
     **behaviour: Any,
 ) -> Iterator[Rig]:
     """
@@ -244,7 +260,7 @@ def rig(
                 settings[section] = {**old, **values}
             else:
                 settings[section] = values
-        whole = Rig(running, SimulatedPortal(), directory, port, settings)
+        whole = Rig(running, SimulatedPortal(), directory, port, settings, grace)
         stack.callback(whole.portal_down)
         stack.callback(_clean, whole)
         whole.portal_up()

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -17,7 +16,6 @@ from demo.pbx import Asterisk
 from demo.rig import Rig
 
 T = TypeVar("T")
-ROOT = Path(__file__).parents[2]
 
 
 def read(rig: Rig, question: Callable[[sa.Connection], T]) -> T:
@@ -147,16 +145,3 @@ def add_dialplan(pbx: Asterisk, name: str, text: str) -> None:
     place.chmod(0o755)
     (place / f"autodial-{name}.conf").write_text(text)
     pbx.cli("dialplan reload")
-
-
-def blocks(document: str) -> list[str]:
-    """The code blocks of a document."""
-    found: list[str] = []
-    inside = False
-    for row in (ROOT / document).read_text(encoding="utf-8").splitlines():
-        if row.startswith("```"):
-            inside = not inside
-            found += [""] * inside
-        elif inside:
-            found[-1] += row + "\n"
-    return found

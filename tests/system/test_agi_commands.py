@@ -34,7 +34,8 @@ from fastagi_server import (
     listen,
 )
 from fastagi_server import Script as AgiScript
-from tests.system.scene import add_dialplan, blocks
+from tests.documents import blocks
+from tests.system.scene import add_dialplan, 
 
 reactor: Any = _reactor
 MOMENT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)

@@ -14,6 +14,7 @@ from autodial.model.outcome import Outcome
 from autodial.model.task import CallTask
 from autodial.store import tasks, views
 from demo.rig import Rig
+from tests.documents import blocks
 from tests.system import scene
 from tests.system.sip_peer import SipPeer
 
@@ -127,10 +128,9 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
     assert [Outcome.TALKED.value] * 2 == [one.outcome, other.outcome]
 
 
-@pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
-def test_the_documented_codes_of_operators(rig: Rig, document: str) -> None:
+def test_the_documented_codes_of_operators(rig: Rig) -> None:
     """Keyed on the phone of extension 101: a pause, its end, a word for a task, and after it."""
-    (text,) = [block for block in scene.blocks(document) if "autodial-codes" in block]
+    (text,) = [block for block in blocks("dialplan/README.md") if "autodial-codes" in block]
     scene.add_dialplan(rig.exchange.pbx, "codes", text)
     ports, secret = rig.exchange.ports, rig.exchange.phone_secret
 

@@ -11,6 +11,7 @@ from autodial.store import views
 from bitrix24.simulator.seed import add_contact, add_task
 from call_files import CallFile, Spool
 from demo.rig import Rig
+from tests.documents import blocks
 from tests.system import scene
 
 
@@ -143,11 +144,10 @@ def test_an_attempt_nobody_made_is_refused(rig: Rig) -> None:
     assert "442079460008" not in scene.dialled(rig)
 
 
-@pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
-def test_the_documented_call_file_works(rig: Rig, document: str) -> None:
+def test_the_documented_call_file_works(rig: Rig) -> None:
     """What a document shows, dropped as it stands but for the task's number."""
     task = imported(rig, rig.task("02", responsible=501))
-    (text,) = [block for block in scene.blocks(document) if block.startswith("Channel:")]
+    (text,) = [block for block in blocks("dialplan/README.md") if block.startswith("Channel:")]
     draft = Spool(rig.exchange.spool).staging / "documented"
     draft.write_text(text.replace("8017", str(task)))
     owner = rig.exchange.spool.stat()
@@ -160,7 +160,7 @@ def test_the_documented_call_file_works(rig: Rig, document: str) -> None:
 
 def test_the_documented_hook_runs(rig: Rig) -> None:
     pbx = rig.exchange.pbx
-    (text,) = [b for b in scene.blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
+    (text,) = [b for b in blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
     scene.add_dialplan(pbx, "site", text)
     task = imported(rig, rig.task("03", responsible=501))
     drop(rig, "hooked", task)

@@ -16,6 +16,7 @@ from autodial.rules.extension_conflicts import conflicts
 from autodial.store import views
 from bitrix24.simulator.seed import add_contact, add_operator, add_task
 from demo.rig import Rig
+from tests.documents import blocks
 from tests.system import scene
 from tests.system.agi_stub import AgiStub
 from tests.system.sip_peer import Says, SipPeer
@@ -297,7 +298,7 @@ def test_what_a_stranger_sends_is_no_code(rig: Rig, hostile: Hostile, peer: SipP
 
 def test_a_code_is_for_the_phone_it_is_keyed_on(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
     """Not for the caller id that a phone sends; and nothing that is keyed is code."""
-    (text,) = [block for block in scene.blocks("dialplan/README.md") if "[from-phones]" in block]
+    (text,) = [block for block in blocks("dialplan/README.md") if "[from-phones]" in block]
     scene.add_dialplan(rig.exchange.pbx, "codes", text)
     secret = rig.exchange.phone_secret
     assert 200 == peer.register("103", secret)

@@ -8,6 +8,7 @@ from autodial.model.outcome import Outcome
 from autodial.store import views
 from demo.pbx import Entry
 from demo.rig import Rig
+from tests.documents import blocks
 from tests.system import scene
 
 NUMBER = "442079469901"
@@ -158,11 +159,10 @@ def test_two_clients_answer_for_one_operator(strong: Rig) -> None:
     assert "not due" == line.reason
 
 
-@pytest.mark.parametrize("document", ["dialplan/README.md", "docs/ru/dialplan.md"])
-def test_the_documented_queue_takes_what_no_operator_takes(strong: Rig, document: str) -> None:
+def test_the_documented_queue_takes_what_no_operator_takes(strong: Rig) -> None:
     """Asterisk's own Queue(), as the document shows it; who takes the call becomes responsible."""
     pbx = strong.exchange.pbx
-    (text,) = [block for block in scene.blocks(document) if "Queue(" in block]
+    (text,) = [block for block in blocks("dialplan/README.md") if "Queue(" in block]
     (pbx.outside / "etc/queues.conf").write_text(
         "[service]\nmembergosub = service-member\nmember => PJSIP/102\n"
     )

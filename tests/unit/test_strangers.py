@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from fastagi_server import AgiSession, FastAgiServer, RateLimitedLog, SharedSecret, set_variables
 from fastagi_server.testing import FakeAsterisk, environment
-from tests.system.scene import blocks
+from tests.documents import blocks
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
