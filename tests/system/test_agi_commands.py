@@ -35,7 +35,7 @@ from fastagi_server import (
 )
 from fastagi_server import Script as AgiScript
 from tests.documents import blocks
-from tests.system.scene import add_dialplan, 
+from tests.system.scene import add_dialplan
 
 reactor: Any = _reactor
 MOMENT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
