@@ -43,7 +43,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "Автодозвон {number}: с клиентом говорил {operator} по задаче {task}.",
         "en": "Autodial {number}: {operator} talked to the client for task {task}.",
     },
-    "comment.word": {"ru": "{operator}: {word}. {next}", "en": "{operator}: {word}. {next}"},
+    "comment.disposition": {
+        "ru": "{operator}: {disposition}. {next}",
+        "en": "{operator}: {disposition}. {next}",
+    },
     "done": {"ru": "задача выполнена", "en": "the task is done"},
     "call later": {
         "ru": "клиент просит перезвонить позже",
@@ -271,7 +274,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "enough": {"ru": "достигнут предел попыток", "en": "as many attempts as a task may have"},
     "confirm": {
         "ru": "ждёт слова человека: autodial call-now",
-        "en": "waits for a person's word: autodial call-now",
+        "en": "waits for a person's confirmation: autodial call-now",
     },
     "wrong number": {"ru": "номер неверный", "en": "the number has proved wrong"},
     "same client": {
@@ -370,9 +373,9 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "mend the file [rules] do_not_call",
     },
     "change.do not call": {
-        "ru": "уберите номер из списка, поле клиента, тег задачи или autodial never --remove",
+        "ru": "уберите номер из списка, поле клиента, тег задачи или autodial do-not-call --remove",
         "en": "take the number off the list, the client's field, the task's tag, or"
-        " autodial never --remove",
+        " autodial do-not-call --remove",
     },
     "change.no consent": {
         "ru": "отметьте согласие в поле клиента ([rules] consent_field), если оно получено",

@@ -20,7 +20,9 @@ def main(days: int, cap: float) -> None:
         made = list(pool.map(partial(strong, abandoned_cap=cap), range(days)))
         free = list(pool.map(partial(strong, abandoned_cap=0.5), range(2)))
     for seed, day in enumerate(made):
-        print(f"day {seed}: {day.answers.rate:.1%} of {day.answers.answered}, beyond {day.beyond}")
+        print(
+            f"day {seed}: {day.answers.rate:.1%} of {day.answers.answered}, overdial {day.beyond}"
+        )
     print(f"worst {max(day.answers.rate for day in made):.1%}, cap {cap:.1%}")
     print(f"without a cap: {', '.join(f'{day.answers.rate:.1%}' for day in free)}")
 

@@ -37,7 +37,7 @@ from autodial.store import tasks
 from autodial.store.connections import open_engine
 from autodial.store.presence import StaffRow
 from autodial.store.releases import migrate
-from autodial.store.schema import attempts, phones, talks
+from autodial.store.schema import attempts, external_calls, phones
 from autodial.store.schema import tasks as task_table
 from call_files import Spool
 
@@ -80,7 +80,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
             rows.append(
                 {
                     "id": number + 1, "title": "x", "responsible": 1, "open": 1,
-                    "portal_deadline": at, "due": at, "halted": "", "series": 1,
+                    "portal_deadline": at, "due": at, "closed_reason": "", "generation": 1,
                     "next_check": at, "reason": "not due", "reason_at": NOON,
                 }
             )  # fmt: skip
@@ -98,7 +98,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
                 ago = NOON - timedelta(days=2)
                 made.append(
                     {
-                        "id": f"t{number + 1}-1", "task": number + 1, "n": 1, "series": 1,
+                        "id": f"t{number + 1}-1", "task": number + 1, "n": 1, "generation": 1,
                         "number": phone, "client": "x", "operator": 1, "extension": "101",
                         "trunks": "c", "state": "reported", "outcome": "silent",
                         "spooled_at": ago, "claimed_at": ago, "ended_at": ago, "expires_at": ago,
@@ -114,7 +114,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
             db.execute(sa.insert(task_table), rows)
             db.execute(sa.insert(phones), numbers)
             db.execute(sa.insert(attempts), made)
-            db.execute(sa.insert(talks), heard)
+            db.execute(sa.insert(external_calls), heard)
 
 
 def plans(engine: sa.Engine) -> list[str]:

@@ -102,14 +102,14 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
     of_call = at.format(f"n * {step}")
     first = 10_000_000
     statements = {
-        f"""INSERT INTO tasks (id, title, responsible, open, portal_deadline, due, halted, series,
-            next_check, reason, reason_at)
+        f"""INSERT INTO tasks (id, title, responsible, open, portal_deadline, due,
+            closed_reason, generation, next_check, reason, reason_at)
             SELECT {first} + n, 'Позвонить клиенту', 501 + n % {OPERATORS}, 0, {of_task}, {of_task},
             'talked', 1, NULL, 'closed', {of_task} FROM c""": tasks,
         f"""INSERT INTO phones (task, position, number, client, entity_type, entity_id)
             SELECT {first} + n, 0, '+7999' || printf('%07d', n % 250000), 'Иван', 'CONTACT',
             n % 250000 + 1 FROM c""": tasks,
-        f"""INSERT INTO attempts (id, task, n, series, number, client, entity_type, entity_id,
+        f"""INSERT INTO attempts (id, task, n, generation, number, client, entity_type, entity_id,
             operator, extension, trunks, caller_ids, state, spooled_at, claimed_at, answered_at,
             ended_at, expires_at, outcome, report, taken_by, talk_seconds)
             SELECT 't' || t || '-' || (n + 1), t, n + 1, 1,
@@ -128,7 +128,7 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
             SELECT 501 + n % {OPERATORS}, {at.format(f"n * {86400 / (8 * OPERATORS)}")},
             CASE n / {OPERATORS} % 4 WHEN 0 THEN 'login' WHEN 1 THEN 'came' WHEN 2 THEN 'logout'
             ELSE 'left' END, n + 1 FROM c""": days * 8 * OPERATORS,
-        f"""INSERT INTO talks (id, number, at, operator, entity_type, entity_id)
+        f"""INSERT INTO external_calls (id, number, at, operator, entity_type, entity_id)
             SELECT n + 1, '+7999' || printf('%07d', n % 250000),
             {at.format(f"n * {step * 2.5}")}, 501, 'CONTACT', n % 250000 + 1
             FROM c""": int(made / 2.5),
@@ -140,8 +140,8 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
     for place, kind in enumerate(kinds):
         share = WRITE_BACKS - 2 if place == len(kinds) - 1 else 1.0
         db.execute(
-            """INSERT INTO outbox (attempt, task, kind, target, payload, state, created, done_at,
-               error) SELECT id, task, ?, 0, '{"outcome": "silent"}', 'done', spooled_at,
+            """INSERT INTO outbox (attempt, task, kind, payload, state, created, done_at,
+               error) SELECT id, task, ?, '{"outcome": "silent"}', 'delivered', spooled_at,
                spooled_at, '' FROM attempts WHERE state = 'reported' AND rowid % 100 < ?""",
             (kind, 100 * share),
         )
@@ -311,7 +311,7 @@ def main(
         with closing(connect(year.place / "store.sqlite")) as db:
             rows = {
                 table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("tasks", "attempts", "events", "outbox", "presence", "talks")
+                for table in ("tasks", "attempts", "events", "outbox", "presence", "external_calls")
             }
         size = (year.place / "store.sqlite").stat().st_size / 2**30
         console.print(f"{json.dumps(rows)}, {size:.1f} GB, {time.monotonic() - begun:.0f} s")

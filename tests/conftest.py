@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Several processes share the cores: how long one example takes says nothing.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 INTEGRATION = Path(__file__).parent / "integration"
 #: The files that take longest, longest first: several processes take one file at a time.

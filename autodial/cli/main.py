@@ -12,7 +12,7 @@ from autodial.cli.portal import authorize, doctor, groups, outbox_, test_card
 from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
 from autodial.cli.simulate import simulate
-from autodial.cli.staff import never, operators, pause, presence_, resume
+from autodial.cli.staff import do_not_call, operators, pause, presence_, resume
 from autodial.cli.status import status
 from autodial.cli.store import backup_, restore
 from autodial.cli.tasks import call_now, show, tasks_, why
@@ -26,8 +26,17 @@ T = TypeVar("T")
 DEFAULT = Path("/etc/autodial24/autodial.toml")
 
 
+#: Commands of earlier versions.
+_RENAMED = {"never": "do-not-call"}
+
+
 class _Main(click.Group):
     """Errors raised on purpose are shown as a sentence, not as a traceback."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in _RENAMED:
+            raise click.UsageError(f"'{name}' is called '{_RENAMED[name]}' now")
+        return super().get_command(ctx, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -108,7 +117,7 @@ for command in (
     presence_,
     pause,
     resume,
-    never,
+    do_not_call,
     outbox_,
     groups,
     authorize,

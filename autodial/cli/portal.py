@@ -46,7 +46,7 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
             raise click.ClickException("nothing that was put aside has this number")
         say(f"{count} will be sent again")
         return
-    lines = read(config, views.unpaid)
+    lines = read(config, views.undelivered)
     if as_json:
         return print_json(lines)
     table = PlainTable("number", "attempt", "what", "state", "why it was put aside")

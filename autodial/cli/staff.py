@@ -1,4 +1,4 @@
-"""Commands about people: ``operators``, ``presence``, ``pause``, ``resume``, ``never``."""
+"""Commands about people: ``operators``, ``presence``, ``pause``, ``resume``, ``do-not-call``."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -16,8 +16,8 @@ from autodial.config.settings import Config
 from autodial.model.ids import OperatorId
 from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.phone_numbers import numbers_in
+from autodial.store import dispositions as spoken
 from autodial.store import pauses, views
-from autodial.store import words as spoken
 from autodial.store.database import write
 from autodial.store.presence import presence_lines
 
@@ -96,19 +96,19 @@ def _operator(config: Config, extension: str | None) -> OperatorId:
     return OperatorId(found.id)
 
 
-@click.command("never")
+@click.command("do-not-call")
 @click.option("--remove", metavar="NUMBER", help="Call this number, and whose it is, again.")
 @as_json
 @click.pass_obj
-def never(path: Path, remove: str | None, as_json: bool) -> None:
+def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
     """List the clients who told an operator not to be called again."""
     config = load(path)
-    lines = read(config, spoken.never_lines)
+    lines = read(config, spoken.do_not_call_lines)
     if remove is not None:
         number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
         now = datetime.now(UTC)
         if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
-            raise click.ClickException(f"{remove} is not among them; see 'autodial never'")
+            raise click.ClickException(f"{remove} is not among them; see 'autodial do-not-call'")
         say(f"{number}: may be called again, as far as the other rules allow")
         return None
     if as_json:

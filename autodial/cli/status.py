@@ -52,7 +52,7 @@ def status(path: Path, as_json: bool) -> None:
 def _rates(config: Config, answers: Answers) -> str:
     """Both figures, and which of them has the cap."""
     cap = f", cap {config.pace.abandoned_cap:.1%}"
-    soon = config.pace.as_power.in_two_seconds
+    soon = config.pace.pacing.in_two_seconds
     return (
         f"of {answers.answered} answered calls {answers.abandoned} found nobody"
         f" ({answers.rate:.1%}{'' if soon else cap}), {answers.late} had no operator within two"

@@ -147,6 +147,6 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         paused_purposes=tuple(sorted(known.paused_purposes)),
         changed=flags.last(db, flags.CHANGED),
         answers=recent.answers(now),
-        by_purpose=recent.by_purpose(now) if config.pace.as_power.by_purpose else {},
+        by_purpose=recent.by_purpose(now) if config.pace.pacing.by_purpose else {},
         funnel=tuple(views.funnel(db)),
     )

@@ -74,7 +74,7 @@ def why(path: Path, task: int | None, operator: str | None, as_json: bool) -> No
         return print_json([found])
     tell_why(config, found, now)
     for number in read(config, lambda db: views.number_lines(db, task)):
-        extension = f" ext. {number.extension}" if number.extension else ""
+        extension = f" ext. {number.dtmf}" if number.dtmf else ""
         refused = f": not dialled, {words(config, number.refused)}" if number.refused else ""
         say(f"  {number.number}{extension}  {number.client}{refused}")
 
@@ -84,14 +84,14 @@ def tell_why(config: Config, found: status_queries.Why, now: datetime) -> None:
     task, held = found.task, found.decision if not isinstance(found.decision, Dial) else None
     said = words(config, held.reason.value if held else "dial")
     say(f"{task.id} {task.title}: {said}")
-    if task.halted:
-        say(f"  {words(config, task.halted)}")
+    if task.closed_reason:
+        say(f"  {words(config, task.closed_reason)}")
     say(f"  due {when(config, task.due)}, {task.attempts} attempts so far")
     if isinstance(held, Wait):
         say(f"  looked at again {when(config, held.until)}")
     if held is not None:
-        bad = task.halted == Outcome.BAD_NUMBER.value
-        key = f"change.{task.halted if bad else held.reason.value}"
+        bad = task.closed_reason == Outcome.BAD_NUMBER.value
+        key = f"change.{task.closed_reason if bad else held.reason.value}"
         say(f"  {words(config, 'change')}: {words(config, key)}")
     if not found.running:
         say(f"  the dialler does not run; last seen {when(config, found.seen)}")

@@ -26,6 +26,8 @@ RENAMED = {
     "client.apart": "minimum_interval",
     "client.spread": "jitter",
     "staff.patience": "wait_for_responsible",
+    "client.talks": "external_calls",
+    "store.keep.talks": "external_calls",
 }
 #: Keys of earlier versions that nothing replaces, and why.
 REMOVED = {"fastagi.hot_path": "there is one transport now"}

@@ -34,7 +34,7 @@ from autodial.config.sections import Section
 from autodial.rules import regions
 from autodial.rules.calling_hours import Calendar, Hours, Usual
 from autodial.rules.contact_limits import DAY, HOUR, MONTH, WEEK, Budget, DayHours, Limits, Part
-from autodial.rules.pacing import Power
+from autodial.rules.pacing import Pacing
 from autodial.rules.phone_numbers import PhoneRules
 
 
@@ -53,8 +53,8 @@ class PaceConfig(Section):
     abandoned_per: Literal["house", "purpose"] = "house"
 
     @property
-    def as_power(self) -> Power:
-        return Power(
+    def pacing(self) -> Pacing:
+        return Pacing(
             ratio=self.dial_ratio,
             cap=self.abandoned_cap,
             over=self.abandoned_over,
@@ -158,7 +158,7 @@ class ClientConfig(Section):
     best_hours: tuple[Span, ...] = ()
     best_within: Duration = timedelta(hours=4)
     next_phone: Literal["next", "same"] = "next"
-    talks: bool = True
+    external_calls: bool = True
 
     @model_validator(mode="before")
     @classmethod

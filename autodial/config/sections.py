@@ -150,7 +150,7 @@ class KeepConfig(Section):
     events: Duration = Field(timedelta(days=90), ge=DAY)
     outbox: Duration = Field(timedelta(days=90), ge=DAY)
     attempts: Duration = Field(timedelta(days=366), ge=_BUDGETS)
-    talks: Duration = Field(timedelta(days=40), ge=_BUDGETS)
+    external_calls: Duration = Field(timedelta(days=40), ge=_BUDGETS)
     presence: Duration = Field(timedelta(days=366), ge=DAY)
 
 

@@ -183,7 +183,7 @@ class Config(Section):
     def _advertises_in_russia(self, purpose: PurposeConfig) -> bool:
         return purpose.kind == "advertising" and self.calendar.country == "RU"
 
-    def needs_word(self, purpose: PurposeConfig) -> bool:
+    def needs_confirmation(self, purpose: PurposeConfig) -> bool:
         """Must a person say "dial it now" for each call of this purpose?"""
         return bool(purpose.confirm) or self._advertises_in_russia(purpose)
 
@@ -277,7 +277,7 @@ class Config(Section):
             given_up=_STATUSES[self.tasks.when_given_up],
             hand_back=self.tasks.hand_back_to or 0,
             taker=self.tasks.taker_becomes_responsible,
-            word_within=self.staff.wrap_up,
+            disposition_within=self.staff.wrap_up,
             unanswered=self.portal.register_unanswered,
             comments=self.portal.comments,
         )

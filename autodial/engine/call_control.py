@@ -145,7 +145,7 @@ class CallControl:
         except ledger.Taken as taken:
             self.log.info("task {task}: {taken}", task=task_id, taken=taken)
             return None
-        self.calls.opened(attempt, held=decision.held)
+        self.calls.opened(attempt, reserve=decision.reserved)
         self.calls.claimed(attempt)
         self._refresh_while_ringing(attempt)
         return self._claimed(attempt)

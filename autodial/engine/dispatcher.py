@@ -250,7 +250,7 @@ class Dispatcher:
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
             self.calls.roster.set_reserved(await self.store.run(attempt_queries.reserved))
             return
-        self.calls.opened(attempt, held=decision.held)
+        self.calls.opened(attempt, reserve=decision.reserved)
         try:
             self.spool.submit(self._call_file(attempt))
             self.alarm.submitted(attempt.id)
@@ -263,7 +263,7 @@ class Dispatcher:
         self.log.info(
             "{attempt}: call file for operator {operator}",
             attempt=attempt.id,
-            operator=attempt.extension if decision.held else "to come",
+            operator=attempt.extension if decision.reserved else "to come",
         )
 
     def _hold_for_spool(self, now: datetime) -> None:

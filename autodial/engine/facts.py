@@ -74,7 +74,7 @@ def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
         max_calls=config.pace.max_calls,
         next_start=known.next_start,
         **capacity(
-            config.pace.as_power,
+            config.pace.pacing,
             rules.routing,
             live=known.live,
             operators=known.operators,

@@ -68,14 +68,14 @@ class LiveCalls:
         """A call starts now; the next one when the pace allows it."""
         self.next_start = self.now() + timedelta(seconds=1 / self.config.pace.calls_per_second)
 
-    def opened(self, attempt: Attempt, *, held: bool = True) -> None:
-        """An attempt was written; its call is about to start. ``held``: reserve its operator."""
+    def opened(self, attempt: Attempt, *, reserve: bool = True) -> None:
+        """An attempt was written; its call is about to start. ``reserve``: its operator."""
         now, route = self.now(), attempt.routes[0]
         self.space_out()
         self.started[route.trunk] = now
         self.recent.shown(now, route.caller_id)
         self._attempts[attempt.id] = attempt
-        if held:
+        if reserve:
             self.roster.reserve(attempt.operator, attempt.id)
 
     def claimed(self, attempt: Attempt) -> None:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from autodial.engine.attempt_ends import AttemptEnds
 from autodial.model.disposition import Disposition
 from autodial.model.ids import TaskId
-from autodial.store import pauses, words
+from autodial.store import dispositions, pauses
 from autodial.store.database import Store
 from autodial.store.tasks import confirm
 
@@ -46,7 +46,9 @@ class OperatorCodes:
         if operator is None or disposition is None:
             return False
         now = self.now()
-        attempt = await self.store.run(words.say, operator.id, disposition, now, self.ends.policy)
+        attempt = await self.store.run(
+            dispositions.save, operator.id, disposition, now, self.ends.policy
+        )
         if attempt is None:
             return False
         self.log.info(

@@ -16,7 +16,7 @@ from autodial.store.retention import STEPS, Mark, Step
 #: Between two looks for what has become too old.
 ROUND = timedelta(hours=1)
 #: What budgets count.
-BUDGETED = ("attempts", "talks")
+BUDGETED = ("attempts", "external_calls")
 
 
 @define(eq=False)

@@ -15,7 +15,7 @@ class Attempt:
     id: AttemptId
     task: TaskId
     number: str
-    tones: str  #: the extension behind the number, sent once it has answered
+    dtmf: str  #: the extension behind the number, sent once it has answered
     operator: OperatorId  #: reserved for it
     extension: str
     client: str
@@ -23,7 +23,9 @@ class Attempt:
     responsible: OperatorId
     routes: tuple[Route, ...]  #: carriers in order, with the number to show on each
     state: str
-    series: int  #: the task's, when it was made: a person who moves the deadline starts a new one
+    generation: (
+        int  #: the task's, when it was made: a person who moves the deadline starts a new one
+    )
     purpose: str = ""  #: of its task
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
 

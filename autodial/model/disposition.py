@@ -9,7 +9,7 @@ class Disposition(Enum):
     DONE = "done"  #: the task is done
     LATER = "call later"  #: the client wants to be called again
     WRONG_NUMBER = "not his number"  #: somebody else has this number
-    NEVER = "never again"  #: the client does not want our calls
+    DO_NOT_CALL = "never again"  #: the client does not want our calls
 
     @property
     def code(self) -> int:
@@ -17,5 +17,5 @@ class Disposition(Enum):
             Disposition.DONE: 1,
             Disposition.LATER: 2,
             Disposition.WRONG_NUMBER: 3,
-            Disposition.NEVER: 9,
+            Disposition.DO_NOT_CALL: 9,
         }[self]

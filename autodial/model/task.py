@@ -17,7 +17,7 @@ class Phone:
     client: str  #: the client's name, as people see it
     entity_type: str  #: CONTACT, COMPANY or LEAD
     entity_id: int
-    extension: str = ""  #: to be sent as tones once the number has answered
+    dtmf: str = ""  #: an extension behind it, sent as DTMF once the number has answered
     zone: str = ""  #: the client's time zone, where the CRM says it
     do_not_call: bool = False  #: the CRM says so
     no_consent: bool = False  #: consent is asked for, and the CRM has none
@@ -42,12 +42,14 @@ class CallTask:
     due: datetime | None = field(validator=aware)  #: when to call; None: nobody said
     phones: tuple[Phone, ...]  #: in the order to try
     open: bool = True  #: still wants work in the portal
-    halted: str = ""  #: why the dialler is through with it: an Outcome's value, or "exhausted"
+    closed_reason: str = (
+        ""  #: why the dialler is through with it: an Outcome's value, or "exhausted"
+    )
     attempts: int = 0  #: made since a person last moved the deadline
     in_progress: bool = False  #: an attempt is under way
     purpose: str = ""  #: what it is for, by a name of the configuration
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
-    needs_word: bool = False  #: a person must say "dial it now"
+    needs_confirmation: bool = False  #: a person must say "dial it now"
     confirmed: bool = False  #: and has
     do_not_call: bool = False  #: the portal's task says so
     #: When the person behind each number was called, over all numbers and tasks of his.

@@ -15,7 +15,9 @@ class WriteBack:
     given_up: str = ""  #: and when the dialler is through with it
     hand_back: int = 0  #: whose a task becomes then, the portal's user id; 0: it stays
     taker: bool = True  #: who talked becomes responsible
-    word_within: timedelta = timedelta(0)  #: the status after a talk waits for a word so long
+    disposition_within: timedelta = timedelta(
+        0
+    )  #: the status after a talk waits for a word so long
     #: Attempts that nobody answered are registered in the portal, too, after their end.
     unanswered: bool = False
     #: all: one a call; changes: none where a call ended as the one before; one: kept up to date.

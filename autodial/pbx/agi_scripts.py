@@ -71,7 +71,7 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
                 "AD_ID": claimed.attempt.id,
                 "AD_TASK": str(claimed.attempt.task),
                 "AD_NUM": claimed.number,
-                "AD_TONES": claimed.attempt.tones,
+                "AD_DTMF": claimed.attempt.dtmf,
                 "AD_TO": str(claimed.wait),
                 "AD_TRUNKS": ":".join(route.trunk for route in claimed.routes),
                 "AD_CIDS": ":".join(route.caller_id for route in claimed.routes),
@@ -173,7 +173,7 @@ async def pause(call: AgiSession, codes: OperatorCodes, on: bool) -> None:
 
 
 async def disposition(call: AgiSession, codes: OperatorCodes) -> None:
-    """``AGI(…/word,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
+    """``AGI(…/disposition,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
     known = await codes.dispose(call.argument(0), call.argument(1))
     await call.batch(set_variables({"AD_SAID": str(int(known))}))
 
@@ -211,7 +211,8 @@ def scripts(engine: Engine, astdb: AstDb, language: str, clock: IReactorTime) ->
         "call-now": partial(call_now, codes=codes),
         "pause": partial(pause, codes=codes, on=True),
         "resume": partial(pause, codes=codes, on=False),
-        "word": partial(disposition, codes=codes),
+        "disposition": partial(disposition, codes=codes),
+        "word": partial(disposition, codes=codes),  # as the dialplan before asked
         "ping": ping,
     }
     limited_log = RateLimitedLog(_log, clock)

@@ -15,7 +15,7 @@ def comment(
     said: Mapping[str, Any], number: str, config: Config, name: Callable[[int], str]
 ) -> str:
     """
-    The text of a debt's payload ``said``; ``number`` is whom we called, and ``name`` says an
+    The text of a message's payload ``said``; ``number`` is whom we called, and ``name`` says an
     operator's name by his id.
     """
     language = config.language
@@ -24,13 +24,17 @@ def comment(
             "comment.same client", language, number=number, task=said["talked_for"],
             operator=name(said["user"]),
         )  # fmt: skip
-    if "word" in said:
+    if "disposition" in said:
         following = _again(said["next"], config) if said["next"] else ""
-        if not said["next"] and said["word"] == Disposition.WRONG_NUMBER.value:
+        if not said["next"] and said["disposition"] == Disposition.WRONG_NUMBER.value:
             following = _to_do(Outcome.BAD_NUMBER.value, config)
-        word = texts.text(said["word"], language)
+        disposition = texts.text(said["disposition"], language)
         return texts.text(
-            "comment.word", language, operator=name(said["user"]), word=word, next=following
+            "comment.disposition",
+            language,
+            operator=name(said["user"]),
+            disposition=disposition,
+            next=following,
         ).rstrip()
     outcome = said["outcome"]
     detail = ""

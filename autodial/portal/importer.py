@@ -20,7 +20,7 @@ from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.phone_numbers import Entry, dialable, e164
 from autodial.store import flags, presence, views
 from autodial.store.database import Store
-from autodial.store.talks import Heard, mark, save_talks
+from autodial.store.external_calls import ExternalCall, mark, save_external_calls
 from autodial.store.tasks import (
     Imported,
     close_others,
@@ -94,7 +94,7 @@ class Importer:
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
     _staff_query: tuple[datetime, StaffQuery] | None = field(default=None, init=False)
     _group: int | None = field(default=None, init=False)  #: of the call tasks
-    _no_talks_until: datetime | None = field(default=None, init=False)
+    _no_external_calls_until: datetime | None = field(default=None, init=False)
     _heard: int | None = field(default=None, init=False)  #: last row of the portal's statistics
     _logins_read: int | None = field(default=None, init=False)  #: the last entry of the event log
     _no_logins_until: datetime | None = field(default=None, init=False)
@@ -127,7 +127,7 @@ class Importer:
             return
         old, self.config = self.config, self._next_config
         self._next_config = None
-        self._no_talks_until = None
+        self._no_external_calls_until = None
         if old.staff != self.config.staff:  # else the numbers of its names are still right
             self._staff_query = None
         if old.tasks != self.config.tasks:
@@ -228,25 +228,25 @@ class Importer:
     async def _talks(self) -> None:
         """Talks that others had with our clients, where we may see them."""
         now = self.now()
-        if not self.config.client.talks or (self._no_talks_until or now) > now:
+        if not self.config.client.external_calls or (self._no_external_calls_until or now) > now:
             return
         try:
             found, last = await self.portal.talks_since(self._heard)
         except PortalError as error:
             self.log.info("no talks of others from the portal: {error}", error=error)
-            self._no_talks_until = now + (SELDOM if final(error) else SOON)
+            self._no_external_calls_until = now + (SELDOM if final(error) else SOON)
             return
         self._heard = last
         others = [talk for talk in found if not OURS.fullmatch(talk.external)]
         region = self.config.phones.region
         numbers = [(talk, e164(talk.number, region)) for talk in others]
         heard = [
-            Heard(t.id, number, t.at, t.user, t.entity)
+            ExternalCall(t.id, number, t.at, t.user, t.entity)
             for t, number in numbers
             if number is not None
         ]
         if heard:
-            count = await self.store.run(save_talks, heard, now)
+            count = await self.store.run(save_external_calls, heard, now)
             self.log.info("{heard} talks of others, {count} tasks", heard=len(heard), count=count)
 
     async def save_phones(self) -> None:
@@ -506,7 +506,7 @@ class Importer:
             task,
             None,
             purpose=purpose.name if purpose else "",
-            needs_word=purpose is not None and self.config.needs_word(purpose),
+            needs_confirmation=purpose is not None and self.config.needs_confirmation(purpose),
             do_not_call=(bool(forbidden) and forbidden in known)
             or (tags is None and self.config.query.tags),
             deputies=tuple(int(user) for user in named if re.fullmatch("[0-9]{1,15}", user)),

@@ -9,7 +9,7 @@ from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId
 from autodial.model.operator import Operator
-from autodial.rules.pacing import EVERY, Answers, Power, together
+from autodial.rules.pacing import EVERY, Answers, Pacing, together
 from autodial.rules.trunk_choice import Routing, Use
 
 #: No operator's phone has rung for these yet.
@@ -17,7 +17,7 @@ DIALLING = frozenset({State.SPOOLED.value, State.CLAIMED.value})
 
 
 def capacity(  # noqa: PLR0913  # what is counted, by name
-    power: Power,
+    power: Pacing,
     routing: Routing,
     *,
     live: Collection[Attempt],
@@ -28,8 +28,8 @@ def capacity(  # noqa: PLR0913  # what is counted, by name
     now: datetime,
 ) -> dict[str, Any]:
     """
-    The part of ``decide.Facts`` that comes from counting: calls, beyond (by purpose, where the cap
-    is), kept_free, routes.
+    The part of ``decide.Facts`` that comes from counting: calls, overdial (by purpose, where the
+    cap is), reserve_operators, routes.
 
     ``answers``: of the calls of each purpose. Lines and numbers in use are counted at each
     attempt's first carrier.
@@ -50,9 +50,11 @@ def capacity(  # noqa: PLR0913  # what is counted, by name
     counted = answers if power.by_purpose else {EVERY: together(answers.values())}
     return {
         "calls": len(live),
-        "kept_free": max((power.kept_free(one) for one in counted.values()), default=0),
-        "beyond": {
-            purpose: power.beyond(
+        "reserve_operators": max(
+            (power.reserve_operators(one) for one in counted.values()), default=0
+        ),
+        "overdial": {
+            purpose: power.overdial(
                 one,
                 operators=sum(_could_take(operator, dialling, now) for operator in operators),
                 dialling=len(dialling),

@@ -36,7 +36,9 @@ def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     operator = free or first_in_line(task, facts)
     assert operator is not None  # a rule saw to it
     phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
-    return Dial(_in_turn(task, phones, facts), operator, routes(task, facts), held=free is not None)
+    return Dial(
+        _in_turn(task, phones, facts), operator, routes(task, facts), reserved=free is not None
+    )
 
 
 def against(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:

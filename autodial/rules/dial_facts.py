@@ -67,7 +67,9 @@ class Dial:
     phone: Phone
     operator: Operator
     routes: tuple[Route, ...]
-    held: bool = True  #: False: a call beyond the free operators; whoever gets free will take it
+    reserved: bool = (
+        True  #: False: overdialled, beyond the free operators; whoever gets free takes it
+    )
 
 
 @frozen
@@ -123,8 +125,8 @@ class Facts:
     calls: int  #: under way now
     max_calls: int
     #: Calls that may be placed for which no operator is held: by purpose, or for ``EVERY`` one.
-    beyond: Mapping[str, int] = field(factory=dict)
-    kept_free: int = 0  #: operators not to be held while there are others
+    overdial: Mapping[str, int] = field(factory=dict)
+    reserve_operators: int = 0  #: operators not to be reserved while there are others
     routes: Mapping[str, tuple[Route, ...]]  #: by purpose: carriers with room, preferred first
     next_start: datetime | None  #: when the pace allows the next call; None: now
 

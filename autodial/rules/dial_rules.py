@@ -21,7 +21,7 @@ def _closed(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def _finished(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    return Drop(Reason.FINISHED) if task.halted else None
+    return Drop(Reason.FINISHED) if task.closed_reason else None
 
 
 def _no_phone(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -47,7 +47,7 @@ def _not_due(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def _confirm(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    waits = task.needs_word and not task.confirmed
+    waits = task.needs_confirmation and not task.confirmed
     return Wait(Reason.CONFIRM, now + SELDOM) if waits else None
 
 
@@ -170,12 +170,12 @@ def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | No
 
 def _some_beyond(facts: Facts) -> bool:
     """May a call of some purpose be placed for which no operator is held?"""
-    return any(facts.beyond.values())
+    return any(facts.overdial.values())
 
 
 def _beyond(task: CallTask, facts: Facts) -> int:
     """How many such calls may be placed for what this task is for."""
-    return facts.beyond.get(EVERY, facts.beyond.get(task.purpose, 0))
+    return facts.overdial.get(EVERY, facts.overdial.get(task.purpose, 0))
 
 
 def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -188,7 +188,7 @@ def one_to_spare(facts: Facts, now: datetime) -> bool:
     """May an operator be held, with one to be kept free?"""
     there = sum(operator.at_work for operator in facts.operators)
     free = sum(operator.free(now) for operator in facts.operators)
-    return free > facts.kept_free or there <= facts.kept_free
+    return free > facts.reserve_operators or there <= facts.reserve_operators
 
 
 def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:

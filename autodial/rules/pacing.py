@@ -53,7 +53,7 @@ def together(some: Iterable[Answers]) -> Answers:
 
 
 @frozen(kw_only=True)
-class Power:
+class Pacing:
     """A site's ratio and cap."""
 
     ratio: float = 1.0  #: clients dialled for each operator who could talk
@@ -62,7 +62,7 @@ class Power:
     in_two_seconds: bool = False  #: the cap is on who had no operator so soon, by some laws' words
     by_purpose: bool = False  #: and holds for the calls of each purpose by themselves
 
-    def beyond(self, answers: Answers, *, operators: int, dialling: int, unheld: int) -> int:
+    def overdial(self, answers: Answers, *, operators: int, dialling: int, unheld: int) -> int:
         """
         How many calls may be placed for which no operator is held.
 
@@ -74,7 +74,7 @@ class Power:
         allowed = floor(SHARE * self.cap * answers.answered) - lost - unheld
         return max(0, min(wanted, allowed)) if self.ratio > 1 else 0
 
-    def kept_free(self, answers: Answers) -> int:
+    def reserve_operators(self, answers: Answers) -> int:
         """
         How many operators to keep free for the clients of others: one, while the rate of those
         who found nobody is above the cap, so that a call which is not picked up finds a second

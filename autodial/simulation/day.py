@@ -55,7 +55,7 @@ class Day:
     talked: int
     attempts: Counter[str]
     answers: Answers
-    beyond: int  #: calls placed for which no operator was held
+    overdial: int  #: calls placed for which no operator was held
     last_finished: datetime | None
     busy: float  #: share of the operators' time at work spent in talks
     points: tuple[tuple[datetime, int, int], ...]  #: by the quarter: talked, attempts so far
@@ -318,8 +318,8 @@ class Simulation:
             abandoned=sum(call.abandoned for call in past.answers),
             late=sum(call.late for call in past.answers),
         )
-        held = sa.select(sa.func.count()).where(task_table.c.halted != "")
-        beyond = sa.select(sa.func.count()).where(attempt_table.c.held == 0)
+        held = sa.select(sa.func.count()).where(task_table.c.closed_reason != "")
+        overdial = sa.select(sa.func.count()).where(attempt_table.c.reserved == 0)
         finished = [line.ended_at for line in lines if line.ended_at is not None]
         return Day(
             tasks=self.tasks,
@@ -327,7 +327,7 @@ class Simulation:
             talked=ends[Outcome.TALKED.value],
             attempts=ends,
             answers=answers,
-            beyond=self._store.now(lambda db: db.scalar(beyond)) or 0,
+            overdial=self._store.now(lambda db: db.scalar(overdial)) or 0,
             last_finished=max(finished, default=None),
             busy=self._talking / self._working if self._working else 0.0,
             points=points,

@@ -13,6 +13,7 @@ from autodial.model.attempt import Attempt, Report
 from autodial.model.attempt_states import IN_FLIGHT, Event, State, advance
 from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.outbox_message import MessageKind
 from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
 from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Reason
@@ -24,10 +25,10 @@ from autodial.store import flags
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.ledger import card_kind, user_of
-from autodial.store.outbox import owe, put_back, registered
+from autodial.store.outbox import enqueue, put_back, registered
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, phones, reservations, tasks
-from autodial.store.tasks import made_in_series
+from autodial.store.tasks import made_in_generation
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
@@ -129,7 +130,7 @@ def _end(
     next_call = _plan_next(db, attempt, outcome, now, policy)
     _look_at_his_other_tasks(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
-    series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == attempt.task))
+    generation = db.scalar(sa.select(tasks.c.generation).where(tasks.c.id == attempt.task))
     closed = _Closed(
         attempt=attempt,
         outcome=outcome,
@@ -137,10 +138,10 @@ def _end(
         taken_by=taken_by,
         user=taken_by or user_of(db, report.operator) or attempt.operator,
         next_call=next_call,
-        same_series=series == attempt.series,
+        same_generation=generation == attempt.generation,
         now=now,
     )
-    _owe_portal(db, closed, policy.write_back)
+    _enqueue_portal(db, closed, policy.write_back)
     call = Answered(at=now, abandoned=lost, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
@@ -168,7 +169,7 @@ def _plan_next(
 ) -> datetime | None:
     """Put the task off by the rule of the outcome, or be through with it."""
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
-    if task.series != attempt.series:
+    if task.generation != attempt.generation:
         # A person moved the deadline meanwhile, perhaps the operator in this very talk.
         db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(next_check=now))
         due: datetime | None = task.due
@@ -177,12 +178,12 @@ def _plan_next(
         sa.select(sa.func.count())
         .select_from(attempts.join(tasks))
         .where(attempts.c.task == attempt.task, attempts.c.outcome == outcome.value)
-        .where(attempts.c.series == tasks.c.series)
+        .where(attempts.c.generation == tasks.c.generation)
     )
     earlier = (db.scalar(same) or 1) - 1
     next_call = policy.retry[outcome].next_call(earlier, now)
     most = policy.attempts
-    if most is not None and made_in_series(db, attempt) >= most:
+    if most is not None and made_in_generation(db, attempt) >= most:
         next_call = None
     elif outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
         next_call = now + NEXT_NUMBER
@@ -196,7 +197,7 @@ def _plan_next(
     if next_call is None:
         # The reason stays readable; a person who moves the deadline starts it again.
         spent = outcome not in (Outcome.TALKED, Outcome.BAD_NUMBER)
-        values = {"halted": "exhausted" if spent else outcome.value, "next_check": None}
+        values = {"closed_reason": "exhausted" if spent else outcome.value, "next_check": None}
         values["reason"] = "finished"
     if outcome not in NO_CONTACT:
         values["confirmed"] = None  # a person's word is for one call
@@ -205,12 +206,12 @@ def _plan_next(
 
 
 def other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
-    """Has the task a number that has not proved wrong in this series?"""
+    """Has the task a number that has not proved wrong in this generation?"""
     wrong = sa.select(attempts.c.number).where(
         attempts.c.task == attempt.task,
-        attempts.c.series == attempt.series,
+        attempts.c.generation == attempt.generation,
         (attempts.c.outcome == Outcome.BAD_NUMBER.value)
-        | (attempts.c.word == Disposition.WRONG_NUMBER.value),
+        | (attempts.c.disposition == Disposition.WRONG_NUMBER.value),
     )
     left = sa.select(phones.c.number).where(
         phones.c.task == attempt.task, phones.c.number.not_in(wrong)
@@ -228,27 +229,27 @@ class _Closed:
     taken_by: OperatorId | None  #: the operator who talked
     user: OperatorId  #: whose call it was, in the portal
     next_call: datetime | None
-    same_series: bool  #: no person has moved the deadline meanwhile
+    same_generation: bool  #: no person has moved the deadline meanwhile
     now: datetime
 
 
-def _owe_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+def _enqueue_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
     if closed.outcome is Outcome.WITHDRAWN:
         return  # nobody was called: there is nothing to tell
-    _owe_call(db, closed, write_back)
-    _owe_task(db, closed, write_back)
-    _owe_comment(db, closed, write_back)
+    _enqueue_call(db, closed, write_back)
+    _enqueue_task(db, closed, write_back)
+    _enqueue_comment(db, closed, write_back)
     attempt, now, talked = closed.attempt, closed.now, closed.outcome is Outcome.TALKED
     status = write_back.talked if talked else write_back.given_up
-    if closed.next_call is None and status and closed.same_series:
-        owe(db, attempt, "status", 0, {"status": status}, now)
-        if talked and write_back.word_within:
-            put_back(db, attempt.id, "status", now + write_back.word_within)
+    if closed.next_call is None and status and closed.same_generation:
+        enqueue(db, attempt, MessageKind.STATUS, {"status": status}, now)
+        if talked and write_back.disposition_within:
+            put_back(db, attempt.id, MessageKind.STATUS, now + write_back.disposition_within)
     if talked:
         _tell_his_other_tasks(db, attempt, closed.user, now)
 
 
-def _owe_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+def _enqueue_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
     """The call's registration and end."""
     attempt, outcome, report = closed.attempt, closed.outcome, closed.report
     user, now = closed.user, closed.now
@@ -256,35 +257,42 @@ def _owe_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None
     # A card may be up though nobody knows how the call ended: it must come down, too.
     if outcome in ANSWERED or registered(db, attempt.id):
         started = report.answered or now
-        if card_kind(db, attempt.id) == "register":
-            owe(db, attempt, "register", user, {"user": user, "at": started.isoformat()}, now)
-        owe(db, attempt, "finish", 0, finish | {"seconds": report.talk_seconds}, now)
+        if card_kind(db, attempt.id) is MessageKind.REGISTER:
+            enqueue(
+                db,
+                attempt,
+                MessageKind.REGISTER,
+                {"user": user, "at": started.isoformat()},
+                now,
+                operator=user,
+            )
+        enqueue(db, attempt, MessageKind.FINISH, finish | {"seconds": report.talk_seconds}, now)
         if write_back.recording and outcome is Outcome.TALKED:
-            owe(db, attempt, "record", 0, {}, now)
+            enqueue(db, attempt, MessageKind.RECORD, {}, now)
     elif write_back.unanswered and outcome not in NO_CONTACT:
         # For the portal's statistics and the client's card; nobody's phone rang here.
         began = db.scalar(sa.select(attempts.c.claimed_at).where(attempts.c.id == attempt.id))
         quiet = {"user": user, "at": (began or now).isoformat(), "quiet": True}
-        owe(db, attempt, "register", user, quiet, now)
-        owe(db, attempt, "finish", 0, finish | {"seconds": 0, "quiet": True}, now)
+        enqueue(db, attempt, MessageKind.REGISTER, quiet, now, operator=user)
+        enqueue(db, attempt, MessageKind.FINISH, finish | {"seconds": 0, "quiet": True}, now)
 
 
-def _owe_task(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+def _enqueue_task(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
     """The task's deadline and responsible."""
     attempt, next_call, taken_by = closed.attempt, closed.next_call, closed.taken_by
     change: dict[str, object] = {}
-    if next_call is not None and closed.same_series:
+    if next_call is not None and closed.same_generation:
         change["deadline"] = next_call.isoformat()
     if write_back.taker and taken_by is not None and taken_by != attempt.responsible:
         change["responsible"] = taken_by
-    through = next_call is None and closed.same_series and closed.outcome is not Outcome.TALKED
+    through = next_call is None and closed.same_generation and closed.outcome is not Outcome.TALKED
     if through and write_back.hand_back not in (0, attempt.responsible):
         change["responsible"] = write_back.hand_back
     if change:
-        owe(db, attempt, "task", 0, change, closed.now)
+        enqueue(db, attempt, MessageKind.TASK, change, closed.now)
 
 
-def _owe_comment(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
+def _enqueue_comment(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
     attempt, outcome, next_call = closed.attempt, closed.outcome, closed.next_call
     same = next_call is not None and outcome not in ANSWERED and _as_before(db, attempt, outcome)
     if same and write_back.comments == "changes":
@@ -295,17 +303,17 @@ def _owe_comment(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> N
         "missed": user_of(db, closed.report.operator) is not None,
         "seconds": closed.report.talk_seconds,
         "next": next_call.isoformat() if next_call else None,
-        "count": made_in_series(db, attempt),
+        "count": made_in_generation(db, attempt),
         "same": same,
     }
-    owe(db, attempt, "comment", 0, comment, closed.now)
+    enqueue(db, attempt, MessageKind.COMMENT, comment, closed.now)
 
 
 def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:
-    """Did the attempt before it in the same series end so, too?"""
+    """Did the attempt before it in the same generation end so, too?"""
     before = (
         sa.select(attempts.c.outcome)
-        .where(attempts.c.task == attempt.task, attempts.c.series == attempt.series)
+        .where(attempts.c.task == attempt.task, attempts.c.generation == attempt.generation)
         .where(attempts.c.id != attempt.id, attempts.c.outcome != Outcome.WITHDRAWN.value)
         .order_by(attempts.c.n.desc())
         .limit(1)
@@ -324,11 +332,11 @@ def _tell_his_other_tasks(
             sa.select(tasks.c.id)
             .join_from(phones, tasks, phones.c.task == tasks.c.id)
             .join(mine, same)
-            .where(tasks.c.id != attempt.task, tasks.c.open == 1, tasks.c.halted == "")
+            .where(tasks.c.id != attempt.task, tasks.c.open == 1, tasks.c.closed_reason == "")
             .where(tasks.c.due <= now)
         )
         told |= {int(row.id) for row in db.execute(his)}
     for task in sorted(told):
         said = {"talked_for": attempt.task, "user": user}
-        owe(db, attempt, "comment", -task, said, now, task=TaskId(task))
+        enqueue(db, attempt, MessageKind.COMMENT, said, now, task=TaskId(task))
         note(db, now, task, "same client", f"talked for task {attempt.task}", attempt.id)

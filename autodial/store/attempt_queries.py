@@ -111,7 +111,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             id=AttemptId(row.id),
             task=TaskId(row.task),
             number=row.number,
-            tones=row.tones,
+            dtmf=row.dtmf,
             operator=OperatorId(row.operator),
             extension=row.extension,
             client=row.client,
@@ -119,7 +119,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             responsible=OperatorId(row.responsible),
             routes=_routes(row.trunks, row.caller_ids),
             state=row.state,
-            series=row.series,
+            generation=row.generation,
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
         )

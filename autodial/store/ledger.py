@@ -7,12 +7,13 @@ import sqlalchemy as sa
 from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import IN_FLIGHT, Event, State, advance
 from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.outbox_message import MessageKind
 from autodial.model.task import CallTask, Phone
 from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Dial
 from autodial.store.attempt_queries import UNDER_WAY, load_attempt
 from autodial.store.events import note
-from autodial.store.outbox import owe, registered
+from autodial.store.outbox import enqueue, registered
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, forgotten, operators, reservations, tasks
 
@@ -44,7 +45,7 @@ def open_attempt(
     made = sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)
     before = sa.select(forgotten.c.n).where(forgotten.c.task == task.id)
     last = max(db.scalar(made) or 0, db.scalar(before) or 0)
-    series = db.scalar(sa.select(tasks.c.series).where(tasks.c.id == task.id))
+    generation = db.scalar(sa.select(tasks.c.generation).where(tasks.c.id == task.id))
     attempt = AttemptId(f"t{task.id}-{last + 1}")
     phone, operator = decision.phone, decision.operator
     if (other := _being_called(db, phone, task.id)) is not None:
@@ -57,16 +58,16 @@ def open_attempt(
                     id=attempt,
                     task=task.id,
                     n=last + 1,
-                    series=series,
+                    generation=generation,
                     number=phone.number,
-                    tones=phone.extension,
+                    dtmf=phone.dtmf,
                     client=phone.client,
                     entity_type=phone.entity_type,
                     entity_id=phone.entity_id,
                     operator=operator.id,
                     extension=operator.extension,
                     purpose=task.purpose,
-                    held=int(decision.held),
+                    reserved=int(decision.reserved),
                     trunks=":".join(route.trunk for route in decision.routes),
                     caller_ids=":".join(route.caller_id for route in decision.routes),
                     state=(State.CLAIMED if claimed else State.SPOOLED).value,
@@ -75,7 +76,7 @@ def open_attempt(
                     expires_at=now + lease,
                 )
             )
-            if decision.held:
+            if decision.reserved:
                 db.execute(
                     sa.insert(reservations).values(
                         operator=operator.id, attempt=attempt, until=now + lease
@@ -88,7 +89,7 @@ def open_attempt(
         .where(tasks.c.id == task.id)
         .values(reason="dial", reason_at=now, next_check=None)
     )
-    whom = operator.name if decision.held else "whoever gets free"
+    whom = operator.name if decision.reserved else "whoever gets free"
     note(db, now, task.id, "spooled", f"{phone.number} for {whom}", attempt)
     if claimed:
         note(db, now, task.id, "claimed", "hand-made call file", attempt)
@@ -152,9 +153,10 @@ def ringing(
     if user is not None:
         _hand_over(db, attempt, user)
     user = user or found.operator
-    owe(db, found, card_kind(db, attempt), user, {"user": user, "at": now.isoformat()}, now)
+    card = {"user": user, "at": now.isoformat()}
+    enqueue(db, found, card_kind(db, attempt), card, now, operator=user)
     if write_back is not None and write_back.notify:
-        owe(db, found, "notify", user, {}, now)
+        enqueue(db, found, MessageKind.NOTIFY, {}, now, operator=user)
 
 
 def _hand_over(db: sa.Connection, attempt: AttemptId, operator: OperatorId) -> None:
@@ -181,8 +183,8 @@ def _hand_over(db: sa.Connection, attempt: AttemptId, operator: OperatorId) -> N
         db.execute(sa.insert(reservations).values(**held))
 
 
-def card_kind(db: sa.Connection, attempt: AttemptId) -> str:
-    return "move" if registered(db, attempt) else "register"
+def card_kind(db: sa.Connection, attempt: AttemptId) -> MessageKind:
+    return MessageKind.MOVE if registered(db, attempt) else MessageKind.REGISTER
 
 
 def user_of(db: sa.Connection, extension: str) -> OperatorId | None:

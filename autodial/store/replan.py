@@ -8,17 +8,18 @@ from attrs import frozen
 
 from autodial.model.attempt_states import Event, State, advance
 from autodial.model.ids import AttemptId
+from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.model.outcome import Outcome
 from autodial.rules.calling_hours import HORIZON
 from autodial.rules.contact_limits import Limits
 from autodial.rules.next_call import NextCall, first_allowed
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
-from autodial.store.outbox import owe
+from autodial.store.outbox import enqueue
 from autodial.store.schema import LISTED, attempts, holds, outbox, phones, tasks
 
-#: Of the debts about one attempt's task, those that came of changed rules are numbered from here:
-#: an operator's word has fewer.
+#: Of the messages about one attempt's task, those that came of changed rules are numbered from
+#: here: an operator's word has fewer.
 BY_RULES = 1_000_000
 _LAST = (
     sa.select(sa.func.max(attempts.c.n))
@@ -26,16 +27,17 @@ _LAST = (
     .correlate(tasks)
     .scalar_subquery()
 )
-#: Tasks to come, each with its last attempt if that is of the same series: what was due before it
-#: is a person's deadline.
+#: Tasks to come, each with its last attempt if that is of the same generation: what was due before
+#: it is a person's deadline.
 _TO_COME = (
     sa.select(
         tasks.c.id, tasks.c.due, attempts.c.id.label("attempt"), attempts.c.outcome,
-        attempts.c.number, attempts.c.series, attempts.c.state, phones.c.zone,
+        attempts.c.number, attempts.c.generation, attempts.c.state, phones.c.zone,
     )
     .join(attempts, (attempts.c.task == tasks.c.id) & (attempts.c.n == _LAST))
     .outerjoin(phones, (phones.c.task == tasks.c.id) & (phones.c.number == attempts.c.number))
-    .where(holds("tasks", LISTED), tasks.c.halted == "", attempts.c.series == tasks.c.series)
+    .where(holds("tasks", LISTED), tasks.c.closed_reason == "")
+    .where(attempts.c.generation == tasks.c.generation)
     .where(tasks.c.id > sa.bindparam("after"), tasks.c.due > sa.bindparam("now"))
     .order_by(tasks.c.id)
     .limit(sa.bindparam("limit"))
@@ -71,8 +73,8 @@ def _put_off(db: sa.Connection, row: Any, rules: NextCall, now: datetime) -> boo
         return False  # nothing opens: the task waits, and says why
     db.execute(sa.update(tasks).where(tasks.c.id == row.id).values(due=later, next_check=later))
     note(db, now, row.id, "put off", f"{later:%F %R} UTC: the rules have changed")
-    if _deadline_is_ours(db, row.id, row.series):
-        _owe(db, row.attempt, row.state, later, now)
+    if _deadline_is_ours(db, row.id, row.generation):
+        _enqueue(db, row.attempt, row.state, later, now)
     return True
 
 
@@ -80,29 +82,34 @@ def _open(limits: Limits, phone: tuple[str, str], moment: datetime) -> bool:
     return limits.opens(*phone, moment) is None
 
 
-def _deadline_is_ours(db: sa.Connection, task: int, series: int) -> bool:
+def _deadline_is_ours(db: sa.Connection, task: int, generation: int) -> bool:
     """Is the deadline that the portal has, or is to have, one that we have told it?"""
     told = (
         sa.select(outbox.c.payload)
         .join(attempts, attempts.c.id == outbox.c.attempt)
-        .where(outbox.c.task == task, outbox.c.kind == "task", outbox.c.state != "void")
-        .where(attempts.c.series == series)
+        .where(
+            outbox.c.task == task,
+            outbox.c.kind == MessageKind.TASK,
+            outbox.c.state != MessageState.VOID,
+        )
+        .where(attempts.c.generation == generation)
     )
     return any("deadline" in payload for payload in db.scalars(told))
 
 
-def _owe(db: sa.Connection, number: str, state: str, later: datetime, now: datetime) -> None:
+def _enqueue(db: sa.Connection, number: str, state: str, later: datetime, now: datetime) -> None:
     """In the place of what is owed of the kind and was not sent; else besides."""
-    mine = (outbox.c.attempt == number) & (outbox.c.kind == "task")
-    mine &= outbox.c.target >= BY_RULES
+    mine = (outbox.c.attempt == number) & (outbox.c.kind == MessageKind.TASK)
+    mine &= outbox.c.revision >= BY_RULES
     payload = {"deadline": later.isoformat()}
-    unsent = mine & (outbox.c.state == "owed") & outbox.c.sent_at.is_(None)
+    unsent = mine & (outbox.c.state == MessageState.PENDING) & outbox.c.sent_at.is_(None)
     if db.execute(sa.update(outbox).where(unsent).values(payload=payload)).rowcount:
         return
-    last = db.scalar(sa.select(sa.func.max(outbox.c.target)).where(mine))
+    last = db.scalar(sa.select(sa.func.max(outbox.c.revision)).where(mine))
     attempt = load_attempt(db, AttemptId(number))
     assert attempt is not None
-    owe(db, attempt, "task", BY_RULES if last is None else last + 1, payload, now)
+    revision = BY_RULES if last is None else last + 1
+    enqueue(db, attempt, MessageKind.TASK, payload, now, revision=revision)
     if State(state) is State.REPORTED:
         again = advance(State.REPORTED, Event.REOPEN).value
         db.execute(sa.update(attempts).where(attempts.c.id == number).values(state=again))

@@ -14,17 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from autodial.store.schema import (
-    PARKED,
+    DEAD,
     attempts,
+    do_not_call,
     events,
+    external_calls,
     forgotten,
     holds,
-    never,
     outbox,
     phones,
     presence,
     refused,
-    talks,
     tasks,
 )
 
@@ -35,7 +35,7 @@ STEP = 500
 Mark = Any
 Step = Callable[[sa.Connection, datetime, Mark], Mark | None]
 
-_TOLD = holds("outbox", "state IN ('done', 'void')")
+_TOLD = holds("outbox", "state IN ('delivered', 'void')")
 
 
 def _after(mark: Mark) -> int:
@@ -75,7 +75,7 @@ def forget_outbox(db: sa.Connection, before: datetime, after: Mark) -> Mark | No
     if not old:
         return None
     # A refused one that a person sends again is compared with what came after it.
-    refused_once = sa.select(outbox.c.task).where(holds("outbox", PARKED))
+    refused_once = sa.select(outbox.c.task).where(holds("outbox", DEAD))
     span = (outbox.c.id >= old[0]) & (outbox.c.id <= old[-1])
     db.execute(sa.delete(outbox).where(span, _TOLD, outbox.c.task.not_in(refused_once)))
     return old[-1]
@@ -97,14 +97,14 @@ def forget_presence(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
     return old[-1]
 
 
-def forget_talks(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+def forget_external_calls(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
     """Talks of others; the newest stays: reading goes on from there."""
-    old = _old(db, talks.c.id, talks.c.at, before, after)
+    old = _old(db, external_calls.c.id, external_calls.c.at, before, after)
     if not old:
         return None
-    span = (talks.c.id >= old[0]) & (talks.c.id <= old[-1])
-    newest = sa.select(sa.func.max(talks.c.id)).scalar_subquery()
-    db.execute(sa.delete(talks).where(span, talks.c.id != newest))
+    span = (external_calls.c.id >= old[0]) & (external_calls.c.id <= old[-1])
+    newest = sa.select(sa.func.max(external_calls.c.id)).scalar_subquery()
+    db.execute(sa.delete(external_calls).where(span, external_calls.c.id != newest))
     return old[-1]
 
 
@@ -127,8 +127,9 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
     shut = sa.exists().where(
         tasks.c.id == attempts.c.task, tasks.c.open == 0, _closed_before(before)
     )
-    spoken = sa.exists().where(never.c.attempt == attempts.c.id)
-    told = (outbox.c.attempt == attempts.c.id) & holds("outbox", "state NOT IN ('done', 'void')")
+    spoken = sa.exists().where(do_not_call.c.attempt == attempts.c.id)
+    told = outbox.c.attempt == attempts.c.id
+    told &= holds("outbox", "state NOT IN ('delivered', 'void')")
     gone = list(
         db.scalars(
             sa.select(attempts.c.id).where(
@@ -187,6 +188,6 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "events": (forget_events,),
     "outbox": (forget_outbox,),
     "presence": (forget_presence,),
-    "talks": (forget_talks,),
+    "external_calls": (forget_external_calls,),
     "attempts": (forget_attempts, forget_tasks),
 }

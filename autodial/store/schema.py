@@ -61,9 +61,9 @@ class Moment(TypeDecorator[datetime]):
 #: Conditions of the partial indexes below. A statement that is to use one repeats its words: with
 #: a bound parameter in the place of a value SQLite does not, and reads the whole table.
 IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
-UNPAID = "state IN ('owed', 'sending')"
+UNDELIVERED = "state IN ('pending', 'sending')"
 LISTED = "open = 1"
-PARKED = "state = 'parked'"
+DEAD = "state = 'dead'"
 ASKED_FOR = "refetch = 1"
 
 
@@ -89,15 +89,23 @@ tasks = Table(
         comment="the same by the portal's clock; empty: none, or not known",
     ),
     Column("due", Moment, comment="when to call next; the deadline, or later by our own rule"),
-    Column("halted", String(20), nullable=False, comment="why we are through with it; empty: no"),
-    Column("series", Integer, nullable=False, comment="grows when a person moves the deadline"),
+    Column(
+        "closed_reason", String(20), nullable=False, comment="why we are through with it; empty: no"
+    ),
+    Column("generation", Integer, nullable=False, comment="grows when a person moves the deadline"),
     Column("deputies", Text, nullable=False, server_default="", comment="named in it, ':' between"),
     Column("purpose", String(30), nullable=False, server_default="", comment="[[purposes]] name"),
-    Column("needs_word", Integer, nullable=False, server_default="0", comment="1: see confirmed"),
-    Column("confirmed", Integer, comment="the series in which a person said: dial it now"),
+    Column(
+        "needs_confirmation",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="1: see confirmed",
+    ),
+    Column("confirmed", Integer, comment="the generation in which a person said: dial it now"),
     Column("do_not_call", Integer, nullable=False, server_default="0", comment="1: by its tag"),
-    Column("comment", Integer, comment="the portal's number of our comment of comment_series"),
-    Column("comment_series", Integer, comment="in whose time it was written"),
+    Column("comment", Integer, comment="the portal's number of our comment of comment_generation"),
+    Column("comment_generation", Integer, comment="in whose time it was written"),
     Column(
         "refetch",
         Integer,
@@ -133,7 +141,7 @@ phones = Table(
     Column("client", Text, nullable=False, comment="name of the contact, company or lead"),
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
-    Column("extension", String(10), nullable=False, server_default="", comment="tones to send"),
+    Column("dtmf", String(10), nullable=False, server_default="", comment="to send"),
     Column("zone", String(40), nullable=False, server_default="", comment="of the CRM, if said"),
     Column(
         "do_not_call", Integer, nullable=False, server_default="0", comment="1: the CRM says so"
@@ -185,15 +193,15 @@ attempts = Table(
     Column("id", String(40), primary_key=True, comment="t<task>-<n>; also the call file's name"),
     Column("task", ForeignKey("tasks.id"), nullable=False, comment="whose task"),
     Column("n", Integer, nullable=False, comment="number of the attempt within the task, from 1"),
-    Column("series", Integer, nullable=False, comment="the task's series when it was made"),
+    Column("generation", Integer, nullable=False, comment="the task's generation when it was made"),
     Column("number", String(20), nullable=False, comment="whom to dial, E.164 with its plus"),
-    Column("tones", String(10), nullable=False, server_default="", comment="extension behind it"),
+    Column("dtmf", String(10), nullable=False, server_default="", comment="extension behind it"),
     Column("client", Text, nullable=False, comment="the client's name"),
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
     Column("operator", Integer, nullable=False, comment="reserved for it, the portal's user id"),
     Column("extension", String(20), nullable=False, comment="his internal number"),
-    Column("held", Integer, nullable=False, server_default="1", comment="0: beyond those free"),
+    Column("reserved", Integer, nullable=False, server_default="1", comment="0: overdialled"),
     Column("trunks", Text, nullable=False, comment="carriers in order, ':' between"),
     Column("caller_ids", Text, nullable=False, server_default="", comment="shown on each"),
     Column("state", String(10), nullable=False, comment="states.State"),
@@ -209,7 +217,7 @@ attempts = Table(
     Column("abandoned", Integer, nullable=False, server_default="0", comment="1: power.abandoned"),
     Column("purpose", String(30), nullable=False, server_default="", comment="of its task then"),
     Column("late", Integer, nullable=False, server_default="0", comment="1: power.late"),
-    Column("word", String(20), comment="model.Disposition: what the operator said of the talk"),
+    Column("disposition", String(20), comment="model.Disposition: what the operator said of it"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
@@ -237,8 +245,8 @@ forgotten = Table(
     comment="attempts that are kept no longer; their names are never used again",
 )
 
-talks = Table(
-    "talks",
+external_calls = Table(
+    "external_calls",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="of the portal's list"),
     Column("number", String(20), nullable=False, comment="the other side's, E.164 with its plus"),
@@ -246,13 +254,13 @@ talks = Table(
     Column("operator", Integer, nullable=False, comment="who spoke, the portal's user id"),
     Column("entity_type", String(20), nullable=False, server_default="", comment="whose it was"),
     Column("entity_id", Integer, nullable=False, server_default="0", comment="0: not known"),
-    comment="talks that others had with our clients, from the portal's statistics",
+    comment="talks with our clients besides ours, from the portal's statistics",
 )
-Index("talks_number_idx", talks.c.number)
-Index("talks_entity_idx", talks.c.entity_id, talks.c.entity_type)
+Index("external_calls_number_idx", external_calls.c.number)
+Index("external_calls_entity_idx", external_calls.c.entity_id, external_calls.c.entity_type)
 
-never = Table(
-    "never",
+do_not_call = Table(
+    "do_not_call",
     metadata,
     Column("id", Integer, primary_key=True, comment="order of saying"),
     Column("number", String(20), nullable=False, comment="E.164 with its plus"),
@@ -263,9 +271,9 @@ never = Table(
     Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="in which call"),
     comment="clients who told an operator not to be called again",
 )
-Index("never_number_idx", never.c.number)
-Index("never_entity_idx", never.c.entity_id, never.c.entity_type)
-Index("never_attempt_idx", never.c.attempt)
+Index("do_not_call_number_idx", do_not_call.c.number)
+Index("do_not_call_entity_idx", do_not_call.c.entity_id, do_not_call.c.entity_type)
+Index("do_not_call_attempt_idx", do_not_call.c.attempt)
 
 pauses = Table(
     "pauses",
@@ -299,10 +307,10 @@ days_off = Table(
 reservations = Table(
     "reservations",
     metadata,
-    Column("operator", Integer, primary_key=True, autoincrement=False, comment="held"),
+    Column("operator", Integer, primary_key=True, autoincrement=False, comment="reserved"),
     Column("attempt", ForeignKey("attempts.id"), nullable=False, unique=True, comment="for this"),
     Column("until", Moment, nullable=False, comment="the lease; afterwards it is void"),
-    comment="operators held for an attempt; a row goes when the attempt ends",
+    comment="operators reserved for an attempt; a row goes when the attempt ends",
 )
 
 outbox = Table(
@@ -311,26 +319,29 @@ outbox = Table(
     Column("id", Integer, primary_key=True, comment="also the order of delivery"),
     Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="what it is about"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
-    Column("kind", String(10), nullable=False, comment="what is to be told, see reporter"),
+    Column("kind", String(10), nullable=False, comment="model.MessageKind"),
     Column(
-        "target",
-        Integer,
-        nullable=False,
-        comment="user id of a card, a word's digit, minus another task, or 0",
+        "operator", Integer, nullable=False, server_default="0", comment="whose card; 0: none's"
     ),
+    Column("revision", Integer, nullable=False, server_default="0", comment="see outbox.enqueue"),
     Column("payload", JSON, nullable=False, comment="arguments; moments as ISO 8601"),
-    Column("state", String(10), nullable=False, comment="owed, sending, done, void, parked"),
+    Column("state", String(10), nullable=False, comment="model.MessageState"),
     Column("created", Moment, nullable=False, comment="when it happened"),
     Column("not_before", Moment, comment="it waits until then, and lets others pass"),
     Column("sent_at", Moment, comment="when it was last sent"),
     Column("lost_at", Moment, comment="when it was last sent in vain: may be executed yet"),
     Column("done_at", Moment, comment="when the portal had taken it"),
-    Column("error", Text, nullable=False, comment="why a person must look (parked)"),
-    UniqueConstraint("attempt", "kind", "target"),
+    Column("error", Text, nullable=False, comment="why a person must look (dead)"),
+    UniqueConstraint("attempt", "kind", "task", "operator", "revision"),
     comment="what the portal has yet to be told, and what it was told",
 )
-Index("outbox_owed_idx", outbox.c.id, sqlite_where=text(UNPAID), postgresql_where=text(UNPAID))
-Index("outbox_parked_idx", outbox.c.id, sqlite_where=text(PARKED), postgresql_where=text(PARKED))
+Index(
+    "outbox_pending_idx",
+    outbox.c.id,
+    sqlite_where=text(UNDELIVERED),
+    postgresql_where=text(UNDELIVERED),
+)
+Index("outbox_dead_idx", outbox.c.id, sqlite_where=text(DEAD), postgresql_where=text(DEAD))
 Index("outbox_task_idx", outbox.c.task, outbox.c.kind)
 
 events = Table(

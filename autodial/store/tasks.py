@@ -11,10 +11,12 @@ from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import IN_FLIGHT, State
 from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
+from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.model.outcome import NO_CONTACT, Outcome
 from autodial.model.task import Called, CallTask, Phone
 from autodial.rules.phone_numbers import Refused
 from autodial.store.events import note
+from autodial.store.external_calls import SAME
 from autodial.store.outbox import LATE, our_own_hand
 from autodial.store.same_person import same_person
 from autodial.store.schema import (
@@ -22,16 +24,15 @@ from autodial.store.schema import (
     LISTED,
     Moment,
     attempts,
+    do_not_call,
+    external_calls,
     holds,
-    never,
     outbox,
     phones,
     refused,
-    talks,
     tasks,
 )
 from autodial.store.schema import IN_FLIGHT as FLYING
-from autodial.store.talks import SAME
 from bitrix24 import Deadline, PortalTask
 
 _NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
@@ -50,7 +51,7 @@ _DUE = (
 )
 _ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
 #: An attempt of the task as it stands, in which the client was, or may have been, disturbed.
-_COUNTS = (attempts.c.series == tasks.c.series) & (
+_COUNTS = (attempts.c.generation == tasks.c.generation) & (
     attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NO_CONTACT)
 )
 _MADE = (
@@ -78,23 +79,23 @@ _CALLS = sa.union(  # each half by its own index; one attempt found by both coun
 )  # fmt: skip
 _HEARD = sa.union(
     *(
-        sa.select(phones.c.task, phones.c.number, talks.c.id, talks.c.at)
-        .join_from(phones, talks, same)
-        .where(phones.c.task.in_(_IDS), talks.c.at > _SINCE)
+        sa.select(phones.c.task, phones.c.number, external_calls.c.id, external_calls.c.at)
+        .join_from(phones, external_calls, same)
+        .where(phones.c.task.in_(_IDS), external_calls.c.at > _SINCE)
         for same in SAME
     )
 )
-_WRONG = sa.select(attempts.c.task, attempts.c.series, attempts.c.number).where(
+_WRONG = sa.select(attempts.c.task, attempts.c.generation, attempts.c.number).where(
     attempts.c.task.in_(_IDS),
     (attempts.c.outcome == Outcome.BAD_NUMBER.value)
-    | (attempts.c.word == Disposition.WRONG_NUMBER.value),
+    | (attempts.c.disposition == Disposition.WRONG_NUMBER.value),
 )
 _NEVER = sa.union(
     *(
         sa.select(phones.c.task, phones.c.number)
-        .join_from(phones, never, same)
+        .join_from(phones, do_not_call, same)
         .where(phones.c.task.in_(_IDS))
-        for same in same_person(never.c, phones.c)
+        for same in same_person(do_not_call.c, phones.c)
     )
 )
 _PHONES = (
@@ -110,7 +111,7 @@ class Imported:
     phones: tuple[Phone, ...] | None
     refused: tuple[Refused, ...] = ()
     purpose: str = ""
-    needs_word: bool = False  #: a person must say "dial it now"
+    needs_confirmation: bool = False  #: a person must say "dial it now"
     do_not_call: bool = False  #: a tag of the task says so
     deputies: tuple[int, ...] = ()  #: named in the task
 
@@ -127,8 +128,9 @@ def save_tasks(
     Take over what the portal says; returns how many tasks are new or changed.
 
     A deadline that differs from the portal's last one was moved by a person: it counts, starts a
-    new series of attempts, and voids what we still owed the portal about the old one. ``asked``:
-    when the portal was asked; ``late``: how long after its sending it may execute a request.
+    new generation of attempts, and voids what we still owed the portal about the old one.
+    ``asked``: when the portal was asked; ``late``: how long after its sending it may execute a
+    request.
     """
     ids = [entry.task.id for entry in found]
     known = {row.id: row for row in db.execute(sa.select(tasks).where(tasks.c.id.in_(ids)))}
@@ -179,11 +181,17 @@ def _save(  # noqa: PLR0913  # what was known of one task, and what is told now
         "portal_wall": task.until.wall,
         "purpose": entry.purpose,
         "deputies": ":".join(map(str, entry.deputies)),
-        "needs_word": int(entry.needs_word),
+        "needs_confirmation": int(entry.needs_confirmation),
         "do_not_call": int(entry.do_not_call),
     }
     if row is None:
-        fresh = {"due": task.deadline, "halted": "", "series": 1, "reason": "", "next_check": now}
+        fresh = {
+            "due": task.deadline,
+            "closed_reason": "",
+            "generation": 1,
+            "reason": "",
+            "next_check": now,
+        }
         db.execute(sa.insert(tasks).values(id=task.id, **values, **fresh))
         note(db, now, task.id, "imported", task.title)
         _save_phones(db, task.id, (), entry.phones or ())
@@ -195,10 +203,10 @@ def _save(  # noqa: PLR0913  # what was known of one task, and what is told now
     elif our_own_hand(db, TaskId(task.id), asked, task.until, late):
         del values["portal_deadline"], values["portal_wall"], values["responsible"]
     else:
-        values |= {"due": task.deadline, "halted": "", "series": row.series + 1}
+        values |= {"due": task.deadline, "closed_reason": "", "generation": row.generation + 1}
         # Who moves a deadline may have mended the number, too: ask before the next call.
         values["refetch"] = int(entry.phones is None)
-        _void_owed(db, task.id)
+        _void_pending(db, task.id)
         note(
             db, now, task.id, "moved by hand", f"{task.deadline:%F %R} UTC" if task.deadline else ""
         )
@@ -220,24 +228,30 @@ def _corrected(
 ) -> dict[str, Any]:
     """A number that the task did not have starts it again, if it was its number that was bad."""
     new = {phone.number for phone in found} - {phone.number for phone in before}
-    if row.halted != Outcome.BAD_NUMBER.value or not new:
+    if row.closed_reason != Outcome.BAD_NUMBER.value or not new:
         return {}
     note(db, now, task.id, "number corrected", ", ".join(sorted(new)))
-    _void_owed(db, task.id)
-    return {"halted": "", "due": max(task.deadline, now) if task.deadline else now}
+    _void_pending(db, task.id)
+    return {"closed_reason": "", "due": max(task.deadline, now) if task.deadline else now}
 
 
-def _void_owed(db: sa.Connection, task: int) -> None:
+def _void_pending(db: sa.Connection, task: int) -> None:
     """
     A person has decided since: our own deadline must not undo his, nor our status end what he
     wants done; not what we have sent and would send again, either. The rest is still owed.
     """
-    unpaid = (outbox.c.task == task) & outbox.c.state.in_(("owed", "sending"))
-    db.execute(sa.update(outbox).where(unpaid, outbox.c.kind == "status").values(state="void"))
-    mine = unpaid & (outbox.c.kind == "task")
+    undelivered = (outbox.c.task == task) & outbox.c.state.in_(
+        (MessageState.PENDING, MessageState.SENDING)
+    )
+    db.execute(
+        sa.update(outbox)
+        .where(undelivered, outbox.c.kind == MessageKind.STATUS)
+        .values(state=MessageState.VOID)
+    )
+    mine = undelivered & (outbox.c.kind == MessageKind.TASK)
     for row in db.execute(sa.select(outbox.c.id, outbox.c.payload).where(mine)).all():
         left = {key: value for key, value in row.payload.items() if key != "deadline"}
-        values = {"payload": left} if left else {"state": "void"}
+        values = {"payload": left} if left else {"state": MessageState.VOID}
         db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(values))
 
 
@@ -256,7 +270,7 @@ def _save_phones(
                 client=phone.client,
                 entity_type=phone.entity_type,
                 entity_id=phone.entity_id,
-                extension=phone.extension,
+                dtmf=phone.dtmf,
                 zone=phone.zone,
                 do_not_call=int(phone.do_not_call),
                 no_consent=int(phone.no_consent),
@@ -322,7 +336,7 @@ def look_again(db: sa.Connection, now: datetime) -> None:
     The rules may have changed: every task that is due is looked at anew, whatever it waits for. One
     that is not due would be told just that.
     """
-    waiting = _LISTED & (tasks.c.halted == "") & tasks.c.reason.not_in(("dial",))
+    waiting = _LISTED & (tasks.c.closed_reason == "") & tasks.c.reason.not_in(("dial",))
     due = tasks.c.due.is_(None) | (tasks.c.due <= now)
     db.execute(sa.update(tasks).where(waiting, due).values(next_check=now))
 
@@ -359,8 +373,8 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     """
     changed = db.execute(
         sa.update(tasks)
-        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.halted == "")
-        .values(confirmed=tasks.c.series, due=now, next_check=now, refetch=1)
+        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.closed_reason == "")
+        .values(confirmed=tasks.c.generation, due=now, next_check=now, refetch=1)
     )
     if changed.rowcount:
         note(db, now, task, "confirmed", "a person says: dial it now")
@@ -395,23 +409,23 @@ def _as_tasks(
                 for phone in numbers.get(row.id, ())
             ),
             open=bool(row.open),
-            halted=row.halted,
+            closed_reason=row.closed_reason,
             attempts=made[row.id].n if row.id in made else 0,
             in_progress=bool(made[row.id].open) if row.id in made else False,
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
-            needs_word=bool(row.needs_word),
-            confirmed=row.confirmed == row.series,
+            needs_confirmation=bool(row.needs_confirmation),
+            confirmed=row.confirmed == row.generation,
             do_not_call=bool(row.do_not_call),
             history=history.get(row.id, {}),
             called_now=called_now.get(row.id, frozenset()),
-            wrong=wrong.get((row.id, row.series), frozenset()),
+            wrong=wrong.get((row.id, row.generation), frozenset()),
         )
         for row in rows
     ]
 
 
-def made_in_series(db: sa.Connection, attempt: Attempt) -> int:
+def made_in_generation(db: sa.Connection, attempt: Attempt) -> int:
     """How many attempts of its task count, this one included."""
     row = db.execute(_MADE, {"ids": [attempt.task]}).first()
     return int(row.n) if row is not None else 0
@@ -446,10 +460,10 @@ def _persons(
 
 
 def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], frozenset[str]]:
-    """By task and series: numbers that proved not to exist."""
+    """By task and generation: numbers that proved not to exist."""
     found: dict[tuple[int, int], frozenset[str]] = {}
     for row in db.execute(_WRONG, {"ids": ids}):
-        key = (row.task, row.series)
+        key = (row.task, row.generation)
         found[key] = found.get(key, frozenset()) | {row.number}
     return found
 
@@ -458,7 +472,7 @@ def _phones(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...
     found: dict[int, tuple[Phone, ...]] = {}
     for row in db.execute(_PHONES, {"ids": ids}):
         phone = Phone(
-            row.number, row.client, row.entity_type, row.entity_id, row.extension, row.zone,
+            row.number, row.client, row.entity_type, row.entity_id, row.dtmf, row.zone,
             bool(row.do_not_call), bool(row.no_consent),
         )  # fmt: skip
         found[row.task] = (*found.get(row.task, ()), phone)

@@ -12,9 +12,9 @@ from autodial.model.ids import OperatorId
 from autodial.model.outcome import Outcome
 from autodial.store.flags import forwards
 from autodial.store.schema import (
+    DEAD,
     LISTED,
-    PARKED,
-    UNPAID,
+    UNDELIVERED,
     attempts,
     flags,
     holds,
@@ -83,7 +83,7 @@ class OperatorLine:
 
 
 @frozen(kw_only=True)
-class Debts:
+class MessageLine:
     """One thing said, or to be said, to the portal."""
 
     id: int
@@ -142,7 +142,9 @@ def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:
 def funnel(db: sa.Connection) -> list[tuple[str, int]]:
     """Open tasks counted by what holds them, the most in front."""
     reason = sa.case(
-        (tasks.c.halted != "", tasks.c.halted), (tasks.c.reason == "", "new"), else_=tasks.c.reason
+        (tasks.c.closed_reason != "", tasks.c.closed_reason),
+        (tasks.c.reason == "", "new"),
+        else_=tasks.c.reason,
     )
     count = sa.func.count()
     query = sa.select(reason, count).where(_LISTED).group_by(reason)
@@ -188,7 +190,7 @@ def _task_lines(db: sa.Connection, query: "sa.Select[Any]") -> list[TaskLine]:
             client=row.client or "",
             due=row.due,
             open=bool(row.open),
-            reason=row.halted or row.reason,
+            reason=row.closed_reason or row.reason,
             attempts=row.n or 0,
             last=row.outcome or row.state,
             responsible=row.name or str(row.responsible),
@@ -203,7 +205,7 @@ class NumberLine:
 
     number: str
     client: str
-    extension: str = ""
+    dtmf: str = ""
     refused: str = ""  #: why it is not dialled; a key of the catalogue
 
 
@@ -212,8 +214,7 @@ def number_lines(db: sa.Connection, task: int) -> list[NumberLine]:
     fit = sa.select(phones).where(phones.c.task == task).order_by(phones.c.position)
     unfit = sa.select(refused).where(refused.c.task == task).order_by(refused.c.position)
     return [
-        NumberLine(number=row.number, client=row.client, extension=row.extension)
-        for row in db.execute(fit)
+        NumberLine(number=row.number, client=row.client, dtmf=row.dtmf) for row in db.execute(fit)
     ] + [
         NumberLine(number=row.value, client=row.client, refused=row.reason)
         for row in db.execute(unfit)
@@ -293,24 +294,24 @@ def operator_lines(db: sa.Connection, since: datetime | None = None) -> list[Ope
     ]
 
 
-def unpaid(db: sa.Connection) -> list[Debts]:
+def undelivered(db: sa.Connection) -> list[MessageLine]:
     """What the portal has yet to be told, and what it refused, in order."""
     found = [
-        debt
-        for condition in (UNPAID, PARKED)  # each by its own small index
-        for debt in _debts(db, holds("outbox", condition))
+        message
+        for condition in (UNDELIVERED, DEAD)  # each by its own small index
+        for message in _messages(db, holds("outbox", condition))
     ]
-    return sorted(found, key=lambda debt: debt.id)
+    return sorted(found, key=lambda message: message.id)
 
 
-def debts(db: sa.Connection, task: int | None = None) -> list[Debts]:
+def messages(db: sa.Connection, task: int | None = None) -> list[MessageLine]:
     """The outbox in order, whole or of one task."""
-    return _debts(db, sa.true() if task is None else outbox.c.task == task)
+    return _messages(db, sa.true() if task is None else outbox.c.task == task)
 
 
-def _debts(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[Debts]:
+def _messages(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[MessageLine]:
     return [
-        Debts(
+        MessageLine(
             id=row.id,
             attempt=row.attempt,
             kind=row.kind,

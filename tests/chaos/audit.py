@@ -56,7 +56,7 @@ def _ledger(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> No
     for attempt in attempts:
         found.check(attempt.outcome, f"{attempt.id} is stuck: {attempt.state}")
         found.check(ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times")
-    left = scene.read(rig, views.unpaid)
+    left = scene.read(rig, views.undelivered)
     found.check(not left, f"the portal is still owed {len(left)} things: {left[:3]}")
     held = [o for o in scene.read(rig, views.operator_lines) if o.reserved_for]
     found.check(not held, f"operators are still reserved: {held}")

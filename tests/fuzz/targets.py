@@ -124,9 +124,7 @@ def phones(data: bytes) -> None:
             digits = phone.number.removeprefix("+")
             assert digits.isascii() and digits.isdigit() and 2 <= len(digits) <= 17
             assert phone.number.startswith("+") or not is_emergency(phone.number, rules.region)
-            assert phone.extension == "" or (
-                phone.extension.isascii() and phone.extension.isdigit()
-            )
+            assert phone.dtmf == "" or (phone.dtmf.isascii() and phone.dtmf.isdigit())
         assert all(one.reason in texts.CATALOGUE for one in refused)
         number = e164(text, rules.region)
         assert number is None or (

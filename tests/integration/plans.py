@@ -19,13 +19,23 @@ SOURCES = Path(__file__).parents[2] / "autodial"
 
 #: Grow with the calls, or with the tasks there ever were.
 GROWING = frozenset(
-    {"tasks", "phones", "refused", "attempts", "talks", "never", "outbox", "events", "presence"}
+    {
+        "tasks",
+        "phones",
+        "refused",
+        "attempts",
+        "external_calls",
+        "do_not_call",
+        "outbox",
+        "events",
+        "presence",
+    }
 )
 #: Hold what is open, due, owed or under way, and nothing of the past: to be read whole.
 SMALL = frozenset(
     {
-        "tasks_open_idx", "tasks_next_check_idx", "attempts_open_idx", "outbox_owed_idx",
-        "outbox_parked_idx", "tasks_refetch_idx",
+        "tasks_open_idx", "tasks_next_check_idx", "attempts_open_idx", "outbox_pending_idx",
+        "outbox_dead_idx", "tasks_refetch_idx",
     }
 )  # fmt: skip
 _SCAN = re.compile(

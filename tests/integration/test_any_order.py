@@ -23,11 +23,11 @@ from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_queries, pauses, tasks, views, words
+from autodial.store import attempt_queries, dispositions, pauses, tasks, views
 from autodial.store.connections import open_memory
+from autodial.store.external_calls import ExternalCall, save_external_calls
 from autodial.store.presence import StaffRow
 from autodial.store.schema import attempts, reservations
-from autodial.store.talks import Heard, save_talks
 from bitrix24 import PortalTask
 from tests.integration.conftest import FakeStore, Now
 from tests.integration.house import House, build
@@ -202,8 +202,8 @@ class AnyOrder(RuleBasedStateMachine):
         """As the portal's statistics say."""
         self.next_task += 1
         entity = next((p.entity_type, p.entity_id) for p in (*PHONES, PHONE) if p.number == number)
-        heard = Heard(self.next_task, number, self.now(), 1, entity)
-        self.run(save_talks, [heard], self.now())
+        heard = ExternalCall(self.next_task, number, self.now(), 1, entity)
+        self.run(save_external_calls, [heard], self.now())
         self.borne[PERSON[number]].append(self.now())
 
     @rule(number=st.sampled_from(sorted(PERSON)), on=RARELY)
@@ -325,7 +325,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert all(now - at >= APART for at in self.borne[person]), "too soon after the last"
         day = [at for at in self.borne[person] if at > now - timedelta(days=1)]
         assert len(day) < PER_DAY, "too many in a day"
-        never = {PERSON[line.number] for line in self.run(words.never_lines)}
+        never = {PERSON[line.number] for line in self.run(dispositions.do_not_call_lines)}
         assert person not in never, "he has told an operator not to be called again"
         others = [a for a in self.run(attempt_queries.in_flight) if a.id in self.rung[:-1]]
         assert person not in {PERSON[a.number] for a in others}, "he is in a call already"

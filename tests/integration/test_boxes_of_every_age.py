@@ -298,7 +298,7 @@ async def test_a_corrected_number_is_called_and_the_old_one_is_not(
     reading = importer(config, portal, store, now)
     await reading.poll()
     ended(run, number, BAD, now)
-    assert "bad number" == run(tasks.load_task, TaskId(number)).halted
+    assert "bad number" == run(tasks.load_task, TaskId(number)).closed_reason
 
     now.advance(minutes=1)
     portal.contacts[int(code[2:])]["PHONE"] = [("WORK", "+442079460002")]
@@ -312,7 +312,7 @@ async def test_a_corrected_number_is_called_and_the_old_one_is_not(
     found = run(tasks.load_task, TaskId(number))
 
     assert ["+442079460002"] == [phone.number for phone in found.phones]
-    assert "" == found.halted and found.due <= now()
+    assert "" == found.closed_reason and found.due <= now()
     kinds = [event.kind for event in run(story, number)]
     assert ("moved by hand" if moves else "number corrected") in kinds
 
@@ -330,7 +330,7 @@ async def test_the_same_number_typed_otherwise_is_no_correction(
     portal.contacts[int(code[2:])] |= {"PHONE": [("MOBILE", "+44 20 7946 0001")], "NAME": "Пётр"}
     reading._walked = None
     await reading.poll()
-    assert "bad number" == run(tasks.load_task, TaskId(number)).halted
+    assert "bad number" == run(tasks.load_task, TaskId(number)).closed_reason
 
 
 @ensure

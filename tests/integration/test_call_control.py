@@ -33,7 +33,7 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_ID": attempt,
         "AD_TASK": "8017",
         "AD_NUM": "442079460000",
-        "AD_TONES": "",
+        "AD_DTMF": "",
         "AD_TO": "30",
         "AD_TRUNKS": "carrier1:carrier2",
         "AD_CIDS": ":",
@@ -83,7 +83,7 @@ def test_the_last_look_before_the_client_is_dialled(
 
     assert house.ask("claim", attempt, "442079460000", "").variables == {"AD_GO": "0"}
     assert house.line().outcome == "withdrawn"
-    assert house.run(views.debts) == []
+    assert house.run(views.messages) == []
     assert house.run(attempt_queries.reserved) == {}
 
 
@@ -229,7 +229,7 @@ def test_an_operator_pauses_by_his_phone_and_comes_back(house: House, run: Run) 
 
 
 def test_a_person_s_word_by_phone(house: House, run: Run) -> None:
-    waits = tasks.Imported(portal_task(8020), (PHONE,), needs_word=True)
+    waits = tasks.Imported(portal_task(8020), (PHONE,), needs_confirmation=True)
     run(tasks.save_tasks, [waits], NOON, asked=NOON)
     assert house.ask("call-now", "101", "8020").variables == {"AD_SAID": "1"}
     assert run(tasks.load_task, TaskId(8020)).confirmed
@@ -239,7 +239,7 @@ def test_a_person_s_word_by_phone(house: House, run: Run) -> None:
 
 def test_a_word_for_a_task_is_an_operator_s(house: House, run: Run) -> None:
     """Not that of any phone of the house."""
-    waits = tasks.Imported(portal_task(8020), (PHONE,), needs_word=True)
+    waits = tasks.Imported(portal_task(8020), (PHONE,), needs_confirmation=True)
     run(tasks.save_tasks, [waits], NOON, asked=NOON)
     for nobody in ("999", "", "8020"):
         assert house.ask("call-now", nobody, "8020").variables == {"AD_SAID": "0"}

@@ -27,7 +27,17 @@ from autodial.model.task import Phone
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
-from autodial.store import attempt_end, flags, ledger, outbox, pauses, presence, tasks, views, words
+from autodial.store import (
+    attempt_end,
+    dispositions,
+    flags,
+    ledger,
+    outbox,
+    pauses,
+    presence,
+    tasks,
+    views,
+)
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.seed import add_operator
@@ -121,15 +131,15 @@ def test_who_is_never_called_again_and_who_is_after_all(
     run(ledger.claim, mine, NOON)
     run(attempt_end.record, mine, TALKED, NOON, EndPolicy())
     said = run(
-        words.say, OperatorId(501), Disposition.NEVER, NOON, EndPolicy(),
+        dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, NOON, EndPolicy(),
     )  # fmt: skip
     assert mine == said
-    shown = told("never").output
+    shown = told("do-not-call").output
     assert "+442079460000" in shown and "Иван" in shown and mine in shown
-    assert "+442079460000" == json.loads(told("never", "--json").output)[0]["number"]
-    assert told("never", "--remove", "+442079460999").exit_code == 1
-    assert "may be called again" in told("never", "--remove", "+44 20 7946 0000").output
-    assert [] == run(words.never_lines)
+    assert "+442079460000" == json.loads(told("do-not-call", "--json").output)[0]["number"]
+    assert told("do-not-call", "--remove", "+442079460999").exit_code == 1
+    assert "may be called again" in told("do-not-call", "--remove", "+44 20 7946 0000").output
+    assert [] == run(dispositions.do_not_call_lines)
 
 
 def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
@@ -200,7 +210,7 @@ def test_a_pause_and_its_end(told: Callable[..., Result], run: Run) -> None:
 
 
 def test_a_person_s_word(told: Callable[..., Result], run: Run) -> None:
-    waits = tasks.Imported(portal_task(8020), (PHONE,), purpose="реклама", needs_word=True)
+    waits = tasks.Imported(portal_task(8020), (PHONE,), purpose="реклама", needs_confirmation=True)
     run(tasks.save_tasks, [waits], NOON, asked=NOON)
     assert "8020 Позвонить: ждёт слова человека" in told("why", "8020").output
     assert told("call-now", "8020").exit_code == 0
@@ -308,15 +318,15 @@ def test_what_was_put_aside_is_sent_again_by_a_command(
     told: Callable[..., Result], run: Run
 ) -> None:
     told("tasks")
-    debt = run(outbox.next_debt, NOON)
-    run(outbox.park, debt, "Access denied.", NOON)
+    message = run(outbox.next_message, NOON)
+    run(outbox.bury, message, "Access denied.", NOON)
     assert "Access denied." in told("outbox").output
     assert 1 == told("outbox", "--again", "4711").exit_code
 
-    assert "1 will be sent again" in told("outbox", "--again", str(debt.id)).output
-    assert run(outbox.next_debt, NOON) is None, "it may be executed yet"
+    assert "1 will be sent again" in told("outbox", "--again", str(message.id)).output
+    assert run(outbox.next_message, NOON) is None, "it may be executed yet"
     later = NOON + timedelta(minutes=2)
-    assert run(outbox.next_debt, later).doubtful, "whether it arrived is not known"
+    assert run(outbox.next_message, later).doubtful, "whether it arrived is not known"
 
 
 def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Path) -> None:

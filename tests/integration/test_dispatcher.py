@@ -21,7 +21,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_queries, days_off, flags, ledger, pauses, tasks, views
 from autodial.store.events import story
-from autodial.store.schema import outbox as debts
+from autodial.store.schema import outbox as messages
 from autodial.store.schema import tasks as task_table
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
@@ -63,7 +63,7 @@ async def test_shadow_mode_says_and_does_nothing(make: Make, run: Run, now: Now)
     await house.dispatcher.turn()
     await house.dispatcher.turn()
     assert [] == spooled(house)
-    assert [] == run(views.attempt_lines) == run(views.debts)
+    assert [] == run(views.attempt_lines) == run(views.messages)
     assert {8017: "shadow"} == reasons(run)
     said = [told.kind for told in run(story, 8017)]
     assert ["imported", "would be dialled"] == said, "once, until it is looked at again"
@@ -229,9 +229,11 @@ async def test_so_many_attempts_are_so_many_calls_and_then_the_task_is_handed_ba
         assert await house.call_control.claim(AttemptId(f"t8017-{n}")) is not None
         await house.engine.ends.record(AttemptId(f"t8017-{n}"), SILENT)
         now.advance(minutes=60 * 30)
-    rows = run(lambda db: list(db.execute(debts.select().where(debts.c.attempt == "t8017-2"))))
+    rows = run(
+        lambda db: list(db.execute(messages.select().where(messages.c.attempt == "t8017-2")))
+    )
     owed = {row.kind: row.payload for row in rows}
-    assert "exhausted" == run(tasks.load_task, TaskId(8017)).halted
+    assert "exhausted" == run(tasks.load_task, TaskId(8017)).closed_reason
     assert {"responsible": 700} == owed["task"]
     assert owed["comment"]["next"] is None
 
@@ -254,7 +256,7 @@ async def test_a_call_that_reached_nobody_is_no_attempt_of_the_client(
 async def test_a_person_s_word_is_for_one_call(make: Make, run: Run, now: Now) -> None:
     """The next call of an advertisement waits for the next word."""
     house = make()
-    wanted = evolve(tasks.Imported(portal_task(8017), (PHONE,)), needs_word=True)
+    wanted = evolve(tasks.Imported(portal_task(8017), (PHONE,)), needs_confirmation=True)
     run(tasks.save_tasks, [wanted], NOON, asked=NOON)
     assert run(tasks.confirm, TaskId(8017), NOON)
     await house.dispatcher.turn()
@@ -433,8 +435,8 @@ async def test_a_next_call_falls_where_the_client_may_be_called(
     )
     (line,) = run(views.task_lines)
     assert NOON.replace(day=24, hour=9) == line.due
-    (moved,) = [d for d in run(views.debts) if d.kind == "task"]
-    assert moved.state == "owed", "and the portal is told that"
+    (moved,) = [d for d in run(views.messages) if d.kind == "task"]
+    assert moved.state == "pending", "and the portal is told that"
 
 
 @pytest_twisted.ensureDeferred
@@ -517,5 +519,5 @@ async def test_why_and_the_dispatcher_know_the_same(
     mine = house.engine.conditions.facts()
     theirs = run(status_queries.facts, house.dispatcher._settings, now())
 
-    assert mine.beyond and mine.paused_purposes and mine.calls
+    assert mine.overdial and mine.paused_purposes and mine.calls
     assert mine == evolve(theirs, operators=mine.operators, next_start=mine.next_start)

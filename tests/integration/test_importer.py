@@ -200,7 +200,7 @@ async def test_refused_numbers_are_kept_with_their_reasons(
     await made(portal.send).poll()
 
     assert [("+442079460001", "9", ""), ("спросить", "", "phone.empty")] == [
-        (line.number, line.extension, line.refused) for line in run(views.number_lines, number)
+        (line.number, line.dtmf, line.refused) for line in run(views.number_lines, number)
     ]
 
 
@@ -277,7 +277,7 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     assert [(True, "Asia/Tokyo"), (False, ""), (False, "")] == [
         (task.phones[0].do_not_call, task.phones[0].zone) for task in found
     ]
-    assert [False, True, False] == [task.needs_word for task in found]
+    assert [False, True, False] == [task.needs_confirmation for task in found]
     assert [False, False, True] == [task.do_not_call for task in found]
     assert ["debt", "advertising", ""] == [task.purpose for task in found]
     assert [(550, 551), (), ()] == [task.own_deputies for task in found]

@@ -114,7 +114,7 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
     assert (first.recorded, first.outcome) == (attempt_end.Recorded.ENDED, Outcome.BUSY)
     assert attempt_end.Recorded.KNOWN is second.recorded
     assert [line.outcome for line in run(views.attempt_lines)] == ["busy"]
-    assert sum(debt.kind == "comment" for debt in run(views.debts)) == 1
+    assert sum(message.kind == "comment" for message in run(views.messages)) == 1
 
 
 def test_a_refused_second_run_does_not_end_the_first(run: Run, task: int) -> None:
@@ -152,7 +152,7 @@ def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
         at = next_call or at
 
     assert waits == [20, 60, 180, None]
-    assert run(tasks.load_task, TaskId(8017)).halted == "exhausted"
+    assert run(tasks.load_task, TaskId(8017)).closed_reason == "exhausted"
 
 
 def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) -> None:
@@ -160,12 +160,12 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
-    assert run(tasks.load_task, TaskId(8017)).halted == "talked"
+    assert run(tasks.load_task, TaskId(8017)).closed_reason == "talked"
 
     later = NOON + timedelta(hours=3)
     bring(run, portal_task(8017, later), at=NOON + timedelta(minutes=1))
     found = run(tasks.load_task, TaskId(8017))
-    assert ("", later, 0) == (found.halted, found.due, found.attempts)
+    assert ("", later, 0) == (found.closed_reason, found.due, found.attempts)
 
 
 @pytest.mark.parametrize("report", [TALKED, BUSY])
@@ -178,8 +178,8 @@ def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: R
     run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), EndPolicy())
     found = run(tasks.load_task, TaskId(8017))
 
-    assert (tomorrow, "") == (found.due, found.halted)
-    assert [debt for debt in run(views.debts) if debt.kind == "task"] == []
+    assert (tomorrow, "") == (found.due, found.closed_reason)
+    assert [message for message in run(views.messages) if message.kind == "task"] == []
 
 
 def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
@@ -192,13 +192,13 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     minute = outbox.to_the_minute(next_call)
 
     # Being written when we went down: the portal shows our own value.
-    assert "task" == run(outbox.next_debt, NOON).kind
+    assert "task" == run(outbox.next_message, NOON).kind
     bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
     assert next_call == run(tasks.load_task, TaskId(8017)).due
 
     # Noted; and an answer that the portal gave before our write comes late.
-    debt = run(outbox.next_debt, NOON + timedelta(minutes=2))
-    run(outbox.paid, debt, NOON + timedelta(minutes=2), until=Deadline(minute))
+    message = run(outbox.next_message, NOON + timedelta(minutes=2))
+    run(outbox.delivered, message, NOON + timedelta(minutes=2), until=Deadline(minute))
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
     run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked)
@@ -213,7 +213,7 @@ def test_a_person_s_change_voids_what_we_owed(run: Run, task: int) -> None:
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
 
     assert tomorrow == run(tasks.load_task, TaskId(8017)).due
-    assert [debt.state for debt in run(views.debts) if debt.kind == "task"] == ["void"]
+    assert [message.state for message in run(views.messages) if message.kind == "task"] == ["void"]
 
 
 def test_a_task_that_left_the_portal_is_closed(run: Run, task: int) -> None:
@@ -239,12 +239,12 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
         ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "102", "1", "2", "9", "c"]
     )
     run(attempt_end.record, attempt, report, NOON, EndPolicy())
-    debt = run(outbox.next_debt, NOON)
+    message = run(outbox.next_message, NOON)
     kinds = {}
-    while debt is not None:
-        kinds[debt.kind] = debt.payload
-        run(outbox.paid, debt, NOON)
-        debt = run(outbox.next_debt, NOON)
+    while message is not None:
+        kinds[message.kind] = message.payload
+        run(outbox.delivered, message, NOON)
+        message = run(outbox.next_message, NOON)
 
     assert kinds["task"] == {"responsible": 502}
     assert (kinds["finish"]["user"], kinds["finish"]["seconds"]) == (502, 7)
@@ -276,7 +276,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy()).next_call
-    run(outbox.paid, run(outbox.next_debt, NOON), NOON, until=Deadline(ours))
+    run(outbox.delivered, run(outbox.next_message, NOON), NOON, until=Deadline(ours))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
         assert deadline == run(tasks.load_task, TaskId(8017)).due
@@ -335,8 +335,8 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
         "UPDATE attempts SET state = 'ended'",  # an end without an outcome
         "UPDATE attempts SET ended_at = '2026-01-01'",
         "INSERT INTO reservations SELECT operator, 't8018-1', until FROM reservations",
-        "INSERT INTO outbox SELECT NULL, attempt, task, kind, target, payload, state, created,"
-        " NULL, NULL, NULL, done_at, error FROM outbox",
+        "INSERT INTO outbox SELECT NULL, attempt, task, kind, operator, revision, payload, state,"
+        " created, NULL, NULL, NULL, done_at, error FROM outbox",
     ],
 )
 def test_the_database_forbids_doubles(database: sa.Engine, run: Run, task: int, wrong: str) -> None:
@@ -386,16 +386,16 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
         put("phones", task=8017, position=0, number="+442079460000")
         put("operators", id=501, name="Анна", extension="101")
         put("attempts", id="t8017-1", task=8017, n=1, state="ended", outcome="busy", ended_at=at)
-        owed = {"kind": "comment", "state": "owed", "payload": {}}
+        owed = {"kind": "comment", "state": "pending", "payload": {}}
         put("outbox", id=1, attempt="t8017-1", task=8017, **owed)
     migrate(path)
 
     assert [8017] == [line.id for line in read(path, views.task_lines)]
     found = read(path, lambda db: tasks.load_task(db, TaskId(8017)))
     assert found
-    assert [("+442079460000", "")] == [(phone.number, phone.extension) for phone in found.phones]
+    assert [("+442079460000", "")] == [(phone.number, phone.dtmf) for phone in found.phones]
     assert ["101"] == [line.extension for line in read(path, views.operator_lines)]
-    assert [("t8017-1", "comment")] == [(d.attempt, d.kind) for d in read(path, views.debts)]
+    assert [("t8017-1", "comment")] == [(d.attempt, d.kind) for d in read(path, views.messages)]
 
 
 @pytest.mark.parametrize(("talked", "waited"), [("1001", False), ("1002", True), ("1010", True)])
@@ -424,10 +424,10 @@ def test_an_upgrade_finds_who_waited_in_the_reports_there_are(tmp_path: Path) ->
         old = sa.MetaData()
         old.reflect(db)
         names = {column.name: "" for column in old.tables["attempts"].columns}
-        numbers = dict.fromkeys(("series", "entity_id", "operator", "held"), 1)
+        numbers = dict.fromkeys(("generation", "entity_id", "operator", "held"), 1)
         moments = dict.fromkeys(("spooled_at", "ended_at", "expires_at"), NOON.replace(tzinfo=None))
         optional = dict.fromkeys(
-            ("claimed_at", "answered_at", "taken_by", "talk_seconds", "word", "call_id")
+            ("claimed_at", "answered_at", "taken_by", "talk_seconds", "disposition", "call_id")
         )
         task = dict.fromkeys((c.name for c in old.tables["tasks"].columns if not c.nullable), 0)
         db.execute(old.tables["tasks"].insert(), task | {"id": 8017, "title": "x"})

@@ -42,7 +42,7 @@ from tests.integration.test_reporter import (
     told_once,
     under_way,
 )
-from tests.integration.test_written_once import BERLIN, SILENT, SUMMER, WINTER, owed, task_of
+from tests.integration.test_written_once import BERLIN, SILENT, SUMMER, WINTER, states, task_of
 
 ensure = pytest_twisted.ensureDeferred
 Send = Callable[[Request], Any]
@@ -174,7 +174,7 @@ async def test_a_doubtful_deadline_does_not_go_over_a_person_s(scene: Scene) -> 
     task = task_of(attempt(scene.run, scene.portal, BUSY))
     paying = scene.reporter(scene.loses("tasks.task.update", 99))
     await scene.turns(paying, 60, 10)
-    assert owed(scene.run)["task"] == "sending"
+    assert states(scene.run)["task"] == "sending"
     his = (scene.now() + timedelta(days=3)).replace(second=0, microsecond=0)
     scene.portal.tasks[task]["DEADLINE"] = his
     scene.now.advance(minutes=4)
@@ -188,7 +188,7 @@ async def test_a_doubtful_deadline_does_not_go_over_a_person_s(scene: Scene) -> 
 async def test_a_doubtful_status_does_not_end_what_a_person_has_restarted(scene: Scene) -> None:
     task = task_of(attempt(scene.run, scene.portal, BAD, WriteBack(given_up="DONE")))
     await scene.reporter(scene.loses("tasks.task.complete")).turn()
-    assert owed(scene.run)["status"] == "sending"
+    assert states(scene.run)["status"] == "sending"
     scene.now.advance(seconds=91)
     scene.portal.tasks[task]["DEADLINE"] = scene.now() + timedelta(hours=1)
     await scene.read(task)
@@ -221,13 +221,13 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     reading._walked = None
     await reading.poll()
     await scene.reporter().turn()
-    assert scene.run(tasks.load_task, TaskId(task)).halted == ""
+    assert scene.run(tasks.load_task, TaskId(task)).closed_reason == ""
     assert scene.portal.tasks[task]["STATUS"] == 2
 
 
 @ensure
 async def test_a_lost_comment_does_not_shorten_the_time_for_a_word(scene: Scene) -> None:
-    write_back = WriteBack(talked="DONE", word_within=timedelta(minutes=10))
+    write_back = WriteBack(talked="DONE", disposition_within=timedelta(minutes=10))
     task = task_of(attempt(scene.run, scene.portal, TALKED, write_back))
     paying = scene.reporter(scene.loses("commentitem.add"))
     await scene.turns(paying, 25, 10)
@@ -280,7 +280,7 @@ async def test_a_lost_question_makes_nothing_doubtful(scene: Scene) -> None:
         return await scene.portal.send(request)
 
     await scene.turns(scene.reporter(send), 30, 61)
-    assert {"comment": "done"} == owed(scene.run)
+    assert {"comment": "delivered"} == states(scene.run)
 
 
 ONE = WriteBack(comments="one")
@@ -343,7 +343,7 @@ async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: 
     await paying.ensure_line()
     scopes, scene.portal.scopes = scene.portal.scopes, scene.portal.scopes - {"telephony"}
     await paying.turn()
-    assert owed(scene.run)["register"] == "parked"
+    assert states(scene.run)["register"] == "dead"
     scene.portal.scopes = scopes
     scene.now.advance(hours=5)
     scene.run(outbox.again, None, scene.now())
@@ -366,7 +366,7 @@ async def test_calls_that_may_not_be_registered_are_complained_of_once(
         attempt(scene.run, scene.portal, SILENT, WriteBack(unanswered=True))
     with capturedLogs() as logs:
         await scene.turns(paying, 3)
-    assert {"done"} == set(owed(scene.run).values())
+    assert {"delivered"} == set(states(scene.run).values())
     told = [event for event in logs if "unanswered calls" in event["log_format"]]
     assert 1 == len(told)
 
@@ -421,19 +421,19 @@ async def test_one_task_that_is_gone_does_not_switch_keys_off(scene: Scene) -> N
     number = attempt(scene.run, scene.portal, BAD)
     del scene.portal.tasks[task_of(number)]
     await scene.turns(paying)
-    assert owed(scene.run)["comment"] == "parked"
+    assert states(scene.run)["comment"] == "dead"
     assert paying.portal.keyed
 
 
 @ensure
-async def test_the_comment_of_an_earlier_series_is_not_dropped(scene: Scene) -> None:
+async def test_the_comment_of_an_earlier_generation_is_not_dropped(scene: Scene) -> None:
     task = await scene.imported()
     first = scene.call(task, BUSY, ONE)
     with scene.store.engine.begin() as db:
         db.exec_driver_sql(
             "UPDATE outbox SET not_before = '2026-11-23 12:30:00' WHERE kind = 'comment'"
         )
-        db.exec_driver_sql("UPDATE tasks SET series = 2")
+        db.exec_driver_sql("UPDATE tasks SET generation = 2")
     second = scene.call(task, SILENT, ONE)
     await scene.turns(scene.reporter(comments="one"), 80)
     said = " ".join(scene.comments(task))
@@ -532,10 +532,10 @@ async def test_an_upgrade_brings_no_task_back_to_life(scene: Scene) -> None:
     number = add_task(scene.portal, "x", responsible=1, deadline=september)
     await scene.read(number)
     with scene.store.engine.begin() as db:
-        db.exec_driver_sql("UPDATE tasks SET portal_wall = '', halted = 'exhausted'")
+        db.exec_driver_sql("UPDATE tasks SET portal_wall = '', closed_reason = 'exhausted'")
     await scene.read(number, BERLIN)
     assert "moved by hand" not in scene.story(number)
-    assert scene.run(tasks.load_task, TaskId(number)).halted == "exhausted"
+    assert scene.run(tasks.load_task, TaskId(number)).closed_reason == "exhausted"
 
 
 @ensure
@@ -543,7 +543,7 @@ async def test_a_person_s_midnight_is_his_on_a_portal_that_cuts_nothing(scene: S
     task = task_of(attempt(scene.run, scene.portal, BUSY))
     scene.portal.tasks[task]["DENY"].add("deadline")
     await scene.reporter().turn()
-    assert owed(scene.run)["task"] == "parked"
+    assert states(scene.run)["task"] == "dead"
     with scene.store.engine.begin() as db:
         ours = json.dumps({"deadline": "2026-11-24T12:00:00+00:00"})
         db.exec_driver_sql("UPDATE outbox SET payload = ? WHERE kind = 'task'", (ours,))

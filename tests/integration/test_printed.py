@@ -69,14 +69,14 @@ def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # 
         )
     run(presence.save_logins, [LoginEvent(id=1, user=600, login=True, at=NOON)], NOON)
     for text in HOSTILE:
-        run(outbox.park, run(outbox.next_debt, NOON), text, NOON)
+        run(outbox.bury, run(outbox.next_message, NOON), text, NOON)
     return told
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ("tasks",), ("operators",), ("outbox",), ("status",), ("never",),
+        ("tasks",), ("operators",), ("outbox",), ("status",), ("do-not-call",),
         ("presence", "--days", "3660"), *((("why", str(9000 + n))) for n in range(len(HOSTILE))),
         *((("show", str(9000 + n))) for n in range(len(HOSTILE))), ("why", "--operator", "[/x]"),
         ("pause", "\x1b[31m"), ("show", "\x1b]0;x\x07"),

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import AttemptId, TaskId
+from autodial.model.outbox_message import MessageKind
 from autodial.model.trunk import Route
 from autodial.model.write_back import WriteBack
 from autodial.portal.reporter import Reporter
@@ -86,7 +87,7 @@ def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
     )  # fmt: skip
     phone = evolve(PHONE, number=f"+4420794601{number % 100:02d}", entity_id=number)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
-    decision = Dial(phone, ANNA, (Route("c"),), held=False)
+    decision = Dial(phone, ANNA, (Route("c"),), reserved=False)
     found = run(tasks.load_task, TaskId(number))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
@@ -155,7 +156,7 @@ async def test_a_card_without_a_link_is_still_a_card(
     changed = config.model_copy(update={"portal": said})
     await Reporter(changed, Portal.direct(WEBHOOK, send), kept, Roster(), now).turn()
 
-    assert [debt.state for debt in run(views.debts)] == ["done"]
+    assert [message.state for message in run(views.messages)] == ["delivered"]
     assert len(portal.calls) == 1
 
 
@@ -196,24 +197,26 @@ async def test_a_lost_answer_is_verified_before_it_is_repeated(
     paying = reporter(config, portal, store, now)
     portal.fail_next(Fault.LOST)
     await paying.turn()
-    assert [debt.state for debt in run(views.debts)] == ["sending"]
+    assert [message.state for message in run(views.messages)] == ["sending"]
 
     now.advance(seconds=1)
     await paying.turn()
-    assert [debt.state for debt in run(views.debts)] == ["sending"], "it pauses first"
+    assert [message.state for message in run(views.messages)] == ["sending"], "it pauses first"
 
     now.advance(seconds=5)
     await paying.turn()
-    assert [debt.state for debt in run(views.debts)] == ["sending"], "it may be executed yet"
+    assert [message.state for message in run(views.messages)] == ["sending"], (
+        "it may be executed yet"
+    )
 
     now.advance(seconds=85)
     await paying.turn()
     told_once(portal, [number])
-    assert [debt.state for debt in run(views.debts)] == ["done"]
+    assert [message.state for message in run(views.messages)] == ["delivered"]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_is_parked_and_the_others_go_on(
+async def test_a_refusal_is_dead_and_the_others_go_on(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     first = attempt(run, portal, BUSY)
@@ -222,9 +225,9 @@ async def test_a_refusal_is_parked_and_the_others_go_on(
     await reporter(config, portal, store, now).turn()
 
     told_once(portal, [second])
-    parked = [debt for debt in run(views.debts) if debt.state == "parked"]
-    assert [(first, "comment")] == [(debt.attempt, debt.kind) for debt in parked]
-    assert "not found" in parked[0].error
+    dead = [message for message in run(views.messages) if message.state == "dead"]
+    assert [(first, "comment")] == [(message.attempt, message.kind) for message in dead]
+    assert "not found" in dead[0].error
 
 
 @settings(
@@ -287,7 +290,7 @@ async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
 
     paying = Reporter(config, Portal.direct(WEBHOOK, down), store, Roster(), now)  # type: ignore[arg-type]
     await paying.turn()
-    assert {"owed"} == {debt.state for debt in run(views.debts)}
+    assert {"pending"} == {message.state for message in run(views.messages)}
 
     now.advance(minutes=2)
     await reporter(config, portal, store, now).turn()
@@ -304,7 +307,7 @@ async def test_a_deleted_webhook_loses_nothing(
     secret, portal.secret = portal.secret, "another"
     paying = reporter(config, portal, store, now)
     await paying.turn()
-    assert {"owed"} == {debt.state for debt in run(views.debts)}
+    assert {"pending"} == {message.state for message in run(views.messages)}
 
     portal.secret = secret
     now.advance(minutes=2)
@@ -331,7 +334,7 @@ async def test_a_deadline_that_a_person_has_moved_stays_his(
 async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """A portal that answers one method with nonsense: in the end only that debt waits."""
+    """A portal that answers one method with nonsense: in the end only that message waits."""
     first, second = attempt(run, portal, TALKED), attempt(run, portal, BUSY)
 
     async def send(request: Request) -> Answer:
@@ -345,8 +348,10 @@ async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
         now.advance(minutes=2)
 
     told_once(portal, [first, second])
-    assert [("register", "parked")] == [
-        (debt.kind, debt.state) for debt in run(views.debts) if debt.state != "done"
+    assert [("register", "dead")] == [
+        (message.kind, message.state)
+        for message in run(views.messages)
+        if message.state != "delivered"
     ]
 
 
@@ -354,7 +359,7 @@ async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
 async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """After an hour the portal comes back with one odd answer: the debt is not given up."""
+    """After an hour the portal comes back with one odd answer: the message is not given up."""
     number = attempt(run, portal, BUSY)
     odd: list[bytes] = []
 
@@ -373,7 +378,7 @@ async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
         now.advance(minutes=2)
 
     told_once(portal, [number])
-    assert {"done"} == {debt.state for debt in run(views.debts)}
+    assert {"delivered"} == {message.state for message in run(views.messages)}
 
 
 def task_of(number: str) -> int:
@@ -406,7 +411,7 @@ async def test_a_task_is_brought_to_a_status_by_the_portal_s_rules(
     assert [f"tasks.task.{step}" for step in steps] == [
         name for name in made if name != "tasks.task.get"
     ]
-    assert {"done"} == {debt.state for debt in run(views.debts)}
+    assert {"delivered"} == {message.state for message in run(views.messages)}
 
 
 @pytest_twisted.ensureDeferred
@@ -431,14 +436,14 @@ async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
 
     assert 5 == portal.tasks[task_of(number)]["STATUS"]
     assert 1 == portal.executed.count("tasks.task.complete")
-    assert {"done"} == {debt.state for debt in run(views.debts)}
+    assert {"delivered"} == {message.state for message in run(views.messages)}
 
 
 def tasks_given_up(db: Any, number: str) -> None:
     """As after the last attempt that its rule allows."""
     found = attempt_queries.load_attempt(db, AttemptId(number))
     assert found is not None
-    outbox.owe(db, found, "status", 0, {"status": "DONE"}, NOON)
+    outbox.enqueue(db, found, MessageKind.STATUS, {"status": "DONE"}, NOON)
 
 
 @pytest_twisted.ensureDeferred
@@ -450,7 +455,7 @@ async def test_a_responsible_may_be_changed_by_delegation(
     add_operator(portal, 502, "102")
     number = attempt(run, portal, TALKED)
     found = run(attempt_queries.load_attempt, number)
-    run(outbox.owe, found, "task", 0, {"responsible": 502}, NOON)
+    run(outbox.enqueue, found, MessageKind.TASK, {"responsible": 502}, NOON)
     row = portal.tasks[task_of(number)]
     row["STATUS"] = 3
     delegating = config.tasks.model_copy(update={"delegate": True})
@@ -490,14 +495,16 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
 async def test_a_recording_is_waited_for_attached_and_deleted(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal, tmp_path: Path
 ) -> None:
-    """While it is being written, the other debts are paid."""
+    """While it is being written, the other messages are paid."""
     number = attempt(run, portal, TALKED, WriteBack(recording=True))
     folder = tmp_path / "recordings"
     folder.mkdir()
     recording = config.recording.model_copy(update={"folder": folder})
     paying = reporter(config.model_copy(update={"recording": recording}), portal, store, now)
     await paying.turn()
-    assert ["record"] == [debt.kind for debt in run(views.debts) if debt.state != "done"]
+    assert ["record"] == [
+        message.kind for message in run(views.messages) if message.state != "delivered"
+    ]
     told_once(portal, [number])
 
     file = folder / f"{number}.wav"
@@ -526,7 +533,9 @@ async def test_a_recording_that_never_appears_is_put_aside_with_a_word_on_what_t
         await paying.turn()
 
     assert ["is AD_RECORD set in the dialplan?"] == [
-        debt.error.partition(": ")[2] for debt in run(views.debts) if debt.state == "parked"
+        message.error.partition(": ")[2]
+        for message in run(views.messages)
+        if message.state == "dead"
     ]
 
 
@@ -540,8 +549,8 @@ async def test_a_missing_scope_stops_only_what_needs_it_and_is_mended_by_a_comma
     paying = reporter(config, portal, store, now)
     await paying.turn()
     told_once(portal, [number])
-    (parked,) = [debt for debt in run(views.debts) if debt.state == "parked"]
-    assert "register" == parked.kind and "insufficient_scope" in parked.error
+    (dead,) = [message for message in run(views.messages) if message.state == "dead"]
+    assert "register" == dead.kind and "insufficient_scope" in dead.error
 
     portal.scopes = scopes
     now.advance(minutes=5)
@@ -576,11 +585,11 @@ async def test_a_lost_finish_without_a_right_to_the_statistics_is_done(
     await paying.turn()
 
     assert 1 == len(portal.statistics)
-    assert {"done"} == {debt.state for debt in run(views.debts)}
+    assert {"delivered"} == {message.state for message in run(views.messages)}
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_debt_that_the_portal_cannot_digest_lets_the_others_pass(
+async def test_one_message_that_the_portal_cannot_digest_lets_the_others_pass(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """Its answer is always a proxy's page; everything else is answered as ever."""
@@ -600,15 +609,15 @@ async def test_one_debt_that_the_portal_cannot_digest_lets_the_others_pass(
         await paying.turn()
         now.advance(minutes=1)
 
-    others = [d for d in run(views.debts) if d.attempt != bad]
-    assert {"done"} == {debt.state for debt in others}
-    (parked,) = [d for d in run(views.debts) if d.state == "parked"]
-    assert (bad, "comment") == (parked.attempt, parked.kind)
+    others = [d for d in run(views.messages) if d.attempt != bad]
+    assert {"delivered"} == {message.state for message in others}
+    (dead,) = [d for d in run(views.messages) if d.state == "dead"]
+    assert (bad, "comment") == (dead.attempt, dead.kind)
     assert len(sent) < 30, "it is not sent every minute of the day"
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_outage_is_no_debt_s_fault(
+async def test_an_outage_is_no_message_s_fault(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     attempt(run, portal, BUSY)
@@ -623,7 +632,9 @@ async def test_an_outage_is_no_debt_s_fault(
         now.advance(minutes=1)
     paying.portal = Portal.direct(WEBHOOK, portal.send)
     await paying.turn()
-    assert {"done"} == {debt.state for debt in run(views.debts)}, "at once when it is back"
+    assert {"delivered"} == {message.state for message in run(views.messages)}, (
+        "at once when it is back"
+    )
 
 
 @pytest_twisted.ensureDeferred
@@ -732,9 +743,9 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     """The first attempt's was put aside, and is sent again after the second's was told."""
     first = attempt(run, portal, BUSY)
     number = task_of(first)
-    (old,) = [debt.id for debt in run(views.debts) if debt.kind == "task"]
+    (old,) = [message.id for message in run(views.messages) if message.kind == "task"]
     run(lambda db: db.execute(sa.update(schema.outbox).where(schema.outbox.c.id == old)
-                              .values(state="parked")))  # fmt: skip
+                              .values(state="dead")))  # fmt: skip
     paying = reporter(config, portal, store, now)
     await paying.turn()
     now.advance(hours=2)
@@ -749,7 +760,7 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     await paying.turn()
 
     assert newer == portal.tasks[number]["DEADLINE"] > NOON + timedelta(hours=2)
-    assert {"done"} == {debt.state for debt in run(views.debts)}
+    assert {"delivered"} == {message.state for message in run(views.messages)}
 
 
 @pytest_twisted.ensureDeferred
@@ -757,9 +768,9 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     number = task_of(attempt(run, portal, BUSY))
-    debt = run(outbox.next_debt, now())
-    assert "task" == debt.kind
-    run(outbox.put_off, debt, now() + timedelta(hours=6))
+    message = run(outbox.next_message, now())
+    assert "task" == message.kind
+    run(outbox.put_off, message, now() + timedelta(hours=6))
     moved = NOON + timedelta(days=3)
     said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
     now.advance(minutes=5)

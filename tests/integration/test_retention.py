@@ -16,17 +16,17 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.write_back import WriteBack
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, ledger, presence, retention, tasks, views, words
-from autodial.store import talks as others
+from autodial.store import attempt_end, dispositions, ledger, presence, retention, tasks, views
+from autodial.store import external_calls as others
 from autodial.store.events import story
-from autodial.store.outbox import again, next_debt, outdated
+from autodial.store.outbox import again, next_message, outdated
 from autodial.store.schema import (
     attempts,
+    do_not_call,
     events,
-    never,
+    external_calls,
     outbox,
     phones,
-    talks,
 )
 from autodial.store.schema import presence as presence_table
 from autodial.store.schema import tasks as task_table
@@ -68,7 +68,7 @@ def called(run: Run, number: int, at: datetime, *, closed: bool = True, report: 
     attempt = dial(run, number, at=at)
     run(ledger.claim, attempt, at)
     run(attempt_end.record, attempt, report, at, EndPolicy(write_back=WriteBack()))
-    run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
+    run(lambda db: db.execute(sa.update(outbox).values(state="delivered", done_at=at)))
     if closed:
         run(tasks.close_these, [number], at)
 
@@ -111,7 +111,13 @@ async def test_what_is_open_counts_on_stays(run: Run, forget: Callable[..., Any]
 async def test_budgets_see_the_same_after_it(run: Run, forget: Callable[..., Any]) -> None:
     """Also with everything kept as short as the configuration lets one."""
     shortest = KeepConfig.model_validate(
-        {"events": "1d", "outbox": "1d", "attempts": "32d", "talks": "32d", "presence": "1d"}
+        {
+            "events": "1d",
+            "outbox": "1d",
+            "attempts": "32d",
+            "external_calls": "32d",
+            "presence": "1d",
+        }
     )
     called(run, 100, NOON - timedelta(days=30))
     bring(run, portal_task(101), at=NOON)
@@ -120,8 +126,8 @@ async def test_budgets_see_the_same_after_it(run: Run, forget: Callable[..., Any
             sa.update(phones).where(phones.c.task == 101).values(number=phone_of(100).number)
         )
     )
-    talk = others.Heard(7, phone_of(100).number, NOON - timedelta(days=31), 501)
-    run(others.save_talks, [talk], NOON)
+    talk = others.ExternalCall(7, phone_of(100).number, NOON - timedelta(days=31), 501)
+    run(others.save_external_calls, [talk], NOON)
     before = run(tasks.load_task, TaskId(101)).history
     await forget(shortest)
 
@@ -129,7 +135,7 @@ async def test_budgets_see_the_same_after_it(run: Run, forget: Callable[..., Any
     assert 2 == len(before[phone_of(100).number])
 
 
-@pytest.mark.parametrize("key", ["attempts", "talks"])
+@pytest.mark.parametrize("key", ["attempts", "external_calls"])
 def test_nothing_may_be_kept_shorter_than_budgets_look_back(key: str) -> None:
     with pytest.raises(ValidationError):
         KeepConfig.model_validate({key: "31d"})
@@ -141,10 +147,10 @@ async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> 
     run(lambda db: presence_staff(db, at))
     called(run, 100, at, closed=False, report=TALKED)
     said = run(
-        words.say, OperatorId(501), Disposition.NEVER, at, EndPolicy(),
+        dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, at, EndPolicy(),
     )  # fmt: skip
     assert said == AttemptId("t100-1")
-    run(lambda db: db.execute(sa.update(outbox).values(state="done", done_at=at)))
+    run(lambda db: db.execute(sa.update(outbox).values(state="delivered", done_at=at)))
     run(tasks.close_these, [100], at)
     await forget()
     bring(run, portal_task(101), at=NOON)
@@ -154,9 +160,9 @@ async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> 
         )
     )
 
-    assert 1 == count(run, never)
+    assert 1 == count(run, do_not_call)
     assert run(tasks.load_task, TaskId(101)).phones[0].do_not_call
-    assert ["Иван"] == [line.client for line in run(words.never_lines)]
+    assert ["Иван"] == [line.client for line in run(dispositions.do_not_call_lines)]
 
 
 def presence_staff(db: sa.Connection, at: datetime) -> None:
@@ -166,7 +172,7 @@ def presence_staff(db: sa.Connection, at: datetime) -> None:
     db.execute(operators.insert(), row)
 
 
-@pytest.mark.parametrize("state", ["owed", "sending", "parked"])
+@pytest.mark.parametrize("state", ["pending", "sending", "dead"])
 @pytest_twisted.ensureDeferred
 async def test_what_the_portal_was_not_told_stays(
     run: Run, forget: Callable[..., Any], state: str
@@ -177,7 +183,7 @@ async def test_what_the_portal_was_not_told_stays(
     await forget()
 
     assert [1] * 2 == [count(run, table) for table in (attempts, task_table)]
-    assert [state] == [debt.state for debt in run(views.debts) if debt.kind == "task"]
+    assert [state] == [message.state for message in run(views.messages) if message.kind == "task"]
 
 
 @pytest_twisted.ensureDeferred
@@ -187,11 +193,11 @@ async def test_where_reading_goes_on_stays(run: Run, forget: Callable[..., Any])
         LoginEvent(id=n, at=OLD + timedelta(hours=n), user=501, login=n % 2 == 0) for n in range(9)
     ]
     run(presence.save_logins, log, NOON)
-    heard = [others.Heard(n, "+442079460001", OLD, 501) for n in range(1, 9)]
-    run(others.save_talks, heard, NOON)
+    heard = [others.ExternalCall(n, "+442079460001", OLD, 501) for n in range(1, 9)]
+    run(others.save_external_calls, heard, NOON)
     await forget()
 
-    assert [8] == run(lambda db: db.scalars(sa.select(talks.c.id)).all())
+    assert [8] == run(lambda db: db.scalars(sa.select(external_calls.c.id)).all())
     assert 8 == run(presence.login_mark)
     kinds = run(lambda db: db.scalars(sa.select(presence_table.c.kind)).all())
     assert ["login", "logout"] == sorted(kinds)
@@ -203,13 +209,13 @@ async def test_a_task_counts_from_the_day_it_was_closed(
 ) -> None:
     """One that lay there for a year, given up, and was closed today may be back tomorrow."""
     called(run, 100, OLD, closed=False)
-    run(lambda db: db.execute(sa.update(task_table).values(halted="exhausted")))
+    run(lambda db: db.execute(sa.update(task_table).values(closed_reason="exhausted")))
     run(tasks.close_these, [100], NOON)
     await forget()
     bring(run, portal_task(100, deadline=OLD), at=NOON)
     back = run(tasks.load_task, TaskId(100))
 
-    assert ("exhausted", 1) == (back.halted, back.attempts)
+    assert ("exhausted", 1) == (back.closed_reason, back.attempts)
 
 
 @pytest_twisted.ensureDeferred
@@ -230,33 +236,33 @@ async def test_what_came_after_a_refused_write_back_stays(
     """Sent again by a person it must not undo what the portal was told since."""
     called(run, 100, NOON - timedelta(days=200), closed=False)
     first = run(lambda db: db.scalar(sa.select(outbox.c.id).where(outbox.c.kind == "task")))
-    run(lambda db: db.execute(sa.update(outbox).where(outbox.c.id == first).values(state="parked")))
+    run(lambda db: db.execute(sa.update(outbox).where(outbox.c.id == first).values(state="dead")))
     at = NOON - timedelta(days=150)
     run(lambda db: db.execute(sa.update(task_table).values(due=at, next_check=at)))
     attempt = dial(run, 100, at=at)
     run(ledger.claim, attempt, at)
     run(attempt_end.record, attempt, BUSY, at, EndPolicy(write_back=WriteBack()))
     told = outbox.c.id > first
-    run(lambda db: db.execute(sa.update(outbox).where(told).values(state="done", done_at=at)))
+    run(lambda db: db.execute(sa.update(outbox).where(told).values(state="delivered", done_at=at)))
     await forget()
     assert 1 == run(again, None, NOON)
 
-    assert run(outdated, run(next_debt, NOON))
+    assert run(outdated, run(next_message, NOON))
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_call_is_kept_for_as_long_as_a_rest_of_the_site_s_looks_back(
     run: Run, store: FakeStore, now: Now
 ) -> None:
-    talk = others.Heard(7, phone_of(100).number, NOON - timedelta(days=45), 501)
-    newest = others.Heard(8, "+442079460001", NOON, 501)
-    run(others.save_talks, [talk, newest], NOON)
+    talk = others.ExternalCall(7, phone_of(100).number, NOON - timedelta(days=45), 501)
+    newest = others.ExternalCall(8, "+442079460001", NOON, 501)
+    run(others.save_external_calls, [talk, newest], NOON)
     keep = KeepConfig.model_validate({})
     job = Retention(keep, store, now, timedelta(days=60))  # type: ignore[arg-type]
     for _ in range(30):
         await job.turn()
 
-    assert 2 == count(run, talks)
+    assert 2 == count(run, external_calls)
 
 
 @pytest_twisted.ensureDeferred

@@ -143,13 +143,13 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     await turns(house, now, 10)
     made = {attempt.id for attempt in run(attempt_queries.in_flight)}
     held = {attempt: who for who, attempt in run(attempt_queries.reserved).items()}
-    beyond = sorted(made - set(held))[0]
-    await house.call_control.claim(beyond)
-    ring = house.call_control.whom_to_ring(beyond)
+    overdial = sorted(made - set(held))[0]
+    await house.call_control.claim(overdial)
+    ring = house.call_control.whom_to_ring(overdial)
     assert ring is not None and {"101", "102", "103"} == set(ring.extensions)
-    house.call_control.ringing(beyond, "101")
+    house.call_control.ringing(overdial, "101")
     now_held = run(attempt_queries.reserved)
-    assert beyond == now_held[OperatorId(501)]
+    assert overdial == now_held[OperatorId(501)]
     assert 3 == len(now_held)
     assert now_held == {o.id: o.reserved_for for o in house.roster.operators()}
 

@@ -169,8 +169,8 @@ def changed(house: House, **sections: dict[str, Any]) -> None:
 
 
 def pay_all(run: Run, now: Now) -> None:
-    while (debt := run(outbox_.next_debt, now())) is not None:
-        run(outbox_.paid, debt, now())
+    while (message := run(outbox_.next_message, now())) is not None:
+        run(outbox_.delivered, message, now())
 
 
 WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday")
@@ -265,8 +265,8 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
     """
     house = make()
     then = await put_off(house, now)
-    while (debt := run(outbox_.next_debt, now())).kind != "task":
-        run(outbox_.paid, debt, now())
+    while (message := run(outbox_.next_message, now())).kind != "task":
+        run(outbox_.delivered, message, now())
     for day in (TODAY, TOMORROW):
         run(days_off.add, day, now())
         await house.dispatcher.turn()
@@ -283,7 +283,7 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
 async def test_what_is_put_off_again_and_again_is_told_each_time(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Also when the debts in between were forgotten, and an attempt that was reported is not."""
+    """Also when the messages in between were forgotten, and an attempt that was reported is not."""
     house = make()
     await put_off(house, now)
     pay_all(run, now)
@@ -292,7 +292,7 @@ async def test_what_is_put_off_again_and_again_is_told_each_time(
         await house.dispatcher.turn()
         state = sa.select(attempts.c.state)
         assert ["ended"] == run(lambda db: list(db.scalars(state)))  # noqa: B023
-        owed = sa.select(outbox.c.payload).where(outbox.c.state == "owed")
+        owed = sa.select(outbox.c.payload).where(outbox.c.state == "pending")
         (payload,) = run(lambda db: list(db.scalars(owed)))  # noqa: B023
         moved = due(run)
         assert moved and moved.isoformat() == payload["deadline"]

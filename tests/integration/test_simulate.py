@@ -91,7 +91,7 @@ def test_the_abandoned_rate_stays_under_its_cap() -> None:
         free = list(pool.map(partial(strong, abandoned_cap=0.5), range(1)))
     assert all(one.answers.answered > 100 for one in made)
     assert max(one.answers.rate for one in made) <= 0.05
-    assert sum(one.beyond for one in made) >= 10, "calls beyond the operators were placed"
+    assert sum(one.overdial for one in made) >= 10, "calls beyond the operators were placed"
     assert min(one.answers.rate for one in free) > 0.1
 
 

@@ -24,7 +24,9 @@ from tests.integration.plans import Plans, Scan, asked_of_the_store
     "statement",
     [
         sa.select(attempts).where(attempts.c.outcome.is_(None)),
-        sa.select(outbox).where(outbox.c.state.in_(("owed", "sending"))),  # bound: no small index
+        sa.select(outbox).where(
+            outbox.c.state.in_(("pending", "sending"))
+        ),  # bound: no small index
         sa.select(tasks.c.id).where(tasks.c.title == "x"),
         sa.update(tasks).where(tasks.c.reason == "x").values(reason="y"),
         sa.delete(events).where(events.c.kind == "x"),
@@ -58,10 +60,10 @@ async def test_what_is_asked_at_a_start_and_for_a_second_operator(
     house.ask("claim", attempt, "442079460000", "")
     house.ask("ringing", attempt, "101")
     house.ask("ringing", attempt, "102")
-    debt = await store.run(outbox_.next_debt, NOON)
+    message = await store.run(outbox_.next_message, NOON)
 
-    assert debt is not None
-    assert [] == await store.run(outbox_.shown_to, debt)
+    assert message is not None
+    assert [] == await store.run(outbox_.shown_to, message)
     assert Past() == await store.run(attempt_queries.past, NOON, timedelta(days=1))
     assert {} == await store.run(attempt_queries.last_talks, NOON)
     await store.run(flags.tell, NOON, flags.RELOAD, "/etc/autodial24/autodial.toml")
@@ -72,6 +74,6 @@ def test_what_the_dialler_asks_of_its_store_is_known() -> None:
     """That each was run, and its statements explained, is looked at when all tests are over."""
     asked = asked_of_the_store()
 
-    assert {"claim", "open_attempt", "next_debt", "record"} <= asked
+    assert {"claim", "open_attempt", "next_message", "record"} <= asked
     assert {step.__name__ for kind in retention.STEPS.values() for step in kind} <= asked
     assert len(asked) > 40

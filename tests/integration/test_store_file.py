@@ -4,6 +4,7 @@ a sentence that says what to do.
 """
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -24,7 +27,7 @@ from twisted.internet import reactor as _reactor
 from autodial.cli.main import main
 from autodial.errors import StoreError
 from autodial.model.ids import OperatorId
-from autodial.store import backup, connections, pauses, releases, restore
+from autodial.store import backup, connections, dispositions, outbox, pauses, releases, restore
 from autodial.store.database import Store, read, write
 from autodial.store.ownership import only_one
 from autodial.store.releases import migrate
@@ -328,7 +331,8 @@ def test_a_newer_store_is_a_sentence_and_nothing_is_written_to_it(store: Path) -
 
 COMMANDS = (
     ["tasks"], ["tasks", "--all"], ["why", "8017"], ["why", "--operator", "101"], ["status"],
-    ["pause"], ["resume"], ["never"], ["never", "--remove", "+442079460000"], ["call-now", "8017"],
+    ["pause"], ["resume"], ["do-not-call"], ["do-not-call", "--remove", "+442079460000"],
+    ["call-now", "8017"],
     ["show", "8017"], ["operators"], ["presence"], ["outbox"], ["outbox", "--all-again"],
     ["simulate", "--measured"], ["run", "--as-root"],
 )  # fmt: skip
@@ -566,3 +570,59 @@ def test_a_new_store_is_its_directory_s_owner_s(tmp_path: Path) -> None:
     migrate(place / "autodial.sqlite")
 
     assert 4242 == (place / "autodial.sqlite").stat().st_uid
+
+
+def test_messages_to_the_portal_survive_the_change_of_terms(path: Path) -> None:
+    """What was owed is pending, what was refused is dead, and none is taken for another."""
+    migrate(path, "0008")
+    rows = [
+        ("register", 501, "done", "{}"), ("register", 502, "owed", "{}"),
+        ("comment", 0, "done", "{}"), ("comment", 11, "owed", '{"word": "done", "user": 501}'),
+        ("comment", -8018, "parked", '{"talked_for": 8017}'), ("task", 1_000_000, "sending", "{}"),
+        ("status", 0, "void", "{}"),
+    ]  # fmt: skip
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "INSERT INTO tasks (id, title, responsible, open, halted, series, reason, needs_word)"
+            " VALUES (8017, 'x', 501, 1, 'talked', 3, '', 1)"
+        )
+        db.execute(
+            "INSERT INTO attempts (id, task, n, series, number, tones, client, entity_type, word,"
+            " entity_id, operator, extension, held, trunks, state, spooled_at, ended_at, outcome,"
+            " expires_at) VALUES ('t8017-1', 8017, 1, 3, '+442079460000', '12', 'x', 'CONTACT',"
+            " 'never again', 1, 501, '101', 0, 'a', 'ended', :at, :at, 'talked', :at)",
+            {"at": "2026-11-23 12:00:00.000000"},
+        )
+        db.execute(
+            "INSERT INTO never (number, entity_type, entity_id, at, operator, attempt)"
+            " VALUES ('+442079460000', 'CONTACT', 1, '2026-11-23 12:00:00.000000', 501, 't8017-1')"
+        )
+        for kind, target, state, payload in rows:
+            task = -target if target < 0 else 8017
+            db.execute(
+                "INSERT INTO outbox (attempt, task, kind, target, payload, state, created, error)"
+                " VALUES ('t8017-1', ?, ?, ?, ?, ?, '2026-11-23 12:00:00.000000', '')",
+                (task, kind, target, payload, state),
+            )
+    migrate(path)
+
+    with closing(sqlite3.connect(path)) as db:
+        told = db.execute(
+            "SELECT kind, task, operator, revision, state FROM outbox ORDER BY id"
+        ).fetchall()
+        assert [
+            ("register", 8017, 501, 0, "delivered"), ("register", 8017, 502, 0, "pending"),
+            ("comment", 8017, 0, 0, "delivered"), ("comment", 8017, 0, 11, "pending"),
+            ("comment", 8018, 0, 0, "dead"), ("task", 8017, 0, 1_000_000, "sending"),
+            ("status", 8017, 0, 0, "void"),
+        ] == told  # fmt: skip
+        payloads = [json.loads(row[0]) for row in db.execute("SELECT payload FROM outbox")]
+        assert {"disposition": "done", "user": 501} == payloads[3]
+        whole = "SELECT generation, dtmf, reserved, disposition FROM attempts"
+        assert [(3, "12", 0, "never again")] == db.execute(whole).fetchall()
+        whole = "SELECT closed_reason, generation, needs_confirmation FROM tasks"
+        assert [("talked", 3, 1)] == db.execute(whole).fetchall()
+    lines = read(path, dispositions.do_not_call_lines)
+    assert ["+442079460000"] == [line.number for line in lines]
+    message = write(path, partial(outbox.next_message, now=NOON + timedelta(days=1)))
+    assert message is not None and message.operator == 502

@@ -39,17 +39,17 @@ def task_of(number: AttemptId) -> int:
     return int(number[1:].partition("-")[0])
 
 
-def owed(run: Run) -> dict[str, str]:
-    return {debt.kind: debt.state for debt in run(views.debts)}
+def states(run: Run) -> dict[str, str]:
+    return {message.kind: message.state for message in run(views.messages)}
 
 
 async def until_all_is_paid(paying: Any, now: Now, run: Run) -> None:
     for _ in range(30):
         await paying.turn()
-        if all(state in ("done", "parked", "void") for state in owed(run).values()):
+        if all(state in ("delivered", "dead", "void") for state in states(run).values()):
             return
         now.advance(seconds=10)
-    raise AssertionError(owed(run))
+    raise AssertionError(states(run))
 
 
 @ensure
@@ -68,7 +68,7 @@ async def test_a_comment_that_is_executed_late_is_there_once(
     now.advance(minutes=5)
     portal.catch_up()
     told_once(portal, [number])
-    assert "comment" in owed(run)
+    assert "comment" in states(run)
 
 
 @ensure
@@ -175,13 +175,13 @@ async def test_a_deadline_that_is_executed_late_is_not_taken_for_a_person_s(
     assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
 
-    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
+    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _generation(store, task))
 
 
-def _series(store: FakeStore, task: int) -> int:
+def _generation(store: FakeStore, task: int) -> int:
     with store.engine.begin() as db:
         query = schema.tasks.select().where(schema.tasks.c.id == task)
-        return int(db.execute(query).one().series)
+        return int(db.execute(query).one().generation)
 
 
 @ensure
@@ -190,10 +190,10 @@ async def test_a_new_process_knows_when_it_was_sent(
 ) -> None:
     """Killed while the request was on its way: the moment of sending is on disk."""
     number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
-    assert run(outbox.next_debt, now()) is not None  # and no more: it died here
+    assert run(outbox.next_message, now()) is not None  # and no more: it died here
     now.advance(seconds=80)
     await reporter(config, portal, store, now).turn()
-    assert {"comment": "sending"} == owed(run)
+    assert {"comment": "sending"} == states(run)
     now.advance(seconds=11)
     await reporter(config, portal, store, now).turn()
     told_once(portal, [number])
@@ -214,7 +214,7 @@ async def test_others_pass_while_one_is_doubtful(
 
 
 @ensure
-async def test_while_the_portal_is_left_alone_no_debt_is_blamed(
+async def test_while_the_portal_is_left_alone_no_message_is_blamed(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """Closed for an upgrade; as it opens it closes once more: what is owed waits a moment."""
@@ -232,7 +232,7 @@ async def test_while_the_portal_is_left_alone_no_debt_is_blamed(
     for _ in range(9):
         await paying.turn()
         now.advance(seconds=61)
-    assert {"comment": "done"} == owed(run)
+    assert {"comment": "delivered"} == states(run)
 
 
 @ensure
@@ -247,9 +247,9 @@ async def test_whether_a_comment_is_there_cannot_be_seen_without_the_chat(
     portal.fail_next(Fault.LOST)
     await until_all_is_paid(paying, now, run)
     told_once(portal, [number])
-    (parked,) = run(views.debts)
-    assert "parked" == parked.state
-    assert "scope im" in parked.error
+    (dead,) = run(views.messages)
+    assert "dead" == dead.state
+    assert "scope im" in dead.error
 
 
 @ensure
@@ -337,7 +337,7 @@ async def test_where_comments_have_keys_a_repetition_is_known(
     await until_all_is_paid(later, now, run)
     portal.catch_up()
     told_once(portal, [first, number])
-    assert {"done"} == set(owed(run).values())
+    assert {"delivered"} == set(states(run).values())
 
 
 @ensure
@@ -390,10 +390,10 @@ async def test_a_call_that_nobody_answered_is_in_the_statistics(
 
 def test_what_nobody_was_called_for_is_no_call(portal: SimulatedPortal, run: Run) -> None:
     attempt(run, portal, "dial,CONGESTION,0,x", WriteBack(unanswered=True))
-    assert "register" not in owed(run)
+    assert "register" not in states(run)
 
 
-async def series(
+async def generation(
     paying: Any,
     portal: SimulatedPortal,
     now: Now,
@@ -437,7 +437,7 @@ async def test_calls_that_end_alike_make_one_comment(
     paying = reporter(config, portal, store, now)
     reports = [SILENT, SILENT, SILENT, SILENT]
     write_back = WriteBack(comments="changes")
-    said = texts_of(portal, await series(paying, portal, now, run, reports, write_back))
+    said = texts_of(portal, await generation(paying, portal, now, run, reports, write_back))
 
     assert 2 == len(said)
     assert "попытка 4" in said[1] and "позвоните сами" in said[1]
@@ -449,7 +449,9 @@ async def test_one_comment_is_kept_up_to_date(
 ) -> None:
     one = config.portal.model_copy(update={"comments": "one"})
     paying = reporter(config.model_copy(update={"portal": one}), portal, store, now)
-    task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one"))
+    task = await generation(
+        paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one")
+    )
     (said,) = texts_of(portal, task)
     assert "попытка 3: не ответил" in said
     assert f"[t{task}-3]" in said
@@ -464,7 +466,9 @@ async def test_where_comments_cannot_be_edited_only_changes_are_said(
     one = config.portal.model_copy(update={"comments": "one"})
     paying = reporter(config.model_copy(update={"portal": one}), portal, store, now)
     await paying.portal.look_for_keys()
-    task = await series(paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one"))
+    task = await generation(
+        paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one")
+    )
     assert 2 == len(texts_of(portal, task))
 
 
@@ -496,7 +500,7 @@ def test_the_last_word_says_what_helps(config: Config, given_up: str) -> None:
         text = comment({"outcome": outcome, "next": None}, "+1", config, str)
         assert word in text
         assert ("откройте задачу снова" in text) == (given_up != "leave")
-    wrong = {"word": "not his number", "user": 501, "next": None}
+    wrong = {"disposition": "not his number", "user": 501, "next": None}
     assert "исправьте номер" in comment(wrong, "+1", config, str)
 
 
@@ -524,7 +528,7 @@ async def test_the_change_of_clocks_moves_no_deadline(
     told = [event.kind for event in run(story, number)]
 
     assert "moved by hand" not in told
-    assert 1 == _series(store, number)
+    assert 1 == _generation(store, number)
     if known:
         assert april == run(tasks.load_task, TaskId(number)).due, "and it is called on time"
 
@@ -562,7 +566,7 @@ async def test_a_box_that_cuts_deadlines_to_the_day_calls_no_task_again_at_once(
     read = await paying.portal.task(task)
     assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
+    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _generation(store, task))
 
 
 @ensure
@@ -586,13 +590,13 @@ async def test_the_same_where_the_answer_was_lost(
 
     paying.portal = Portal.direct(WEBHOOK, send)
     await paying.turn()
-    assert lost and owed(run)["task"] == "sending"
+    assert lost and states(run)["task"] == "sending"
     for _ in range(2):
         if polled:
             read = await Portal.direct(WEBHOOK, portal.send).task(task)
             assert read is not None
             run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-        assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _series(store, task))
+        assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _generation(store, task))
         now.advance(seconds=91)
         await paying.turn()
         now.advance(seconds=60)
@@ -632,4 +636,4 @@ async def test_another_zone_of_the_portal_s_moves_no_deadline(
         read = await client.task(number)
         assert read is not None
         run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    assert (1, NOON) == (_series(store, number), run(tasks.load_task, TaskId(number)).due)
+    assert (1, NOON) == (_generation(store, number), run(tasks.load_task, TaskId(number)).due)

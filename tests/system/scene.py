@@ -48,7 +48,7 @@ def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> 
     def told() -> bool:
         made = attempts(rig)
         done = {a.task for a in made if a.state == "reported" or a.outcome == "withdrawn"}
-        return set(tasks) <= done and all(a.outcome for a in made) and not unpaid(rig)
+        return set(tasks) <= done and all(a.outcome for a in made) and not undelivered(rig)
 
     rig.wait(told, "all reports", seconds)
 
@@ -63,8 +63,8 @@ def paused(db: sa.Connection) -> frozenset[OperatorId]:
     return pauses.paused(db, datetime.now(UTC))
 
 
-def unpaid(rig: Rig) -> int:
-    return sum(debt.state in ("owed", "sending") for debt in read(rig, views.debts))
+def undelivered(rig: Rig) -> int:
+    return sum(message.state in ("pending", "sending") for message in read(rig, views.messages))
 
 
 def calls_of(rig: Rig, attempt: str) -> list[Row]:
@@ -85,7 +85,7 @@ def dialled(rig: Rig) -> list[str]:
 def assert_house_in_order(rig: Rig) -> None:
     """The promises that hold after any run, whatever happened in it."""
     ends = read(rig, ended_counts)
-    owed = read(rig, views.debts)
+    owed = read(rig, views.messages)
     for attempt in attempts(rig):
         assert ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times"
         assert attempt.outcome is not None

@@ -94,7 +94,7 @@ def test_advertising_waits_for_a_person_s_word(rig: Rig, paused: Callable[[], No
 
     def imported() -> bool:
         known = scene.read(rig, partial(load, task))
-        return known is not None and known.needs_word
+        return known is not None and known.needs_confirmation
 
     rig.wait(imported, "the purpose")
     paused()

@@ -164,7 +164,7 @@ def test_what_a_carrier_says_is_no_code(
 
 #: A claim as our server answers it, for a client of the far end who talks.
 CLAIM = {
-    "AD_ID": "t1-1", "AD_TASK": "1", "AD_NUM": "442079460000", "AD_TONES": "", "AD_TO": "5",
+    "AD_ID": "t1-1", "AD_TASK": "1", "AD_NUM": "442079460000", "AD_DTMF": "", "AD_TO": "5",
     "AD_TRUNKS": "carrier1", "AD_CIDS": "", "AD_LINES": "9", "AD_OPS": "101", "AD_OPTO": "5",
     "AD_LANG": "ru", "AD_GO": "1",
 }  # fmt: skip

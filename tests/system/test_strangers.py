@@ -77,7 +77,7 @@ def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
         "result": (attempt.id, *forged),
         "spoolfail": (attempt.id, "0"),
         "pause": ("101",),
-        "word": ("101", "9"),
+        "disposition": ("101", "9"),
         "call-now": ("101", str(task)),
         "nonsense": (),
     }.items():

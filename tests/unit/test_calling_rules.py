@@ -392,13 +392,13 @@ def test_tables_that_have_ended_say_so() -> None:
 
 
 def test_a_preset_brings_what_its_law_says_of_abandoned_calls() -> None:
-    power = wishes(client={"preset": "us-ftc"}).pace.as_power
+    power = wishes(client={"preset": "us-ftc"}).pace.pacing
     assert (True, True, timedelta(days=30), 0.03) == (
         power.in_two_seconds, power.by_purpose, power.over, power.cap,
     )  # fmt: skip
-    own = wishes(client={"preset": "us-ftc"}, pace={"abandoned_over": "1d"}).pace.as_power
+    own = wishes(client={"preset": "us-ftc"}, pace={"abandoned_over": "1d"}).pace.pacing
     assert timedelta(days=1) == own.over, "what the site says is stronger"
-    assert not wishes().pace.as_power.in_two_seconds
+    assert not wishes().pace.pacing.in_two_seconds
 
 
 #: A line of the do-not-call list, the field of the CRM that it is to stop, and one it is not to; an

@@ -12,7 +12,7 @@ from autodial.model.operator import Operator
 from autodial.model.outcome import Outcome
 from autodial.model.trunk import NumberLimit, PurposeRoutes, Route, Trunk
 from autodial.rules.capacity import capacity
-from autodial.rules.pacing import EVERY, Answers, Power, abandoned, late
+from autodial.rules.pacing import EVERY, Answers, Pacing, abandoned, late
 from autodial.rules.rolling_statistics import Answered, Past, Recent
 from autodial.rules.trunk_choice import Routing, Use
 
@@ -71,9 +71,9 @@ def test_the_common_number_is_named_only_where_it_is_counted() -> None:
 
 ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
 ATTEMPT = Attempt(
-    id=AttemptId("t1-1"), task=TaskId(1), number="+442079460000", tones="", operator=ANNA.id,
+    id=AttemptId("t1-1"), task=TaskId(1), number="+442079460000", dtmf="", operator=ANNA.id,
     extension="101", client="", title="", responsible=ANNA.id, routes=(Route("a", ONE),),
-    state="claimed", series=1,
+    state="claimed", generation=1,
 )  # fmt: skip
 
 
@@ -94,15 +94,15 @@ ATTEMPT = Attempt(
 def test_calls_beyond_the_operators_only_under_the_cap(
     ratio: float, answered: int, abandoned: int, dialling: int, unheld: int, more: int
 ) -> None:
-    power = Power(ratio=ratio)
+    power = Pacing(ratio=ratio)
     answers = Answers(answered=answered, abandoned=abandoned)
-    assert more == power.beyond(answers, operators=4, dialling=dialling, unheld=unheld)
+    assert more == power.overdial(answers, operators=4, dialling=dialling, unheld=unheld)
 
 
 def test_above_the_cap_somebody_is_kept_free() -> None:
-    assert 0 == Power().kept_free(Answers(answered=100, abandoned=3))
-    assert 1 == Power().kept_free(Answers(answered=100, abandoned=4))
-    assert 0 == Power().kept_free(Answers(answered=99, abandoned=50)), "too few to say"
+    assert 0 == Pacing().reserve_operators(Answers(answered=100, abandoned=3))
+    assert 1 == Pacing().reserve_operators(Answers(answered=100, abandoned=4))
+    assert 0 == Pacing().reserve_operators(Answers(answered=99, abandoned=50)), "too few to say"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_is_old_no_longer_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "phone", "beyond"),
+    ("state", "phone", "overdial"),
     [
         ("claimed", "NOT_INUSE", 1),  # she will be there for one of two
         ("answered", "NOT_INUSE", 0),  # she is being rung
@@ -150,13 +150,13 @@ def test_what_is_old_no_longer_counts() -> None:
         ("claimed", "INUSE", 0),  # she made a call of her own meanwhile
     ],
 )
-def test_who_could_take_a_client_counts(state: str, phone: str, beyond: int) -> None:
+def test_who_could_take_a_client_counts(state: str, phone: str, overdial: int) -> None:
     held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
     found = capacity(
-        Power(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
+        Pacing(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
         answers={"": Answers(answered=999)}, in_a_day={}, started={}, now=NOON,
     )  # fmt: skip
-    assert {EVERY: beyond} == found["beyond"]
+    assert {EVERY: overdial} == found["overdial"]
     assert 1 == found["calls"]
     assert Route("a", TWO) == found["routes"][""][0], "the other number: this one is in a call"
 
@@ -185,10 +185,10 @@ def test_who_had_no_operator_within_two_seconds(
 
 def test_the_cap_is_on_what_the_law_counts() -> None:
     answers = Answers(answered=1000, abandoned=1, late=20)
-    mine, theirs = Power(ratio=2.0), Power(ratio=2.0, in_two_seconds=True)
-    assert 4 == mine.beyond(answers, operators=4, dialling=4, unheld=0)
-    assert 0 == theirs.beyond(answers, operators=4, dialling=4, unheld=0)
-    assert 0 == theirs.kept_free(evolve(answers, late=900)), "nobody helps who only waits"
+    mine, theirs = Pacing(ratio=2.0), Pacing(ratio=2.0, in_two_seconds=True)
+    assert 4 == mine.overdial(answers, operators=4, dialling=4, unheld=0)
+    assert 0 == theirs.overdial(answers, operators=4, dialling=4, unheld=0)
+    assert 0 == theirs.reserve_operators(evolve(answers, late=900)), "nobody helps who only waits"
 
 
 def test_where_the_cap_is_by_purpose_each_has_its_own() -> None:
@@ -197,8 +197,8 @@ def test_where_the_cap_is_by_purpose_each_has_its_own() -> None:
     rest: dict[str, Any] = {"in_a_day": {}, "started": {}, "now": NOON}
     staff = (evolve(ANNA, reserved_for=ATTEMPT.id),)
     for power, more in (
-        (Power(ratio=3.0), {EVERY: 2}),
-        (Power(ratio=3.0, by_purpose=True), {"debt": 0, "service": 2}),
+        (Pacing(ratio=3.0), {EVERY: 2}),
+        (Pacing(ratio=3.0, by_purpose=True), {"debt": 0, "service": 2}),
     ):
         found = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
-        assert more == found["beyond"]
+        assert more == found["overdial"]

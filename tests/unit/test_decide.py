@@ -57,13 +57,13 @@ def called(*moments: datetime) -> dict[str, tuple[Called, ...]]:
 #: Reason, what is so of the task and the facts, and the least change that lets the call through.
 RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (Reason.CLOSED, {"open": False}, {}, {"open": True}),
-    (Reason.FINISHED, {"halted": "talked"}, {}, {"halted": ""}),
+    (Reason.FINISHED, {"closed_reason": "talked"}, {}, {"closed_reason": ""}),
     (Reason.NO_PHONE, {"phones": ()}, {}, {"phones": (ONE,)}),
     (Reason.NO_DEADLINE, {"due": None}, {}, {"due": NOON}),
     (Reason.ENOUGH, {"attempts": 3}, {"limits": evolve(FREE, attempts=3)}, {"attempts": 2}),
     (Reason.IN_PROGRESS, {"in_progress": True}, {}, {"in_progress": False}),
     (Reason.NOT_DUE, {"due": NOON + MINUTE}, {}, {"due": NOON}),
-    (Reason.CONFIRM, {"needs_word": True}, {}, {"confirmed": True}),
+    (Reason.CONFIRM, {"needs_confirmation": True}, {}, {"confirmed": True}),
     (Reason.PAUSED, {}, {"paused": True}, {"paused": False}),
     (Reason.RULES_UNREADABLE, {}, {"do_not_call": None}, {"do_not_call": frozenset()}),
     (
@@ -161,7 +161,8 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (
         Reason.ABANDONED, {},
-        {"operators": (ANNA, evolve(BORIS, phone="INUSE")), "kept_free": 1}, {"kept_free": 0},
+        {"operators": (ANNA, evolve(BORIS, phone="INUSE")), "reserve_operators": 1},
+        {"reserve_operators": 0},
     ),
     (Reason.PACE, {}, {"next_start": NOON + MINUTE}, {"next_start": NOON}),
 ]  # fmt: skip
@@ -320,18 +321,18 @@ def test_the_same_number_again_if_a_site_wants_it_so() -> None:
 
 def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
     talking = tuple(evolve(one, phone="INUSE") for one in (ANNA, BORIS))
-    decision = decide(TASK, evolve(FACTS, operators=talking, beyond={EVERY: 1}), NOON)
-    assert Dial(ONE, talking[0], (Route("carrier1"),), held=False) == decision
+    decision = decide(TASK, evolve(FACTS, operators=talking, overdial={EVERY: 1}), NOON)
+    assert Dial(ONE, talking[0], (Route("carrier1"),), reserved=False) == decision
     paused = (evolve(talking[0], paused=True), talking[1])
-    decision = decide(TASK, evolve(FACTS, operators=paused, beyond={EVERY: 1}), NOON)
+    decision = decide(TASK, evolve(FACTS, operators=paused, overdial={EVERY: 1}), NOON)
     assert isinstance(decision, Dial) and BORIS.id == decision.operator.id
-    free = decide(TASK, evolve(FACTS, beyond={EVERY: 1}), NOON)
-    assert isinstance(free, Dial) and free.held, "who is free is held, as ever"
+    free = decide(TASK, evolve(FACTS, overdial={EVERY: 1}), NOON)
+    assert isinstance(free, Dial) and free.reserved, "who is free is held, as ever"
 
 
 def test_a_call_beyond_the_operators_is_of_a_purpose_that_may() -> None:
     talking = tuple(evolve(one, phone="INUSE") for one in FACTS.operators)
-    facts = evolve(FACTS, operators=talking, beyond={"debt": 0, "service": 1})
+    facts = evolve(FACTS, operators=talking, overdial={"debt": 0, "service": 1})
     said = {
         purpose: decide(evolve(TASK, purpose=purpose), facts, NOON)
         for purpose in ("debt", "service", "")
@@ -344,16 +345,16 @@ def test_a_call_beyond_the_operators_is_of_a_purpose_that_may() -> None:
 def test_who_is_kept_free_is_not_held_for_a_call_that_may_be_placed_ahead() -> None:
     """Another purpose has used up its cap; this one may be dialled, and for whoever gets free."""
     facts = evolve(
-        FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), kept_free=1,
-        beyond={"debt": 0, "service": 3},
+        FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), reserve_operators=1,
+        overdial={"debt": 0, "service": 3},
     )  # fmt: skip
     service = decide(evolve(TASK, purpose="service"), facts, NOON)
     debt = decide(evolve(TASK, purpose="debt"), facts, NOON)
 
-    assert isinstance(service, Dial) and not service.held
+    assert isinstance(service, Dial) and not service.reserved
     assert Wait(Reason.ABANDONED, NOON + SOON) == debt
-    spare = decide(evolve(TASK, purpose="debt"), evolve(facts, kept_free=0), NOON)
-    assert isinstance(spare, Dial) and spare.held
+    spare = decide(evolve(TASK, purpose="debt"), evolve(facts, reserve_operators=0), NOON)
+    assert isinstance(spare, Dial) and spare.reserved
 
 
 def test_whom_the_task_names_comes_before_whom_the_configuration_names() -> None:
@@ -368,7 +369,7 @@ def test_whom_the_task_names_comes_before_whom_the_configuration_names() -> None
 
 
 def test_one_operator_alone_is_never_kept_free() -> None:
-    decision = decide(TASK, evolve(FACTS, operators=(ANNA,), kept_free=1), NOON)
+    decision = decide(TASK, evolve(FACTS, operators=(ANNA,), reserve_operators=1), NOON)
     assert isinstance(decision, Dial)
 
 

@@ -39,7 +39,7 @@ IN_EXPRESSIONS = {
 }
 #: What may stand in the branches of ``IF()`` and ``ExecIf()``.
 IN_BRANCHES = {
-    "AD_TONES|AD_OPTO": "passed the whitelist",
+    "AD_DTMF|AD_OPTO": "passed the whitelist",
     "AD_PAUSE|AD_QUEUE_TO": "a global of the site's",
 }
 #: Applications and functions that run what they are given.

@@ -371,7 +371,7 @@ def test_advertising_in_russia_waits_for_a_person(
     config["calendar"] = {"country": country}
     made = parse(config, "autodial.toml")
 
-    assert made.needs_word(made.purposes[0]) is waits
+    assert made.needs_confirmation(made.purposes[0]) is waits
 
 
 def test_advertising_in_russia_cannot_be_switched_to_automatic() -> None:

@@ -32,7 +32,7 @@ def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str
     """The number and its extension; or the reason, and the value as it was typed."""
     phones, refused = dialable([entry(value, kind)], rules)
     if phones:
-        return phones[0].number, phones[0].extension
+        return phones[0].number, phones[0].dtmf
     return refused[0].reason, refused[0].value
 
 
@@ -357,7 +357,7 @@ def test_whatever_is_typed_is_either_digits_or_refused(text: str, kind: str) -> 
     assert 1 == len(phones) + len(refused)
     for phone in phones:
         assert phone.number.removeprefix("+").isdigit() and phone.number.isascii()
-        assert phone.extension == "" or (phone.extension.isdigit() and phone.extension.isascii())
+        assert phone.dtmf == "" or (phone.dtmf.isdigit() and phone.dtmf.isascii())
 
 
 @given(
@@ -486,4 +486,4 @@ def test_every_digit_dialled_was_written_in_that_order(
             own = phonenumbers.national_significant_number(phonenumbers.parse(own))
         place = written.find(own)
         assert place >= 0
-        assert phone.extension in written[place + len(own) :]
+        assert phone.dtmf in written[place + len(own) :]

@@ -12,8 +12,8 @@ from attrs import evolve
 from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import outbox, tasks, views, words
-from autodial.store.schema import outbox as debts
+from autodial.store import dispositions, outbox, tasks, views
+from autodial.store.schema import outbox as messages
 from bitrix24 import Deadline
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
@@ -41,12 +41,12 @@ async def talk(house: House) -> None:
 
 
 def key(house: House, code: str, extension: str = "101") -> str:
-    return house.ask("word", extension, code).variables["AD_SAID"]
+    return house.ask("disposition", extension, code).variables["AD_SAID"]
 
 
-def owed(run: Run) -> set[tuple[str, int]]:
-    found = run(lambda db: list(db.execute(debts.select())))
-    return {(row.kind, row.target) for row in found if row.state == "owed"}
+def states(run: Run) -> set[tuple[str, int]]:
+    found = run(lambda db: list(db.execute(messages.select())))
+    return {(row.kind, row.revision) for row in found if row.state == "pending"}
 
 
 @pytest_twisted.ensureDeferred
@@ -55,7 +55,7 @@ async def test_done_completes_the_task(house: House, run: Run) -> None:
     assert "1" == key(house, "1")
     (line,) = run(views.task_lines)
     assert "talked" == line.reason
-    assert {("status", 1), ("comment", 1)} <= owed(run)
+    assert {("status", 1), ("comment", 1)} <= states(run)
 
 
 @pytest_twisted.ensureDeferred
@@ -63,12 +63,12 @@ async def test_later_puts_the_task_off_and_does_not_complete_it(
     house: House, run: Run, now: Now
 ) -> None:
     await talk(house)
-    assert ("status", 0) in owed(run), "waits until the talk is written up"
+    assert ("status", 0) in states(run), "waits until the talk is written up"
     assert "1" == key(house, "2")
     (line,) = run(views.task_lines)
     assert NOON + timedelta(days=1) == line.due
-    assert not [entry for entry in owed(run) if entry[0] == "status"]
-    assert ("task", 2) in owed(run)
+    assert not [entry for entry in states(run) if entry[0] == "status"]
+    assert ("task", 2) in states(run)
     now.moment = NOON + timedelta(days=1)
     await house.dispatcher.turn()
     assert 2 == len(run(views.attempt_lines))
@@ -82,9 +82,9 @@ async def test_a_status_waits_for_a_word_as_long_as_he_writes(
 
     def kinds() -> list[str]:
         found = []
-        while (debt := run(outbox.next_debt, now())) is not None:
-            run(outbox.paid, debt, now())
-            found.append(debt.kind)
+        while (message := run(outbox.next_message, now())) is not None:
+            run(outbox.delivered, message, now())
+            found.append(message.kind)
         return found
 
     assert "status" not in kinds()
@@ -113,7 +113,7 @@ async def test_the_only_number_is_somebody_else_s_so_the_task_is_handed_back(
     assert "1" == key(house, "3")
     (line,) = run(views.task_lines)
     assert "bad number" == line.reason
-    assert {("task", 3), ("comment", 3)} <= owed(run)
+    assert {("task", 3), ("comment", 3)} <= states(run)
 
 
 @pytest_twisted.ensureDeferred
@@ -134,10 +134,10 @@ async def test_never_again_means_no_task_and_no_number_of_his(
     assert {8017, 8019} == {line.task for line in run(views.attempt_lines)}
     held = next(line for line in run(views.task_lines) if line.id == 8018)
     assert "do not call" == held.reason
-    (said,) = run(words.never_lines)
+    (said,) = run(dispositions.do_not_call_lines)
     assert (PHONE.number, "Иван", "Оператор 101") == (said.number, said.client, said.operator)
 
-    assert 1 == run(words.call_again, PHONE.number, now())
+    assert 1 == run(dispositions.call_again, PHONE.number, now())
     await house.engine.ends.give_up(AttemptId("t8019-1"), "test")
     await house.dispatcher.turn()
     assert 8018 in {line.task for line in run(views.attempt_lines)}
@@ -159,8 +159,8 @@ async def test_never_again_holds_at_the_last_look(house: House, run: Run, now: N
 async def test_the_last_word_counts(house: House, run: Run) -> None:
     await talk(house)
     assert ["1"] * 4 == [key(house, code) for code in "9211"]
-    assert [] == run(words.never_lines)
-    said = {entry for entry in owed(run) if entry[0] in ("status", "comment", "task")}
+    assert [] == run(dispositions.do_not_call_lines)
+    said = {entry for entry in states(run) if entry[0] in ("status", "comment", "task")}
     assert {("comment", 0), ("status", 1), ("comment", 1)} == said
     assert "talked" == run(views.task_lines)[0].reason
 
@@ -182,9 +182,9 @@ async def test_a_word_that_means_nothing_is_refused(
     house: House, run: Run, extension: str, code: str
 ) -> None:
     await talk(house)
-    before = owed(run)
+    before = states(run)
     assert "0" == key(house, code, extension)
-    assert before == owed(run)
+    assert before == states(run)
 
 
 @pytest_twisted.ensureDeferred
@@ -212,7 +212,7 @@ async def test_other_tasks_with_the_same_client_hear_of_the_talk(house: House, r
     stranger = tasks.Imported(portal_task(8020), (phone_of(8020),))
     run(tasks.save_tasks, [same, not_due, stranger], NOON, asked=NOON)
     await talk(house)
-    told = run(lambda db: list(db.execute(debts.select())))
+    told = run(lambda db: list(db.execute(messages.select())))
     assert {8017, 8018} == {row.task for row in told if row.kind == "comment"}
 
 
@@ -228,7 +228,7 @@ async def test_never_again_counts_whatever_became_of_the_task(
     else:
         bring(run, portal_task(8017, NOON + timedelta(hours=5)), at=NOON + timedelta(seconds=1))
     assert "1" == key(house, "9")
-    assert [PHONE.number] == [line.number for line in run(words.never_lines)]
+    assert [PHONE.number] == [line.number for line in run(dispositions.do_not_call_lines)]
 
 
 @pytest_twisted.ensureDeferred
@@ -239,12 +239,17 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     await talk(house)
     assert "1" == key(house, "2")
     first = run(tasks.load_task, TaskId(8017)).due
-    while (debt := run(outbox.next_debt, now())) is not None:
-        run(outbox.paid, debt, now(), until=Deadline(first) if debt.kind == "task" else None)
+    while (message := run(outbox.next_message, now())) is not None:
+        run(
+            outbox.delivered,
+            message,
+            now(),
+            until=Deadline(first) if message.kind == "task" else None,
+        )
     now.advance(minutes=20)
     assert "1" == key(house, "2")
     second = run(tasks.load_task, TaskId(8017)).due
-    found = run(lambda db: list(db.execute(debts.select().where(debts.c.state == "owed"))))
+    found = run(lambda db: list(db.execute(messages.select().where(messages.c.state == "pending"))))
 
     assert second == first + timedelta(minutes=20)
     assert [second.isoformat()] == [r.payload["deadline"] for r in found if r.kind == "task"]
