@@ -18,9 +18,9 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.task import CallTask
 from autodial.rules.dial_decision import decide, explain
-from autodial.rules.dial_facts import Decision, Facts, Look
+from autodial.rules.dial_facts import Decision, Facts, RuleResult
 from autodial.rules.pacing import Answers
-from autodial.rules.rolling_statistics import Recent
+from autodial.rules.rolling_statistics import RollingStatistics
 from autodial.store import attempt_queries, days_off, flags, pauses, views
 from autodial.store.tasks import load_task
 
@@ -34,7 +34,7 @@ class Why:
 
     task: CallTask
     decision: Decision
-    looks: list[Look]
+    looks: list[RuleResult]
     running: bool  #: the dialler is; otherwise nothing is dialled, whatever the rules say
     seen: datetime | None  #: when it last was
 
@@ -82,7 +82,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All that a decision may know, as of now."""
     config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
-    recent, beat = recalled(db, config, now), flags.last(db, flags.PBX_UP)
+    statistics, beat = recalled(db, config, now), flags.last(db, flags.PBX_UP)
     known = Known(
         operators=operators(db, config, now),
         live=attempt_queries.in_flight(db),
@@ -91,19 +91,19 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         pbx_ok=beat is not None and now - beat < SILENT,
         paused=pauses.EVERYBODY in pauses.paused(db, now),
         paused_purposes=pauses.paused_purposes(db, now),
-        answers=recent.by_purpose(now),
-        in_a_day=recent.in_a_day(now),
+        answers=statistics.by_purpose(now),
+        in_a_day=statistics.in_a_day(now),
         started={},
         next_start=None,
     )
     return put_together(config, Rules.of(config), known, now)
 
 
-def recalled(db: sa.Connection, config: Config, now: datetime) -> Recent:
+def recalled(db: sa.Connection, config: Config, now: datetime) -> RollingStatistics:
     """The last calls."""
-    recent = Recent(config.pace.abandoned_over)
-    recent.recall(attempt_queries.past(db, now, recent.over))
-    return recent
+    statistics = RollingStatistics(config.pace.abandoned_over)
+    statistics.recall(attempt_queries.past(db, now, statistics.over))
+    return statistics
 
 
 def due_tasks_of(db: sa.Connection, operator: OperatorId, now: datetime) -> list[views.TaskLine]:
@@ -134,7 +134,7 @@ class Status:
 def status(db: sa.Connection, config: Config, now: datetime) -> Status:
     """How it goes, as of now."""
     seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
-    recent = recalled(db, config, now)
+    statistics = recalled(db, config, now)
     return Status(
         running=seen is not None and now - seen < SILENT,
         seen=seen,
@@ -146,7 +146,7 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         paused=sum(operator.paused for operator in known.operators),
         paused_purposes=tuple(sorted(known.paused_purposes)),
         changed=flags.last(db, flags.CHANGED),
-        answers=recent.answers(now),
-        by_purpose=recent.by_purpose(now) if config.pace.pacing.by_purpose else {},
+        answers=statistics.answers(now),
+        by_purpose=statistics.by_purpose(now) if config.pace.pacing.by_purpose else {},
         funnel=tuple(views.funnel(db)),
     )

@@ -186,8 +186,8 @@ class ClientConfig(Section):
     def _zone_or_strictest(cls, text: str) -> str:
         return text if text == "strictest" else known_zone(text)
 
-    def limits(self, calendar: Calendar, elsewhere: str) -> Limits:
-        """With a calendar's holidays; ``elsewhere`` is where a client is whom nobody can place."""
+    def limits(self, calendar: Calendar, default_zone: str) -> Limits:
+        """With a calendar's holidays; ``default_zone`` is where a client is whom nobody can place."""
         return Limits(
             hours=_day_hours(self),
             regions=self.regions,
@@ -197,7 +197,7 @@ class ClientConfig(Section):
             },
             quiet=tuple(span for span in self.quiet if span is not None),
             calendar=calendar,
-            elsewhere=ZoneInfo(elsewhere),
+            default_zone=ZoneInfo(default_zone),
             ambiguous_zone=None
             if self.ambiguous_zone == "strictest"
             else ZoneInfo(self.ambiguous_zone),

@@ -129,9 +129,9 @@ class AttemptEnds:
     def _count(self, known: Attempt | None, report: Report, end: attempt_end.Ended) -> None:
         """For the limits over all calls."""
         for route in routes_tried(known.routes, report.trunk)[1:] if known else ():
-            self.calls.recent.shown(self.now(), route.caller_id)
+            self.calls.statistics.shown(self.now(), route.caller_id)
         if end.answered is not None:
-            self.calls.recent.ended(end.answered)
+            self.calls.statistics.ended(end.answered)
 
     def _wrap_up(self, end: attempt_end.Ended) -> None:
         span = self.config.staff.wrap_up

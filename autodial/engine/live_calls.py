@@ -11,7 +11,7 @@ from autodial.engine.operators import Roster
 from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import Outcome
-from autodial.rules.rolling_statistics import Recent
+from autodial.rules.rolling_statistics import RollingStatistics
 
 #: Operators named to one call: a client does not wait for more, the lease counts as many, and one
 #: command to Asterisk holds them.
@@ -32,14 +32,14 @@ class LiveCalls:
     #: When the last call was started over each trunk.
     started: dict[str, datetime] = field(factory=dict, init=False)
     last_claim: datetime | None = field(default=None, init=False)  #: that was granted
-    recent: Recent = field(init=False)
+    statistics: RollingStatistics = field(init=False)
     ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
     _attempts: dict[AttemptId, Attempt] = field(factory=dict, init=False)
     #: The channels of the outbound legs, as their claims named them.
     _legs: dict[AttemptId, str] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.recent = Recent(self.config.pace.abandoned_over)
+        self.statistics = RollingStatistics(self.config.pace.abandoned_over)
 
     def restore(
         self, attempts: Iterable[Attempt], reserved: Mapping[OperatorId, AttemptId]
@@ -73,7 +73,7 @@ class LiveCalls:
         now, route = self.now(), attempt.routes[0]
         self.space_out()
         self.started[route.trunk] = now
-        self.recent.shown(now, route.caller_id)
+        self.statistics.shown(now, route.caller_id)
         self._attempts[attempt.id] = attempt
         if reserve:
             self.roster.reserve(attempt.operator, attempt.id)

@@ -73,7 +73,7 @@ class Limits:
     hours: DayHours
     quiet: tuple[Span, ...] = ()
     calendar: Calendar = field(factory=Calendar)
-    elsewhere: ZoneInfo  #: for a number of which nobody can say where it rings
+    default_zone: ZoneInfo  #: for a number of which nobody can say where it rings
     ambiguous_zone: ZoneInfo | None = (
         None  #: for a number of many zones; None: the strictest of them
     )
@@ -153,7 +153,7 @@ class Limits:
         return regions.of_country(country), False
 
     def _zones(self, number: str, zone: str) -> tuple[ZoneInfo, ...]:
-        found = of_number(number) or (self.elsewhere,)
+        found = of_number(number) or (self.default_zone,)
         ours = self.ambiguous_zone
         if len(found) == 1 or ours is None or zone.strip():
             return found

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.task import CallTask, Phone
-from autodial.rules.dial_facts import Decision, Dial, Facts, Look, Refusal, Wait
+from autodial.rules.dial_facts import Decision, Dial, Facts, Refusal, RuleResult, Wait
 from autodial.rules.dial_rules import (
     GENERAL,
     MEANS,
@@ -65,22 +65,22 @@ def nobody_there(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     return portal_silent(task, facts, now) or nobody_at_work(task, facts, now)
 
 
-def explain(task: CallTask, facts: Facts, now: datetime) -> list[Look]:
+def explain(task: CallTask, facts: Facts, now: datetime) -> list[RuleResult]:
     """
     The rules in order, up to the one that holds; of the rules about a client, what each says of
     each number.
     """
-    looks: list[Look] = []
+    looks: list[RuleResult] = []
     for reason, rule in (*RULES, *MEANS):
         refusal = rule(task, facts, now)
         if reason is None:
             looks += [
-                Look(about, word(task, phone, facts, now), phone.number)
+                RuleResult(about, word(task, phone, facts, now), phone.number)
                 for phone in task.phones
                 for about, word in OF_PHONES.items()
             ]
         else:
-            looks.append(Look(reason, refusal))
+            looks.append(RuleResult(reason, refusal))
         if refusal is not None:
             break
     return looks

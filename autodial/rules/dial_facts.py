@@ -132,7 +132,7 @@ class Facts:
 
 
 @frozen
-class Look:
+class RuleResult:
     """One rule's word on a task, for people."""
 
     reason: Reason

@@ -24,7 +24,7 @@ class Answered:
 
 
 @frozen
-class Past:
+class PastCalls:
     """What the store remembers of the calls since a moment."""
 
     answers: tuple[Answered, ...] = ()
@@ -32,7 +32,7 @@ class Past:
 
 
 @define
-class Recent:
+class RollingStatistics:
     """A window over the last calls."""
 
     over: timedelta  #: how far back answered calls count
@@ -42,7 +42,7 @@ class Recent:
     _sums: dict[str, list[int]] = field(factory=dict, init=False)
     _shown: deque[tuple[datetime, str]] = field(factory=deque, init=False)
 
-    def recall(self, past: Past) -> None:
+    def recall(self, past: PastCalls) -> None:
         """Take over what the store remembers."""
         self._answers, self._sums, self._shown = deque(), {}, deque(past.shown)
         for call in past.answers:

@@ -63,7 +63,7 @@ SECRET_VARIABLE = "AD_SECRET"
 #: Seconds between two looks, when nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
 #: Between two looks at what only people read, and two tries to look at the portal.
-PHONES, CHECKUP, BEAT = 5.0, 60.0, 15.0
+PHONES, SELF_CHECK, BEAT = 5.0, 60.0, 15.0
 #: Between two looks for tasks of which a person has said "dial it now".
 SAID = 1.0
 #: Between two looks at a dialplan that is not as it should be.
@@ -178,7 +178,7 @@ class Dialler:
             Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat"),
             Periodic(self.reactor, SETTINGS, self._look_at_settings, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
-            Periodic(self.reactor, CHECKUP, self_check.turn, "self_check"),
+            Periodic(self.reactor, SELF_CHECK, self_check.turn, "self_check"),
         ):  # fmt: skip
             service.setServiceParent(self.services)
         asterisk = config.asterisk
@@ -246,7 +246,7 @@ class Dialler:
         await self._reloading.acquire()
         try:
             said = self._take_over(self.settings, asked)
-            if self.engine.calls.recent.over != self.config.pace.abandoned_over:
+            if self.engine.calls.statistics.over != self.config.pace.abandoned_over:
                 try:
                     await self._recall()
                 except StoreError as error:
@@ -296,8 +296,8 @@ class Dialler:
         """What the limits over all clients count, as far back as they are now to look."""
         over = self.config.pace.abandoned_over
         past = await self.store.run(attempt_queries.past, self.now(), over)
-        self.engine.calls.recent.over = over
-        self.engine.calls.recent.recall(past)
+        self.engine.calls.statistics.over = over
+        self.engine.calls.statistics.recall(past)
 
     async def _phones(self) -> None:
         if self.ami is not None:

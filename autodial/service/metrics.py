@@ -72,7 +72,7 @@ class Measured:
         for state in sorted(set(states)):
             people.add_metric([state], states.count(state))
         yield people
-        answers = self.engine.calls.recent.answers(now)
+        answers = self.engine.calls.statistics.answers(now)
         yield GaugeMetricFamily(
             "autodial_abandoned_ratio",
             "share of the clients who answered lately and found nobody",

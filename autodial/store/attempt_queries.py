@@ -10,7 +10,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import ANSWERED
 from autodial.model.trunk import Route
 from autodial.rules.contact_limits import DAY
-from autodial.rules.rolling_statistics import Answered, Past
+from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, holds, reservations, tasks
@@ -30,7 +30,7 @@ def in_flight(db: sa.Connection) -> list[Attempt]:
     return _load(db, UNDER_WAY)
 
 
-def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
+def past(db: sa.Connection, now: datetime, over: timedelta) -> PastCalls:
     """What the limits over all clients count: answered calls so far back, numbers of a day."""
     columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, attempts.c.purpose)
     ended = sa.select(*columns).where(
@@ -48,7 +48,7 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> Past:
             _routes(row.trunks, row.caller_ids), (row.report or {}).get("trunk", "")
         )
     )
-    return Past(
+    return PastCalls(
         answers=tuple(
             Answered(
                 at=row.ended_at,

@@ -143,7 +143,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.run(attempt_queries.in_flight), self.run(attempt_queries.reserved)
         )
         over = self.config.pace.abandoned_over
-        self.house.engine.calls.recent.recall(self.run(attempt_queries.past, self.now(), over))
+        self.house.engine.calls.statistics.recall(self.run(attempt_queries.past, self.now(), over))
 
     def _staff(self) -> list[StaffRow]:
         return [

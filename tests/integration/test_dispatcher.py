@@ -340,7 +340,7 @@ async def test_numbers_shown_by_the_second_carrier_count(make: Make, run: Run, n
         AttemptId("t8017-1"),
         parse_report(["dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "5", "b"]),
     )
-    assert {"1111": 1, "2222": 1} == dict(house.engine.calls.recent.in_a_day(now()))
+    assert {"1111": 1, "2222": 1} == dict(house.engine.calls.statistics.in_a_day(now()))
     past = run(attempt_queries.past, now(), timedelta(days=1))
     assert {"1111", "2222"} == {number for _, number in past.shown}
 

@@ -14,7 +14,7 @@ from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.outcome import Outcome
 from autodial.rules.hangup import parse_report
-from autodial.rules.rolling_statistics import Answered, Past
+from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.store import attempt_queries, tasks, views
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, variant
@@ -64,7 +64,7 @@ async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now
     await turns(house, now, 3)
     assert [ONE, TWO, TWO] == shown(house)
     again = make(asterisk=numbered(per_day=1))
-    again.engine.calls.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
+    again.engine.calls.statistics.recall(run(attempt_queries.past, now(), timedelta(days=1)))
     assert TWO == again.engine.conditions.facts().routes[""][0].caller_id
     now.moment = NOON + timedelta(days=1)
     assert ONE == again.engine.conditions.facts().routes[""][0].caller_id
@@ -106,7 +106,7 @@ def strong(make: Make, run: Run, answered: int = 400) -> House:
     """Two clients for each operator, after a day with so many answered calls."""
     house = make(pace={"dial_ratio": 2.0})
     moments = tuple(Answered(at=NOON - timedelta(minutes=n)) for n in range(answered))[::-1]
-    house.engine.calls.recent.recall(Past(answers=moments))
+    house.engine.calls.statistics.recall(PastCalls(answers=moments))
     bring(run, *(portal_task(number) for number in range(8018, 8027)))
     return house
 
@@ -120,7 +120,7 @@ async def test_beyond_the_operators_only_as_many_as_the_cap_allows(
     await turns(house, now, 10)
     assert 5 == len(run(attempt_queries.in_flight))
     assert 3 == len(run(attempt_queries.reserved))
-    house.engine.calls.recent.ended(Answered(at=now(), abandoned=True))
+    house.engine.calls.statistics.ended(Answered(at=now(), abandoned=True))
     await house.engine.ends.give_up(FIRST, "test")
     await house.engine.ends.give_up(AttemptId("t8021-1"), "test")
     await turns(house, now, 10)
@@ -203,7 +203,7 @@ async def test_reservations_that_differ_from_the_store_s_are_read_again(
 async def test_above_the_cap_one_operator_is_kept_free(make: Make, run: Run, now: Now) -> None:
     house = strong(make, run)
     for _ in range(20):
-        house.engine.calls.recent.ended(Answered(at=NOON, abandoned=True))
+        house.engine.calls.statistics.ended(Answered(at=NOON, abandoned=True))
     await turns(house, now, 10)
     assert 2 == len(run(attempt_queries.in_flight))
     assert "abandoned" in {line.reason for line in run(views.task_lines)}
@@ -219,11 +219,11 @@ async def test_what_is_measured_survives_a_restart(make: Make, run: Run, now: No
         await house.engine.ends.record(attempt, report)
     assert (2, 1) == _answers(house, now)
     again = make()
-    again.engine.calls.recent.recall(run(attempt_queries.past, now(), timedelta(days=1)))
+    again.engine.calls.statistics.recall(run(attempt_queries.past, now(), timedelta(days=1)))
     assert (2, 1) == _answers(again, now)
     assert Outcome.OPERATOR_MISSED.value == run(views.attempt_lines)[-1].outcome
 
 
 def _answers(house: House, now: Now) -> tuple[int, int]:
-    found = house.engine.calls.recent.answers(now())
+    found = house.engine.calls.statistics.answers(now())
     return found.answered, found.abandoned

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 import sqlalchemy as sa
 
-from autodial.rules.rolling_statistics import Past
+from autodial.rules.rolling_statistics import PastCalls
 from autodial.store import attempt_queries, flags, retention
 from autodial.store import outbox as outbox_
 from autodial.store.schema import attempts, events, outbox, phones, tasks
@@ -64,7 +64,7 @@ async def test_what_is_asked_at_a_start_and_for_a_second_operator(
 
     assert message is not None
     assert [] == await store.run(outbox_.shown_to, message)
-    assert Past() == await store.run(attempt_queries.past, NOON, timedelta(days=1))
+    assert PastCalls() == await store.run(attempt_queries.past, NOON, timedelta(days=1))
     assert {} == await store.run(attempt_queries.last_talks, NOON)
     await store.run(flags.tell, NOON, flags.RELOAD, "/etc/autodial24/autodial.toml")
     assert (NOON, "/etc/autodial24/autodial.toml") == await store.run(flags.told, flags.RELOAD)

@@ -13,7 +13,7 @@ from autodial.model.outcome import Outcome
 from autodial.model.trunk import NumberLimit, PurposeRoutes, Route, Trunk
 from autodial.rules.capacity import capacity
 from autodial.rules.pacing import EVERY, Answers, Pacing, abandoned, late
-from autodial.rules.rolling_statistics import Answered, Past, Recent
+from autodial.rules.rolling_statistics import Answered, PastCalls, RollingStatistics
 from autodial.rules.trunk_choice import Routing, Use
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -123,22 +123,22 @@ def test_who_left_nobody_knows_when_counts_as_abandoned() -> None:
 
 
 def test_what_is_old_no_longer_counts() -> None:
-    recent = Recent(timedelta(hours=1))
+    statistics = RollingStatistics(timedelta(hours=1))
     hour, day = timedelta(hours=1), timedelta(days=1)
-    recent.recall(
-        Past(
+    statistics.recall(
+        PastCalls(
             (Answered(at=NOON - hour, abandoned=True), Answered(at=NOON)),
             ((NOON - day, ONE), (NOON, ONE)),
         )
     )
-    assert Answers(answered=1, abandoned=0) == recent.answers(NOON)
-    assert {ONE: 1} == recent.in_a_day(NOON)
-    recent.ended(Answered(at=NOON, abandoned=True, late=True))
-    recent.shown(NOON, ONE)
-    recent.shown(NOON, "")
-    assert Answers(answered=2, abandoned=1, late=1) == recent.answers(NOON)
-    assert {ONE: 2} == recent.in_a_day(NOON)
-    assert Answers() == recent.answers(NOON + hour)
+    assert Answers(answered=1, abandoned=0) == statistics.answers(NOON)
+    assert {ONE: 1} == statistics.in_a_day(NOON)
+    statistics.ended(Answered(at=NOON, abandoned=True, late=True))
+    statistics.shown(NOON, ONE)
+    statistics.shown(NOON, "")
+    assert Answers(answered=2, abandoned=1, late=1) == statistics.answers(NOON)
+    assert {ONE: 2} == statistics.in_a_day(NOON)
+    assert Answers() == statistics.answers(NOON + hour)
 
 
 @pytest.mark.parametrize(

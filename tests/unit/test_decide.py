@@ -29,7 +29,7 @@ TWO = Phone("+442079460001", "Мария", "CONTACT", 6)
 ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True, phone="NOT_INUSE")
 BORIS = Operator(id=OperatorId(2), name="Борис", extension="102", online=True, phone="NOT_INUSE")
 ALL_DAY = (time(0), time(0))
-FREE = Limits(hours=DayHours.alike(ALL_DAY, ALL_DAY), elsewhere=ZoneInfo("UTC"))
+FREE = Limits(hours=DayHours.alike(ALL_DAY, ALL_DAY), default_zone=ZoneInfo("UTC"))
 TASK = CallTask(
     id=TaskId(8017), title="Позвонить", responsible=ANNA.id, due=NOON, phones=(ONE, TWO)
 )

@@ -321,7 +321,7 @@ def test_the_weekend_is_the_country_s_own(day: int, open_at_noon: bool) -> None:
     limits = Limits(
         hours=DayHours.alike((time(9), time(20)), None),
         calendar=calendar,
-        elsewhere=ZoneInfo("UTC"),
+        default_zone=ZoneInfo("UTC"),
     )
     noon = datetime(2026, 11, day, 12, tzinfo=ZoneInfo("UTC"))
 
@@ -358,7 +358,7 @@ def test_a_thread_has_holidays_of_its_own() -> None:
     ),
     limits=st.builds(
         lambda per, minimum_interval, after: Limits(
-            hours=DayHours.alike(None, None), elsewhere=ZoneInfo("UTC"), per=per,
+            hours=DayHours.alike(None, None), default_zone=ZoneInfo("UTC"), per=per,
             minimum_interval=minimum_interval, after_abandoned=after,
         ),
         st.lists(
