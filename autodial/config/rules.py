@@ -187,7 +187,9 @@ class ClientConfig(Section):
         return text if text == "strictest" else known_zone(text)
 
     def limits(self, calendar: Calendar, default_zone: str) -> Limits:
-        """With a calendar's holidays; ``default_zone`` is where a client is whom nobody can place."""
+        """
+        With a calendar's holidays; ``default_zone`` is where a client is whom nobody can place.
+        """
         return Limits(
             hours=_day_hours(self),
             regions=self.regions,
