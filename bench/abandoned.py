@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import click
 
-from tests.integration.test_simulate import strong
+from tests.integration.simulation.test_simulate import strong
 
 
 @click.command()

@@ -48,7 +48,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         yield
         return
     yield
-    if {path.name for path in INTEGRATION.glob("test_*.py")} <= _files(config):
+    if {path.name for path in INTEGRATION.rglob("test_*.py")} <= _files(config):
         from tests.integration.plans import asked_of_the_store
 
         missing = sorted(asked_of_the_store() - _explained(config))

@@ -24,8 +24,8 @@ from call_files import CallFile, CallFileError
 from fastagi_server import AgiSession, CommandRefused, FastAgiServer, WireError, set_variables
 from fastagi_server.testing import FakeAsterisk
 from fastagi_server.wire import AgiWire, Environment, command
-from tests.unit.test_answers import JUNK, places, put
-from tests.unit.test_samples import SHAPES, answered, load
+from tests.unit.bitrix24.test_answers import JUNK, places, put
+from tests.unit.bitrix24.test_samples import SHAPES, answered, load
 
 Target = Callable[[bytes], None]
 

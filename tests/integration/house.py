@@ -24,7 +24,7 @@ from call_files import Spool
 from fastagi_server import FastAgiServer
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
-from tests.integration.test_ledger import ANNA, PHONE, bring, portal_task
+from tests.integration.store.test_ledger import ANNA, PHONE, bring, portal_task
 
 Run = Callable[..., Any]
 

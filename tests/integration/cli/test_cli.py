@@ -1,0 +1,529 @@
+"""The command line on a real store: what people read, and what programs read."""
+
+import csv
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner, Result
+
+from autodial.cli.main import main
+from autodial.cli.staff import _logout
+from autodial.config.load import load
+from autodial.config.settings import Config
+from autodial.model.disposition import Disposition
+from autodial.model.ids import OperatorId
+from autodial.model.operator import PresenceRules
+from autodial.model.task import Phone
+from autodial.rules.end_policy import EndPolicy
+from autodial.rules.hangup import parse_report
+from autodial.rules.phone_numbers import Refused
+from autodial.store import (
+    attempt_end,
+    dispositions,
+    flags,
+    ledger,
+    outbox,
+    pauses,
+    presence,
+    tasks,
+    views,
+)
+from bitrix24 import Employee, LoginEvent, Portal, Presence
+from bitrix24.simulator import Fault, SimulatedPortal, serve
+from bitrix24.simulator.seed import add_operator
+from bitrix24.simulator.state import SCOPES
+from demo.pbx import free_ports
+from demo.rig import toml
+from tests.integration.conftest import NOON
+from tests.integration.store.test_ledger import BUSY, PHONE, TALKED, bring, dial, portal_task
+
+Run = Callable[..., Any]
+
+
+#: These commands ask the real clock.
+LONG_AGO = datetime(2020, 1, 6, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(config: Config, tmp_path: Path) -> Path:
+    """A configuration file."""
+    path = tmp_path / "autodial.toml"
+    path.write_text(
+        toml(
+            {
+                "portal": {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"},
+                "tasks": {"tag": "autodial"},
+                "staff": {"departments": [5]},
+                "asterisk": {"spool": "/nowhere", "trunks": [{"name": "c", "lines": 1}]},
+                "fastagi": {"port": free_ports(1)[0], "secret": "0123456789abcdef"},
+                "hours": {"zone": "UTC"},
+                "store": {"path": str(config.store.path)},
+            }
+        )
+    )
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def told(path: Path, run: Run) -> Callable[..., Result]:
+    """``autodial`` on a store in which task 8017 was dialled once and found busy."""
+    bring(run, portal_task(8017), portal_task(8018, None))
+    attempt = dial(run)
+    run(ledger.claim, attempt, NOON)
+    run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
+    return lambda *words: CliRunner().invoke(main, ["--config", str(path), *words])
+
+
+def test_tasks(told: Callable[..., Result]) -> None:
+    rows = json.loads(told("tasks", "--json").output)
+    busy = next(row for row in rows if row["id"] == 8017)
+
+    assert (busy["last"], busy["attempts"], busy["due"]) == ("busy", 1, "2026-11-23T12:20:00+00:00")
+    assert "занято" in told("tasks").output
+
+
+def test_why(told: Callable[..., Result], run: Run) -> None:
+    far = datetime(2099, 1, 5, 10, 0, tzinfo=UTC)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8019, far), (PHONE,))], NOON, asked=NOON)
+    said = told("why", "8019").output
+
+    assert "8019 Позвонить: срок ещё не наступил" in said
+    assert "looked at again 05.01. 10:00" in said
+    assert "или перенесите его раньше" in said, "what would change it"
+    assert "the dialler does not run" in said
+    assert [("+", "closed"), ("-", "not due")] == [
+        (words[0], " ".join(words[1:3]) if words[1] == "not" else words[1])
+        for words in (line.split() for line in said.splitlines())
+        if words and words[0] in "+-" and words[1] in ("closed", "not")
+    ]
+    (row,) = json.loads(told("why", "8019", "--json").output)
+    assert "not due" == row["decision"]["reason"]
+    assert told("why", "4711").exit_code == 1
+    assert told("why").exit_code == told("why", "8019", "--operator", "101").exit_code == 2
+
+
+def test_why_an_operator_gets_no_calls(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101", "102")
+    bring(run, portal_task(8021, LONG_AGO))
+    run(presence.save_phones, {"101": "INUSE", "102": "NOT_INUSE"})
+    said = told("why", "--operator", "101").output
+    assert "(101): говорит" in said and "8021" in said
+    assert "(102): свободен" in told("why", "--operator", "102").output
+    assert told("why", "--operator", "999").exit_code == 1
+
+
+def test_who_is_never_called_again_and_who_is_after_all(
+    told: Callable[..., Result], run: Run
+) -> None:
+    staff(run, "101")
+    mine = dial(run, 8017)
+    run(ledger.claim, mine, NOON)
+    run(attempt_end.record, mine, TALKED, NOON, EndPolicy())
+    said = run(
+        dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, NOON, EndPolicy(),
+    )  # fmt: skip
+    assert mine == said
+    shown = told("do-not-call").output
+    assert "+442079460000" in shown and "Иван" in shown and mine in shown
+    assert "+442079460000" == json.loads(told("do-not-call", "--json").output)[0]["number"]
+    assert told("do-not-call", "--remove", "+442079460999").exit_code == 1
+    assert "may be called again" in told("do-not-call", "--remove", "+44 20 7946 0000").output
+    assert [] == run(dispositions.do_not_call_lines)
+
+
+def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
+    table, curve, plot = (tmp_path / name for name in ("day.csv", "curve.csv", "day.svg"))
+    common = ("simulate", "--tasks", "6", "--date", "2026-11-23")
+    some = told(*common, "--operators", "1,2", "--dial-ratio", "1,2", "--csv", str(table), "--svg",
+                str(plot), "--curve", str(curve))  # fmt: skip
+    rows = [line.split() for line in some.output.splitlines() if line.strip()[:1].isdigit()]
+    assert [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")] == [(r[0], r[1]) for r in rows]
+    assert curve.read_text().startswith("operators,dial_ratio,time,talks,attempts\n1,1.0,09:00,")
+    with table.open(encoding="utf-8") as stream:
+        sums = list(csv.DictReader(stream))
+    assert [(row["operators"], row["dial_ratio"]) for row in sums] == [
+        ("1", "1.0"), ("1", "2.0"), ("2", "1.0"), ("2", "2.0")
+    ]  # fmt: skip
+    assert [f"{row['done']} of 6" in some.output for row in sums] == [True] * 4
+    assert all(0 <= float(row["busy_share"]) <= 1 for row in sums)
+    assert plot.read_text().startswith("<svg")
+    short = told(*common, "--hours", "12:00-12:30", "--curve", str(curve))
+    assert short.exit_code == 0
+    assert "12:30" == curve.read_text().splitlines()[-1].split(",")[2]
+    off = told("simulate", "--date", "2026-11-22")
+    assert off.exit_code == 1 and "does not work" in off.output
+
+
+def test_a_day_of_the_ledger_is_simulated_again(told: Callable[..., Result]) -> None:
+    """The call that ``told`` made; and a day without calls is said."""
+    words = ("simulate", "--operators", "1", "--hours", "00:00-24:00")
+    made = told(*words, "--replay", f"{NOON:%Y-%m-%d}")
+    none = told(*words, "--replay", "2026-11-01")
+
+    assert "of 1" in made.output
+    assert none.exit_code == 1
+    assert "the ledger has no calls" in none.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--operators", "many"), "a number, or several"),
+        (("--operators", "0"), "from 1 to 999"),
+        (("--dial-ratio", "0.5"), "from 1.0 to 5.0"),
+        (("--hours", "9-20"), "hours are written"),
+        (("--measured",), "too few calls to measure by"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(
+    told: Callable[..., Result], words: tuple[str, ...], said: str
+) -> None:
+    made = told("simulate", "--date", "2026-11-23", *words)
+    assert made.exit_code != 0 and said in " ".join(made.output.split())
+
+
+def test_a_pause_and_its_end(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101")
+    bring(run, portal_task(8021, LONG_AGO))
+    assert told("resume", "101").exit_code == 1, "was not paused"
+    assert told("pause", "101", "--why", "обед").exit_code == 0
+    assert {501} == run(pauses.paused, NOON)
+    assert "(101): на паузе" in told("why", "--operator", "101").output
+    assert told("resume", "101").exit_code == 0
+    assert told("pause").exit_code == 0
+    assert {pauses.EVERYBODY} == run(pauses.paused, NOON)
+    run(flags.mark, datetime.now(UTC), flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
+    assert "8021 Позвонить: автодозвон приостановлен" in told("why", "8021").output
+    assert told("resume").exit_code == 0
+    assert told("pause", "999").exit_code == 1
+
+
+def test_a_person_s_word(told: Callable[..., Result], run: Run) -> None:
+    waits = tasks.Imported(portal_task(8020), (PHONE,), purpose="реклама", needs_confirmation=True)
+    run(tasks.save_tasks, [waits], NOON, asked=NOON)
+    assert "8020 Позвонить: ждёт слова человека" in told("why", "8020").output
+    assert told("call-now", "8020").exit_code == 0
+    assert "ждёт слова" not in told("why", "8020").output
+    moved = evolve(waits, task=portal_task(8020, NOON + timedelta(hours=1)))
+    run(tasks.save_tasks, [moved], NOON, asked=NOON)
+    assert "ждёт слова" in told("why", "8020").output, "a new deadline wants a new word"
+    assert told("call-now", "4711").exit_code == 1
+
+
+def test_status(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101", "102")
+    said = told("status").output
+    assert "the dialler does not run" in said
+    assert "2 at work, 2 free, 0 paused" in said
+    run(flags.mark, datetime.now(UTC), flags.ALIVE, flags.STALLED)
+    assert "without Asterisk's manager" in told("status").output
+    assert "STALLED" in told("status").output
+    (row,) = json.loads(told("status", "--json").output)
+    assert 2 == sum(count for _, count in row["funnel"])
+
+
+def test_show_tells_the_story(told: Callable[..., Result]) -> None:
+    said = told("show", "8017").output
+    kinds = [line.split()[3] for line in said.splitlines()]
+
+    assert kinds == ["imported", "spooled", "claimed", "ended"]
+    assert [row["kind"] for row in json.loads(told("show", "t8017-1", "--json").output)] == [
+        "spooled",
+        "claimed",
+        "ended",
+    ]
+    assert "neither a task" in told("show", "nonsense").output
+    assert "nothing is known" in told("show", "4711").output
+
+
+def test_why_names_the_numbers_and_those_refused(told: Callable[..., Result], run: Run) -> None:
+    phones = (Phone("+442079460000", "Иван", "CONTACT", 55, "12"),)
+    unfit = (Refused("спросить у Ани", "phone.empty", "Иван"),)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8018), phones, unfit)], NOON, asked=NOON)
+    said = told("why", "8018").output
+
+    assert "+442079460000 ext. 12  Иван" in said
+    assert "спросить у Ани  Иван: not dialled, нет цифр" in said
+
+
+def staff(run: Run, *extensions: str) -> None:
+    people = [
+        Employee(id=501 + n, name=f"Имя{n}", extension=extension, active=True, online=True,
+                 last_login=NOON - timedelta(hours=4))
+        for n, extension in enumerate(extensions)
+    ]  # fmt: skip
+    rules = PresenceRules(active_within=timedelta(minutes=24))
+    run(presence.save_staff, people, {501: Presence(working_day="opened")}, NOON, rules)
+
+
+def test_operators(told: Callable[..., Result], run: Run) -> None:
+    """Who is there, who left when as far as anybody knows, and what is wrong with the phones."""
+    assert json.loads(told("operators", "--json").output) == []
+    staff(run, "101", "101", "", "104")
+    run(presence.save_phones, {"101": "NOT_INUSE"})
+    said = told("operators").output
+
+    assert "online, opened" in said and "free" in said
+    assert "23.11. 08:00" in said
+    assert "unknown" in said and "since" in said
+    for trouble in (
+        "Имя0 (101): номер у двоих", "Имя1 (101): номер у двоих", "Имя2 (503): нет внутреннего",
+        "Имя3 (104): Asterisk не знает",
+    ):  # fmt: skip
+        assert trouble in said
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "unknown since 23.11. 12:00"),
+        ({"watched": NOON}, "none since 23.11. 12:00"),
+        ({"last_left": NOON}, "about 23.11. 12:00"),
+        ({"last_left": NOON, "last_logout": NOON - timedelta(hours=1)}, "23.11. 11:00"),
+    ],
+)
+def test_what_is_not_known_of_a_logout_is_said_to_be_unknown(
+    path: Path, run: Run, known: dict[str, Any], expected: str
+) -> None:
+    staff(run, "101")
+    (line,) = run(views.operator_lines)
+
+    assert expected == _logout(load(path), evolve(line, **known))
+
+
+def test_presence_tells_who_came_and_left(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101")
+    event = LoginEvent(id=7, user=501, login=False, at=datetime.now(UTC))
+    run(presence.save_logins, [event], datetime.now(UTC))
+    rows = json.loads(told("presence", "501", "--json").output)
+
+    assert (501, "Имя0", "logout") in [(r["operator"], r["name"], r["kind"]) for r in rows]
+    assert "вышел из портала" in told("presence").output
+    assert "event log" in {r["source"] for r in rows}
+    assert "журнал событий портала" in told("presence").output
+
+
+def test_what_was_put_aside_is_sent_again_by_a_command(
+    told: Callable[..., Result], run: Run
+) -> None:
+    told("tasks")
+    message = run(outbox.next_message, NOON)
+    run(outbox.bury, message, "Access denied.", NOON)
+    assert "Access denied." in told("outbox").output
+    assert 1 == told("outbox", "--again", "4711").exit_code
+
+    assert "1 will be sent again" in told("outbox", "--again", str(message.id)).output
+    assert run(outbox.next_message, NOON) is None, "it may be executed yet"
+    later = NOON + timedelta(minutes=2)
+    assert run(outbox.next_message, later).doubtful, "whether it arrived is not known"
+
+
+def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Path) -> None:
+    portal = SimulatedPortal(administrator=False)
+    portal.scopes = frozenset({"task", "user", "department", "crm"})
+    with serve(portal) as webhook:
+        path.write_text(path.read_text().replace("http://127.0.0.1/rest/1/s3cretpath/", webhook))
+        said = told("doctor")
+        assert 1 == said.exit_code
+        assert "вебхуку не хватает прав: telephony" in said.output
+        assert "не администратор" in said.output
+
+        portal.scopes, portal.administrator = SCOPES, True
+        said = told("doctor")
+        rules, (first, second, third) = said.output.splitlines()[:-3], said.output.splitlines()[-3:]
+        assert "база часовых поясов" in rules[0] and all(row.startswith("rules: ") for row in rules)
+        assert (0, "portal: всё в порядке, вебхук пользователя 1") == (said.exit_code, first)
+        assert second.startswith("fastagi: agi://127.0.0.1:") and "is it running?" in second
+        assert third.startswith("asterisk: [asterisk] ami_port не задан")
+    said = told("doctor")
+    assert 1 == said.exit_code
+    assert "portal" in said.output and portal.secret not in said.output
+
+
+@pytest.fixture
+def with_portal(told: Callable[..., Result], path: Path) -> Iterator[SimulatedPortal]:
+    portal = SimulatedPortal()
+    with serve(portal) as webhook:
+        path.write_text(path.read_text().replace("http://127.0.0.1/rest/1/s3cretpath/", webhook))
+        yield portal
+
+
+def test_a_pause_that_ends_by_itself(told: Callable[..., Result], run: Run) -> None:
+    """Of everybody, until a time by the house's clock; what has passed or is no time is refused."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    said = told("pause", "--until", f"{tomorrow:%Y-%m-%dT%H:%M}")
+    assert 0 == said.exit_code and f"until {tomorrow:%d.%m. %H:%M}" in said.output
+    assert {pauses.EVERYBODY} == run(pauses.paused, datetime.now(UTC))
+    assert set() == run(pauses.paused, tomorrow + timedelta(minutes=1))
+    for wrong in ("2020-01-01T10:00", "soon", "25:00", "2026-13-01T10:00"):
+        assert 2 == told("pause", "--until", wrong).exit_code
+
+
+def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:
+    add_operator(with_portal, 501, "101")
+    with_portal.groups[129] = [501]
+    said = told("groups")
+    assert 0 == said.exit_code
+    assert re.search(r"5 +│ Call-центр +│ Компания", said.output)
+    assert re.search(r"129 +│ Группа 129", said.output)
+    rows = json.loads(told("groups", "--json").output)
+    assert {"id": 5, "name": "Call-центр", "parent": 1} in rows
+
+
+def test_groups_without_the_scope_for_work_groups(
+    told: Callable[..., Result], with_portal: SimulatedPortal
+) -> None:
+    """It is asked for only where a work group selects somebody; departments are shown."""
+    add_operator(with_portal, 501, "101")
+    with_portal.scopes = SCOPES - {"sonet_group"}
+    said = told("groups")
+    assert 0 == said.exit_code
+    assert "Call-центр" in said.output and "scope sonet_group" in said.output
+
+
+def test_a_name_in_the_configuration_that_the_portal_does_not_know(
+    told: Callable[..., Result], path: Path, with_portal: SimulatedPortal
+) -> None:
+    add_operator(with_portal, 501, "101")
+    path.write_text(path.read_text().replace("departments = [5]", 'departments = ["Call-centre"]'))
+    said = told("doctor")
+    assert 1 == said.exit_code
+    assert "Call-центр (5)" in said.output and "autodial groups" in said.output
+
+
+@pytest.mark.parametrize("interrupted", [None, signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_card_is_tried_without_calling_anybody(
+    told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch,
+    interrupted: signal.Signals | None,
+) -> None:  # fmt: skip
+    """It goes up at the right operator's, and comes down however the command ends."""
+    add_operator(with_portal, 501, "101")
+    add_operator(with_portal, 502, "102")
+    up: list[object] = []
+
+    def wait(seconds: float) -> None:
+        up.append((seconds, list(with_portal.cards)))
+        if interrupted is not None:
+            signal.raise_signal(interrupted)
+
+    monkeypatch.setattr("autodial.cli.portal.sleep", wait)
+    said = told("test-card", "102", "--seconds", "7")
+    assert 0 == said.exit_code, said.output
+    (call,) = {call for _, call, _ in with_portal.cards}
+    assert [(7, [("show", call, 502)])] == up
+    assert ("hide", call, 502) == with_portal.cards[-1]
+    assert {} == with_portal.calls
+    assert [False] == [row["MISSED"] for row in with_portal.statistics]
+    assert {"autodial": "АВТОДОЗВОН"} == with_portal.lines
+
+
+def test_a_card_on_the_line_of_a_purpose(
+    told: Callable[..., Result], path: Path, with_portal: SimulatedPortal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add_operator(with_portal, 501, "101")
+    purpose = '[[purposes]]\nname = "debt"\ntag = "x"\nline = "autodial-debt"\nline_name = "ДОЛГ"'
+    path.write_text(f"{path.read_text()}\n{purpose}\n")
+    monkeypatch.setattr("autodial.cli.portal.sleep", lambda seconds: None)
+    said = told("test-card", "101", "--purpose", "debt")
+    assert 0 == said.exit_code, said.output
+    assert {"autodial-debt": "ДОЛГ"} == with_portal.lines
+    assert 2 == told("test-card", "101", "--purpose", "dept").exit_code
+
+
+def test_a_card_whose_registration_s_answer_is_lost_comes_down(
+    told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_operator(with_portal, 501, "101")
+    monkeypatch.setattr("autodial.cli.portal.sleep", lambda seconds: None)
+    register = Portal.register_call
+
+    async def losing(portal: Portal, **call: Any) -> str:
+        if not with_portal.calls:
+            with_portal.fail_next(Fault.LOST)
+        return await register(portal, **call)
+
+    monkeypatch.setattr(Portal, "register_call", losing)
+    assert 0 == told("test-card", "101").exit_code
+    assert {} == with_portal.calls
+
+
+def test_a_card_for_nobody(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:
+    said = told("test-card", "199")
+    assert 1 == said.exit_code
+    assert "internal number 199" in said.output
+    assert [] == with_portal.cards
+
+
+def test_why_a_task_with_a_bad_number_waits(told: Callable[..., Result], run: Run) -> None:
+    with_number = tasks.Imported(portal_task(8021), (evolve(PHONE, number="+442079460021"),))
+    run(tasks.save_tasks, [with_number], NOON, asked=NOON)
+    attempt = dial(run, 8021)
+    run(ledger.claim, attempt, NOON)
+    bad = parse_report(["dial", "CHANUNAVAIL", "1", "SIP%20404%20x"])
+    run(attempt_end.record, attempt, bad, NOON, EndPolicy())
+    assert "исправьте номер в CRM" in told("why", "8021").output
+
+
+def test_a_mistake_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
+    said = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "tasks"])
+
+    assert said.exit_code == 1
+    assert "The configuration cannot be used; fix it and start again." in said.output
+    assert "Traceback" not in said.output
+
+
+def test_before_the_first_run(told: Callable[..., Result], config: Config) -> None:
+    config.store.path.unlink()
+
+    assert "no store yet" in told("tasks").output
+
+
+def test_a_store_that_is_not_one(told: Callable[..., Result], config: Config) -> None:
+    config.store.path.write_text("not a database, and long enough not to be taken for one " * 99)
+    said = told("tasks")
+
+    assert 1 == said.exit_code
+    assert "not a database" in said.output and "Traceback" not in said.output
+
+
+def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
+    """Another dialler is running, or something else sits there."""
+    spool = tmp_path / "outgoing"
+    spool.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = path.read_text().replace("/nowhere", str(spool))
+        path.write_text(re.sub(r"port = [0-9]+", f"port = {port}", text))
+        done = subprocess.run(
+            [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert 78 == done.returncode
+    assert "is another dialler running?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_says_what_is_wrong_with_the_spool(path: Path) -> None:
+    """The dialler refuses to start, with what to do; in a process of its own, as it is run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 78, "the unit does not start it again"
+    assert "/nowhere is not a directory: set [asterisk] spool" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cretpath" not in done.stderr
