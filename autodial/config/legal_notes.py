@@ -15,20 +15,20 @@ from autodial.rules.time_zone_data import ZoneData
 
 def notes(config: Config, zones: ZoneData, today: date) -> tuple[Finding, ...]:
     """For ``doctor``, and for the log at the start."""
-    found = [_zones(zones, today)]
+    findings = [_zones(zones, today)]
     russia = "RU" in config.phones.countries or config.phones.region == "RU"
     if russia and not config.rules.consent_field:
-        found.append(Finding("law.consent", "", False))
+        findings.append(Finding("law.consent", "", False))
     if russia and (unknown := _without_acts(today.year)):
-        found.append(Finding("law.days", f"{today.year}: {', '.join(unknown)}", False))
+        findings.append(Finding("law.days", f"{today.year}: {', '.join(unknown)}", False))
     preset, power = config.client.preset, config.pace.dial_ratio
     if own := _own_figures(config):
-        found.append(Finding("law.own", f"{preset}: {', '.join(own)}", False))
+        findings.append(Finding("law.own", f"{preset}: {', '.join(own)}", False))
     if preset == "uk-ofcom" and power > 1:
-        found.append(Finding("law.no harbour", f"{power:g}", False))
+        findings.append(Finding("law.no harbour", f"{power:g}", False))
     if preset == "us-ftc" and power > 1:
-        found.append(Finding("law.harbour", f"{power:g}", False))
-    return tuple(found)
+        findings.append(Finding("law.harbour", f"{power:g}", False))
+    return tuple(findings)
 
 
 def _own_figures(config: Config) -> list[str]:
@@ -45,8 +45,8 @@ def _own_figures(config: Config) -> list[str]:
 
 def _zones(zones: ZoneData, today: date) -> Finding:
     whose = "tzdata" if zones.package else "system"
-    said = f"{zones.version} ({whose}; system {zones.system or '-'})"
-    return Finding("zones.old" if zones.year < today.year else "zones.used", said, False)
+    used = f"{zones.version} ({whose}; system {zones.system or '-'})"
+    return Finding("zones.old" if zones.year < today.year else "zones.used", used, False)
 
 
 def _without_acts(year: int) -> list[str]:

@@ -30,7 +30,10 @@ RENAMED = {
     "store.keep.talks": "external_calls",
 }
 #: Keys of earlier versions that nothing replaces, and why.
-REMOVED = {"fastagi.hot_path": "there is one transport now"}
+REMOVED = {
+    "fastagi.hot_path": "there is one transport now",
+    "client.next_phone": "the next attempt tries the next number",
+}
 
 
 def load(path: Path) -> Config:
@@ -44,20 +47,20 @@ def load(path: Path) -> Config:
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
-            said = tomllib.load(stream)
+            settings = tomllib.load(stream)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if stat.S_IMODE(mode) & 0o077:
         raise ConfigError(f"{path} holds secrets and others may read it: chmod 600 {path}")
-    return parse(said, str(path))
+    return parse(settings, str(path))
 
 
-def parse(said: Mapping[str, Any], name: str) -> Config:
-    """Validate what the file said; raises ConfigError."""
+def parse(settings: Mapping[str, Any], name: str) -> Config:
+    """Validate the settings of a file; raises ConfigError."""
     try:
-        return Config.model_validate(said)
+        return Config.model_validate(settings)
     except ValidationError as error:
         problems = [_problem(dict(problem)) for problem in error.errors(include_url=False)]
         raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems)) from None

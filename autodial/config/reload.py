@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from autodial.config.load import load
 from autodial.config.settings import Config
 
-#: What is said first where nothing changes.
+#: How the answer begins where nothing changes.
 NOTHING = "nothing was taken over"
 #: What is built, opened or listened to at the start. Whole sections, or keys of them.
 AT_START: Mapping[str, frozenset[str]] = {
@@ -39,21 +39,23 @@ def taken_over(old: Config, new: Config) -> tuple[Config, tuple[str, ...], tuple
     """
     values, changed, waiting = {}, [], []
     for name in Config.model_fields:
-        was, said = getattr(old, name), getattr(new, name)
+        before, after = getattr(old, name), getattr(new, name)
         keys = AT_START.get(name)
-        if _same(was, said):
+        if _same(before, after):
             continue
         if keys is not None and not keys:
-            waiting += _different(name, was, said)
+            waiting += _different(name, before, after)
             continue
-        if keys is None or not isinstance(said, BaseModel):
-            values[name] = said
+        if keys is None or not isinstance(after, BaseModel):
+            values[name] = after
             changed.append(name)
             continue
-        kept = {key: getattr(was, key) for key in keys if getattr(was, key) != getattr(said, key)}
+        kept = {
+            key: getattr(before, key) for key in keys if getattr(before, key) != getattr(after, key)
+        }
         waiting += [f"{name}.{key}" for key in sorted(kept)]
-        values[name] = said.model_copy(update=kept)
-        if not _same(values[name], was):
+        values[name] = after.model_copy(update=kept)
+        if not _same(values[name], before):
             changed.append(name)
     now = old.model_copy(update=values)
     if now.portal_zone != old.portal_zone:  # the link reads the portal's dates by it
@@ -64,20 +66,20 @@ def taken_over(old: Config, new: Config) -> tuple[Config, tuple[str, ...], tuple
     return now, tuple(changed), tuple(waiting)
 
 
-def _same(was: object, said: object) -> bool:
-    """Do they say the same? What is said by leaving a key out counts, too."""
-    if isinstance(was, BaseModel) and isinstance(said, BaseModel):
-        left, right = was.model_dump(exclude_unset=True), said.model_dump(exclude_unset=True)
-        return was == said and left == right
-    return was == said
+def _same(before: object, after: object) -> bool:
+    """Are both the same? A key that is left out differs from one that is set to its default."""
+    if isinstance(before, BaseModel) and isinstance(after, BaseModel):
+        left, right = before.model_dump(exclude_unset=True), after.model_dump(exclude_unset=True)
+        return before == after and left == right
+    return before == after
 
 
-def _different(name: str, was: object, said: object) -> list[str]:
+def _different(name: str, before: object, after: object) -> list[str]:
     """The keys of a section that differ; what is no section differs as a whole."""
-    if not isinstance(was, BaseModel):
+    if not isinstance(before, BaseModel):
         return [name]
-    keys = type(was).model_fields
-    return [f"{name}.{key}" for key in keys if getattr(was, key) != getattr(said, key)]
+    keys = type(before).model_fields
+    return [f"{name}.{key}" for key in keys if getattr(before, key) != getattr(after, key)]
 
 
 @define(eq=False)

@@ -157,21 +157,20 @@ class ClientConfig(Section):
     jitter: Duration = timedelta(0)
     best_hours: tuple[Span, ...] = ()
     best_within: Duration = timedelta(hours=4)
-    next_phone: Literal["next", "same"] = "next"
     external_calls: bool = True
 
     @model_validator(mode="before")
     @classmethod
-    def _over_the_preset(cls, said: Any) -> Any:
-        if not isinstance(said, Mapping):
-            return said
-        preset = preset_of(said)
+    def _over_the_preset(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping):
+            return settings
+        preset = preset_of(settings)
         preset.pop("pace", None)
-        parts = said.get("parts", {})
+        parts = settings.get("parts", {})
         if not isinstance(parts, Mapping):
-            return said  # refused with its own sentence
-        # Who has other hours for his days off means Saturdays, Sundays and holidays, too.
-        if "days_off" in said:
+            return settings  # refused with its own sentence
+        # Other hours for days off are meant for Saturdays, Sundays and holidays, too.
+        if "days_off" in settings:
             for kind in ("saturday", "sunday", "holidays"):
                 preset.pop(kind, None)
         mine = {regions.known(str(code)) or code: one for code, one in parts.items()}
@@ -179,7 +178,7 @@ class ClientConfig(Section):
         for code, one in mine.items():
             if isinstance(one, Mapping):
                 mine[code] = {**theirs.get(code, {}), **one}
-        return {**preset, **said, "parts": {**theirs, **mine}}
+        return {**preset, **settings, "parts": {**theirs, **mine}}
 
     @field_validator("ambiguous_zone")
     @classmethod
@@ -188,7 +187,7 @@ class ClientConfig(Section):
 
     def limits(self, calendar: Calendar, default_zone: str) -> Limits:
         """
-        With a calendar's holidays; ``default_zone`` is where a client is whom nobody can place.
+        With a calendar's holidays; ``default_zone`` is for clients whose zone is not known.
         """
         return Limits(
             hours=_day_hours(self),
@@ -213,23 +212,24 @@ class ClientConfig(Section):
         )
 
 
-def _day_hours(said: ClientConfig | PartConfig) -> DayHours:
-    """What a kind of day has, or what it has if nothing is said of it; "off" is something."""
-    own = said.model_fields_set
-    as_usual = isinstance(said, PartConfig) and "days_off" not in own
-    free = said.workdays if as_usual else said.days_off
+def _day_hours(section: ClientConfig | PartConfig) -> DayHours:
+    """The hours of each kind of day; where a key is left out, those of its usual kind."""
+    own = section.model_fields_set
+    as_usual = isinstance(section, PartConfig) and "days_off" not in own
+    free = section.workdays if as_usual else section.days_off
     return DayHours(
-        workdays=said.workdays,
+        workdays=section.workdays,
         days_off=free,
-        saturday=said.saturday if "saturday" in own else Usual.USUAL,
-        sunday=said.sunday if "sunday" in own else Usual.USUAL,
-        holidays=said.holidays if "holidays" in own else free,
+        saturday=section.saturday if "saturday" in own else Usual.USUAL,
+        sunday=section.sunday if "sunday" in own else Usual.USUAL,
+        holidays=section.holidays if "holidays" in own else free,
     )
 
 
-def _budgets(said: ClientConfig | PartConfig) -> tuple[Budget, ...]:
+def _budgets(section: ClientConfig | PartConfig) -> tuple[Budget, ...]:
     spans = (
-        (HOUR, said.per_hour), (DAY, said.per_day), (WEEK, said.per_week), (MONTH, said.per_month),
+        (HOUR, section.per_hour), (DAY, section.per_day),
+        (WEEK, section.per_week), (MONTH, section.per_month),
     )  # fmt: skip
     return tuple((span, most) for span, most in spans if most is not None)
 

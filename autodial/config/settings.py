@@ -77,14 +77,14 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _over_the_preset(cls, said: Any) -> Any:
+    def _over_the_preset(cls, settings: Any) -> Any:
         """What a law says of the pace comes with the client's preset."""
-        if not isinstance(said, Mapping):
-            return said
-        client, pace = said.get("client", {}), said.get("pace", {})
+        if not isinstance(settings, Mapping):
+            return settings
+        client, pace = settings.get("client", {}), settings.get("pace", {})
         if not isinstance(client, Mapping) or not isinstance(pace, Mapping):
-            return said
-        return {**said, "pace": {**preset_of(client).get("pace", {}), **pace}}
+            return settings
+        return {**settings, "pace": {**preset_of(client).get("pace", {}), **pace}}
 
     @model_validator(mode="after")
     def _outcomes(self) -> "Config":
@@ -195,24 +195,25 @@ class Config(Section):
             tag=asterisk.tag or texts.text("tag", self.language),
             common=Look(template=asterisk.display, alert=asterisk.alert, ascii=asterisk.ascii),
             purposes={
-                said.name: Look(template=said.display, alert=said.alert) for said in self.purposes
+                purpose.name: Look(template=purpose.display, alert=purpose.alert)
+                for purpose in self.purposes
             },
             phones={
-                said.extension: Look(template=said.display, alert=said.alert, ascii=said.ascii)
-                for said in asterisk.phones
+                phone.extension: Look(template=phone.display, alert=phone.alert, ascii=phone.ascii)
+                for phone in asterisk.phones
             },
         )
 
     @property
     def reading(self) -> str:
         """A fingerprint of what decides which tasks, fields and tags are read of the portal."""
-        said = (
+        keys = (
             self.query, self.client.zone_field, self.staff.deputies_field,
             self.rules.do_not_call_tag, self.rules.do_not_call_field,
             self.rules.consent_field, self.rules.consent_value,
             self.phones, self.purposes, self.calendar.country,
         )  # fmt: skip
-        return sha256(repr(said).encode()).hexdigest()[:12]
+        return sha256(repr(keys).encode()).hexdigest()[:12]
 
     @property
     def routing(self) -> Routing:
@@ -231,13 +232,13 @@ class Config(Section):
                 for trunk in asterisk.trunks
             ),
             limits={
-                said.number: NumberLimit(calls=said.calls, per_day=said.per_day)
-                for said in asterisk.caller_ids
+                shown.number: NumberLimit(calls=shown.calls, per_day=shown.per_day)
+                for shown in asterisk.caller_ids
             },
             common=asterisk.caller_id,
             purposes={
-                said.name: PurposeRoutes(trunks=said.trunks, caller_ids=said.caller_ids)
-                for said in self.purposes
+                purpose.name: PurposeRoutes(trunks=purpose.trunks, caller_ids=purpose.caller_ids)
+                for purpose in self.purposes
             },
         )
 
@@ -245,8 +246,8 @@ class Config(Section):
     def client_fields(self) -> tuple[str, ...]:
         """Fields of the CRM that say something of a client."""
         rules = self.rules
-        said = (self.client.zone_field, rules.do_not_call_field, rules.consent_field)
-        return tuple(name for name in said if name)
+        names = (self.client.zone_field, rules.do_not_call_field, rules.consent_field)
+        return tuple(name for name in names if name)
 
     @property
     def groups(self) -> bool:
@@ -256,8 +257,8 @@ class Config(Section):
     @property
     def telling_tags(self) -> tuple[str, ...]:
         """Tags that say something of a task."""
-        said = (self.rules.do_not_call_tag, *(purpose.tag for purpose in self.purposes))
-        return tuple(dict.fromkeys(tag for tag in said if tag))
+        tags = (self.rules.do_not_call_tag, *(purpose.tag for purpose in self.purposes))
+        return tuple(dict.fromkeys(tag for tag in tags if tag))
 
     @property
     def query(self) -> TaskQuery:
@@ -269,7 +270,7 @@ class Config(Section):
 
     @property
     def write_back(self) -> WriteBack:
-        """What the portal is told besides what it is always told."""
+        """What is written back to the portal, where a site can choose."""
         return WriteBack(
             notify=self.portal.notify,
             recording=self.recording.folder is not None,

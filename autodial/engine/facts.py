@@ -60,7 +60,6 @@ def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
         deputies=config.staff.deputies_by_id,
         order=config.staff.who,
         wait_for_responsible=config.staff.wait_for_responsible,
-        same_phone=config.client.next_phone == "same",
         do_not_call=known.do_not_call,
         hours=rules.hours,
         limits=rules.limits,

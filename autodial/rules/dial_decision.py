@@ -36,9 +36,7 @@ def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     operator = free or first_in_line(task, facts)
     assert operator is not None  # a rule saw to it
     phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
-    return Dial(
-        _in_turn(task, phones, facts), operator, routes(task, facts), reserved=free is not None
-    )
+    return Dial(_in_turn(task, phones), operator, routes(task, facts), reserved=free is not None)
 
 
 def against(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -97,6 +95,6 @@ def general(facts: Facts, now: datetime) -> Wait | None:
 _ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, phones=())
 
 
-def _in_turn(task: CallTask, phones: Sequence[Phone], facts: Facts) -> Phone:
-    """The next attempt tries the next phone, or the first that may be dialled."""
-    return phones[0 if facts.same_phone else task.attempts % len(phones)]
+def _in_turn(task: CallTask, phones: Sequence[Phone]) -> Phone:
+    """The next attempt tries the next phone."""
+    return phones[task.attempts % len(phones)]

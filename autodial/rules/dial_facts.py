@@ -111,7 +111,6 @@ class Facts:
     wait_for_responsible: timedelta = timedelta(
         0
     )  #: how long a task waits for its busy responsible
-    same_phone: bool = False  #: the next attempt tries the same phone, not the next one
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     hours: Hours
     limits: Limits

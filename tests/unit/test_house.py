@@ -15,6 +15,7 @@ from autodial.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "autodial/config/autodial.example.toml"
+ADVANCED = ROOT / "autodial/config/advanced.toml"
 
 #: Who may import whom, among our own packages.
 ALLOWED = {
@@ -139,8 +140,7 @@ def test_the_example_configuration_is_loaded(tmp_path: Path) -> None:
 
 def test_what_the_example_comments_out_is_the_default() -> None:
     """Each commented key, switched on, changes nothing but what it must."""
-    text = EXAMPLE.read_text(encoding="utf-8")
-    plain = parse(tomllib.loads(text), "example")
+    plain = parse(keys_of(EXAMPLE), "example")
     choices = (
         "group =",
         "caller_id =",
@@ -180,6 +180,9 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         'display = "{tag} {',
         'alert = "<',
         "deputies_field =",
+        "[[asterisk.trunks",
+        "lines =",
+        "calls_per_second = 0.5",
         "[[asterisk.caller_ids",
         "number =",
         "calls =",
@@ -187,15 +190,50 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         "trunks =",
         "caller_ids =",
     )
-    switched_on = "\n".join(
-        row[1:] if re.match(r"#[a-z_\[0-9]", row) and not row[1:].startswith(choices) else row
-        for row in text.splitlines()
-    )
-    assert switched_on != text
-    whole = parse(tomllib.loads(switched_on), "example")
 
+    def switched_on(path: Path) -> dict[str, Any]:
+        rows = path.read_text(encoding="utf-8").splitlines()
+        return tomllib.loads(
+            "\n".join(
+                row[1:]
+                if re.match(r"#[a-z_\[0-9]", row) and not row[1:].startswith(choices)
+                else row
+                for row in rows
+            )
+        )
+
+    example, advanced = switched_on(EXAMPLE), switched_on(ADVANCED)
+    whole = parse(
+        {key: merged(example.get(key), advanced.get(key)) for key in {*example, *advanced}}, "both"
+    )
+
+    assert len(advanced) > 12
     assert plain.model_copy(update={"retry": {}}) == whole.model_copy(update={"retry": {}})
     assert plain.rules_for_retry == whole.rules_for_retry
+
+
+def keys_of(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def merged(one: Any, other: Any) -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert not set(one) & set(other), "a key is in both files"
+        return one | other
+    return one if other is None else other
+
+
+def test_what_a_newcomer_copies_fits_two_screens() -> None:
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 90
+
+
+def test_every_key_is_shown_in_one_of_the_two_files() -> None:
+    shown = EXAMPLE.read_text(encoding="utf-8") + ADVANCED.read_text(encoding="utf-8")
+    keys = set(re.findall(r"^#?([a-z_0-9]+) = ", shown, re.MULTILINE))
+    for name, section in Config.model_fields.items():
+        fields = getattr(section.annotation, "model_fields", {})
+        missing = set(fields) - keys - {"trunks", "caller_ids", "phones", "deputies", "application"}
+        assert not missing, f"[{name}] {missing}"
 
 
 @pytest.mark.parametrize("key", REMOVED)
@@ -275,7 +313,7 @@ def said() -> dict[str, Any]:
 )
 def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, words: str) -> None:
     wrong = said()
-    wrong[section][key] = value
+    wrong.setdefault(section, {})[key] = value
 
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         parse(wrong, "autodial.toml")

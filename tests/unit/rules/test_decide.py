@@ -310,15 +310,6 @@ def test_the_trace_ends_at_the_rule_that_holds(
     assert len(looks) >= len(held)
 
 
-def test_the_same_number_again_if_a_site_wants_it_so() -> None:
-    facts = evolve(FACTS, same_phone=True)
-    for attempts in range(3):
-        decision = decide(evolve(TASK, attempts=attempts), facts, NOON)
-        assert isinstance(decision, Dial) and ONE == decision.phone
-    wrong = decide(evolve(TASK, attempts=1, wrong=frozenset({ONE.number})), facts, NOON)
-    assert isinstance(wrong, Dial) and TWO == wrong.phone
-
-
 def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
     talking = tuple(evolve(one, phone="INUSE") for one in (ANNA, BORIS))
     decision = decide(TASK, evolve(FACTS, operators=talking, overdial={EVERY: 1}), NOON)
