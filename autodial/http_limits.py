@@ -76,7 +76,7 @@ class _OneRequest(HTTPChannel):
 
 
 class Page(Resource):
-    """One address. It serves the methods in ``methods``; any other gets 405."""
+    """One address. It serves its ``methods`` (HEAD as GET); any other gets 405."""
 
     isLeaf = True
     methods: tuple[str, ...]

@@ -1,7 +1,7 @@
 """
 Limits of contacts with a client: hours by the client's clock, number of calls, minimum interval.
 
-All tasks with the same number or the same CRM entity count as one person.
+Clients with the same number or the same CRM entity count as one person, over all tasks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

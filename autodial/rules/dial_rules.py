@@ -196,13 +196,12 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
     until = task.due + facts.wait_for_responsible
     responsible = next((o for o in facts.operators if o.id == task.responsible), None)
     busy = responsible is not None and responsible.at_work and not responsible.free(now)
-    return (
-        Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if busy and now < until else None
-    )
+    waits = busy and now < until
+    return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None
 
 
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """Nobody of those who may take this task is free or may be dialled ahead for."""
+    """No operator who may take this task is free, or may be dialled ahead for."""
     ahead = _overdial(task, facts) > 0
     if not ahead and not any(operator.free(now) for operator in facts.operators):
         return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead

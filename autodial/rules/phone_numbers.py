@@ -161,14 +161,14 @@ def dialable(
     refused: list[Refused] = []
     unwilling: set[tuple[str, int, str]] = set()
     for entry in _one_by_one(sorted(entries, key=rules.rank)):
-        phone = _read(entry, rules)
-        if isinstance(phone, str):
-            refused.append(Refused(entry.value, phone, entry.client))
+        result = _read(entry, rules)
+        if isinstance(result, str):
+            refused.append(Refused(entry.value, result, entry.client))
             if entry.do_not_call:  # the remark may be about any of the client's numbers
                 unwilling.add((entry.entity_type, entry.entity_id, entry.client))
         else:
-            first = phones.get(phone.number)
-            phones[phone.number] = phone if first is None else _both(first, phone)
+            first = phones.get(result.number)
+            phones[result.number] = result if first is None else _both(first, result)
     return tuple(
         evolve(phone, do_not_call=True)
         if (phone.entity_type, phone.entity_id, phone.client) in unwilling
