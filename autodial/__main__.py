@@ -6,8 +6,8 @@ import sys
 
 def start() -> None:
     """
-    Run the command. A dialler that is still being set up is not ended by a signal that it would
-    read its settings again for.
+    Run the command. SIGHUP (reload the settings) is ignored while the dialler starts, so it does
+    not end the process.
     """
     if "run" in sys.argv[1:]:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -7,10 +7,10 @@ T = TypeVar("T")
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing; RuntimeError if it does."""
+    """The result of a coroutine that never waits; RuntimeError if it does."""
     try:
         work.send(None)
     except StopIteration as done:
         result: T = done.value
         return result
-    raise RuntimeError("it waits for something")
+    raise RuntimeError("the coroutine waits for something")

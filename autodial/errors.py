@@ -1,7 +1,7 @@
 """
-Everything the dialler raises on purpose.
+The exceptions that the dialler raises.
 
-A docstring here is shown to a person: it says what happened and what to do.
+The docstrings are shown to people: what happened and what to do.
 """
 
 
@@ -9,11 +9,11 @@ class AutodialError(Exception):
     """Something went wrong in the autodialler."""
 
     def __str__(self) -> str:
-        said = super().__str__()
+        detail = super().__str__()
         meaning = " ".join((self.__doc__ or "").split())
-        if not said:
+        if not detail:
             return meaning.removesuffix(":")
-        return f"{meaning} {said}" if meaning.endswith(":") else f"{meaning}\n{said}"
+        return f"{meaning} {detail}" if meaning.endswith(":") else f"{meaning}\n{detail}"
 
 
 class ConfigError(AutodialError):

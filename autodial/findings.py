@@ -1,4 +1,4 @@
-"""What an administrator should know, as data: a key of the catalogue and what goes into it."""
+"""Findings for the administrator, as data: a key of the catalogue and its detail."""
 
 from attrs import frozen
 
@@ -7,11 +7,11 @@ from autodial import texts
 
 @frozen
 class Finding:
-    """One thing an administrator should know."""
+    """One finding."""
 
     key: str
     detail: str
-    serious: bool  #: the dialler cannot do its whole work
+    serious: bool  #: the dialler cannot work fully
 
     def sentence(self, language: texts.Language) -> str:
         return texts.text(self.key, language, detail=self.detail)

@@ -1,9 +1,8 @@
 """
-What every HTTP port of ours has in common: limits in bytes, in time, and in connections.
+Limits of every HTTP port: bytes, time, and connections.
 
-None of our pages needs a large body or a long visit, and the reactor that serves them also answers
-the calls. A body is refused by its announced length before any of it is read, or, where it comes
-without one, at the first byte too many.
+No page needs a large body or a long connection, and the same reactor serves the calls. A body is
+refused by its Content-Length before it is read; without one, at the first byte over the limit.
 """
 
 from io import BytesIO
@@ -17,18 +16,18 @@ from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-#: Longest body, in bytes: an event of the portal has about 1,000.
+#: Longest body, in bytes; an event of the portal has about 1,000.
 MAX_BODY = 65_536
-#: Seconds that a connection lives, whatever is said on it; one that is silent, less.
+#: Longest life of a connection, and longest silence on it, in seconds.
 LIFETIME, SILENCE = 30.0, 10.0
-#: Connections at once; a further one is closed.
+#: Concurrent connections; a further one is closed.
 MAX_CONNECTIONS = 100
 
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class BoundedRequest(Request):
-    """A request whose body is small, or refused."""
+    """A request whose body is refused if it is too large."""
 
     channel: HTTPChannel
     _refused = False
@@ -54,19 +53,19 @@ class BoundedRequest(Request):
         if not self._refused:
             self._refused = True
             transport = self.channel.transport
-            assert transport is not None  # its connection is made
+            assert transport is not None  # the connection is made
             transport.write(_TOO_LARGE)
             self.channel.loseConnection()
 
 
 class _OneRequest(HTTPChannel):
-    """A channel that serves one request: pipelined ones would be many visits in one."""
+    """A channel that serves one request: no pipelining, no keep-alive."""
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and len(value.strip()) > 10:
             transport = self.transport
-            assert transport is not None  # its connection is made
+            assert transport is not None  # the connection is made
             transport.write(_TOO_LARGE)
             self.loseConnection()
             return False
@@ -77,7 +76,7 @@ class _OneRequest(HTTPChannel):
 
 
 class Page(Resource):
-    """One address. It answers the methods that it has a ``render_…`` for, and HEAD as GET."""
+    """One address. It serves its ``methods`` (HEAD as GET); any other gets 405."""
 
     isLeaf = True
     methods: tuple[str, ...]
@@ -91,14 +90,14 @@ class Page(Resource):
 
 
 class Root(Resource):
-    """What is not there is not found, and that in few words."""
+    """The root. An unknown path gets a short 404."""
 
     def getChild(self, path: bytes, request: Request) -> IResource:
         return notFound(message="")
 
 
 class _Connection(ProtocolWrapper):
-    """A connection with an end."""
+    """A connection that is closed after ``LIFETIME``."""
 
     _end: IDelayedCall | None = None
 
@@ -115,7 +114,7 @@ class _Connection(ProtocolWrapper):
 
 
 class BoundedPort(WrappingFactory):
-    """What listens: a site behind the limits."""
+    """A site behind the limits."""
 
     protocol = _Connection
     noisy = False

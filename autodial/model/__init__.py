@@ -1,1 +1,1 @@
-"""Values and tables: what the dialler talks about. Nothing of ours is imported here."""
+"""The domain's values and tables. Imports nothing else of this package."""

@@ -1,4 +1,4 @@
-"""One dialling of one phone, and what Asterisk says of it."""
+"""One dialling of one phone, and the report that Asterisk sends about it."""
 
 from datetime import datetime
 
@@ -16,35 +16,33 @@ class Attempt:
     task: TaskId
     number: str
     dtmf: str  #: the extension behind the number, sent once it has answered
-    operator: OperatorId  #: reserved for it
+    operator: OperatorId  #: reserved for this attempt
     extension: str
     client: str
     title: str
     responsible: OperatorId
-    routes: tuple[Route, ...]  #: carriers in order, with the number to show on each
+    routes: tuple[Route, ...]  #: trunks in order, with the caller ID for each
     state: str
-    generation: (
-        int  #: the task's, when it was made: a person who moves the deadline starts a new one
-    )
-    purpose: str = ""  #: of its task
+    generation: int  #: of the task at the start; moving the deadline by hand starts a new one
+    purpose: str = ""  #: of the task
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
 
 
 @frozen(kw_only=True)
 class Report:
-    """What Asterisk says of an attempt when its channel goes (see dialplan/autodial.conf)."""
+    """What Asterisk reports about an attempt when its channel ends (see dialplan/autodial.conf)."""
 
     stage: str  #: claim, refused, claimfail, dial
     dial_status: str = ""
     cause: int = 0  #: Q.850 hangup cause
-    tech: str = ""  #: the technology's own words: "SIP 486 Busy Here"
+    tech: str = ""  #: the technology's own status: "SIP 486 Busy Here"
     operator_state: str = ""  #: resolve, none, ring, talk, agifail, FORWARDED, or a DIALSTATUS
     operator: str = ""  #: the last extension rung
     answered: datetime | None = None  #: the client's answer
     talked: datetime | None = None  #: the operator's answer
     ended: datetime | None = None
     trunk: str = ""
-    rang: bool = False  #: the last carrier said that the client's phone rings, or sent early media
+    rang: bool = False  #: the last trunk signalled ringing or sent early media
 
     @property
     def talk_seconds(self) -> int:

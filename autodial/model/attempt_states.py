@@ -7,21 +7,21 @@ from enum import Enum
 class State(Enum):
     """Where an attempt is."""
 
-    SPOOLED = "spooled"  #: a call file is in Asterisk's hands, or about to be
-    CLAIMED = "claimed"  #: the dialplan has asked and was told to dial
-    ANSWERED = "answered"  #: the client spoke; an operator is being rung
-    ENDED = "ended"  #: outcome known, the portal not yet told everything
-    REPORTED = "reported"  #: the portal knows everything
+    SPOOLED = "spooled"  #: a call file is in Asterisk's spool, or is about to be written
+    CLAIMED = "claimed"  #: the dialplan has claimed the attempt and may dial
+    ANSWERED = "answered"  #: the client has answered; an operator is being rung
+    ENDED = "ended"  #: the outcome is known; outbox messages are not all delivered
+    REPORTED = "reported"  #: all outbox messages are delivered
 
 
 class Event(Enum):
-    """What can happen to it."""
+    """What can happen to an attempt."""
 
     CLAIM = "claim"
     ANSWER = "answer"
     OUTCOME = "outcome"  #: from Asterisk, or from the reconciler
-    REPORT = "report"  #: the last thing owed to the portal was delivered
-    REOPEN = "reopen"  #: a person has sent something again that the portal had refused
+    REPORT = "report"  #: the last outbox message was delivered
+    REOPEN = "reopen"  #: a person has requeued a dead letter
 
 
 TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
@@ -30,7 +30,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.OUTCOME: State.ENDED,
     },
     State.CLAIMED: {
-        # A second claim means that Asterisk dialled a call file twice: refused, by absence.
+        # No CLAIM row: a second claim means that Asterisk ran a call file twice. It is refused.
         Event.ANSWER: State.ANSWERED,
         Event.OUTCOME: State.ENDED,
     },
@@ -39,8 +39,8 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.OUTCOME: State.ENDED,
     },
     State.ENDED: {
-        # The first outcome wins. A report that comes twice, or after the reconciler has given
-        # the attempt up, changes nothing.
+        # The first outcome wins. A repeated report, or one that comes after the reconciler has
+        # closed the attempt, changes nothing.
         Event.OUTCOME: State.ENDED,
         Event.ANSWER: State.ENDED,
         Event.REPORT: State.REPORTED,
@@ -53,16 +53,16 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
     },
 }
 
-#: An attempt in one of these holds its operator.
+#: States in which an attempt keeps its operator reserved.
 IN_FLIGHT = (State.SPOOLED, State.CLAIMED, State.ANSWERED)
 
 
 class WrongMove(Exception):
-    """This cannot happen to an attempt in that state."""
+    """The table has no such transition."""
 
 
 def advance(state: State, event: Event) -> State:
-    """Where ``event`` takes an attempt; raises WrongMove if the table has no such row."""
+    """The state after ``event``; raises WrongMove if the table has no such row."""
     try:
         return TRANSITIONS[state][event]
     except KeyError:

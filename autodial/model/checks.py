@@ -1,4 +1,4 @@
-"""What values are checked for when they are made."""
+"""Validators for the fields of values."""
 
 from datetime import datetime
 from typing import Any

@@ -1,10 +1,10 @@
-"""What an operator says of a talk."""
+"""The disposition that an operator gives a talk."""
 
 from enum import Enum
 
 
 class Disposition(Enum):
-    """What an operator says of his last talk, and the digit he keys for it."""
+    """An operator's disposition of their last talk, and the digit that enters it."""
 
     DONE = "done"  #: the task is done
     LATER = "call later"  #: the client wants to be called again

@@ -1,4 +1,4 @@
-"""What the ledger knows of an ended call."""
+"""The ledger's record of an ended call."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from autodial.model.outcome import Outcome
 
 @frozen(kw_only=True)
 class Call:
-    """What the ledger knows of an ended call."""
+    """The ledger's record of an ended call."""
 
     outcome: Outcome
     claimed: datetime

@@ -1,4 +1,4 @@
-"""Names of things, and how they are read from outside."""
+"""Identifiers, and how they are parsed from outside text."""
 
 import re
 from typing import NewType
@@ -12,20 +12,20 @@ OperatorId = NewType("OperatorId", int)
 AttemptId = NewType("AttemptId", str)
 
 
-#: How an attempt is named: task 8017, its third.
+#: An attempt's id: ``t8017-3`` is the third attempt of task 8017.
 _ATTEMPT = re.compile(r"t[0-9]{1,16}-[0-9]{1,9}")
 
 
 def attempt_id(text: str) -> AttemptId | None:
-    """A text from outside as the name of an attempt; None: it cannot be one."""
+    """An attempt id from outside text; None: the text is not a valid id."""
     return AttemptId(text) if _ATTEMPT.fullmatch(text) else None
 
 
-#: What an internal number may be. It becomes an argument of the dialplan, where a quotation mark, a
-#: bracket or a comma would be more than text.
+#: Allowed internal numbers. One becomes a dialplan argument, where a quotation mark, a bracket or
+#: a comma would be syntax.
 _INTERNAL = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
 def internal_number(text: str) -> str:
-    """An internal number as the portal has it, if it can be one; otherwise empty: never rung."""
+    """An internal number from the portal if it is valid; otherwise empty, which is never rung."""
     return text if _INTERNAL.fullmatch(text) else ""

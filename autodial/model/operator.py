@@ -1,4 +1,4 @@
-"""A member of the call centre, and what the states of his phone mean."""
+"""A member of the call centre, and the meaning of their phone's device states."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,14 +12,14 @@ from autodial.model.ids import AttemptId, OperatorId, internal_number
 class DeviceUse(Enum):
     """What a device state means for a call to that phone."""
 
-    FREE = "free"  #: it would ring
-    ENGAGED = "engaged"  #: not now
+    FREE = "free"  #: it can ring
+    ENGAGED = "engaged"  #: in use
     OFF = "off"  #: it cannot ring
 
 
-#: Asterisk's device states, all of them. The planner and ``autodial.conf``, which rings a phone
-#: only in the state that is FREE here, go by the same table: a client is not dialled for a phone
-#: that would be passed over.
+#: All of Asterisk's device states. The planner and ``autodial.conf`` use the same table; the
+#: dialplan rings a phone only in the state that is FREE here. So no client is dialled for a phone
+#: that the dialplan would skip.
 DEVICE_STATES: Mapping[str, DeviceUse] = {
     "NOT_INUSE": DeviceUse.FREE,
     "INUSE": DeviceUse.ENGAGED,
@@ -28,41 +28,41 @@ DEVICE_STATES: Mapping[str, DeviceUse] = {
     "RINGINUSE": DeviceUse.ENGAGED,
     "ONHOLD": DeviceUse.ENGAGED,
     "UNAVAILABLE": DeviceUse.OFF,
-    "INVALID": DeviceUse.OFF,  # what a technology says of a device it does not have,
-    "UNKNOWN": DeviceUse.OFF,  # and what is said of one that no technology has
+    "INVALID": DeviceUse.OFF,  # from a technology: no such device
+    "UNKNOWN": DeviceUse.OFF,  # no technology has the device
 }
 
 
 @frozen(kw_only=True)
 class Operator:
-    """A member of the call centre, with what both systems know of him."""
+    """A member of the call centre, with data from the portal and from Asterisk."""
 
     id: OperatorId
     name: str
-    #: Empty: cannot be rung. What is no internal number is none.
+    #: Empty: cannot be rung. An invalid internal number becomes empty.
     extension: str = field(converter=internal_number)
-    online: bool  #: at work by the portal's word and the configured rule
-    phone: str | None = None  #: Asterisk's device state; None: Asterisk is not asked
+    online: bool  #: at work by the portal's data and the configured rule
+    phone: str | None = None  #: Asterisk's device state; None: not requested
     reserved_for: AttemptId | None = None
-    paused: bool = False  #: by himself or his manager
-    wraps_until: datetime | None = None  #: writing up what the client said
+    paused: bool = False  #: by the operator or their manager
+    wraps_until: datetime | None = None  #: end of the wrap-up
 
     @property
     def device(self) -> DeviceUse:
-        """Could his phone ring? Without Asterisk's word it is taken for free."""
+        """Whether the phone can ring. Without a device state it counts as free."""
         return DeviceUse.FREE if self.phone is None else DEVICE_STATES[self.phone]
 
     @property
     def at_work(self) -> bool:
-        """Logged in, and with a phone that Asterisk can reach."""
+        """Online, with a phone that Asterisk can reach."""
         return bool(self.online and self.extension and self.device is not DeviceUse.OFF)
 
     def free(self, now: datetime) -> bool:
-        """May be reserved now."""
+        """Whether the operator may be reserved now."""
         return self.state(now) == "free"
 
     def state(self, now: datetime) -> str:
-        """What he does, in one word; keys of the catalogue after ``operator.``."""
+        """The state as a key of the catalogue, without ``operator.``."""
         if not self.extension:
             return "no extension"
         if not self.online:
@@ -78,11 +78,11 @@ class Operator:
         return "writes" if self.wraps_up(now) else "free"
 
     def wraps_up(self, now: datetime) -> bool:
-        """Is he writing up what the client said?"""
+        """Whether the wrap-up still runs."""
         return self.wraps_until is not None and self.wraps_until > now
 
     def could_talk(self, now: datetime) -> bool:
-        """Free, but perhaps held for a call whose client has not answered yet."""
+        """Free, or reserved while their phone is still free: the client may not have answered."""
         return self.free(now) or (
             self.reserved_for is not None
             and self.state(now) == "reserved"
@@ -93,7 +93,7 @@ class Operator:
 
 @frozen(kw_only=True)
 class PresenceRules:
-    """What "at work" means to a site."""
+    """A site's rules for "at work"."""
 
     active_within: timedelta
-    working_day: bool = False  #: an opened working day is required
+    working_day: bool = False  #: the working day must be open in the portal

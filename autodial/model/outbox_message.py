@@ -1,13 +1,13 @@
-"""What the portal is told, and how far that is."""
+"""Outbox messages to the portal: kinds and delivery states."""
 
 from enum import StrEnum
 
 
 class MessageKind(StrEnum):
-    """What one message asks of the portal."""
+    """What one message makes the portal do."""
 
     REGISTER = "register"  #: register the call, and raise its card at an operator
-    MOVE = "move"  #: raise the card at another operator, and take down the others
+    MOVE = "move"  #: raise the card at another operator, and close the others
     NOTIFY = "notify"  #: a notice with a link to the task, while an operator's phone rings
     FINISH = "finish"  #: end the registered call
     RECORD = "record"  #: attach its recording
@@ -17,10 +17,10 @@ class MessageKind(StrEnum):
 
 
 class MessageState(StrEnum):
-    """How far the delivery of one message is."""
+    """The delivery state of one message."""
 
     PENDING = "pending"  #: to be sent
-    SENDING = "sending"  #: being sent, or sent without an answer: verify before it is repeated
-    DELIVERED = "delivered"  #: the portal has taken it
-    VOID = "void"  #: not wanted any more, never sent
-    DEAD = "dead"  #: the portal refuses it for good: a person must look (dead letter)
+    SENDING = "sending"  #: in flight, or sent without a reply: verify before repeating it
+    DELIVERED = "delivered"  #: the portal has accepted it
+    VOID = "void"  #: no longer needed, never sent
+    DEAD = "dead"  #: dead letter: the portal refuses it for good; a person must check it

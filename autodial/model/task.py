@@ -1,4 +1,4 @@
-"""A task that asks us to call somebody, and whom."""
+"""A call task: whom to call, and when."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,49 +11,47 @@ from autodial.model.ids import OperatorId, TaskId
 
 @frozen
 class Phone:
-    """One dialable number, and whose it is."""
+    """One dialable number and its owner."""
 
-    number: str  #: E.164 with its plus
+    number: str  #: E.164 with the plus
     client: str  #: the client's name, as people see it
     entity_type: str  #: CONTACT, COMPANY or LEAD
     entity_id: int
-    dtmf: str = ""  #: an extension behind it, sent as DTMF once the number has answered
-    zone: str = ""  #: the client's time zone, where the CRM says it
-    do_not_call: bool = False  #: the CRM says so
-    no_consent: bool = False  #: consent is asked for, and the CRM has none
+    dtmf: str = ""  #: an extension behind the number, sent as DTMF after the answer
+    zone: str = ""  #: the client's time zone from the CRM; empty: none
+    do_not_call: bool = False  #: by the CRM
+    no_consent: bool = False  #: consent is required, and the CRM has none
 
 
 @frozen
 class Called:
-    """One call that a person has had from us, or with us."""
+    """One earlier call with a client, in either direction."""
 
     at: datetime
-    abandoned: bool = False  #: see ``power.abandoned``
-    talked: bool = False  #: somebody of ours, or of the house, talked with him
+    abandoned: bool = False  #: see ``rules.pacing.abandoned``
+    talked: bool = False  #: an operator or another employee talked with the client
 
 
 @frozen(kw_only=True)
 class CallTask:
-    """A task that asks us to call somebody, as planned."""
+    """A call task, as the planner sees it."""
 
     id: TaskId
     title: str
     responsible: OperatorId
-    due: datetime | None = field(validator=aware)  #: when to call; None: nobody said
+    due: datetime | None = field(validator=aware)  #: when to call; None: not set
     phones: tuple[Phone, ...]  #: in the order to try
-    open: bool = True  #: still wants work in the portal
-    closed_reason: str = (
-        ""  #: why the dialler is through with it: an Outcome's value, or "exhausted"
-    )
-    attempts: int = 0  #: made since a person last moved the deadline
-    in_progress: bool = False  #: an attempt is under way
-    purpose: str = ""  #: what it is for, by a name of the configuration
+    open: bool = True  #: not completed in the portal
+    closed_reason: str = ""  #: why dialling has ended: an Outcome's value, or "exhausted"
+    attempts: int = 0  #: since a person last moved the deadline
+    in_progress: bool = False  #: an attempt is in flight
+    purpose: str = ""  #: a purpose's name in the configuration
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
-    needs_confirmation: bool = False  #: a person must say "dial it now"
-    confirmed: bool = False  #: and has
-    do_not_call: bool = False  #: the portal's task says so
-    #: When the person behind each number was called, over all numbers and tasks of his.
+    needs_confirmation: bool = False  #: a person must confirm the call
+    confirmed: bool = False  #: a person has confirmed it
+    do_not_call: bool = False  #: set in the portal's task
+    #: By number: the earlier calls with its owner, over all their numbers and tasks.
     history: Mapping[str, tuple[Called, ...]] = field(factory=dict)
-    #: Numbers whose owner is being called for another task.
+    #: Numbers whose owner has a call in flight for another task.
     called_now: frozenset[str] = frozenset()
-    wrong: frozenset[str] = frozenset()  #: numbers that proved not to exist
+    wrong: frozenset[str] = frozenset()  #: numbers found not to exist

@@ -1,4 +1,4 @@
-"""A carrier, what it may carry, and what a call shows there."""
+"""A trunk, its limits, and its caller IDs."""
 
 from datetime import timedelta
 
@@ -7,33 +7,33 @@ from attrs import frozen
 
 @frozen
 class Route:
-    """One carrier to try, and the number to show there."""
+    """One trunk to try, and the caller ID to show on it."""
 
     trunk: str
-    caller_id: str = ""  #: empty: the site's own, from the call file or the dialplan
+    caller_id: str = ""  #: empty: the site's, from the call file or the dialplan
 
 
 @frozen(kw_only=True)
 class Trunk:
-    """A carrier."""
+    """A trunk: a route out."""
 
     name: str
-    lines: int  #: calls at once
+    lines: int  #: concurrent calls
     minimum_interval: timedelta = timedelta(0)  #: between the starts of two calls
-    caller_ids: tuple[str, ...] = ()  #: numbers it may show; empty: the site's own
+    caller_ids: tuple[str, ...] = ()  #: caller IDs it may show; empty: the site's
 
 
 @frozen(kw_only=True)
 class NumberLimit:
-    """What one number may be shown for; None: as often as one likes."""
+    """Limits of one caller ID; None: unlimited."""
 
-    calls: int | None = None  #: at once
+    calls: int | None = None  #: concurrent
     per_day: int | None = None  #: in any 24 hours
 
 
 @frozen(kw_only=True)
 class PurposeRoutes:
-    """What tasks of one purpose use instead of what all tasks use; empty: the same."""
+    """Trunks and caller IDs for one purpose; empty: those of all tasks."""
 
     trunks: tuple[str, ...] = ()
     caller_ids: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the portal is told."""
+"""The write-back settings."""
 
 from datetime import timedelta
 
@@ -7,18 +7,16 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class WriteBack:
-    """What the portal is told besides the deadline, the responsible, the comment and the call."""
+    """What is written to the portal besides the deadline, responsible, comment and call."""
 
-    notify: bool = False  #: a notice with a link to the operator whose phone rings
-    recording: bool = False  #: the recording, once the call is finished
-    talked: str = ""  #: the status a task is brought to after a talk; empty: left alone
-    given_up: str = ""  #: and when the dialler is through with it
-    hand_back: int = 0  #: whose a task becomes then, the portal's user id; 0: it stays
-    taker: bool = True  #: who talked becomes responsible
-    disposition_within: timedelta = timedelta(
-        0
-    )  #: the status after a talk waits for a word so long
-    #: Attempts that nobody answered are registered in the portal, too, after their end.
-    unanswered: bool = False
-    #: all: one a call; changes: none where a call ended as the one before; one: kept up to date.
+    notify: bool = False  #: send the operator whose phone rings a notice with a link
+    recording: bool = False  #: attach the recording, once the call is finished
+    talked: str = ""  #: the task's status after a talk; empty: unchanged
+    given_up: str = ""  #: the task's status after the last attempt; empty: unchanged
+    hand_back: int = 0  #: the responsible's user id then; 0: unchanged
+    taker: bool = True  #: the operator who talked becomes responsible
+    #: How long the status after a talk waits for a disposition.
+    disposition_within: timedelta = timedelta(0)
+    unanswered: bool = False  #: unanswered attempts are registered in the portal after they end
+    #: all: one per call; changes: only if the outcome differs from the last; one: one, updated.
     comments: str = "all"

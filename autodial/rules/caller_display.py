@@ -1,6 +1,6 @@
 """
-What an operator's phone shows of an autodial call, and how it rings: from the site's template, the
-task's purpose, and what this operator's phone can do. Pure.
+The caller name and ring of an autodial call on an operator's phone: from the site's template, the
+task's purpose, and the phone's abilities. Pure.
 """
 
 from collections.abc import Mapping
@@ -11,22 +11,22 @@ from attrs import evolve, field, frozen
 
 from autodial import texts
 
-#: What a template may name.
+#: Names allowed in a template.
 PLACES = frozenset({"tag", "client", "task", "title"})
 
 
 @frozen(kw_only=True)
 class Look:
-    """How a call looks and rings; None: as one step more general says."""
+    """How a call looks and rings; None: inherited from the more general level."""
 
     template: str | None = None
     alert: str | None = None  #: Alert-Info; empty: the phone's ordinary ring
-    ascii: bool | None = None  #: letters that a phone without Cyrillic can show
+    ascii: bool | None = None  #: transliterated, for a phone without Cyrillic
 
 
 @frozen(kw_only=True)
 class Looks:
-    """A site's: in general, by purpose, by extension."""
+    """A site's looks: common, by purpose, by extension."""
 
     tag: str
     common: Look = Look(template="{tag} {client}", alert="", ascii=False)
@@ -35,31 +35,31 @@ class Looks:
 
     @property
     def rings(self) -> bool:
-        """Does the dialler say how phones ring? Otherwise AD_ALERT of the dialplan holds."""
+        """Whether the dialler sets the ring. Otherwise the dialplan's AD_ALERT applies."""
         looks = (self.common, *self.purposes.values(), *self.phones.values())
         return any(look.alert for look in looks)
 
     def of(self, purpose: str, extension: str = "") -> Look:
-        """The most special word counts: the phone's, then the purpose's, then the site's."""
-        found = self.common
+        """The most specific setting wins: the phone's, then the purpose's, then the site's."""
+        look = self.common
         for special in (self.purposes.get(purpose), self.phones.get(extension)):
             if special is not None:
-                found = evolve(
-                    found,
-                    template=found.template if special.template is None else special.template,
-                    alert=found.alert if special.alert is None else special.alert,
-                    ascii=found.ascii if special.ascii is None else special.ascii,
+                look = evolve(
+                    look,
+                    template=look.template if special.template is None else special.template,
+                    alert=look.alert if special.alert is None else special.alert,
+                    ascii=look.ascii if special.ascii is None else special.ascii,
                 )
-        return found
+        return look
 
     def name(self, look: Look, *, client: str, task: int, title: str) -> str:
-        """The caller id's name: one line, cut to what Asterisk keeps at a character's border."""
-        said = (look.template or "").format(tag=self.tag, client=client, task=task, title=title)
-        return texts.caller_name(anyascii(said) if look.ascii else said)
+        """The caller name: one line, cut between characters to the length that Asterisk keeps."""
+        text = (look.template or "").format(tag=self.tag, client=client, task=task, title=title)
+        return texts.caller_name(anyascii(text) if look.ascii else text)
 
 
 def wrong_in(template: str) -> str | None:
-    """What is wrong with a template; None: nothing."""
+    """The error in a template; None: it is valid."""
     try:
         parts = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
@@ -71,5 +71,5 @@ def wrong_in(template: str) -> str | None:
     if unknown:
         return f"{{{unknown[0]}}} is not known; use {', '.join(sorted(PLACES))} in braces"
     if "tag" not in named:
-        return "{tag} must be in it: without the word, the call looks like any other"
+        return "{tag} must be in it: without the tag, the call looks like any other"
     return None

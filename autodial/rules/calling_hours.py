@@ -1,6 +1,6 @@
 """
-When calls may be placed: hours per weekday, with holidays and quiet periods, in a time zone or in
-all the zones in which a client may be.
+When calls may be placed: hours per weekday, with holidays and quiet periods, in one time zone or
+in all zones in which a client may be.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -19,12 +19,12 @@ from autodial.rules import regions
 Where = TypeVar("Where")
 Span = tuple[time, time]
 
-#: How far ahead an opening is looked for. Hours that never open are looked at again then.
+#: How far ahead to search for an opening. Hours without one are checked again then.
 HORIZON = timedelta(days=14)
 
 
 class Usual(Enum):
-    """A holiday has the hours of its weekday."""
+    """The hours of the weekday apply."""
 
     USUAL = "usual"
 
@@ -36,48 +36,47 @@ def _of_thread(country: str, thread: int) -> holidays.HolidayBase:
 
 def _public(country: str) -> holidays.HolidayBase:
     """
-    A thread has its own: a list of holidays fills itself in when it is asked about a new year, and
-    whoever asks it meanwhile is told that there are none.
+    The public holidays, one object per thread: it fills itself on the first lookup in a year, and a
+    concurrent lookup meanwhile finds no holidays.
     """
     return _of_thread(country, get_ident())
 
 
-#: A span that ends at midnight ends the day.
+#: As the end of a span: the end of the day.
 _MIDNIGHT = time(0)
 
 
 def within(*spans: Span | None) -> Span | None:
-    """What lies in all of these spans of a day; None: nothing."""
+    """The intersection of spans of a day; None: it is empty."""
     begin, end = time(0), _MIDNIGHT
     for span in spans:
         if span is None:
             return None
         begin = max(begin, span[0])
-        end = min((end, span[1]), key=lambda one: (one == _MIDNIGHT, one))
+        end = min((end, span[1]), key=lambda clock: (clock == _MIDNIGHT, clock))
     return (begin, end) if end == _MIDNIGHT or begin < end else None
 
 
 @frozen(kw_only=True)
 class Calendar:
     """
-    Which days are days off: a country's public holidays and those of parts of it, moved days, and a
-    site's own.
+    The days off: public holidays of a country and of parts of it, moved days, and the site's own.
     """
 
-    country: str = ""  #: as the holidays library knows it; empty: no public holidays
-    #: Parts of the country, as ``RU-TA``: a day off in any of them is one.
+    country: str = ""  #: a code of the holidays library; empty: no public holidays
+    #: Parts of the country, as ``RU-TA``: a day off in any of them is a day off.
     parts: tuple[str, ...] = ()
     days_off: Collection[date] = ()
     days_off_in: Mapping[str, Collection[date]] = field(factory=dict)  #: by part of the country
-    working_days: Collection[date] = ()  #: stronger than everything else
+    working_days: Collection[date] = ()  #: override everything else
 
     @property
     def weekend(self) -> Collection[int]:
-        """Days of the week, Monday is 0."""
+        """The weekend's days of the week, Monday is 0."""
         return _public(self.country).weekend if self.country else (5, 6)
 
     def holiday(self, day: date) -> bool:
-        """A day off that is not simply a weekend."""
+        """Whether it is a day off for another reason than the weekend."""
         if day in self.working_days:
             return False
         return (
@@ -92,11 +91,11 @@ class Calendar:
         return any(day in self.days_off_in.get(part, ()) for part in self.parts)
 
     def own(self, day: date) -> bool:
-        """A day off of the site's own."""
+        """Whether it is a day off of the site's own."""
         return day in self.days_off and day not in self.working_days
 
     def moved(self, day: date) -> bool:
-        """A day of the weekend that is worked, in place of another."""
+        """Whether it is a weekend day that is worked in place of another day."""
         if day in self.days_off or day.weekday() not in self.weekend:
             return False
         if day in self.working_days:
@@ -108,35 +107,35 @@ class Calendar:
 @frozen
 class Hours:
     """
-    ``week[0]`` is Monday; None is a day without calls; an end of midnight is the day's end.
+    ``week[0]`` is Monday; None is a day without calls; midnight as an end is the day's end.
 
-    A boundary belongs to what begins: at 09:00 calls may be placed, at 20:00 no longer.
+    Spans are half-open: in ``[09:00, 20:00)`` calls may be placed at 09:00, not at 20:00.
     """
 
     zone: ZoneInfo
     week: tuple[Span | None, ...]
     calendar: Calendar = field(default=Calendar(), kw_only=True)
     holiday: Span | Usual | None = field(default=Usual.USUAL, kw_only=True)
-    quiet: tuple[Span, ...] = field(default=(), kw_only=True)  #: of every day
+    quiet: tuple[Span, ...] = field(default=(), kw_only=True)  #: on every day
 
     def span(self, day: date) -> Span | None:
         """
-        The hours of a day; a moved working day has those of the week's last, mostly Friday. A day
-        off never has more than its day of the week.
+        The hours of a day. A moved working day has those of the week's last working day, mostly
+        Friday. A day off never has more than its weekday.
         """
         if self.calendar.moved(day):
             weekend = self.calendar.weekend
-            return self.week[max(one for one in range(7) if one not in weekend)]
+            return self.week[max(weekday for weekday in range(7) if weekday not in weekend)]
         usual = self.week[day.weekday()]
         if self.calendar.own(day):
-            # Who writes a day off into the calendar means it: "usual" is about public holidays.
+            # "usual" applies to public holidays, not to days off that the site has entered.
             return None if self.holiday is Usual.USUAL else within(self.holiday, usual)
         if self.holiday is not Usual.USUAL and self.calendar.holiday(day):
             return within(self.holiday, usual)
         return usual
 
     def opens(self, now: datetime) -> datetime | None:
-        """None if calls may be placed at ``now``; otherwise when they may, at the earliest."""
+        """None if calls may be placed at ``now``; otherwise the next opening."""
         local = now.astimezone(self.zone)
         for days in range(HORIZON.days):
             day = local.date() + timedelta(days=days)
@@ -148,7 +147,7 @@ class Hours:
         return now + HORIZON
 
     def _parts(self, day: date) -> list[tuple[datetime, datetime]]:
-        """The day's hours less its quiet periods, in order."""
+        """The day's hours minus the quiet periods, in order."""
         span = self.span(day)
         if span is None:
             return []
@@ -173,13 +172,13 @@ def opens_everywhere(
     hours: Callable[[Where], Hours], places: Iterable[Where], now: datetime
 ) -> datetime | None:
     """
-    The strictest reading, for a client who may be in any of ``places``: None if calls may be
-    placed in all of them at ``now``; otherwise when they may in all of them.
+    For a client who may be in any of ``places``: None if calls may be placed in all of them at
+    ``now``; otherwise the next moment when they may.
     """
     everywhere: Sequence[Hours] = [hours(place) for place in places]
     at = now
     while at < now + HORIZON:
-        later = [opening for one in everywhere if (opening := one.opens(at)) is not None]
+        later = [opening for each in everywhere if (opening := each.opens(at)) is not None]
         if not later:
             return None if at == now else at
         at = max(later)

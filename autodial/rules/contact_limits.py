@@ -1,7 +1,7 @@
 """
-What a client may be asked to bear: at which hours by his own clock, how often, how far apart.
+Limits of contacts with a client: hours by the client's clock, number of calls, minimum interval.
 
-One person is everybody with the same number or the same entity of the CRM, over all tasks.
+Clients with the same number or the same CRM entity count as one person, over all tasks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,18 +25,18 @@ SATURDAY, SUNDAY = 5, 6
 
 @frozen
 class Place:
-    """Where a client may be."""
+    """A place in which a client may be."""
 
     zone: ZoneInfo
-    country: str = ""  #: by his number; empty: nobody can say
+    country: str = ""  #: by the client's number; empty: unknown
     parts: tuple[str, ...] = ()  #: parts of the country with days off of their own, as ``RU-TA``
 
 
 @frozen(kw_only=True)
 class DayHours:
     """
-    Hours by the kind of the day. A Saturday or a Sunday of which nothing is said has those of
-    ``days_off`` where it is one of the weekend, and of ``workdays`` elsewhere.
+    Hours by the kind of the day. A Saturday or a Sunday without hours of its own has those of
+    ``days_off`` where it belongs to the weekend, and of ``workdays`` elsewhere.
     """
 
     workdays: Span | None
@@ -47,11 +47,11 @@ class DayHours:
 
     @classmethod
     def alike(cls, workdays: Span | None, days_off: Span | None) -> "DayHours":
-        """All days off have the same."""
+        """The same hours for all days off."""
         return cls(workdays=workdays, days_off=days_off, holidays=days_off)
 
     def of(self, day: int, weekend: Iterable[int]) -> Span | None:
-        """Of a day of the week, Monday is 0."""
+        """The hours of a day of the week, Monday is 0."""
         own = {SATURDAY: self.saturday, SUNDAY: self.sunday}.get(day, Usual.USUAL)
         if not isinstance(own, Usual):
             return own
@@ -60,7 +60,7 @@ class DayHours:
 
 @frozen(kw_only=True)
 class Part:
-    """What a part of a country (a state) allows, besides what holds everywhere."""
+    """Additional limits in a part of a country (a state)."""
 
     hours: DayHours
     per: tuple[Budget, ...] = ()
@@ -68,33 +68,31 @@ class Part:
 
 @frozen(kw_only=True)
 class Limits:
-    """A site's limits, from a preset and what it says differently."""
+    """A site's limits: a preset with the site's changes."""
 
     hours: DayHours
     quiet: tuple[Span, ...] = ()
     calendar: Calendar = field(factory=Calendar)
-    default_zone: ZoneInfo  #: for a number of which nobody can say where it rings
-    ambiguous_zone: ZoneInfo | None = (
-        None  #: for a number of many zones; None: the strictest of them
-    )
-    #: For a number that names no part of its country: it may be in these; None: in any.
+    default_zone: ZoneInfo  #: for a number whose zone is unknown
+    ambiguous_zone: ZoneInfo | None = None  #: for a number of many zones; None: the strictest
+    #: Possible parts for a number that identifies no part of its country; None: any.
     regions: tuple[str, ...] | None = None
     parts: Mapping[str, Part] = field(factory=dict)  #: stricter limits of parts of countries
-    per: tuple[Budget, ...] = ()  #: at most so many calls in any such span
+    per: tuple[Budget, ...] = ()  #: at most so many calls in a sliding window
     minimum_interval: timedelta = timedelta(0)  #: between two calls
-    attempts: int | None = None  #: for one task
-    after_abandoned: timedelta = timedelta(0)  #: rest after a call that nobody took at our end
-    after_talk: timedelta = timedelta(0)  #: and after a talk
-    best: tuple[Span, ...] = ()  #: hours of his day at which he is likely to answer
-    best_within: timedelta = timedelta(0)  #: a next call is moved there, if it is no further off
+    attempts: int | None = None  #: per task
+    after_abandoned: timedelta = timedelta(0)  #: minimum interval after an abandoned call
+    after_talk: timedelta = timedelta(0)  #: minimum interval after a talk
+    best: tuple[Span, ...] = ()  #: local hours at which the client is likely to answer
+    best_within: timedelta = timedelta(0)  #: how far a next call is moved to reach ``best``
 
-    #: What ``hours_in`` has said before: there are few places, asked about all the time.
-    _said: dict[Place, Hours] = field(factory=dict, init=False, repr=False, eq=False)
+    #: Cache of ``hours_in``: few places, many lookups.
+    _hours_by_place: dict[Place, Hours] = field(factory=dict, init=False, repr=False, eq=False)
 
     @property
     def looks_back(self) -> timedelta:
-        """A call of longer ago counts in none of these limits."""
-        budgets = [*self.per, *(one for part in self.parts.values() for one in part.per)]
+        """The span of the longest limit: older calls do not count."""
+        budgets = [*self.per, *(budget for part in self.parts.values() for budget in part.per)]
         return max(
             self.minimum_interval,
             self.after_abandoned,
@@ -103,10 +101,10 @@ class Limits:
         )
 
     def hours_in(self, place: Place) -> Hours:
-        """When a client may be called who lives there."""
-        if (said := self._said.get(place)) is None:
-            said = self._said[place] = self._hours_in(place)
-        return said
+        """The hours for a client in a place."""
+        if (hours := self._hours_by_place.get(place)) is None:
+            hours = self._hours_by_place[place] = self._hours_in(place)
+        return hours
 
     def _hours_in(self, place: Place) -> Hours:
         calendar = self._calendar(place)
@@ -117,7 +115,7 @@ class Limits:
         return Hours(place.zone, week, calendar=calendar, holiday=free, quiet=self.quiet)
 
     def _calendar(self, place: Place) -> Calendar:
-        """The holidays of his country; where the site has none at all, nobody's."""
+        """The holidays of the client's country; none if the site has no country."""
         own = self.calendar
         country = place.country
         if not own.country or country == own.country or country not in regions.COUNTED:
@@ -126,46 +124,47 @@ class Limits:
 
     def places(self, number: str, zone: str) -> tuple[Place, ...]:
         """
-        Where a client may be: what the CRM says, else the numbering plan, else ours. What the CRM
-        says and nobody can read is not ignored: then all zones of the plan count.
+        The places in which a client may be: by the CRM, else by the numbering plan, else by the
+        site's settings. If the CRM's value cannot be parsed, all zones of the plan count.
         """
         country = country_of(number)
         if part := regions.known(zone):
-            lies = regions.zones_of((part,))
-            return tuple(Place(one, part.partition("-")[0], (part,)) for one in lies)
+            zones = regions.zones_of((part,))
+            return tuple(Place(each, part.partition("-")[0], (part,)) for each in zones)
         parts, sure = self._parts(number, country)
-        if (said := named(zone)) is not None:
-            if sure and not any(regions.same_clock(said, one) for one in of_number(number)):
+        if (crm_zone := named(zone)) is not None:
+            if sure and not any(regions.same_clock(crm_zone, each) for each in of_number(number)):
                 parts = self.regions if self.regions is not None else regions.of_country(country)
-            return (Place(said, country, regions.with_clock_of(said, parts)),)
+            return (Place(crm_zone, country, regions.with_clock_of(crm_zone, parts)),)
         zones = self._zones(number, zone)
         if sure:
-            return tuple(Place(one, country, parts) for one in zones)
+            return tuple(Place(each, country, parts) for each in zones)
         return _anywhere(country, zones, parts)
 
     def _parts(self, number: str, country: str) -> tuple[tuple[str, ...], bool]:
-        """The parts of his country that he may be in, and whether his number says so."""
-        said = regions.of_number(number) if country else ()
-        if said is not None:
-            return said, True
+        """The parts of the country in which the client may be; True: known from the number."""
+        parts = regions.of_number(number) if country else ()
+        if parts is not None:
+            return parts, True
         if self.regions is not None:
             return self.regions, False
         return regions.of_country(country), False
 
     def _zones(self, number: str, zone: str) -> tuple[ZoneInfo, ...]:
-        found = of_number(number) or (self.default_zone,)
-        ours = self.ambiguous_zone
-        if len(found) == 1 or ours is None or zone.strip():
-            return found
-        # Ours is not the clock of a number that lies in other zones: the key is no help then.
-        return (ours,) if any(regions.same_clock(ours, one) for one in found) else found
+        zones = of_number(number) or (self.default_zone,)
+        configured = self.ambiguous_zone
+        if len(zones) == 1 or configured is None or zone.strip():
+            return zones
+        # The configured zone applies only if it is one of the number's.
+        applies = any(regions.same_clock(configured, each) for each in zones)
+        return (configured,) if applies else zones
 
     def opens(self, number: str, zone: str, now: datetime) -> datetime | None:
-        """None if the client may be called now by his clock; otherwise when, at the earliest."""
+        """None if the client may be called now by their clock; otherwise the next opening."""
         return opens_everywhere(self.hours_in, self.places(number, zone), now)
 
     def best_opens(self, span: Span, number: str, zone: str, now: datetime) -> datetime | None:
-        """None if it is this span of the client's day; otherwise when it begins."""
+        """None if the client's clock is in this span; otherwise when it begins."""
         every_day = (span,) * 7
         return opens_everywhere(
             lambda place: Hours(place.zone, every_day), self.places(number, zone), now
@@ -175,17 +174,17 @@ class Limits:
         self, number: str, zone: str, calls: Sequence[Called], now: datetime
     ) -> datetime | None:
         """
-        None if a person who had these calls may be called at ``now``; otherwise when the budget
-        allows it again.
+        None if the budget of a person with these earlier calls allows a call at ``now``; otherwise
+        when it does again.
         """
         waits = [call.at + self.minimum_interval for call in calls]
         waits += [call.at + self.after_abandoned for call in calls if call.abandoned]
         waits += [call.at + self.after_talk for call in calls if call.talked]
-        for span, most in (*self.per, *self._budgets(number, zone)):
+        for span, limit in (*self.per, *self._budgets(number, zone)):
             recent = sorted(call.at for call in calls if call.at > now - span)
-            if len(recent) >= most:
-                # The call whose leaving the window makes room for another.
-                waits.append(recent[len(recent) - most] + span)
+            if len(recent) >= limit:
+                # There is room again when this call leaves the window.
+                waits.append(recent[len(recent) - limit] + span)
         until = max(waits, default=now)
         return until if until > now else None
 
@@ -193,14 +192,14 @@ class Limits:
         if not self.parts:
             return ()
         near = dict.fromkeys(part for place in self.places(number, zone) for part in place.parts)
-        return [one for part in near if part in self.parts for one in self.parts[part].per]
+        return [budget for part in near if part in self.parts for budget in self.parts[part].per]
 
 
 @lru_cache(maxsize=1000)
 def _anywhere(
     country: str, zones: tuple[ZoneInfo, ...], parts: tuple[str, ...]
 ) -> tuple[Place, ...]:
-    """In any of these zones and parts: each clock once, with the parts that go by it."""
+    """Places for zones and parts: each clock once, with the parts that use it."""
     own = (
         zone
         for zone in regions.zones_of(parts)

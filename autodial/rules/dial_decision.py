@@ -2,8 +2,8 @@
 The dial decision: for a task at a moment, dial, wait or drop, and why.
 
 Pure: facts come in, a decision goes out, ``now`` is an argument. The order of the rules is the
-order in which people want to hear the reason: what is wrong with the task first, then the clock
-and the client, then who is at work, then our own limits.
+order in which a reason is most useful to people: first the task, then the hours and the client,
+then the operators at work, then the dialler's own limits.
 """
 
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ from autodial.rules.operator_choice import first_free, first_in_line
 
 
 def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
-    """Dial, wait or drop."""
+    """The decision: dial, wait or drop."""
     refusal = against(task, facts, now) or without_means(task, facts, now)
     if refusal is not None:
         return refusal
-    # A call that may be placed beyond the free operators takes none who is kept free.
+    # An overdialled call does not take an operator that is reserved for others.
     free = first_free(task, facts, now) if one_to_spare(facts, now) else None
     operator = free or first_in_line(task, facts)
-    assert operator is not None  # a rule saw to it
+    assert operator is not None  # ensured by the rules
     phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
     return Dial(_in_turn(task, phones), operator, routes(task, facts), reserved=free is not None)
 
 
 def against(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """What speaks against calling now, whoever is at work; None: nothing."""
+    """The first refusal of ``RULES``, independent of who is at work; None: none."""
     for _, rule in RULES:
         if (refusal := rule(task, facts, now)) is not None:
             return refusal
@@ -48,7 +48,7 @@ def against(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def without_means(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """What is missing to make the call with; None: nothing."""
+    """The first refusal of ``MEANS``; None: the call can be placed."""
     for _, rule in MEANS:
         if (refusal := rule(task, facts, now)) is not None:
             return refusal
@@ -57,41 +57,41 @@ def without_means(task: CallTask, facts: Facts, now: datetime) -> Refusal | None
 
 def nobody_there(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """
-    What of the means may have gone between the spool and the dialplan, and is no fault of the call
-    itself: the portal's word, and everybody who was at work.
+    A refusal for means that may be lost between the spool and the dialplan: the portal's data, and
+    the operators at work. It is no fault of the call.
     """
     return portal_silent(task, facts, now) or nobody_at_work(task, facts, now)
 
 
 def explain(task: CallTask, facts: Facts, now: datetime) -> list[RuleResult]:
     """
-    The rules in order, up to the one that holds; of the rules about a client, what each says of
-    each number.
+    The results of the rules in order, up to the first refusal; of the rules about a number, one
+    result for each number.
     """
-    looks: list[RuleResult] = []
+    results: list[RuleResult] = []
     for reason, rule in (*RULES, *MEANS):
         refusal = rule(task, facts, now)
         if reason is None:
-            looks += [
-                RuleResult(about, word(task, phone, facts, now), phone.number)
+            results += [
+                RuleResult(about, phone_rule(task, phone, facts, now), phone.number)
                 for phone in task.phones
-                for about, word in OF_PHONES.items()
+                for about, phone_rule in OF_PHONES.items()
             ]
         else:
-            looks.append(RuleResult(reason, refusal))
+            results.append(RuleResult(reason, refusal))
         if refusal is not None:
             break
-    return looks
+    return results
 
 
 def general(facts: Facts, now: datetime) -> Wait | None:
-    """What stands in the way of every task alike; None: nothing. No task need be looked at."""
+    """The first refusal that applies to every task alike; None: none."""
     rules = [rule for reason, rule in (*RULES, *MEANS) if reason in GENERAL]
     refusals = (rule(_ANY, facts, now) for rule in rules)
     return next((refusal for refusal in refusals if isinstance(refusal, Wait)), None)
 
 
-#: The rules of ``GENERAL`` do not look at their task.
+#: The rules of ``GENERAL`` ignore their task.
 _ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, phones=())
 
 

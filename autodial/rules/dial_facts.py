@@ -1,4 +1,4 @@
-"""What a decision may know, and what it says: values only."""
+"""The input and the output of the dial decision: values only."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ from autodial.model.trunk import Route
 from autodial.rules.calling_hours import Hours
 from autodial.rules.contact_limits import Limits
 
-#: Look again after this long when nothing says when it will change.
+#: When to check again if the moment of the change is unknown.
 SOON = timedelta(seconds=5)
 
 
 LATER = timedelta(minutes=1)
 
 
-#: What a person must change first; the change itself brings an earlier look.
+#: When to check again if a person must change something; the change itself triggers a check.
 SELDOM = timedelta(hours=6)
 
 
@@ -57,24 +57,23 @@ class Reason(Enum):
     TRUNKS_FULL = "trunks full"
     NO_ROUTE = "no route"
     PACE = "pace"
-    SHADOW = "shadow"  #: no rule's: everything allows the call, and shadow mode makes none
+    SHADOW = "shadow"  #: of no rule: all rules allow the call, but shadow mode places none
 
 
 @frozen
 class Dial:
-    """Dial this phone for this operator now, over these carriers in order."""
+    """Dial this phone for this operator now, over these trunks in order."""
 
     phone: Phone
     operator: Operator
     routes: tuple[Route, ...]
-    reserved: bool = (
-        True  #: False: overdialled, beyond the free operators; whoever gets free takes it
-    )
+    #: False: overdialled, beyond the free operators; the first operator to become free takes it.
+    reserved: bool = True
 
 
 @frozen
 class Wait:
-    """Not now; look again at ``until``."""
+    """Not now; check again at ``until``."""
 
     reason: Reason
     until: datetime
@@ -82,7 +81,7 @@ class Wait:
 
 @frozen
 class Drop:
-    """Not until somebody changes the task."""
+    """Not until the task is changed."""
 
     reason: Reason
 
@@ -94,7 +93,7 @@ Refusal = Wait | Drop
 
 
 class Who(Enum):
-    """Whom to hold for a call, in the order that a site wants."""
+    """Groups of operators, in the order in which a site reserves them."""
 
     RESPONSIBLE = "responsible"
     DEPUTIES = "deputies"
@@ -103,14 +102,13 @@ class Who(Enum):
 
 @frozen(kw_only=True)
 class Facts:
-    """What the decision may know, besides the task."""
+    """The input of the decision besides the task."""
 
     operators: tuple[Operator, ...]
     deputies: Mapping[OperatorId, Sequence[OperatorId]]
     order: tuple[Who, ...] = tuple(Who)
-    wait_for_responsible: timedelta = timedelta(
-        0
-    )  #: how long a task waits for its busy responsible
+    #: How long a task waits for its busy responsible.
+    wait_for_responsible: timedelta = timedelta(0)
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     hours: Hours
     limits: Limits
@@ -118,22 +116,22 @@ class Facts:
     spool_ok: bool = True  #: call files can be written
     portal_ok: bool
     pbx_ok: bool
-    dialplan_ok: bool = True  #: Asterisk has our dialplan, with what it needs
+    dialplan_ok: bool = True  #: Asterisk has the dialplan and the modules it needs
     paused: bool
     paused_purposes: frozenset[str] = frozenset()
-    calls: int  #: under way now
+    calls: int  #: in flight now
     max_calls: int
-    #: Calls that may be placed for which no operator is held: by purpose, or for ``EVERY`` one.
+    #: Calls that may be placed without a reserved operator: by purpose, or under ``EVERY``.
     overdial: Mapping[str, int] = field(factory=dict)
-    reserve_operators: int = 0  #: operators not to be reserved while there are others
-    routes: Mapping[str, tuple[Route, ...]]  #: by purpose: carriers with room, preferred first
-    next_start: datetime | None  #: when the pace allows the next call; None: now
+    reserve_operators: int = 0  #: operators to keep free while there are others
+    routes: Mapping[str, tuple[Route, ...]]  #: by purpose: trunks with room, preferred first
+    next_start: datetime | None  #: earliest start of the next call by the pace; None: now
 
 
 @frozen
 class RuleResult:
-    """One rule's word on a task, for people."""
+    """One rule's result for a task, to show to people."""
 
     reason: Reason
-    refusal: Refusal | None  #: None: the rule has nothing against the call
-    detail: str = ""  #: what it is about: a number
+    refusal: Refusal | None  #: None: the rule allows the call
+    detail: str = ""  #: the phone number, for a rule about numbers

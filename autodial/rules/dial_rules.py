@@ -1,7 +1,6 @@
 """
-The rules of the dial decision, one function each, and the tables that say in which order they are
-asked: what is wrong with the task first, then the clock and the client, then who is at work, then
-our own limits. Pure.
+The rules of the dial decision, one function each, and the tables with their order: first the task,
+then the hours and the client, then the operators at work, then the dialler's own limits. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from autodial.rules.dial_facts import LATER, SELDOM, SOON, Drop, Facts, Reason, 
 from autodial.rules.operator_choice import first_free, first_in_line
 from autodial.rules.pacing import EVERY
 
-# What is wrong with the task itself. Each rule: the refusal, or None.
+# The task. Each rule returns a refusal or None.
 
 
 def _closed(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -33,8 +32,8 @@ def _no_deadline(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def _enough(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    most = facts.limits.attempts
-    return Drop(Reason.ENOUGH) if most is not None and task.attempts >= most else None
+    limit = facts.limits.attempts
+    return Drop(Reason.ENOUGH) if limit is not None and task.attempts >= limit else None
 
 
 def _in_progress(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -51,13 +50,13 @@ def _confirm(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     return Wait(Reason.CONFIRM, now + SELDOM) if waits else None
 
 
-# The rules of the house, and the client.
+# The site and the client.
 
 
 def _paused(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     if facts.paused:
         return Wait(Reason.PAUSED, now + LATER)
-    # Many tasks may wait for this alone: they are looked at anew when it ends.
+    # Many tasks may wait only for this: they are checked again when the pause ends.
     paused = task.purpose in facts.paused_purposes
     return Wait(Reason.PAUSED, now + SELDOM) if paused else None
 
@@ -94,7 +93,7 @@ def _budget(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait |
     return None if rested is None else Wait(Reason.BUDGET, rested)
 
 
-#: What time alone does not change.
+#: Reasons that do not pass with time.
 _FOR_GOOD = frozenset({Reason.DO_NOT_CALL, Reason.NO_CONSENT, Reason.WRONG_NUMBER})
 
 
@@ -112,7 +111,7 @@ OF_PHONES: Mapping[Reason, PhoneRule] = {
 
 
 def about_phone(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wait | None:
-    """The first rule about the client that holds for this number; None: it may be dialled."""
+    """The first refusal for this number; None: it may be dialled."""
     for rule in OF_PHONES.values():
         if (refusal := rule(task, phone, facts, now)) is not None:
             return refusal
@@ -120,14 +119,14 @@ def about_phone(task: CallTask, phone: Phone, facts: Facts, now: datetime) -> Wa
 
 
 def _client(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """No number may be dialled: what holds the one that may be dialled first."""
-    words = [about_phone(task, phone, facts, now) for phone in task.phones]
-    refusals = [word for word in words if word is not None]
-    if len(refusals) < len(words):
+    """If no number may be dialled: the refusal of the one that may be dialled first."""
+    results = [about_phone(task, phone, facts, now) for phone in task.phones]
+    refusals = [result for result in results if result is not None]
+    if len(refusals) < len(results):
         return None
-    # A number that may never be dialled says nothing of when: another one's time comes first.
-    passing = [one for one in refusals if one.reason not in _FOR_GOOD]
-    return min(passing or refusals, key=lambda one: one.until)
+    # A refusal that passes with time comes before one that does not.
+    passing = [refusal for refusal in refusals if refusal.reason not in _FOR_GOOD]
+    return min(passing or refusals, key=lambda refusal: refusal.until)
 
 
 def _hours(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -159,56 +158,57 @@ def _dialplan(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    there = any(operator.at_work for operator in facts.operators)
-    return None if there else Wait(Reason.NOBODY_AT_WORK, now + SOON)
+    at_work = any(operator.at_work for operator in facts.operators)
+    return None if at_work else Wait(Reason.NOBODY_AT_WORK, now + SOON)
 
 
 def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     free = any(operator.free(now) for operator in facts.operators)
-    return None if free or _some_beyond(facts) else Wait(Reason.OPERATORS_BUSY, now + SOON)
+    return None if free or _may_overdial(facts) else Wait(Reason.OPERATORS_BUSY, now + SOON)
 
 
-def _some_beyond(facts: Facts) -> bool:
-    """May a call of some purpose be placed for which no operator is held?"""
+def _may_overdial(facts: Facts) -> bool:
+    """Whether a call of any purpose may be placed without a reserved operator."""
     return any(facts.overdial.values())
 
 
-def _beyond(task: CallTask, facts: Facts) -> int:
-    """How many such calls may be placed for what this task is for."""
+def _overdial(task: CallTask, facts: Facts) -> int:
+    """How many such calls may be placed for the task's purpose."""
     return facts.overdial.get(EVERY, facts.overdial.get(task.purpose, 0))
 
 
 def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """Too many clients found nobody: somebody is kept free, where there are several."""
-    spare = one_to_spare(facts, now) or _some_beyond(facts)
+    """Too many abandoned calls: an operator is kept free if several are at work."""
+    spare = one_to_spare(facts, now) or _may_overdial(facts)
     return None if spare else Wait(Reason.ABANDONED, now + SOON)
 
 
 def one_to_spare(facts: Facts, now: datetime) -> bool:
-    """May an operator be held, with one to be kept free?"""
-    there = sum(operator.at_work for operator in facts.operators)
+    """Whether an operator may be reserved, given the number to keep free."""
+    at_work = sum(operator.at_work for operator in facts.operators)
     free = sum(operator.free(now) for operator in facts.operators)
-    return free > facts.reserve_operators or there <= facts.reserve_operators
+    return free > facts.reserve_operators or at_work <= facts.reserve_operators
 
 
 def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """For a while a task waits for its own operator, if he is there."""
+    """For a while a task waits for its responsible, if they are at work."""
     assert task.due is not None
     until = task.due + facts.wait_for_responsible
-    own = next((o for o in facts.operators if o.id == task.responsible), None)
-    waits = own is not None and own.at_work and not own.free(now) and now < until
+    responsible = next((o for o in facts.operators if o.id == task.responsible), None)
+    busy = responsible is not None and responsible.at_work and not responsible.free(now)
+    waits = busy and now < until
     return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None
 
 
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """Somebody is free, or may be dialled for, but not one of those who may take this task."""
-    ahead = _beyond(task, facts) > 0
+    """No operator who may take this task is free, or may be dialled ahead for."""
+    ahead = _overdial(task, facts) > 0
     if not ahead and not any(operator.free(now) for operator in facts.operators):
         return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
     if not ahead and not one_to_spare(facts, now):
         return Wait(Reason.ABANDONED, now + SOON)
-    mine = first_free(task, facts, now) or (first_in_line(task, facts) if ahead else None)
-    if mine is not None:
+    operator = first_free(task, facts, now) or (first_in_line(task, facts) if ahead else None)
+    if operator is not None:
         return None
     return Wait(Reason.NOT_FOR_OTHERS, now + 2 * SOON)
 
@@ -219,7 +219,7 @@ def _trunks_full(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def _no_route(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    """Others may be dialled; the carriers and numbers of this purpose are used up."""
+    """The trunks and caller IDs of this purpose are used up; other tasks may be dialled."""
     return None if routes(task, facts) else Wait(Reason.NO_ROUTE, now + 2 * SOON)
 
 
@@ -235,7 +235,7 @@ def _pace(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 Rule = Callable[[CallTask, Facts, datetime], Refusal | None]
 
 
-#: What speaks against a call; asked when planning, and once more before the client's phone rings.
+#: Rules of the task, site and client; checked when planning, and again at the claim.
 #: (None: the rules about each number, ``OF_PHONES``.)
 RULES: Sequence[tuple[Reason | None, Rule]] = (
     (Reason.CLOSED, _closed),
@@ -253,7 +253,7 @@ RULES: Sequence[tuple[Reason | None, Rule]] = (
 )
 
 
-#: What a call needs; asked when planning.
+#: Rules of what a call needs; checked when planning.
 MEANS: Sequence[tuple[Reason, Rule]] = (
     (Reason.STORE_MOVED, _store_moved),
     (Reason.SPOOL_REFUSES, _spool_refuses),
@@ -271,7 +271,7 @@ MEANS: Sequence[tuple[Reason, Rule]] = (
 )
 
 
-#: What stands in the way of every task alike: once met, the others need not be looked at.
+#: Reasons that apply to every task alike: after one of them no other task need be checked.
 GENERAL = frozenset(
     {
         Reason.PAUSED, Reason.RULES_UNREADABLE, Reason.STORE_MOVED, Reason.SPOOL_REFUSES,

@@ -1,4 +1,4 @@
-"""What is wrong with the staff's phones, as data: one table, pure."""
+"""Faults in the staff's phone settings, as data. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from autodial.model.ids import internal_number
 
 
 class Member(Protocol):
-    """What is looked at of an operator; ``phone`` is Asterisk's device state."""
+    """The checked fields of an operator; ``phone`` is Asterisk's device state."""
 
     @property
     def id(self) -> int: ...
@@ -23,12 +23,12 @@ class Member(Protocol):
 
 def conflicts(members: Sequence[Member]) -> dict[int, tuple[str, ...]]:
     """
-    By operator, what keeps his phone from being rung rightly; keys of the catalogue.
+    By operator id: the faults that keep the phone from being rung correctly, as catalogue keys.
 
-    An unknown device state (``None``: Asterisk is out of sight) proves nothing.
+    A missing device state (``None``: Asterisk is not connected) is no fault.
     """
     shared = Counter(member.extension for member in members if member.extension)
-    found: dict[int, tuple[str, ...]] = {}
+    faults: dict[int, tuple[str, ...]] = {}
     for member in members:
         wrong = []
         if not member.extension:
@@ -42,5 +42,5 @@ def conflicts(members: Sequence[Member]) -> dict[int, tuple[str, ...]]:
         if member.forwards is not None:
             wrong.append("forwards")
         if wrong:
-            found[member.id] = tuple(wrong)
-    return found
+            faults[member.id] = tuple(wrong)
+    return faults

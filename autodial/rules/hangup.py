@@ -1,9 +1,9 @@
 """
-From what Asterisk reports to an outcome, as tables.
+From Asterisk's report to an outcome, as tables.
 
-The technology's own words come first: a Q.850 Reason header changes HANGUPCAUSE and DIALSTATUS on
-Asterisk 16 but not on 22, while the SIP answer reads the same on both. CHANUNAVAIL alone says
-nothing: it stands for a wrong number, a rejection and a broken carrier alike.
+The technology's own status comes first: a Q.850 Reason header changes HANGUPCAUSE and DIALSTATUS on
+Asterisk 16 but not on 22; the SIP response is the same on both. CHANUNAVAIL alone is ambiguous: it
+may be a wrong number, a rejection or a broken trunk.
 """
 
 import re
@@ -14,28 +14,28 @@ from urllib.parse import unquote
 from autodial.model.attempt import Report
 from autodial.model.outcome import Outcome
 
-#: Final SIP answers of the client's side (RFC 3261 and what carriers make of it).
+#: Final SIP responses of the client's side (RFC 3261, and how carriers use it).
 SIP: Mapping[int, Outcome] = {
     486: Outcome.BUSY, 600: Outcome.BUSY,
-    480: Outcome.UNREACHABLE,  # "temporarily unavailable": what carriers say of a phone that is off
+    480: Outcome.UNREACHABLE,  # "temporarily unavailable": from carriers, a phone that is off
     487: Outcome.SILENT,
     300: Outcome.FORWARDED, 301: Outcome.FORWARDED, 302: Outcome.FORWARDED,
     305: Outcome.FORWARDED, 380: Outcome.FORWARDED,
     403: Outcome.REJECTED, 603: Outcome.REJECTED, 607: Outcome.REJECTED, 608: Outcome.REJECTED,
     404: Outcome.BAD_NUMBER, 410: Outcome.BAD_NUMBER, 484: Outcome.BAD_NUMBER,
     604: Outcome.BAD_NUMBER,
-    # 408 is what our own stack reports of a carrier that does not answer at all.
+    # Asterisk itself reports 408 if a trunk does not respond at all.
     408: Outcome.LINE_FAILED, 488: Outcome.LINE_FAILED, 500: Outcome.LINE_FAILED,
     502: Outcome.LINE_FAILED, 503: Outcome.LINE_FAILED, 504: Outcome.LINE_FAILED,
 }  # fmt: skip
 
-#: Provisional SIP answers, when the patience ran out on them.
+#: Provisional SIP responses, if the dial timeout ended the call.
 RINGING: Mapping[int, Outcome] = {
     180: Outcome.SILENT, 181: Outcome.SILENT, 182: Outcome.SILENT, 183: Outcome.SILENT,
-    100: Outcome.UNREACHABLE,  # the network took the call and never rang a phone
+    100: Outcome.UNREACHABLE,  # the network accepted the call and never rang a phone
 }  # fmt: skip
 
-#: Q.850 hangup causes, for technologies that have no words of their own.
+#: Q.850 hangup causes, for technologies without a status of their own.
 CAUSE: Mapping[int, Outcome] = {
     17: Outcome.BUSY,
     19: Outcome.SILENT,
@@ -47,7 +47,7 @@ CAUSE: Mapping[int, Outcome] = {
     58: Outcome.LINE_FAILED,
 }  # fmt: skip
 
-#: The last resort: Dial's own status.
+#: The last resort: DIALSTATUS.
 STATUS: Mapping[str, Outcome] = {
     "BUSY": Outcome.BUSY,
     "NOANSWER": Outcome.SILENT,
@@ -56,30 +56,30 @@ STATUS: Mapping[str, Outcome] = {
     "CHANUNAVAIL": Outcome.LINE_FAILED,
 }
 
-#: The client has answered: what became of the operator's side. Anything else is a DIALSTATUS of
-#: the last operator rung: nobody took the call.
+#: After the client's answer: the result of the operator's side. Any other value is the DIALSTATUS
+#: of the last operator rung: nobody took the call.
 OPERATOR: Mapping[str, Outcome] = {
     "talk": Outcome.TALKED,
     "ring": Outcome.CLIENT_LEFT,
     "queue": Outcome.CLIENT_LEFT,  # in the site's own queue
     "resolve": Outcome.CLIENT_LEFT,
-    "": Outcome.CLIENT_LEFT,  # hung up before the answered leg ran its first line
-    # The server was gone, and no operator came with the claim: our fault, but he was disturbed.
+    "": Outcome.CLIENT_LEFT,  # hung up before the answered leg ran its first step
+    # The server was down, and the claim named no operator: our fault, but the client was disturbed.
     "agifail": Outcome.OPERATOR_MISSED,
 }
 
 
-#: SIP answers from here on are final; and the hangup cause of a phone that is engaged.
+#: The first final SIP response; the hangup cause of a busy phone.
 FINAL, BUSY_CAUSE = 200, 17
-#: What a phone that has rung may end as. Whatever else is said of it (a carrier that gives up, a
-#: network that takes its own time-out for "off"), it rang and nobody answered.
+#: Outcomes kept after ringing. Any other (a trunk that fails, a network that reports its own
+#: timeout as "off") means that the phone rang and nobody answered.
 AFTER_RINGING = frozenset({Outcome.BUSY, Outcome.REJECTED, Outcome.FORWARDED})
 
 
 def outcome_of(report: Report) -> Outcome:
-    """The one outcome of an attempt that Asterisk has reported."""
+    """The outcome of an attempt, from its report."""
     if report.stage != "dial":
-        # claim, claimfail: our own server did not say yes. Nobody was dialled.
+        # claim, claimfail: our server did not grant the claim. Nobody was dialled.
         return Outcome.WITHDRAWN if report.stage == "refused" else Outcome.LINE_FAILED
     if report.dial_status == "ANSWER":
         return OPERATOR.get(report.operator_state, Outcome.OPERATOR_MISSED)
@@ -90,35 +90,35 @@ def outcome_of(report: Report) -> Outcome:
 def _unanswered(report: Report) -> Outcome:
     code = _sip(report.tech)
     if report.dial_status == "BUSY" and code < FINAL and report.cause != BUSY_CAUSE:
-        # A redirection that Dial has not followed: BUSY, without the final answer of one who is.
+        # A redirection that Dial did not follow: BUSY without a final busy response.
         return Outcome.FORWARDED
     if code in SIP:
         return SIP[code]
-    # His phone rang, and that is the last that was heard of it: also when Asterisk was shut down.
+    # Ringing was the last response; also when Asterisk was shut down.
     if code in RINGING and (code >= 180 or report.dial_status in ("NOANSWER", "CANCEL")):
         return RINGING[code]
     if not report.tech and report.dial_status in ("NOANSWER", "CANCEL") and report.cause in (0, 16):
-        return Outcome.LINE_FAILED  # the carrier said nothing at all, not even 100
+        return Outcome.LINE_FAILED  # the trunk sent no response, not even 100
     if report.cause in CAUSE:
         return CAUSE[report.cause]
     return STATUS.get(report.dial_status, Outcome.LINE_FAILED)
 
 
 def _sip(tech: str) -> int:
-    """The SIP answer in the technology's words; 0 if there is none."""
+    """The SIP response code in the technology's status; 0 if there is none."""
     match = re.match(r"SIP (\d{3})", tech)
     return int(match.group(1)) if match else 0
 
 
-#: Of a report: what stands in AstDB from an older dialplan may be shorter.
+#: The fields of a report. One in AstDB from an older dialplan may have fewer.
 FIELDS = 11
 
 
 def parse_report(fields: Sequence[str]) -> Report:
     """
-    A report's fields, in the dialplan's order, as AGI arguments or from AstDB.
+    A report from its fields, in the dialplan's order, as AGI arguments or from AstDB.
 
-    Missing and unreadable fields become empty: a report is evidence of an end, whatever it says.
+    Missing and unreadable fields become empty: any report is evidence of an end.
     """
     stage, status, cause, tech, state, operator, answered, talked, ended, trunk, rang = (
         *fields[:FIELDS],

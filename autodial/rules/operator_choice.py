@@ -1,4 +1,4 @@
-"""Whom to hold for a call, and whom to ring: first to last, of those at work. Pure."""
+"""The operators to reserve for a call and to ring, in order, of those at work. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,12 +11,12 @@ from autodial.rules.dial_facts import Facts, Who
 
 
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
-    """Whom to hold for this task; None: nobody of those who may take it is free."""
+    """The operator to reserve for this task; None: nobody who may take it is free."""
     return next((operator for operator in _line(task, facts) if operator.free(now)), None)
 
 
 def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
-    """Who would take this task first, of those at work and not paused; None: nobody."""
+    """The first operator for this task who is at work and not paused; None: nobody."""
     return next((operator for operator in _line(task, facts) if not operator.paused), None)
 
 
@@ -28,7 +28,7 @@ def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
 def deputies_of(
     task: CallTask | Attempt, deputies: Mapping[OperatorId, Sequence[OperatorId]]
 ) -> Mapping[OperatorId, Sequence[OperatorId]]:
-    """Those that the task names come first."""
+    """The deputies, with those named in the task first."""
     if not task.own_deputies:
         return deputies
     usual = deputies.get(task.responsible, ())
@@ -41,7 +41,7 @@ def in_order(
     deputies: Mapping[OperatorId, Sequence[OperatorId]],
     order: Sequence[Who] = tuple(Who),
 ) -> tuple[Operator, ...]:
-    """Whom to ring, first to last, of those at work: by default the responsible, deputies, all."""
+    """The operators at work, in the order to ring: by default the responsible, deputies, all."""
     known = {operator.id: operator for operator in operators}
     first = [responsible, *deputies.get(responsible, ())]
     groups: Mapping[Who, Sequence[OperatorId]] = {
@@ -49,6 +49,6 @@ def in_order(
         Who.DEPUTIES: deputies.get(responsible, ()),
         Who.ANYBODY: [operator.id for operator in operators if operator.id not in first],
     }
-    wanted = dict.fromkeys(number for who in order for number in groups[who])
-    found = [known[number] for number in wanted if number in known]
-    return tuple(operator for operator in found if operator.at_work)
+    wanted = dict.fromkeys(id_ for who in order for id_ in groups[who])
+    chosen = [known[id_] for id_ in wanted if id_ in known]
+    return tuple(operator for operator in chosen if operator.at_work)

@@ -1,10 +1,10 @@
 """
 How many clients to dial: one for each free operator, or more under a cap on the measured rate of
-abandoned calls (a client answered, and nobody took him). Pure.
+abandoned calls (a client answered, and no operator took the call). Pure.
 
-With more calls than operators some client will answer to nobody. Such calls are placed only while
-the rate, with all of them abandoned, would stay below half of the cap: the other half is for those
-who do not wait and for operators who do not pick up, which no dialler can foresee.
+With more calls than operators, some clients answer and find no operator. Such calls are placed only
+while the rate, with all of them abandoned, stays below half of the cap. The other half is for
+clients who do not wait and operators who do not pick up, which cannot be predicted.
 """
 
 from collections.abc import Iterable
@@ -15,23 +15,23 @@ from attrs import frozen
 
 from autodial.model.outcome import Outcome
 
-#: In the place of a purpose: whatever a task is for.
+#: Stands for all purposes.
 EVERY = "*"
-#: Who hangs up sooner after his answer has not waited for us.
+#: A client who hangs up sooner after answering does not count as abandoned.
 GRACE = timedelta(seconds=2)
-#: Below so many answered calls a rate says little: nothing is throttled by it.
+#: Below so many answered calls the rate is not reliable and throttles nothing.
 SAMPLE = 100
-#: The part of the cap that calls beyond the free operators may use up.
+#: The part of the cap that overdialled calls may use.
 SHARE = 0.5
 
 
 @frozen(kw_only=True)
 class Answers:
-    """Of the clients who answered lately, how many found nobody."""
+    """Counts of recently answered calls."""
 
     answered: int = 0
-    abandoned: int = 0  #: found nobody
-    late: int = 0  #: had no operator within two seconds; the abandoned are among them
+    abandoned: int = 0  #: no operator took the call
+    late: int = 0  #: no operator within two seconds; includes the abandoned
 
     @property
     def rate(self) -> float:
@@ -43,31 +43,31 @@ class Answers:
 
 
 def together(some: Iterable[Answers]) -> Answers:
-    """All of them in one."""
+    """The sum."""
     some = tuple(some)
     return Answers(
-        answered=sum(one.answered for one in some),
-        abandoned=sum(one.abandoned for one in some),
-        late=sum(one.late for one in some),
+        answered=sum(answers.answered for answers in some),
+        abandoned=sum(answers.abandoned for answers in some),
+        late=sum(answers.late for answers in some),
     )
 
 
 @frozen(kw_only=True)
 class Pacing:
-    """A site's ratio and cap."""
+    """A site's dial ratio and cap."""
 
     ratio: float = 1.0  #: clients dialled for each operator who could talk
     cap: float = 0.03  #: abandoned of answered
-    over: timedelta = timedelta(days=1)  #: measured so far back
-    in_two_seconds: bool = False  #: the cap is on who had no operator so soon, by some laws' words
-    by_purpose: bool = False  #: and holds for the calls of each purpose by themselves
+    over: timedelta = timedelta(days=1)  #: the window of the measurement
+    in_two_seconds: bool = False  #: the cap counts ``late`` calls, as some laws do
+    by_purpose: bool = False  #: the cap applies to each purpose separately
 
     def overdial(self, answers: Answers, *, operators: int, dialling: int, unheld: int) -> int:
         """
-        How many calls may be placed for which no operator is held.
+        How many calls may be placed without a reserved operator.
 
-        ``operators`` could talk; ``dialling`` calls have not reached one, and for ``unheld`` of
-        them none is held.
+        ``operators`` could talk; ``dialling`` calls have not reached an operator, and ``unheld`` of
+        them have none reserved.
         """
         wanted = floor(self.ratio * operators) - dialling
         lost = answers.late if self.in_two_seconds else answers.abandoned
@@ -76,18 +76,18 @@ class Pacing:
 
     def reserve_operators(self, answers: Answers) -> int:
         """
-        How many operators to keep free for the clients of others: one, while the rate of those
-        who found nobody is above the cap, so that a call which is not picked up finds a second
-        operator. (Who waits for longer than two seconds is not helped by that.)
+        How many operators to keep free: one while the abandoned rate is above the cap, so that a
+        call that its operator does not pick up finds a second one. (This does not help a client
+        who waits for longer than two seconds.)
         """
         return int(answers.answered >= SAMPLE and answers.rate > self.cap)
 
 
 def abandoned(outcome: Outcome, answered: datetime | None, ended: datetime | None) -> bool:
     """
-    Is this an abandoned call: the client answered, stayed for two seconds, and found nobody? The
-    one definition, for the cap and for the rest that such a client is left afterwards; the ledger
-    keeps the answer with the attempt.
+    Whether the call is abandoned: the client answered, stayed for two seconds, and no operator took
+    the call. The one definition, for the cap and for the minimum interval afterwards; the ledger
+    stores the result with the attempt.
     """
     if outcome is Outcome.CLIENT_LEFT and answered is not None and ended is not None:
         return ended - answered >= GRACE
@@ -98,9 +98,9 @@ def late(
     outcome: Outcome, answered: datetime | None, talked: datetime | None, ended: datetime | None
 ) -> bool:
     """
-    Had an answered client no operator within two seconds? That is "abandoned" in the words of 16
-    CFR 310.4(b)(1)(iv), also if somebody takes him later. Counted from the answer: nobody here
-    hears a greeting. What cannot be known counts.
+    Whether a client who answered had no operator within two seconds. This is "abandoned" in 16 CFR
+    310.4(b)(1)(iv), even if an operator takes the call later. Counted from the answer, because the
+    end of a greeting is not detected. An unknown moment counts as late.
     """
     if outcome is not Outcome.TALKED:
         return abandoned(outcome, answered, ended)

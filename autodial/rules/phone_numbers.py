@@ -1,4 +1,4 @@
-"""Numbers as people type them, made dialable. A refused number has a reason."""
+"""Typed phone numbers, made dialable. Each refused number has a reason."""
 
 import re
 import unicodedata
@@ -11,24 +11,24 @@ from attrs import Factory, evolve, field, frozen
 
 from autodial.model.task import Phone
 
-#: Kinds of the portal that are not for talking.
+#: The portal's number kinds that are not for calls.
 NOT_FOR_TALKING = frozenset({"FAX", "PAGER"})
 
-#: An extension behind a number, named: "доб. 12", "(доб. 12)", "вн.12", "ext 12", "#12", "x12",
-#: with words behind it or not. (The library knows only some, and none in Russian but "доб".)
+#: A labelled extension behind a number: "доб. 12", "(доб. 12)", "вн.12", "ext 12", "#12", "x12",
+#: with or without words behind it. (The library has only some; of the Russian ones only "доб".)
 _NAMED = re.compile(
     r"(?:[\s,;(]*(?:(?<![^\W\d_])(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?"
     r"|тон(?:ом|альный)?|ext(?:ension)?|x)|#)|(?<=[0-9])\s*д(?=\.))"
     r"\s*[.:=–-]?\s*(?:номер|[№#])?\s*([0-9]{1,7})\s*\)?[^0-9]*$",
     re.IGNORECASE,
 )
-#: A word for an extension, that one of the patterns must have understood.
+#: A word for an extension that the other patterns have not matched.
 _WORD = re.compile(
     r"(?i)(?<![^\W\d_])(?:доб(?:авочный)?|доп(?:олнительный)?|вн(?:утр(?:енний)?)?|тон(?:альный)?"
     r"|ext(?:ension)?)(?![^\W\d_])"
 )
-#: A remark that he does not want our calls. (Every repetition has an end: what people, or others,
-#: put into a field must not take the reactor's time.)
+#: A remark that the client does not want calls. (Every repetition is bounded: the text of a field
+#: must not block the reactor.)
 _UNWANTED = re.compile(
     r"(?i)не[\W_]{0,9}(?:надо|нужно|хоч\w{0,20}|просил\w{0,20}|жела\w{0,20})?[\W_]{0,9}"
     r"(?:звон|беспок|набир|тревож|связыв|контакт)"
@@ -38,30 +38,30 @@ _UNWANTED = re.compile(
     r"|never\s{0,9}(?:call|phone|ring|contact)|\bno\s{0,9}(?:more\s{0,9})?calls|stop\s{0,9}call"
     r"|opt(?:ed)?[\s-]{0,9}out|unsubscri|\bdnc\b"
 )
-#: Letters of one alphabet that look like those of the other.
+#: Latin letters that look like Cyrillic ones.
 _ALIKE = str.maketrans("aceopxyABCEHKMOPTX", "асеорхуАВСЕНКМОРТХ")
-#: One letter typed for a digit: "34 5О".
+#: A letter typed for a digit: "34 5О".
 _FOR_A_DIGIT = re.compile(r"[0-9][OoОоIlЗз](?![^\W\d_])|(?<![^\W\d_])[OoОоIlЗз][0-9]")
-#: And unnamed: ",,12" as telephones write a pause, or "; 12", where more digits would be another
-#: number.
+#: An unlabelled extension: ",,12" (commas as the dialling pause), or "; 12", where more digits
+#: would be another number.
 _BARE = re.compile(
     r"\s*(?:,\s*,[\s,]*(?P<paused>[0-9]{1,7})|[,;]\s*(?P<short>[0-9]{1,4})"
-    r"|[pw]{1,3}\s*(?P<tones>[0-9]{1,7}))\s*$",
+    r"|[pw]{1,3}\s*(?P<dtmf>[0-9]{1,7}))\s*$",
     re.IGNORECASE,
 )
-#: Between several numbers in one field.
+#: Separators of several numbers in one field.
 _BETWEEN = re.compile(r"(?<!,),(?!,)|[;/\n\r]|\s(?:или|и|or|and)\s", re.IGNORECASE)
-#: Digits that make a number that can be dialled from anywhere.
+#: Fewest digits of a number that can be dialled from anywhere.
 _WHOLE = 10
-#: And so many make one of another country without its plus.
+#: Fewest digits of a foreign number without the plus.
 _FOREIGN = 11
-#: Longest field that is read, in characters, and the kind of one that is longer.
+#: Longest field that is parsed, in characters, and the kind of a longer one.
 LONGEST, TOO_LONG = 120, "too long"
-#: What is looked at of a field, blanks included; and searched for a remark.
+#: Characters of a field that are read, blanks included, and that are searched for a remark.
 MOST_READ, MOST_SEARCHED = 1000, 20_000
-#: What networks put through to an emergency service: everywhere, and by region what the library
-#: does not know (gas in Russia, and the ways operators reach the old two-digit services; the text
-#: relay in the United Kingdom).
+#: Numbers that networks connect to an emergency service: everywhere, and by region those missing in
+#: the library (gas in Russia, and the forms in which networks reach the old two-digit services; the
+#: text relay in the United Kingdom).
 EMERGENCY: Mapping[str, tuple[str, ...]] = {
     "": ("112", "911"),
     **dict.fromkeys(
@@ -72,47 +72,47 @@ EMERGENCY: Mapping[str, tuple[str, ...]] = {
     "GB": ("999", "18000", "101", "111"),
     "US": ("988",),
 }  # fmt: skip
-#: Country codes that people leave the plus off, by region: its neighbours'.
+#: Neighbours' country codes that people write without the plus, by region.
 _NEIGHBOURS: Mapping[str, tuple[str, ...]] = dict.fromkeys(
     ("RU", "KZ"), ("375", "380", "373", "374", "992", "993", "994", "995", "996", "998")
 )
-#: Most digits that may be an extension behind a number.
+#: Most digits of an extension behind a number.
 _MOST_BEHIND = 7
-#: What may stand before a number and lead to it: an outside line, a trunk prefix, zeros, a prefix
+#: Prefixes with which a number still connects: an outside line, a trunk prefix, zeros, a prefix
 #: that withholds the caller's number.
 _LEADS = frozenset({"", "141", "1470"} | {f"{zeros}{digit}" for zeros in ("", "0", "00")
                                           for digit in ("", *"0123456789")})  # fmt: skip
-#: What copied text brings along and nobody sees: marks of direction, soft hyphens, joiners.
+#: Invisible characters in copied text: direction marks, soft hyphens, joiners.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _PLUS = {"\uff0b": "+", "\ufe62": "+", "\u207a": "+"}
-#: What parts a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
+#: Separates a number from remarks: "тел:", "(жена)", "(Иван, до 18:00)", "Иван", "/", " - ".
 _APART = re.compile(r"\([^()]*[^\W\d_][^()]*\)|\([^()0-9]*\)|[^\W\d_]+[.:]?|/|\s[-–]\s")
-#: Where a number may begin behind a name, a dash, a bracket or a quotation mark.
+#: Where a number may begin: behind a name, a dash, a bracket or a quotation mark.
 _BEGINS = re.compile(
     r"(?:^|(?<=[^\W\d_])[\s.,:)\"»'-]+|(?<=[\s\"»)])[-–—]+\s+|(?<=\s)[(«\"])(?=[+(]?\s*[0-9])"
 )
-#: What stands before a number and is none of it: "1) ", or an 8 before "+7".
+#: A prefix that is not part of the number: "1) ", or an 8 before "+7".
 _MARKER = re.compile(r"^\s*(?:[0-9]\)\s*(?=[+0-9(])|8\s*(?=\+))")
-#: A number in brackets together with a word: "(8 903 123-45-67 жена)".
+#: A number and a word in brackets: "(8 903 123-45-67 жена)".
 _OUT_OF_BRACKETS = re.compile(r"^\(([^()]*[^\W\d_][^()]*)\)$")
-#: The international prefix as old offices write it where 8 is the trunk prefix.
+#: The international prefix where 8 is the trunk prefix: 8~10.
 _EIGHT_TEN = re.compile(r"^\s*8\s*[~-]?\s*10\s*(?=[0-9(])")
 
 
-#: Numbers that cost whoever dials them, or belong to no country (satellites, own networks).
+#: Numbers that cost the caller extra, or belong to no country (satellites, own networks).
 SPECIAL: Mapping[str, frozenset[int]] = {
     "premium": frozenset({phonenumbers.PhoneNumberType.PREMIUM_RATE}),
     "shared cost": frozenset({phonenumbers.PhoneNumberType.SHARED_COST}),
     "personal": frozenset({phonenumbers.PhoneNumberType.PERSONAL_NUMBER}),
     "non-geographic": frozenset(),  # known by their region
 }
-#: The region of numbers that belong to no country.
+#: The library's region of numbers without a country.
 _NOWHERE = "001"
 
 
 @frozen
 class Refused:
-    """A number we will not dial, and why (a key of the catalogue)."""
+    """A number that is not dialled, and the reason (a key of the catalogue)."""
 
     value: str
     reason: str
@@ -121,27 +121,27 @@ class Refused:
 
 @frozen
 class Entry:
-    """A number as the portal has it, and whose it is."""
+    """A number from the portal, and its owner."""
 
     value: str
     kind: str
     client: str
     entity_type: str
     entity_id: int
-    zone: str = ""  #: the client's, where the CRM says it
-    do_not_call: bool = False  #: the CRM says so
-    no_consent: bool = False  #: consent is asked for, and the CRM has none
+    zone: str = ""  #: the client's time zone from the CRM; empty: none
+    do_not_call: bool = False  #: by the CRM
+    no_consent: bool = False  #: consent is required, and the CRM has none
 
 
 @frozen(kw_only=True)
 class PhoneRules:
-    """What a site dials."""
+    """The numbers that a site dials."""
 
-    region: str  #: whose national format people type: "RU"
+    region: str  #: the region whose national format people type: "RU"
     order: Sequence[str] = ()  #: kinds (MOBILE, WORK …), first to try first; others come last
-    countries: Collection[str] = ()  #: regions that may be dialled; none: all
+    countries: Collection[str] = ()  #: regions that may be dialled; empty: all
     short: Literal["refuse", "allow"] = "refuse"  #: numbers like 0611, which exist in one country
-    special: Collection[str] = ()  #: which of ``SPECIAL`` may be dialled; none unless named
+    special: Collection[str] = ()  #: kinds of ``SPECIAL`` that may be dialled
     _ranks: Mapping[str, int] = field(
         init=False,
         default=Factory(
@@ -156,19 +156,19 @@ class PhoneRules:
 def dialable(
     entries: Iterable[Entry], rules: PhoneRules
 ) -> tuple[tuple[Phone, ...], tuple[Refused, ...]]:
-    """The phones to try, in the order of their kinds, each once; and those refused."""
+    """The phones to try, in the order of their kinds, without duplicates; and the refused ones."""
     phones: dict[str, Phone] = {}
     refused: list[Refused] = []
     unwilling: set[tuple[str, int, str]] = set()
     for entry in _one_by_one(sorted(entries, key=rules.rank)):
-        found = _read(entry, rules)
-        if isinstance(found, str):
-            refused.append(Refused(entry.value, found, entry.client))
-            if entry.do_not_call:  # nobody can say which number the remark is about
+        result = _read(entry, rules)
+        if isinstance(result, str):
+            refused.append(Refused(entry.value, result, entry.client))
+            if entry.do_not_call:  # the remark may be about any of the client's numbers
                 unwilling.add((entry.entity_type, entry.entity_id, entry.client))
         else:
-            first = phones.get(found.number)
-            phones[found.number] = found if first is None else _both(first, found)
+            first = phones.get(result.number)
+            phones[result.number] = result if first is None else _both(first, result)
     return tuple(
         evolve(phone, do_not_call=True)
         if (phone.entity_type, phone.entity_id, phone.client) in unwilling
@@ -178,33 +178,33 @@ def dialable(
 
 
 def _both(first: Phone, second: Phone) -> Phone:
-    """One number of two clients: not called if one of them does not want it, or has no consent."""
+    """One number of two clients: not called if one of them opted out or has not consented."""
     zones = dict.fromkeys(zone for zone in (first.zone, second.zone) if zone.strip())
     return evolve(
         first,
         do_not_call=first.do_not_call or second.do_not_call,
         no_consent=first.no_consent or second.no_consent,
-        zone=" / ".join(zones),  # two that differ can be read by nobody: then all zones count
+        zone=" / ".join(zones),  # two different zones cannot be parsed: then all zones count
     )
 
 
 def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
-    """The phone, or the reason why there is none."""
+    """The phone, or the key of the reason why there is none."""
     if entry.kind in NOT_FOR_TALKING:
         return "phone.fax"
     if entry.kind == TOO_LONG:
         return "phone.unreadable"
     text, extension = split_extension(entry.value)
-    found = _the_number_in(text, rules.region)
-    if isinstance(found, Reason):
-        return found.key
-    parsed = _parsed(found, rules.region)
+    piece = _the_number_in(text, rules.region)
+    if isinstance(piece, Reason):
+        return piece.key
+    parsed = _parsed(piece, rules.region)
     if parsed is None:
         return "phone.unreadable"
     if phonenumbers.is_valid_number(parsed):
         number, reason = _whole(parsed, rules)
-    elif _short(found, parsed, rules.region):
-        number, reason = _of_few_digits(found, text, rules)
+    elif _short(piece, parsed, rules.region):
+        number, reason = _of_few_digits(piece, text, rules)
     else:
         number, reason = "", "phone.impossible"
     if reason:
@@ -217,9 +217,9 @@ def _read(entry: Entry, rules: PhoneRules) -> Phone | str:
 
 @frozen
 class Reason:
-    """Why a text holds no number that could be dialled."""
+    """Why a text contains no dialable number."""
 
-    key: str  #: of the catalogue
+    key: str  #: a key of the catalogue
 
 
 def _the_number_in(text: str, region: str) -> str | Reason:
@@ -227,16 +227,15 @@ def _the_number_in(text: str, region: str) -> str | Reason:
     if _FOR_A_DIGIT.search(text):
         return Reason("phone.unreadable")
     if _WORD.search(text):
-        return Reason(
-            "phone.extension"
-        )  # "доб 1234 или 5678", or "доб. 12" alone: of which number?
+        # "доб 1234 или 5678", or "доб. 12" alone: the number is unclear.
+        return Reason("phone.extension")
     pieces = [piece for piece in _APART.split(text) if re.search("[0-9]", piece)]
     if not pieces:
         return Reason("phone.empty")
     if len(pieces) > 1 and re.fullmatch(r"\s*(\+\s*[0-9]{1,3}|[78])\s*[-(]*\s*", pieces[0]):
         pieces = [" ".join(pieces[:2]), *pieces[2:]]  # "+7 (моб) 916 …"
     if any(len(re.findall("[0-9]", piece)) >= _WHOLE for piece in pieces[1:]):
-        return Reason("phone.unclear")  # another number, that nothing parts from this one
+        return Reason("phone.unclear")  # a second number without a separator
     if _behind_a_number(pieces[0], region):
         return Reason("phone.unclear")  # "495 255-44-50 12"
     at_home = _trunk_behind_plus(pieces[0], region)
@@ -244,12 +243,12 @@ def _the_number_in(text: str, region: str) -> str | Reason:
         return Reason("phone.unclear")
     number = at_home or pieces[0]
     if len(pieces) > 1 and len(re.findall("[0-9]", number)) < _WHOLE:
-        return Reason("phone.unreadable")  # "49-51-23 с 9 до 18": what belongs to the number?
+        return Reason("phone.unreadable")  # "49-51-23 с 9 до 18": the end of the number is unclear
     return number
 
 
 def _whole(parsed: Any, rules: PhoneRules) -> tuple[str, str]:
-    """A valid number in E.164, and why it may not be dialled; empty: it may."""
+    """A valid number in E.164, and the reason not to dial it; empty: none."""
     region = phonenumbers.region_code_for_number(parsed)
     if rules.countries and region not in rules.countries:
         return "", "phone.abroad"
@@ -258,22 +257,22 @@ def _whole(parsed: Any, rules: PhoneRules) -> tuple[str, str]:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164), ""
 
 
-def _of_few_digits(found: str, text: str, rules: PhoneRules) -> tuple[str, str]:
-    """A short number, and why it may not be dialled; empty: it may."""
-    # What is looked at is what would be dialled, and nothing else.
-    number = re.sub("[^0-9]", "", found)
+def _of_few_digits(piece: str, text: str, rules: PhoneRules) -> tuple[str, str]:
+    """A short number, and the reason not to dial it; empty: none."""
+    # Check exactly the digits that would be dialled.
+    number = re.sub("[^0-9]", "", piece)
     if is_emergency(number, rules.region):
-        return "", "phone.emergency"  # never, whatever the rules say
+        return "", "phone.emergency"  # never dialled, whatever the rules
     if _begins_a_number(number, rules.region):
         return "", "phone.unclear"  # "8 916 12"
-    # "8 800 FLOWERS" is not 8800: nothing stands beside a short number.
+    # "8 800 FLOWERS" is not 8800: a short number has no other text.
     if not re.fullmatch("[0-9 -]+", text.strip()):
         return "", "phone.unreadable"
     return (number, "") if rules.short == "allow" else ("", "phone.short")
 
 
 def special_kind(number: Any) -> str:
-    """Which of ``SPECIAL`` a valid number of the library's is; empty: an ordinary one."""
+    """The kind of ``SPECIAL`` of a valid library number; empty: an ordinary number."""
     if phonenumbers.region_code_for_number(number) == _NOWHERE:
         return "non-geographic"
     kind = phonenumbers.number_type(number)
@@ -282,9 +281,9 @@ def special_kind(number: Any) -> str:
 
 def _trunk_behind_plus(text: str, region: str) -> str:
     """
-    ``"+8 (495) …"`` where 8 is the trunk prefix: people mean the number at home, and the library
-    another country (Vietnam, for this one). The number at home if the 8 stands by itself,
-    ``"unclear"`` if it does not; empty: nothing of the kind.
+    ``"+8 (495) …"`` where 8 is the trunk prefix: people mean the domestic number, but the library
+    parses another country (here Vietnam). Returns the domestic number if the 8 is separated,
+    ``"unclear"`` if it is not; empty: no such case.
     """
     trunk = _trunk(region)
     own = str(phonenumbers.country_code_for_region(region))
@@ -294,30 +293,30 @@ def _trunk_behind_plus(text: str, region: str) -> str:
     if match is None:
         return ""
     try:
-        there = phonenumbers.parse(f"+{own}{re.sub('[^0-9]', '', match['rest'])}", region)
+        domestic = phonenumbers.parse(f"+{own}{re.sub('[^0-9]', '', match['rest'])}", region)
     except phonenumbers.NumberParseException:
         return ""
-    if not phonenumbers.is_valid_number(there):
+    if not phonenumbers.is_valid_number(domestic):
         return ""
     return f"{trunk} {match['rest']}" if match["apart"] else "unclear"
 
 
 def numbers_in(text: str, region: str) -> frozenset[str] | None:
     """
-    The numbers of a line of a list, read as fields of the CRM are, whatever may be dialled; None:
-    not all of it is valid numbers.
+    The numbers of a list's line, parsed as CRM fields without a check of what may be dialled; None:
+    not all of them are valid.
     """
     rules = PhoneRules(region=region, special=tuple(SPECIAL))
-    found, refused = dialable([Entry(text, "", "", "", 0)], rules)
-    if refused or not found:
+    phones, refused = dialable([Entry(text, "", "", "", 0)], rules)
+    if refused or not phones:
         return None
-    return frozenset(phone.number for phone in found)
+    return frozenset(phone.number for phone in phones)
 
 
 def is_emergency(number: str, region: str) -> bool:
     """
-    Might a network put these digits through to an emergency service, of the region or of any
-    mobile, as they are or behind what leads to them?
+    Whether a network may connect these digits to an emergency service, of the region or of any
+    mobile network, as they are or after a prefix.
     """
     known = (*EMERGENCY[""], *EMERGENCY.get(region, ()))
     rests = {number[len(lead) :] for lead in _LEADS if number.startswith(lead)}
@@ -330,7 +329,7 @@ def is_emergency(number: str, region: str) -> bool:
 
 def in_ascii(text: str) -> str:
     """
-    Digits of all scripts as 0-9 (the library reads them, the telephone network does not), and the
+    Digits of all scripts as 0-9 (the library accepts them, the telephone network does not), and all
     plus signs as ``+``.
     """
     if text.isascii():
@@ -341,8 +340,8 @@ def in_ascii(text: str) -> str:
 
 def e164(text: str, region: str) -> str | None:
     """
-    A number as programs and lists write it (international with or without its plus, national);
-    None: it is none.
+    A number in a format of programs and lists (international with or without the plus, national);
+    None: it is no number.
     """
     text = in_ascii(text)
     read = []
@@ -359,13 +358,13 @@ def e164(text: str, region: str) -> str | None:
 
 
 def _one_by_one(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Fields in which people have written several numbers, as several entries."""
+    """A field with several numbers as several entries."""
     for entry in entries:
-        # Blanks are folded and a novel is not read: the patterns below would take their time.
-        seen = _UNSEEN.sub("", in_ascii(entry.value[:MOST_READ]))
-        folded = re.sub(r"[^\S\n\r]+|[_~]+", " ", seen).strip()
-        folded = re.sub(r"^([0-9]{6,})\.0$", r"\1", folded)  # a table's program wrote it
-        # Of several numbers nobody can say which one the remark is about.
+        # Blanks are folded and the length is bounded: the patterns below are slow on long text.
+        visible = _UNSEEN.sub("", in_ascii(entry.value[:MOST_READ]))
+        folded = re.sub(r"[^\S\n\r]+|[_~]+", " ", visible).strip()
+        folded = re.sub(r"^([0-9]{6,})\.0$", r"\1", folded)  # written by a spreadsheet
+        # The remark may be about any of several numbers.
         unwanted = entry.do_not_call or is_unwanted(entry.value)
         if len(folded) > LONGEST:
             yield evolve(entry, value=folded[:LONGEST], kind=TOO_LONG, do_not_call=unwanted)
@@ -385,7 +384,7 @@ def split_numbers(text: str) -> list[str]:
 
 
 def is_unwanted(text: str) -> bool:
-    """Does a remark in it say that somebody does not want to be called?"""
+    """Whether the text contains a remark that the client does not want calls."""
     text = re.sub(r"\s+", " ", _UNSEEN.sub("", text[:MOST_SEARCHED]))
     return bool(_UNWANTED.search(text) or _UNWANTED.search(text.translate(_ALIKE)))
 
@@ -415,7 +414,7 @@ def split_extension(text: str) -> tuple[str, str]:
 
 
 def _parsed(text: str, region: str) -> Any:
-    """The library's number, read in the ways people mean it; None: it is none."""
+    """The library's number, by the ways in which people write it; None: no number."""
     text = _MARKER.sub("", text)
     candidates = [text]
     if _trunk(region) == "8":
@@ -431,7 +430,7 @@ def _parsed(text: str, region: str) -> Any:
         except phonenumbers.NumberParseException:
             continue
     return next(
-        (one for one in read if phonenumbers.is_valid_number(one)), read[0] if read else None
+        (each for each in read if phonenumbers.is_valid_number(each)), read[0] if read else None
     )
 
 
@@ -442,7 +441,7 @@ def _trunk(region: str) -> str:
 
 
 def _at_home(digits: str, region: str) -> bool:
-    """Is it a valid number of the region, as people there write it?"""
+    """Whether it is a valid number of the region in a domestic format."""
     try:
         number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
@@ -452,9 +451,9 @@ def _at_home(digits: str, region: str) -> bool:
 
 def _behind_a_number(text: str, region: str) -> bool:
     """
-    Digits behind a number that is whole without them, as ``495 255-44-50 12``: not an extension
-    that anybody has marked, and not a part of a number, either. Together they may well be somebody
-    else's number (in Germany, for this one).
+    Whether digits follow a number that is complete without them, as ``495 255-44-50 12``: neither
+    a labelled extension nor part of the number. Together the digits may be another person's number
+    (here in Germany).
     """
     if not re.fullmatch(r"[\s0-9().-]+", text):
         return False
@@ -466,7 +465,7 @@ def _behind_a_number(text: str, region: str) -> bool:
     if len(groups) == 1 and not digits.startswith(_NEIGHBOURS.get(region, ("+",))):
         places = list(range(len(digits) - _MOST_BEHIND, len(digits)))
     elif len(groups) > 1 and len(groups[1]) < 3 and len(groups[0]) == 3:
-        return False  # "998 90 123-45-67" is written as a neighbour's is
+        return False  # "998 90 123-45-67" is in a neighbour's format
     return any(
         place >= _WHOLE and len(digits) - place <= _MOST_BEHIND and _at_home(digits[:place], region)
         for place in places
@@ -475,8 +474,8 @@ def _behind_a_number(text: str, region: str) -> bool:
 
 def _foreign_without_plus(text: str, region: str) -> bool:
     """
-    May it be a number of another country, written without its plus? In one piece, or a neighbour's;
-    never what begins as a number at home does.
+    Whether it may be a foreign number without the plus: in one piece, or a neighbour's; never one
+    that begins as a domestic number.
     """
     if not re.fullmatch(rf"[\s()-]*[1-9](?:[\s()-]*[0-9]){{{_FOREIGN - 1},}}[\s()-]*", text):
         return False
@@ -489,7 +488,7 @@ def _foreign_without_plus(text: str, region: str) -> bool:
 
 
 def _begins_a_number(digits: str, region: str) -> bool:
-    """``8916`` or ``749525``: the trunk prefix or the country's code, and part of a number."""
+    """Whether it is the trunk prefix or country code and part of a number: ``8916``, ``749525``."""
     if len(digits) < 4 or phonenumbers.is_valid_short_number_for_region(
         phonenumbers.PhoneNumber(
             country_code=phonenumbers.country_code_for_region(region), national_number=int(digits)

@@ -1,8 +1,8 @@
 """
-Parts of countries (``US-FL``, ``RU-TA``; ISO 3166-2): in which a client may be, and which days are
-days off there and not in the whole country.
+Parts of countries (``US-FL``, ``RU-TA``; ISO 3166-2): those in which a client may be, and their
+days off besides the country's.
 
-What a number cannot say is not guessed: then the client may be in any of them.
+If the number does not determine the part, the client may be in any of them.
 """
 
 import tomllib
@@ -24,11 +24,11 @@ from phonenumbers import geocoder
 
 from autodial.rules import time_zones
 
-#: Countries whose public holidays are known, with their parts; not by their other names (USA, UK).
+#: Countries with known public holidays, and their parts; without aliases (USA, UK).
 COUNTED = holidays.list_supported_countries(include_aliases=False)
 _FILE = Path(__file__).parent / "calendars" / "russia.toml"
 _DAY = timedelta(days=1)
-#: Countries whose area codes each lie in one part, which the library names.
+#: Countries in which each area code lies in one part, by the library's names of the parts.
 _BY_CODE = {
     "US": {
         **holidays.country_holidays("US").subdivisions_aliases,
@@ -37,7 +37,7 @@ _BY_CODE = {
     },
     "CA": holidays.country_holidays("CA").subdivisions_aliases,
 }
-#: Where the states of the United States lie that have one clock, or two; others by the country.
+#: Zones of the United States' states with one or two clocks; for others, the country's zones.
 _STATES: Mapping[str, tuple[str, ...]] = {
     f"US-{state}": tuple(zones.split())
     for zones, states in {
@@ -54,12 +54,12 @@ _STATES: Mapping[str, tuple[str, ...]] = {
     }.items()
     for state in states.split()
 }
-#: A day of winter and one of summer, to compare clocks by.
+#: A winter and a summer day, to compare clocks.
 _SEASONS = (datetime(2026, 1, 15, 12), datetime(2026, 7, 15, 12))
 
 
 class _Feasts(holidays.HolidayBase, ChristianHolidays, IslamicHolidays, ChineseCalendarHolidays):
-    """Days that move, by the names that ``calendars/russia.toml`` has for them."""
+    """Movable days, by their names in ``calendars/russia.toml``."""
 
     country = "RU"
 
@@ -75,7 +75,7 @@ class _Feasts(holidays.HolidayBase, ChristianHolidays, IslamicHolidays, ChineseC
         self._add_easter_monday("easter monday")
         self._add_rejoicing_day("radonitsa")
         self._add_holiday("trinity monday", self._easter_sunday + 50 * _DAY)
-        # The first Monday of Uastyrdzhi's feast, which is in the last full week of November.
+        # The first Monday of Uastyrdzhi's feast, in the last full week of November.
         november = date(self._year, 11, 24)
         self._add_holiday("uastyrdzhi", november - november.weekday() * _DAY)
         self._add_chinese_new_years_day("lunar new year")
@@ -83,7 +83,7 @@ class _Feasts(holidays.HolidayBase, ChristianHolidays, IslamicHolidays, ChineseC
 
 @frozen(kw_only=True)
 class Subject:
-    """A subject of the Russian Federation with days off of its own; see the file."""
+    """A subject of the Russian Federation with days off of its own; fields as in the file."""
 
     zones: tuple[str, ...]
     codes: tuple[str, ...] = ()
@@ -94,28 +94,28 @@ class Subject:
     movable: tuple[str, ...] = ()
 
     def off(self, year: int) -> frozenset[date]:
-        """All of its own days off in a year."""
-        found = {date.fromisoformat(f"{year}-{day}") for day in self.days}
+        """The subject's own days off in a year."""
+        days = {date.fromisoformat(f"{year}-{day}") for day in self.days}
         for name in self.standing:
-            found |= _feasts(year).get(name, frozenset())
-        if (told := self.yearly.get(year)) is not None:
-            found |= {date.fromisoformat(f"{year}-{day}") for day in told}
+            days |= _feasts(year).get(name, frozenset())
+        if (listed := self.yearly.get(year)) is not None:
+            days |= {date.fromisoformat(f"{year}-{day}") for day in listed}
         else:
             for name in self.movable:
                 for day in _feasts(year).get(name, ()):
-                    found |= {day - _DAY, day, day + _DAY}
+                    days |= {day - _DAY, day, day + _DAY}
         if self.moves:
-            found |= {_next_working_day(day) for day in found if day.weekday() > 4}
-        return frozenset(found)
+            days |= {_next_working_day(day) for day in days if day.weekday() > 4}
+        return frozenset(days)
 
 
 @lru_cache(maxsize=32)
 def _feasts(year: int) -> Mapping[str, frozenset[date]]:
-    found: dict[str, frozenset[date]] = {}
-    for day, said in _Feasts(year).items():
-        for name in said.split("; "):
-            found[name] = found.get(name, frozenset()) | {day}
-    return found
+    feasts: dict[str, frozenset[date]] = {}
+    for day, names in _Feasts(year).items():
+        for name in names.split("; "):
+            feasts[name] = feasts.get(name, frozenset()) | {day}
+    return feasts
 
 
 def _next_working_day(day: date) -> date:
@@ -127,32 +127,32 @@ def _next_working_day(day: date) -> date:
 
 @cache
 def subjects() -> Mapping[str, Subject]:
-    """Of Russia, by their codes."""
-    said: Mapping[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    """The subjects of Russia, by code."""
+    tables: Mapping[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     return {
         code: Subject(
-            zones=tuple(one["zones"]),
-            codes=tuple(one.get("codes", ())),
-            days=tuple(one.get("days", ())),
-            standing=tuple(one.get("standing", ())),
-            moves=one.get("moves", False),
-            yearly={int(year): tuple(days) for year, days in one.get("yearly", {}).items()},
-            movable=tuple(one.get("movable", ())),
+            zones=tuple(table["zones"]),
+            codes=tuple(table.get("codes", ())),
+            days=tuple(table.get("days", ())),
+            standing=tuple(table.get("standing", ())),
+            moves=table.get("moves", False),
+            yearly={int(year): tuple(days) for year, days in table.get("yearly", {}).items()},
+            movable=tuple(table.get("movable", ())),
         )
-        for code, one in said.items()
+        for code, table in tables.items()
     }
 
 
 @lru_cache(maxsize=512)
 def of_country(country: str) -> tuple[str, ...]:
-    """All parts of a country that have days off of their own, as far as is known."""
+    """All known parts of a country with days off of their own."""
     if country == "RU":
         return tuple(subjects())
     return tuple(f"{country}-{part}" for part in COUNTED.get(country, ()))
 
 
 def known(text: str) -> str:
-    """The part of a country that a text names, as ``RU-TA``; empty: none that is known."""
+    """The part of a country in a text, as ``RU-TA``; empty: no known part."""
     code = text.strip().upper()
     country = code.partition("-")[0]
     return code if country in COUNTED and code in of_country(country) else ""
@@ -161,8 +161,8 @@ def known(text: str) -> str:
 @lru_cache(maxsize=10_000)
 def of_number(number: str) -> tuple[str, ...] | None:
     """
-    The parts in which a valid number may be; none if the country has none, or if the number lies in
-    a part without days of its own; None: it cannot say.
+    The parts in which a valid number may be; empty if the country has none, or if the number lies
+    in a part without days off of its own; None: unknown.
     """
     parsed = phonenumbers.parse(number)
     country = phonenumbers.region_code_for_number(parsed) or ""
@@ -170,39 +170,41 @@ def of_number(number: str) -> tuple[str, ...] | None:
     if not parts:
         return ()
     if country == "RU":
-        own = next((part for part, one in subjects().items() if number[2:5] in one.codes), None)
+        own = next(
+            (part for part, subject in subjects().items() if number[2:5] in subject.codes), None
+        )
         if own is not None:
             return (own,)
-        # A code that lies under one clock is a place's: one of those without days of their own.
+        # A code with one clock is geographic: it lies in a part without days off of its own.
         return () if len(time_zones.of_number(number)) == 1 else None
     if country in _BY_CODE:
-        said = geocoder.description_for_number(parsed, "en")
-        part = _BY_CODE[country].get(said) or said.rpartition(", ")[2]
+        place = geocoder.description_for_number(parsed, "en")
+        part = _BY_CODE[country].get(place) or place.rpartition(", ")[2]
         return (f"{country}-{part}",) if f"{country}-{part}" in parts else None
     return None
 
 
 @lru_cache(maxsize=1000)
 def with_clock_of(zone: ZoneInfo, parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of some parts where clocks may show what they show in a zone."""
-    return tuple(part for part in parts if any(same_clock(zone, one) for one in zones_of((part,))))
+    """The parts in which clocks may show the time of a zone."""
+    return tuple(part for part in parts if any(same_clock(zone, own) for own in zones_of((part,))))
 
 
 @lru_cache(maxsize=1000)
 def zones_of(parts: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
-    """Where they lie; of a part of which only the country is known, all zones of that."""
-    found: dict[ZoneInfo, None] = {}
+    """The zones of parts; for a part without known zones, all zones of its country."""
+    zones: dict[ZoneInfo, None] = {}
     for part in parts:
         own = subjects().get(part)
         names = own.zones if own is not None else _STATES.get(part, ())
         whole = time_zones.of_country(part.partition("-")[0]) if not names else ()
-        found |= dict.fromkeys((*map(ZoneInfo, names), *whole))
-    return tuple(found)
+        zones |= dict.fromkeys((*map(ZoneInfo, names), *whole))
+    return tuple(zones)
 
 
 @lru_cache(maxsize=10_000)
 def same_clock(one: ZoneInfo, other: ZoneInfo) -> bool:
-    """Do clocks show the same in both, in winter and in summer?"""
+    """Whether clocks show the same in both, in winter and in summer."""
     return all(
         day.replace(tzinfo=one).utcoffset() == day.replace(tzinfo=other).utcoffset()
         for day in _SEASONS
@@ -210,7 +212,7 @@ def same_clock(one: ZoneInfo, other: ZoneInfo) -> bool:
 
 
 def off(parts: tuple[str, ...], day: date) -> bool:
-    """Is it a day off in any of these parts of countries (of its own, or of the whole country)?"""
+    """Whether it is a day off in any of these parts: the part's own or the whole country's."""
     return bool(parts) and day in _days_of(parts, day.year)
 
 

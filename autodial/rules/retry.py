@@ -14,8 +14,8 @@ _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 @frozen
 class Rule:
     """
-    Wait ``waits[n]`` after the (n+1)-th attempt with this outcome; then hand over to people, or,
-    if ``endless``, go on with the last wait.
+    Wait ``waits[n]`` after the (n+1)-th attempt with this outcome; after the last one hand the task
+    over to people, or, if ``endless``, repeat the last wait.
     """
 
     waits: tuple[timedelta, ...]
@@ -29,11 +29,11 @@ class Rule:
 
 
 def jittered(at: datetime, width: timedelta, key: str) -> datetime:
-    """A moment up to ``width`` later, by chance, and always the same for the same ``key``."""
+    """A random moment up to ``width`` later, always the same for the same ``at`` and ``key``."""
     return at + width * Random(f"{key} {at.isoformat()}").random()
 
 
-#: "Put off by some hours", per outcome. What a site does not configure stays as here.
+#: The default waits per outcome; a site may configure any row.
 DEFAULTS: Mapping[Outcome, Rule] = {
     Outcome.TALKED: Rule(()),
     Outcome.BAD_NUMBER: Rule(()),
@@ -45,8 +45,8 @@ DEFAULTS: Mapping[Outcome, Rule] = {
     Outcome.CLIENT_LEFT: Rule((_HOUR, 4 * _HOUR)),
     Outcome.OPERATOR_MISSED: Rule((5 * _MINUTE, 15 * _MINUTE, _HOUR)),
     Outcome.LINE_FAILED: Rule((5 * _MINUTE,) * 6),
-    # The client may have been called, nobody can say: not soon, and not often.
+    # The client may have been called: not soon, and not often.
     Outcome.LOST: Rule((_HOUR, 4 * _HOUR)),
-    # Nobody was called: no reason to give the client up, however often.
+    # Nobody was called: no reason to stop, however often.
     Outcome.WITHDRAWN: Rule((5 * _MINUTE,), endless=True),
 }

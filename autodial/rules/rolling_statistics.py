@@ -1,6 +1,6 @@
 """
-What limits over all clients count, in memory: how answered calls ended lately, and which numbers
-were shown. The store holds the truth; this mirrors it.
+In-memory counts for the limits over all clients: how recent answered calls ended, and which caller
+IDs were shown. The store is authoritative; this mirrors it.
 """
 
 from collections import Counter, deque
@@ -15,55 +15,55 @@ from autodial.rules.pacing import Answers, together
 
 @frozen(kw_only=True)
 class Answered:
-    """One call that its client answered."""
+    """One call that the client answered."""
 
-    at: datetime  #: when it ended
-    abandoned: bool = False  #: see ``power.abandoned``
-    late: bool = False  #: see ``power.late``
+    at: datetime  #: the end of the call
+    abandoned: bool = False  #: see ``rules.pacing.abandoned``
+    late: bool = False  #: see ``rules.pacing.late``
     purpose: str = ""
 
 
 @frozen
 class PastCalls:
-    """What the store remembers of the calls since a moment."""
+    """The calls in the store since a moment."""
 
     answers: tuple[Answered, ...] = ()
-    shown: tuple[tuple[datetime, str], ...] = ()  #: when each number was shown
+    shown: tuple[tuple[datetime, str], ...] = ()  #: moment and caller ID
 
 
 @define
 class RollingStatistics:
-    """A window over the last calls."""
+    """A sliding window over the last calls."""
 
-    over: timedelta  #: how far back answered calls count
+    over: timedelta  #: the window of answered calls
     _answers: deque[Answered] = field(factory=deque, init=False)
-    #: By purpose: answered, abandoned, late. Kept up to date: a month of calls is not summed up
-    #: at each turn.
+    #: By purpose: answered, abandoned, late. Updated with each call, because summing a month
+    #: of calls on each query is slow.
     _sums: dict[str, list[int]] = field(factory=dict, init=False)
     _shown: deque[tuple[datetime, str]] = field(factory=deque, init=False)
 
     def recall(self, past: PastCalls) -> None:
-        """Take over what the store remembers."""
+        """Replace everything by the calls from the store."""
         self._answers, self._sums, self._shown = deque(), {}, deque(past.shown)
         for call in past.answers:
             self.ended(call)
 
     def ended(self, call: Answered) -> None:
-        """A call that its client had answered is over."""
+        """An answered call has ended."""
         self._answers.append(call)
         self._count(call, 1)
 
     def shown(self, at: datetime, number: str) -> None:
-        """A call is about to show this number."""
+        """A call is about to show this caller ID."""
         if number:
             self._shown.append((at, number))
 
     def answers(self, now: datetime) -> Answers:
-        """Of all calls."""
+        """The counts of all calls."""
         return together(self.by_purpose(now).values())
 
     def by_purpose(self, now: datetime) -> Mapping[str, Answers]:
-        """Of the calls of each purpose that had any."""
+        """The counts by purpose, for purposes with calls."""
         while self._answers and self._answers[0].at <= now - self.over:
             self._count(self._answers.popleft(), -1)
         return {
@@ -73,7 +73,7 @@ class RollingStatistics:
         }
 
     def in_a_day(self, now: datetime) -> Mapping[str, int]:
-        """Calls by the number shown."""
+        """Calls of the last 24 hours by caller ID."""
         while self._shown and self._shown[0][0] <= now - DAY:
             self._shown.popleft()
         return Counter(number for _, number in self._shown)

@@ -1,8 +1,8 @@
 """
-Which time zone database counts: the newer of the system's and of the ``tzdata`` package.
+The choice of the time zone database: the newer of the system's and the ``tzdata`` package's.
 
-Python by itself prefers the system's, which on an old system may be years behind the law; one that
-the system keeps up to date may be ahead of the package that we were released with.
+Python prefers the system's, which on an old system may be years behind the law. An updated system
+may be ahead of the package that was released with the dialler.
 """
 
 import zoneinfo
@@ -17,9 +17,9 @@ from attrs import frozen
 class ZoneData:
     """The database in use."""
 
-    version: str  #: as IANA names it: "2026c"
-    package: bool  #: that of the package; otherwise the system's
-    system: str  #: the system's version; empty: it has none, or does not say
+    version: str  #: the IANA version: "2026c"
+    package: bool  #: True: the package's; False: the system's
+    system: str  #: the system's version; empty: none or unknown
 
     @property
     def year(self) -> int:
@@ -27,9 +27,9 @@ class ZoneData:
 
 
 def choose(folders: Iterable[str] = zoneinfo.TZPATH) -> ZoneData:
-    """The newer one, made the one that this process uses from now on."""
+    """Select the newer database for this process."""
     folders = tuple(folders)
-    system = next((said for folder in folders if (said := _version(Path(folder)))), "")
+    system = next((version for folder in folders if (version := _version(Path(folder)))), "")
     package = system <= tzdata.IANA_VERSION
     zoneinfo.reset_tzpath(() if package else folders)
     zoneinfo.ZoneInfo.clear_cache()
@@ -39,11 +39,11 @@ def choose(folders: Iterable[str] = zoneinfo.TZPATH) -> ZoneData:
 
 
 def _version(folder: Path) -> str:
-    """What a folder's database calls itself, as its first line does: ``# version 2025b``."""
+    """The version of a folder's database, from its first line: ``# version 2025b``."""
     try:
         with (folder / "tzdata.zi").open(encoding="utf-8") as stream:
             words = stream.readline(100).split()
     except (OSError, UnicodeDecodeError):
         return ""
-    said = words[2] if words[:2] == ["#", "version"] and len(words) > 2 else ""
-    return said if said[:4].isdigit() else ""
+    version = words[2] if words[:2] == ["#", "version"] and len(words) > 2 else ""
+    return version if version[:4].isdigit() else ""

@@ -1,4 +1,4 @@
-"""In which time zones a client may be: by what the CRM says, or by the numbering plan."""
+"""The time zones in which a client may be: by the CRM or by the numbering plan."""
 
 import re
 from functools import lru_cache
@@ -10,10 +10,10 @@ from phonenumbers import timezone
 
 from autodial.rules import time_zone_data
 
-#: Chosen before the first zone is read: everybody who needs one comes through here.
+#: Chosen before the first zone is read: all code that needs a zone imports this module.
 DATA = time_zone_data.choose()
-#: The plan's own data has a number of Russia or Kazakhstan in any zone of the country code they
-#: share, and Kaliningrad under Bucharest, which is right in winter only.
+#: The library's data puts numbers of Russia or Kazakhstan in any zone of their shared country code,
+#: and Kaliningrad under Bucharest, which is right in winter only.
 _RUSSIA = {
     "Asia/Anadyr", "Asia/Irkutsk", "Asia/Kamchatka", "Asia/Krasnoyarsk", "Asia/Magadan",
     "Asia/Novosibirsk", "Asia/Omsk", "Asia/Sakhalin", "Asia/Vladivostok", "Asia/Yakutsk",
@@ -21,16 +21,16 @@ _RUSSIA = {
 }  # fmt: skip
 _OF = {"RU": _RUSSIA, "KZ": {"Asia/Almaty", "Asia/Aqtobe", "Asia/Aqtau"}}
 _INSTEAD = {("RU", "Europe/Bucharest"): "Europe/Kaliningrad"}
-#: Area codes for which the plan's data is wrong, or says less than it might; the longest that fits
-#: counts. Checked 2026-11-26 against the time zone database 2026.3, code by code. A code of
-#: Yakutia's uluses lies in one of three zones, and which one is not certain from the code.
+#: Area codes for which the library's data is wrong or imprecise; the longest match counts. Checked
+#: 2026-11-26 against the time zone database 2026.3, code by code. A code of Yakutia's uluses lies
+#: in one of three zones, and the code does not determine which.
 _CODES = {
     "+7845": ("Europe/Saratov",),  # UTC+4 since 2016-12-04
     "+7411": ("Asia/Yakutsk", "Asia/Vladivostok", "Asia/Srednekolymsk"),
     "+74112": ("Asia/Yakutsk",),
-    # Area codes of North America that lie in two zones: the library has one of them for most of
-    # their exchanges, or for all (364, 448, 930), and a number is kept over a move within its code.
-    # Checked 2026-11-27 against the states' borders of time, code by code.
+    # Area codes of North America in two zones: the library has one zone for most of their
+    # exchanges, or for all (364, 448, 930), and a number is kept over a move within its area code.
+    # Checked 2026-11-27 against the states' time zone borders, code by code.
     **dict.fromkeys(
         ("+1208", "+1986", "+1541", "+1458"), ("America/Los_Angeles", "America/Boise")
     ),
@@ -46,15 +46,15 @@ _CODES = {
     "+1928": ("America/Phoenix", "America/Denver"),  # the Navajo Nation changes its clocks
     "+1907": ("America/Anchorage", "America/Adak"),
 }  # fmt: skip
-#: A number of more zones than this says no more than its country.
+#: A number with more zones than this identifies only its country.
 MOST_ZONES = 15
 _UNKNOWN = timezone.UNKNOWN_TIMEZONE
 
 
 def named(text: str) -> ZoneInfo | None:
     """
-    A zone as the CRM may have it: ``Europe/Moscow``, or an offset such as ``UTC+3`` or ``МСК+4``.
-    None: it cannot be read.
+    A zone from the CRM's text: ``Europe/Moscow``, or an offset such as ``UTC+3`` or ``МСК+4``.
+    None: it cannot be parsed.
     """
     text = text.strip()
     for prefix, base in (("UTC", 0), ("GMT", 0), ("МСК", 3), ("MSK", 3)):
@@ -68,19 +68,19 @@ def named(text: str) -> ZoneInfo | None:
 
 
 def _offset(base: int, rest: str) -> ZoneInfo | None:
-    found = re.fullmatch(r"([+-][0-9]{1,2})?(:00)?", rest)
-    if found is None:
+    match = re.fullmatch(r"([+-][0-9]{1,2})?(:00)?", rest)
+    if match is None:
         return None
-    ahead = base + int(found.group(1) or 0)
+    ahead = base + int(match.group(1) or 0)
     if not -12 <= ahead <= 14:
         return None
-    # The database's names have the sign of the sea charts: west is positive.
+    # In the database's Etc names the sign is inverted: west is positive.
     return ZoneInfo(f"Etc/GMT{-ahead:+d}") if ahead else ZoneInfo("UTC")
 
 
 @lru_cache(maxsize=256)
 def of_country(country: str) -> tuple[ZoneInfo, ...]:
-    """All the zones of a country, by the table of the time zone database."""
+    """All zones of a country, by the time zone database's table."""
     if country in _OF:
         return tuple(ZoneInfo(name) for name in sorted(_OF[country]))
     table = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def of_country(country: str) -> tuple[ZoneInfo, ...]:
 
 @lru_cache(maxsize=10_000)
 def country_of(number: str) -> str:
-    """The country of a number, as ``RU``; empty: the plan does not say."""
+    """The country of a number, as ``RU``; empty: unknown."""
     try:
         return phonenumbers.region_code_for_number(phonenumbers.parse(number)) or ""
     except phonenumbers.NumberParseException:
@@ -99,7 +99,7 @@ def country_of(number: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def of_number(number: str) -> tuple[ZoneInfo, ...]:
-    """All the zones in which a number may ring; empty: the plan does not say."""
+    """All zones in which a number may ring; empty: unknown."""
     try:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:

@@ -1,6 +1,6 @@
 """
-Over which carriers a call may go, and which number its client sees: lines and pace of a carrier,
-calls of a number at once and in a day, and what each purpose may use. Pure.
+The trunks and the caller ID for a call: lines and minimum interval of a trunk, concurrent and daily
+calls of a caller ID, and what each purpose may use. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from autodial.model.trunk import NumberLimit, PurposeRoutes, Route, Trunk
 
 
 def as_dialled(number: str, form: str) -> str:
-    """An E.164 number as the trunks want it: "digits", "plus" or "national"."""
+    """An E.164 number in the trunks' format: "digits", "plus" or "national"."""
     if form == "plus" or not number.startswith("+"):  # a short number is dialled as it is
         return number
     if form == "national":
@@ -22,32 +22,32 @@ def as_dialled(number: str, form: str) -> str:
 
 
 def routes_tried(routes: Sequence[Route], last: str) -> Sequence[Route]:
-    """Of an attempt's routes: the first, and those after it up to the carrier it ended with."""
+    """An attempt's routes from the first up to the trunk with which it ended."""
     names = [route.trunk for route in routes]
     return routes[: names.index(last) + 1] if last in names else routes[:1]
 
 
 @frozen(kw_only=True)
 class Use:
-    """What is in use now."""
+    """The current use."""
 
-    lines: Mapping[str, int] = field(factory=dict)  #: calls under way by carrier
-    started: Mapping[str, datetime] = field(factory=dict)  #: the last start by carrier
-    shown: Mapping[str, int] = field(factory=dict)  #: calls under way by number shown
-    in_a_day: Mapping[str, int] = field(factory=dict)  #: and of the last 24 hours
+    lines: Mapping[str, int] = field(factory=dict)  #: calls in flight by trunk
+    started: Mapping[str, datetime] = field(factory=dict)  #: the last start by trunk
+    shown: Mapping[str, int] = field(factory=dict)  #: calls in flight by caller ID
+    in_a_day: Mapping[str, int] = field(factory=dict)  #: calls of the last 24 hours by caller ID
 
 
 @frozen(kw_only=True)
 class Routing:
-    """A site's carriers and numbers."""
+    """A site's trunks and caller IDs."""
 
     trunks: tuple[Trunk, ...]
-    limits: Mapping[str, NumberLimit] = field(factory=dict)  #: by number
-    common: str = ""  #: the number shown where nothing else is said
+    limits: Mapping[str, NumberLimit] = field(factory=dict)  #: by caller ID
+    common: str = ""  #: the caller ID if no other is configured
     purposes: Mapping[str, PurposeRoutes] = field(factory=dict)
 
     def free(self, use: Use, now: datetime) -> Mapping[str, tuple[Route, ...]]:
-        """By purpose ("" for tasks without one): carriers with room, the preferred first."""
+        """By purpose ("" for tasks without one): trunks with room, the preferred first."""
         return {
             name: self._routes(self.purposes.get(name, PurposeRoutes()), use, now)
             for name in ("", *self.purposes)
@@ -68,16 +68,16 @@ class Routing:
         return tuple(routes)
 
     def _number(self, wanted: tuple[str, ...], use: Use) -> str | None:
-        """The number shown least of those with room; None: all are spent."""
+        """The least shown caller ID with room; None: all are used up."""
         if not wanted:
-            # The dialplan may have one of its own for the carrier, unless this one is counted.
+            # Empty: the dialplan's caller ID for the trunk. One with limits is set here.
             wanted = (self.common if self.common in self.limits else "",)
         free = [number for number in wanted if self._has_room(number, use)]
         return min(free, key=lambda number: use.in_a_day.get(number, 0), default=None)
 
     def _has_room(self, number: str, use: Use) -> bool:
         limit = self.limits.get(number, NumberLimit())
-        for most, used in ((limit.calls, use.shown), (limit.per_day, use.in_a_day)):
-            if most is not None and used.get(number, 0) >= most:
+        for allowed, used in ((limit.calls, use.shown), (limit.per_day, use.in_a_day)):
+            if allowed is not None and used.get(number, 0) >= allowed:
                 return False
         return True
