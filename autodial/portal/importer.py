@@ -17,7 +17,8 @@ from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.task import CallTask
 from autodial.rules.extension_conflicts import conflicts
-from autodial.rules.phone_numbers import Entry, dialable, e164
+from autodial.rules.phone_fields import Entry
+from autodial.rules.phone_numbers import dialable, e164
 from autodial.store import flags, presence, views
 from autodial.store.database import Store
 from autodial.store.external_calls import ExternalCall, mark, save_external_calls

@@ -17,7 +17,9 @@ from autodial.model.ids import attempt_id, internal_number
 from autodial.pbx.ami import CHANNEL_FIELDS
 from autodial.pbx.ami_wire import AmiWire, Listing, NotAmi
 from autodial.rules.hangup import outcome_of, parse_report
-from autodial.rules.phone_numbers import Entry, PhoneRules, dialable, e164, is_emergency
+from autodial.rules.numbering_plan import is_emergency
+from autodial.rules.phone_fields import Entry
+from autodial.rules.phone_numbers import PhoneRules, dialable, e164
 from bitrix24 import Answer, PortalError
 from bitrix24.wire import decode
 from call_files import CallFile, CallFileError

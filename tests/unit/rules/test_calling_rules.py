@@ -21,7 +21,9 @@ from autodial.rules import regions, time_zone_data, time_zones
 from autodial.rules.calling_hours import Hours
 from autodial.rules.dial_decision import decide
 from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Reason, Wait
-from autodial.rules.phone_numbers import SPECIAL, Entry, PhoneRules, dialable, numbers_in
+from autodial.rules.numbering_plan import SPECIAL
+from autodial.rules.phone_fields import Entry
+from autodial.rules.phone_numbers import PhoneRules, dialable, numbers_in
 from tests.unit.rules.test_decide import ALL_DAY, FACTS, NOON, TASK
 from tests.unit.rules.test_zones import CODES
 

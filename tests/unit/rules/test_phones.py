@@ -10,15 +10,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodial.rules.phone_numbers import (
-    SPECIAL,
-    Entry,
-    PhoneRules,
-    dialable,
-    in_ascii,
-    numbers_in,
-    split_extension,
-)
+from autodial.rules.numbering_plan import SPECIAL
+from autodial.rules.phone_fields import Entry, in_ascii, split_extension
+from autodial.rules.phone_numbers import PhoneRules, dialable, numbers_in
 from autodial.texts import CATALOGUE
 
 RULES = PhoneRules(region="RU", order=("MOBILE", "WORK"))

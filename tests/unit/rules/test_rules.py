@@ -13,7 +13,8 @@ from autodial.model.attempt_states import IN_FLIGHT, TRANSITIONS, Event, State, 
 from autodial.model.outcome import EFFECTS, NO_CONTACT, Outcome
 from autodial.rules.calling_hours import Hours
 from autodial.rules.hangup import outcome_of, parse_report
-from autodial.rules.phone_numbers import Entry, PhoneRules, dialable
+from autodial.rules.phone_fields import Entry
+from autodial.rules.phone_numbers import PhoneRules, dialable
 from autodial.rules.retry import DEFAULTS, jittered
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
