@@ -120,7 +120,7 @@ def check_copy(copy: Path, name: Path) -> None:
 
 def _newer(path: Path, present: str | None, *, copy: bool = False) -> StoreError:
     text = (
-        f"{path} was written by a newer program ({present}, and this one knows up to {_head()}):"
+        f"{path} was written by a newer program ({present}, and this one supports up to {_head()}):"
         " install that program again"
     )
     if copy:

@@ -376,7 +376,7 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
         .values(confirmed=tasks.c.generation, due=now, next_check=now, refetch=1)
     )
     if changed.rowcount:
-        note(db, now, task, "confirmed", "a person says: dial it now")
+        note(db, now, task, "confirmed", "dial it now, confirmed by a person")
     return bool(changed.rowcount)
 
 
