@@ -99,7 +99,7 @@ class CallControl:
         return self._claimed(claimed)
 
     async def _last_look(self, attempt: Attempt) -> str | None:
-        """Decide again: the task may have been closed meanwhile, or the calling hours have ended."""
+        """Decide again: meanwhile the task may be closed, or the calling hours may have ended."""
         task = await self.store.run(load_task, attempt.task, since=self._since())
         if task is None:
             return "the task is gone"
