@@ -34,7 +34,7 @@ PAGE, PAGES = 25, 40
 #: Next calls checked in one turn after a change of the rules: claims and results wait for it.
 REPLANNED = 50
 #: While all due tasks wait for one reason, it is stored for newly due tasks this often.
-TOLD_AGAIN = timedelta(seconds=5)
+STORE_REASON_AGAIN = timedelta(seconds=5)
 #: In shadow mode a task that would have been dialled is decided on again after this long.
 SHADOW = timedelta(minutes=30)
 #: In shadow mode the operator counts as busy for this long.
@@ -195,7 +195,7 @@ class Dispatcher:
             if (
                 self._waiting is None
                 or self._waiting[0] is not wait.reason
-                or (now - self._waiting[1] >= TOLD_AGAIN)
+                or (now - self._waiting[1] >= STORE_REASON_AGAIN)
             ):
                 self._waiting = wait.reason, now
                 await self.store.run(save_waiting, wait.reason.value, now)
@@ -213,7 +213,7 @@ class Dispatcher:
             return
         self.log.error(
             "{path} is not the file that was opened: it was moved, deleted or replaced. Nobody is"
-            " dialled. Stop the dialler, which saves all it knows in {path}.rescued; put that back"
+            " dialled. Stop the dialler, which saves the store as {path}.rescued; put that back"
             " with 'autodial restore {path}.rescued', and start again",
             path=self.config.store.path,
         )

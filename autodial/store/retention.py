@@ -35,7 +35,7 @@ STEP = 500
 Mark = Any
 Step = Callable[[sa.Connection, datetime, Mark], Mark | None]
 
-_TOLD = holds("outbox", "state IN ('delivered', 'void')")
+_FINISHED = holds("outbox", "state IN ('delivered', 'void')")
 
 
 def _after(mark: Mark) -> int:
@@ -70,14 +70,14 @@ def forget_events(db: sa.Connection, before: datetime, after: Mark) -> Mark | No
 
 
 def forget_outbox(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
-    """Delete delivered messages. Undelivered messages and dead letters stay."""
+    """Delete delivered and void messages. Undelivered messages and dead letters stay."""
     old = _old(db, outbox.c.id, outbox.c.created, before, after)
     if not old:
         return None
     # A dead letter that is sent again is compared with the messages after it.
     refused_once = sa.select(outbox.c.task).where(holds("outbox", DEAD))
     span = (outbox.c.id >= old[0]) & (outbox.c.id <= old[-1])
-    db.execute(sa.delete(outbox).where(span, _TOLD, outbox.c.task.not_in(refused_once)))
+    db.execute(sa.delete(outbox).where(span, _FINISHED, outbox.c.task.not_in(refused_once)))
     return old[-1]
 
 
