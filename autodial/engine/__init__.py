@@ -1,1 +1,1 @@
-"""One dialler at work: who is there, what is due, which calls are under way."""
+"""The running dialler: operators, due tasks, calls in flight."""

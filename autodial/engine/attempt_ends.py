@@ -1,8 +1,8 @@
 """
 The ends of attempts: reports of the dialplan, and attempts that are given up.
 
-An end is on disk before the dialplan hears of it. A report that cannot be written is kept here and
-written before anything is given up.
+An end is on disk before the dialplan gets its answer. A report that cannot be written is kept here
+and written before any attempt is given up.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from call_files import Spool
 
 
 def policy_of(config: Config) -> EndPolicy:
-    """What the configuration says of the end of an attempt."""
+    """The configured rules for the end of an attempt."""
     return EndPolicy(
         retry=config.rules_for_retry,
         write_back=config.write_back,
@@ -51,7 +51,7 @@ class AttemptEnds:
     now: Callable[[], datetime]
     around: Surroundings
     policy: EndPolicy = field(init=False)
-    #: Reports that the store could not take, in the order they came: nobody else may have them.
+    #: Reports that the store could not write, in the order they came: this may be the only copy.
     _unwritten: dict[AttemptId, list[Report]] = field(factory=dict, init=False)
     _writing: DeferredLock = field(factory=DeferredLock, init=False)
 
@@ -65,8 +65,8 @@ class AttemptEnds:
 
     async def possible(self, attempt: AttemptId) -> bool:
         """
-        Can this attempt have ended? A report alone is not believed while Asterisk says that its
-        call goes on.
+        Can this attempt have ended? A report alone does not count while its call still has a
+        channel in Asterisk.
         """
         if self.calls.get(attempt) is None:
             return True
@@ -74,8 +74,8 @@ class AttemptEnds:
 
     async def record(self, attempt: AttemptId, report: Report) -> None:
         """
-        Write the end that Asterisk reports. On disk once this returns; an attempt that ended before
-        stays as it is.
+        Write the end that Asterisk reports. On disk once this returns; an attempt that has ended
+        already is not changed.
 
         Raises:
             StoreError: it cannot be written now. The report is kept here.
@@ -93,9 +93,9 @@ class AttemptEnds:
         Write the reports that could not be written when they came.
 
         Raises:
-            StoreError: still not; what was not written stays here.
+            StoreError: one still cannot be written; the rest stays here.
         """
-        await self._writing.acquire()  # a stop does not wait for the reconciler's turn for ever
+        await self._writing.acquire()  # a stop and the reconciler may both be here
         try:
             for attempt in tuple(self._unwritten):
                 while reports := self._unwritten[attempt]:
@@ -106,7 +106,7 @@ class AttemptEnds:
             self._writing.release()
 
     async def _write_or_leave(self, attempt: AttemptId, report: Report) -> None:
-        """A report that is wrong in itself does not hold up the others."""
+        """A faulty report is logged; it does not block the others."""
         try:
             await self._write(attempt, report)
         except StoreError:
@@ -127,7 +127,7 @@ class AttemptEnds:
             self._count(known, report, end)
 
     def _count(self, known: Attempt | None, report: Report, end: attempt_end.Ended) -> None:
-        """For the limits over all calls."""
+        """Update the statistics for the limits over all calls."""
         for route in routes_tried(known.routes, report.trunk)[1:] if known else ():
             self.calls.statistics.shown(self.now(), route.caller_id)
         if end.answered is not None:
@@ -140,8 +140,8 @@ class AttemptEnds:
 
     async def give_up(self, attempt: AttemptId, why: str, *, lost: bool = False) -> None:
         """
-        End an attempt ourselves: never dialled (withdrawn), or without any report (lost). Not one
-        whose report waits to be written.
+        End an attempt without a report: never dialled (withdrawn), or lost. An attempt whose report
+        waits to be written is left alone.
         """
         if attempt in self._unwritten:
             return
@@ -154,7 +154,7 @@ class AttemptEnds:
             self.withdraw(attempt)
 
     async def spool_failed(self, attempt: AttemptId) -> None:
-        """Asterisk could not even start it. Counts only if it was never claimed."""
+        """Asterisk could not start the call file. Ignored once the attempt is claimed."""
         known = await self.store.run(attempt_queries.load_attempt, attempt)
         if known is not None and known.state == "spooled":
             await self.give_up(attempt, "spoolfail")

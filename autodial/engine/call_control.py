@@ -1,8 +1,8 @@
 """
-Call control answers the calls' questions: whom to dial, whom to ring, what the phone shows.
+Call control answers requests of the dialplan: whom to dial, whom to ring, what the phone shows.
 
-Its answers come from memory. The only waits are the durable ones: a claim and a result are on
-disk before the dialplan hears of them.
+The answers come from memory. Only durable writes are waited for: a claim and a result are on disk
+before the dialplan gets the answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -37,30 +37,30 @@ from autodial.store.tasks import load_task
 
 @frozen
 class Claimed:
-    """Yes: dial this number; and what to do if the server is gone when the client answers."""
+    """A granted claim: the number to dial, and whom to ring if the server is gone at the answer."""
 
     attempt: Attempt
-    number: str  #: as the carriers want it
+    number: str  #: in the trunks' format
     wait: int  #: seconds to let the client's phone ring
     routes: tuple[Route, ...]
-    #: How many calls each of these carriers takes at once; None: it has left the configuration.
+    #: How many calls each of these trunks takes at once; None: it is not configured any more.
     lines: tuple[int | None, ...]
     ring: "Ring"
 
 
 @frozen
 class Ring:
-    """Whom to ring, in order, and what their phones show."""
+    """The extensions to ring, in order, and what their phones show."""
 
     extensions: tuple[str, ...]
     seconds: int
     caller_name: str
-    alert: str | None = None  #: Alert-Info, for a ring of its own; None: the dialplan's
+    alert: str | None = None  #: Alert-Info, for a distinctive ring; None: the dialplan's
 
 
 @define(eq=False)
 class CallControl:
-    """Answers for the calls of one dialler."""
+    """Answers the dialplan for the calls of one dialler."""
 
     log = Logger()
 
@@ -82,7 +82,7 @@ class CallControl:
         self._looks = config.looks
 
     async def claim(self, attempt: AttemptId) -> Claimed | None:
-        """May this attempt's client be dialled? Yes at most once; None: no."""
+        """Let this attempt's client be dialled, at most once; None: refused."""
         now = self.now()
         known = self.calls.get(attempt)
         first = known is not None and known.state == "spooled"
@@ -99,26 +99,26 @@ class CallControl:
         return self._claimed(claimed)
 
     async def _last_look(self, attempt: Attempt) -> str | None:
-        """Between the spool and the dialplan the task may have been closed, or the day ended."""
+        """Decide again: meanwhile the task may be closed, or the calling hours may have ended."""
         task = await self.store.run(load_task, attempt.task, since=self._since())
         if task is None:
             return "the task is gone"
         facts, now = self.conditions.facts(), self.now()
-        # This attempt itself is not one that was made before it.
+        # This attempt itself does not count.
         made = task.attempts - 1
         task = evolve(task, in_progress=False, attempts=made, phones=_only(task, attempt.number))
         refusal = against(task, facts, now) or nobody_there(task, facts, now)
         return refusal.reason.value if refusal is not None else None
 
     def _since(self) -> datetime:
-        """Calls before it count in no limit."""
+        """Earlier calls count in no limit."""
         return self.now() - self.conditions.rules.limits.looks_back
 
     async def claim_task(self, task_id: TaskId, number: str) -> Claimed | None:
         """
         A hand-made call file names only a task: open an attempt for it, under the same rules.
 
-        ``number``: digits the file named, or empty; a number that is not the task's is refused.
+        ``number``: the digits in the file, or empty; a number that is not the task's is refused.
         """
         now = self.now()
         if self.config.pace.shadow:
@@ -151,32 +151,32 @@ class CallControl:
         return self._claimed(attempt)
 
     def whom_to_ring(self, attempt: AttemptId) -> Ring | None:
-        """The client has answered. None: this attempt is not known here."""
+        """The client has answered: the operators to ring. None: the attempt is not in flight."""
         known = self.calls.get(attempt)
         return self._ring(known) if known is not None else None
 
     def ringing(self, attempt: AttemptId, extension: str) -> tuple[str, str | None] | None:
         """
-        An operator's phone is about to ring; the portal is told off the voice path. What this phone
-        is to show, and its Alert-Info, if that is not what was said at the answer.
+        An operator's phone is about to ring; the message to the portal is written beside the call.
+        Returns what this phone shows, and its Alert-Info, if they differ from those at the answer.
         """
         own: tuple[str, str | None] | None = None
         if (known := self.calls.get(attempt)) is not None:
-            if self._looks.phones:  # also what a phone before it was told is not for this one
+            if self._looks.phones:  # what the previous phone showed does not apply to this one
                 own = self._look(known, extension)
             self.calls.answered(attempt, extension)
 
-        async def tell() -> None:
+        async def write() -> None:
             await self.store.run(
                 ledger.ringing, attempt, extension, self.now(), self.config.write_back
             )
             self.around.on_enqueued()
 
-        self._aside(tell(), attempt)
+        self._aside(write(), attempt)
         return own
 
     def forwards(self, attempt: AttemptId, extension: str) -> None:
-        """An operator's phone forwards its calls: a conflict that a person must see."""
+        """An operator's phone forwards its calls: warn, so that a person ends it."""
         operator = self.calls.roster.with_extension(extension)
         if operator is None:
             return
@@ -187,7 +187,7 @@ class CallControl:
             extension=extension,
             name=operator.name,
         )
-        # Beside the call: its client has answered, and hears nothing meanwhile.
+        # Beside the call: the client has answered, and hears silence meanwhile.
         self._aside(self.store.run(flags.mark, self.now(), flags.forwards(operator.id)), attempt)
 
     def _claimed(self, attempt: Attempt) -> Claimed:
@@ -202,7 +202,7 @@ class CallControl:
         )
 
     def _ring(self, attempt: Attempt) -> Ring:
-        """The responsible first, then the one reserved for this call, deputies, anybody free."""
+        """The responsible first, then the reserved operator, the deputies, anybody free."""
         deputies = deputies_of(attempt, self.config.staff.deputies_by_id)
         everybody = self.calls.roster.operators()
         order = [
@@ -216,23 +216,23 @@ class CallControl:
             order.remove(attempt.operator)
             order.insert(1 if order[0] == attempt.responsible else 0, attempt.operator)
         now, known = self.now(), (self.calls.roster.by_id(number) for number in order)
-        free = [one for one in known if one is not None and self._may_take(one, attempt)]
-        # Who is in wrap-up is rung only if nobody else is there.
-        extensions = [one.extension for one in sorted(free, key=lambda one: one.wraps_up(now))]
+        free = [who for who in known if who is not None and self._may_take(who, attempt)]
+        # Operators in wrap-up come last.
+        extensions = [who.extension for who in sorted(free, key=lambda who: who.wraps_up(now))]
         name, alert = self._look(attempt, "")
-        some = tuple(extensions[:MOST_RUNG])
-        return Ring(some, self.config.asterisk.ring_operator, name, alert)
+        rung = tuple(extensions[:MOST_RUNG])
+        return Ring(rung, self.config.asterisk.ring_operator, name, alert)
 
     def _look(self, attempt: Attempt, extension: str) -> tuple[str, str | None]:
-        """The name that a phone shows, and its Alert-Info; None: the dialplan knows."""
+        """The name that a phone shows, and its Alert-Info; None: the dialplan's."""
         look = self._looks.of(attempt.purpose, extension)
         name = self._looks.name(look, client=attempt.client, task=attempt.task, title=attempt.title)
         return name, look.alert if self._looks.rings else None
 
     def _may_take(self, operator: Operator, attempt: Attempt) -> bool:
         """
-        Not who is reserved for another call; where more calls are dialled than there are operators,
-        only if that other call has reached its operator.
+        An operator reserved for another call may not. Where calls are overdialled, they may while
+        that other call is still being dialled.
         """
         other = operator.reserved_for
         if other in (None, attempt.id):
@@ -250,7 +250,7 @@ class CallControl:
         self._aside(refresh(), attempt.id)
 
     def _aside(self, work: "Awaitable[None]", attempt: AttemptId) -> None:
-        """Do it beside the call; a failure is logged, and the call goes on."""
+        """Run it beside the call; a failure is logged, and the call continues."""
 
         async def run() -> None:
             await work

@@ -1,4 +1,4 @@
-"""What a running dialler knows that decisions depend on, besides the tasks themselves."""
+"""The state of a running dialler that decisions depend on, besides the tasks."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +15,7 @@ from autodial.rules.dial_facts import Facts
 
 @define(eq=False)
 class Conditions:
-    """The dispatcher keeps it up to date; it and call control decide by its facts."""
+    """Kept up to date by the dispatcher; it and call control decide by these facts."""
 
     config: Config
     calls: LiveCalls
@@ -26,7 +26,7 @@ class Conditions:
     stopping: bool = field(default=False, init=False)
     all_paused: bool = field(default=False, init=False)
     paused_purposes: frozenset[str] = field(default=frozenset(), init=False)
-    store_ok: bool = field(default=True, init=False)  #: its file is where it was opened
+    store_ok: bool = field(default=True, init=False)  #: its file is still at its path
     spool_ok: bool = field(default=True, init=False)  #: call files can be written
 
     def __attrs_post_init__(self) -> None:
@@ -37,13 +37,13 @@ class Conditions:
         """From now on this is the configuration."""
         old, self.config = self.config, config
         self.rules = Rules.of(config)
-        # (The list stays where it is the same: it knows what its file held before.)
+        # (An unchanged list is kept: it remembers the previous contents of its file.)
         new = (config.rules.do_not_call, config.phones.region)
         if (old.rules.do_not_call, old.phones.region) != new:
             self.do_not_call = self._list(config)
 
     def facts(self) -> Facts:
-        """All that a decision may know, as of now."""
+        """All facts of a decision, as of now."""
         now, calls = self.now(), self.calls
         known = Known(
             operators=calls.roster.operators(),

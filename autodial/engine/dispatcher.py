@@ -1,8 +1,7 @@
 """
-The dispatcher: takes tasks that are due, asks ``decide``, and hands call files to Asterisk.
+The dispatcher: reads due tasks, calls ``decide``, and gives call files to Asterisk.
 
-The attempt is on disk before its call file is; a crash in between loses a call, never doubles
-one.
+The attempt is on disk before its call file; a crash in between loses a call, never doubles one.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,17 +29,17 @@ from autodial.store.replan import replan
 from autodial.store.tasks import due_tasks, look_again, save_reasons, save_waiting
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
-#: Tasks read at once, and how often in one turn: few of many that are due can be dialled now.
+#: Tasks read at once, and pages in one turn: few of many due tasks can be dialled now.
 PAGE, PAGES = 25, 40
-#: Next calls looked at in one turn after the rules have changed: claims and results wait for it.
+#: Next calls checked in one turn after a change of the rules: claims and results wait for it.
 REPLANNED = 50
-#: While all that is due waits for one thing, tasks that have fallen due are told it this often.
-TOLD_AGAIN = timedelta(seconds=5)
-#: In shadow mode a task that would have been dialled is looked at again after this long.
+#: While all due tasks wait for one reason, it is stored for newly due tasks this often.
+STORE_REASON_AGAIN = timedelta(seconds=5)
+#: In shadow mode a task that would have been dialled is decided on again after this long.
 SHADOW = timedelta(minutes=30)
-#: And so long its operator is taken for busy.
+#: In shadow mode the operator counts as busy for this long.
 SHADOW_CALL = timedelta(minutes=2)
-#: After one that could not be written, it is tried again this often.
+#: After a call file could not be written, the spool is tried this often.
 RETRY_SPOOL = timedelta(seconds=15)
 
 
@@ -59,28 +58,30 @@ class Dispatcher:
     spool: Spool
     now: Callable[[], datetime]
     around: Surroundings
-    #: Told of each change of the rules, before anything is decided by them.
+    #: Called at each change of the rules, before anything is decided by them.
     on_rules: Callable[[Config], None]
     _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
     _spool_probed: datetime | None = field(default=None, init=False)
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
-    #: What the file says; ``config`` has the days off besides.
+    #: The settings file; ``config`` adds the days off by command.
     _settings: Config = field(init=False)
-    _days_off: tuple[date, ...] = field(default=(), init=False)  #: that somebody has named
-    _replan_after: int | None = field(default=None, init=False)  #: rules are new; up to this task
-    _followed: int = field(default=0, init=False)  #: how often they were
-    _anew: bool = field(default=False, init=False)  #: what waits is to be decided on anew
+    _days_off: tuple[date, ...] = field(default=(), init=False)  #: by command
+    _replan_after: int | None = field(
+        default=None, init=False
+    )  #: after a change of the rules: checked up to this task
+    _followed: int = field(default=0, init=False)  #: how often the rules have changed
+    _anew: bool = field(default=False, init=False)  #: decide again on waiting tasks
 
     def __attrs_post_init__(self) -> None:
         self._settings = self.config
 
     def use(self, config: Config) -> None:
-        """From now on this is what the file says; next calls follow."""
+        """From now on these are the settings; next calls follow."""
         self._settings = config
         self._follow()
 
     def _follow(self) -> None:
-        """The rules have changed: for what is decided from now on, and for what was put off."""
+        """The rules have changed: for new decisions, and for postponed calls."""
         before = self.conditions.rules
         self.config = self._settings.but_off(self._days_off)
         self.on_rules(self.config)
@@ -91,7 +92,7 @@ class Dispatcher:
             self._followed += 1
 
     async def turn(self) -> None:
-        """Look at what is due and dial what may be dialled."""
+        """Decide on the due tasks and dial those that may be dialled."""
         try:
             await self._turn()
         except Exception:
@@ -114,12 +115,12 @@ class Dispatcher:
             self._anew = False
             await self.store.run(look_again, now)
         if not self.config.pace.automatic:
-            return  # hand-made call files ask call control, which now knows of the pauses
+            return  # hand-made call files go through call control, which has the pauses now
         self._try_spool(now)
         facts = self.conditions.facts()
         if facts.do_not_call != self._listed:
             self._listed = facts.do_not_call
-            await self.store.run(look_again, now)  # who was taken off the list waits no longer
+            await self.store.run(look_again, now)  # numbers removed from the list wait no longer
         for _ in range(PAGES):
             if general(self.conditions.facts(), self.now()) is not None:
                 break
@@ -131,7 +132,7 @@ class Dispatcher:
         await self._wait_together(self.conditions.facts())
 
     async def _heed_days_off(self) -> None:
-        """Days off that somebody has named, or taken back; next calls that fall on one follow."""
+        """Read the days off by command; next calls that fall on one are postponed."""
         days = await self.store.run(days_off.named, self.now().date() - timedelta(days=2))
         if days != self._days_off:
             self._days_off = days
@@ -144,14 +145,14 @@ class Dispatcher:
         rules = NextCall(limits, hours, self.config.client.jitter)
         followed, now = self._followed, self.now()
         step = await self.store.run(replan, rules, now, self._replan_after, REPLANNED)
-        if followed == self._followed:  # else they have changed meanwhile: from the beginning
+        if followed == self._followed:  # else the rules have changed meanwhile: begin again
             self._replan_after = step.after
         if step.moved:
             self.log.info("{count} next calls are put off by the new rules", count=step.moved)
             self.around.on_enqueued()
 
     def _try_spool(self, now: datetime) -> None:
-        """After a call file that could not be written: can one be written again?"""
+        """After a call file could not be written: can one be written again?"""
         if self._spool_probed is None or now - self._spool_probed < RETRY_SPOOL:
             return
         try:
@@ -163,7 +164,7 @@ class Dispatcher:
         self.log.info("call files can be written again")
 
     async def _decide(self, due: Sequence[CallTask], now: datetime) -> None:
-        """Decide on each of these tasks, until something stands in the way of all."""
+        """Decide on each of these tasks, until one reason holds for all."""
         reasons: list[tuple[TaskId, str, datetime | None]] = []
         facts = self.conditions.facts()
         for task in due:
@@ -183,18 +184,18 @@ class Dispatcher:
             await self.store.run(save_reasons, reasons, now)
 
     async def _wait_together(self, facts: Facts) -> None:
-        """What is still due waits for the same thing, if for anything."""
+        """If one reason holds for all, store it for the tasks that are still due."""
         now = self.now()
         wait = general(facts, now)
         self.alarm.decided(None, wait)
         if wait is not None:
             if wait.reason is Reason.PACE:
                 self.around.wake_at(wait.until)
-            # Tasks fall due meanwhile: they are to say why they wait, if not at once.
+            # More tasks fall due meanwhile: they get the reason, if not at once.
             if (
                 self._waiting is None
                 or self._waiting[0] is not wait.reason
-                or (now - self._waiting[1] >= TOLD_AGAIN)
+                or (now - self._waiting[1] >= STORE_REASON_AGAIN)
             ):
                 self._waiting = wait.reason, now
                 await self.store.run(save_waiting, wait.reason.value, now)
@@ -202,7 +203,7 @@ class Dispatcher:
             self._waiting = None
 
     async def _look_for_store(self) -> None:
-        """Nobody is dialled while the store is not where the next start will look for it."""
+        """Nobody is dialled while the store is not at the path that the next start will open."""
         here = self.store.in_place()
         if here is self.conditions.store_ok:
             return
@@ -212,19 +213,19 @@ class Dispatcher:
             return
         self.log.error(
             "{path} is not the file that was opened: it was moved, deleted or replaced. Nobody is"
-            " dialled. Stop the dialler, which saves all it knows in {path}.rescued; put that back"
+            " dialled. Stop the dialler, which saves the store as {path}.rescued; put that back"
             " with 'autodial restore {path}.rescued', and start again",
             path=self.config.store.path,
         )
         await self.store.rescue()  # now, too: it may be killed
 
     async def beat(self) -> None:
-        """For commands that ask the store: the dialler runs, and whether Asterisk is there."""
+        """For commands: record that the dialler runs, and whether Asterisk is connected."""
         pbx = (flags.PBX_UP,) if self.around.pbx_ok() else ()
         await self.store.run(flags.mark, self.now(), flags.ALIVE, *pbx)
 
     async def _only_say(self, task: CallTask, decision: Dial) -> Wait:
-        """Shadow mode: say what would be dialled, and leave Asterisk and the portal alone."""
+        """Shadow mode: log what would be dialled; nothing is sent to Asterisk or the portal."""
         call = f"{decision.phone.number} for {decision.operator.name}"
         now = self.now()
         self.log.info("shadow: task {task} would be dialled, {call}", task=task.id, call=call)
@@ -246,7 +247,7 @@ class Dispatcher:
             await self.store.run(save_reasons, [(task.id, Reason.SAME_CLIENT.value, later)], now)
             return
         except ledger.Taken as taken:
-            # What we believed of the reservations is not what the store holds: ask it.
+            # The reservations in memory differ from the store's: read them again.
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
             self.calls.roster.set_reserved(await self.store.run(attempt_queries.reserved))
             return
@@ -267,7 +268,7 @@ class Dispatcher:
         )
 
     def _hold_for_spool(self, now: datetime) -> None:
-        """What one call file was refused for, the others would be, too: nobody else is tried."""
+        """If no call file can be written at all, stop dialling until one can."""
         try:
             self.spool.probe()
         except SpoolError as error:

@@ -1,8 +1,8 @@
 """
 The do-not-call list: a file of numbers, one a line, read again when it changes.
 
-It fails closed: a file that is missing, or a line that is not a number, means that nobody is
-called until a person has looked. A list that matches nothing would be worse than none.
+It fails closed: while the file is missing or a line is not a number, nobody is called until a
+person has corrected it. A list that matches nothing would be worse than none.
 """
 
 import time
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from autodial.rules.phone_numbers import numbers_in
 
-#: Seconds for which a file must not have been written to be taken for complete.
+#: Seconds without a write after which a file counts as complete.
 SETTLED = 2.0
 
 
@@ -25,8 +25,8 @@ class DoNotCall:
     log = Logger()
 
     path: Path | None
-    region: str  #: whose national format people may have used
-    clock: Callable[[], float] = time.time  #: seconds, as file times have them
+    region: str  #: numbers may be in its national format
+    clock: Callable[[], float] = time.time  #: seconds since the epoch, like file times
     _stamp: tuple[int, int, int] | None = field(default=None, init=False)
     _numbers: frozenset[str] | None = field(default=None, init=False)
     _before: frozenset[str] = field(default=frozenset(), init=False)  #: the last settled list
@@ -35,13 +35,13 @@ class DoNotCall:
         if self.path is None:
             return frozenset()
         try:
-            found = self.path.stat()
-            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            status = self.path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp != self._stamp:
                 self._numbers = self._read(self.path)
                 self._stamp = stamp
-            # Somebody may still be writing it: until it has rested, nobody is taken off the list.
-            settled = self.clock() - found.st_mtime >= SETTLED
+            # The file may still be being written: until it has settled, no number is removed.
+            settled = self.clock() - status.st_mtime >= SETTLED
         except (OSError, UnicodeDecodeError) as error:
             self.log.error("{path}: {error}; nobody is called", path=self.path, error=error)
             self._stamp = None
@@ -59,13 +59,13 @@ class DoNotCall:
             text = row.split("#")[0].strip()
             if not text:
                 continue
-            found = numbers_in(text, self.region)
-            if found is None:
+            listed = numbers_in(text, self.region)
+            if listed is None:
                 self.log.error(
                     "{path}: line {place} is not a phone number, or not only; nobody is called",
                     path=path,
                     place=place,
                 )
                 return None
-            numbers |= found
+            numbers |= listed
         return frozenset(numbers)

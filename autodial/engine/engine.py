@@ -21,7 +21,7 @@ from call_files import Spool
 
 @define(eq=False)
 class Engine:
-    """Decides, places calls and answers for them. The parts know what is above them here."""
+    """Decides, places calls and answers the dialplan. Each part may use those built before it."""
 
     config: Config
     store: Store
@@ -53,7 +53,7 @@ class Engine:
         )  # fmt: skip
 
     def use(self, config: Config) -> None:
-        """From now on this is the configuration; next calls that were put off follow."""
+        """From now on this is the configuration; next calls that were postponed follow."""
         self.dispatcher.use(config)
 
     def _follow(self, config: Config) -> None:

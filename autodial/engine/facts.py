@@ -1,6 +1,6 @@
 """
-The facts of a decision, put together in one place: by the dialler out of its memory, by commands
-out of the store.
+The facts of a decision, built in one place: by the dialler from its memory, by commands from the
+store.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +22,7 @@ from autodial.rules.trunk_choice import Routing
 
 @frozen
 class Rules:
-    """What the configuration means to a decision, worked out once."""
+    """The rules of the configuration, computed once."""
 
     hours: Hours
     limits: Limits
@@ -35,18 +35,18 @@ class Rules:
 
 @frozen(kw_only=True)
 class Known:
-    """What is so now. What only a running dialler can know is taken for good otherwise."""
+    """The present state. Without a running dialler, what only it can know counts as good."""
 
     operators: tuple[Operator, ...]
-    live: Collection[Attempt]  #: attempts under way
+    live: Collection[Attempt]  #: attempts in flight
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     portal_seen: datetime | None  #: when it last answered a whole poll
     pbx_ok: bool
     paused: bool
     paused_purposes: frozenset[str]
-    answers: Mapping[str, Answers]  #: of the calls of each purpose
+    answers: Mapping[str, Answers]  #: by purpose
     in_a_day: Mapping[str, int]  #: calls by the number shown
-    started: Mapping[str, datetime]  #: the last call over each carrier
+    started: Mapping[str, datetime]  #: the last call over each trunk
     next_start: datetime | None  #: when the pace allows the next call; None: now
     store_ok: bool = True
     spool_ok: bool = True
@@ -54,7 +54,7 @@ class Known:
 
 
 def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
-    """All that a decision may know, as of now."""
+    """All facts of a decision, as of now."""
     return Facts(
         operators=known.operators,
         deputies=config.staff.deputies_by_id,
@@ -86,9 +86,9 @@ def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
 
 
 def portal_ok(portal: PortalConfig, seen: datetime | None, now: datetime) -> bool:
-    """Is what the portal last said still good enough to dial by?"""
+    """Is the last answer of the portal recent enough to dial by?"""
     if seen is None:
         return False
-    # Three polls without an answer are silence; "continue" bears with it for a while.
-    patience = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
-    return now - seen < patience
+    # Three polls without an answer are silence; "continue" tolerates it for silent_after.
+    limit = portal.silent_after if portal.when_silent == "continue" else 3 * portal.poll
+    return now - seen < limit

@@ -13,8 +13,8 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.rolling_statistics import RollingStatistics
 
-#: Operators named to one call: a client does not wait for more, the lease counts as many, and one
-#: command to Asterisk holds them.
+#: Operators rung for one call: a client does not wait for more, the lease counts this many, and
+#: they fit into one command to Asterisk.
 MOST_RUNG = 10
 #: Seconds beyond ringing and talking after which an attempt is given up.
 MARGIN = 60
@@ -22,7 +22,7 @@ MARGIN = 60
 
 @define(eq=False)
 class LiveCalls:
-    """The store holds the truth about attempts; this mirrors those in flight."""
+    """A copy of the store's attempts in flight."""
 
     config: Config
     roster: Roster
@@ -31,7 +31,7 @@ class LiveCalls:
     next_start: datetime | None = field(default=None, init=False)
     #: When the last call was started over each trunk.
     started: dict[str, datetime] = field(factory=dict, init=False)
-    last_claim: datetime | None = field(default=None, init=False)  #: that was granted
+    last_claim: datetime | None = field(default=None, init=False)  #: the last granted one
     statistics: RollingStatistics = field(init=False)
     ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
     _attempts: dict[AttemptId, Attempt] = field(factory=dict, init=False)
@@ -44,7 +44,7 @@ class LiveCalls:
     def restore(
         self, attempts: Iterable[Attempt], reserved: Mapping[OperatorId, AttemptId]
     ) -> None:
-        """Take over the attempts that were in flight at a start."""
+        """Load the attempts that were in flight at a start."""
         self._attempts = {attempt.id: attempt for attempt in attempts}
         self.roster.set_reserved(reserved)
 

@@ -1,4 +1,4 @@
-"""What operators key on their phones: a pause, a disposition, "dial this task now"."""
+"""Codes that operators key on their phones: a pause, a disposition, a confirmation."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +16,7 @@ from autodial.store.tasks import confirm
 
 @define(eq=False)
 class OperatorCodes:
-    """Each answer says whether the code was understood; the phone plays a tone for it."""
+    """Each method returns whether the code was valid; the phone plays a tone for it."""
 
     log = Logger()
 
@@ -26,23 +26,23 @@ class OperatorCodes:
 
     async def call_now(self, extension: str, task: TaskId) -> bool:
         """
-        A person's confirmation of a task. False: nobody has this extension, or it is no task that
-        could be dialled.
+        A person's confirmation of a task. False: nobody has this extension, or the task is not
+        open.
         """
         if self.ends.calls.roster.with_extension(extension) is None:
             return False
         confirmed = await self.store.run(confirm, task, self.now())
         if confirmed:
-            self.log.info("task {task}: dial it now, says {who}", task=task, who=extension)
+            self.log.info("task {task}: confirmed by {who}", task=task, who=extension)
         return confirmed
 
     async def dispose(self, extension: str, code: str) -> bool:
         """
-        The disposition of an operator's last talk; the operator is free for the next call then.
-        False: nobody has this extension, or had a talk lately, or the code means nothing.
+        Store the disposition of an operator's last talk; the operator is free for the next call
+        then. False: unknown extension or code, or no talk lately.
         """
         operator = self.ends.calls.roster.with_extension(extension)
-        disposition = next((one for one in Disposition if str(one.code) == code), None)
+        disposition = next((known for known in Disposition if str(known.code) == code), None)
         if operator is None or disposition is None:
             return False
         now = self.now()
@@ -52,7 +52,7 @@ class OperatorCodes:
         if attempt is None:
             return False
         self.log.info(
-            "{attempt}: {disposition}, says {who}",
+            "{attempt}: {disposition}, keyed by {who}",
             attempt=attempt,
             disposition=disposition.value,
             who=extension,

@@ -1,7 +1,7 @@
 """
-Who is at work, as the voice path needs to know it: in memory, from both systems.
+The operators at work, in memory, for the voice path: from the portal and from Asterisk.
 
-The store holds the truth about reservations; this mirrors it, so that a call never waits for it.
+Reservations are a copy of the store's, so that a call never waits for the store.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,9 @@ from autodial.store.presence import StaffRow
 class Roster:
     """The operators, their phones and their reservations."""
 
-    #: Extensions that are never operators (the webhook's owner and the like), by user id.
+    #: Users that are never operators (the webhook's owner and the like), by user id.
     exclude: frozenset[OperatorId] = frozenset()
-    #: Is Asterisk asked for device states? Then one of which it has said nothing cannot ring.
+    #: Are device states read from Asterisk? Then a phone without a state cannot ring.
     asked: bool = field(default=False, init=False)
     _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
     _phones: dict[str, str] = field(factory=dict, init=False)
@@ -29,12 +29,12 @@ class Roster:
     _wraps: dict[OperatorId, datetime] = field(factory=dict, init=False)
 
     def leave_out(self, exclude: frozenset[OperatorId]) -> None:
-        """From now on these are no operators."""
+        """From now on these users are no operators."""
         self.exclude = exclude
-        self._staff = {who: him for who, him in self._staff.items() if who not in exclude}
+        self._staff = {who: operator for who, operator in self._staff.items() if who not in exclude}
 
     def set_staff(self, rows: Iterable[StaffRow]) -> None:
-        """Replace the staff by what the portal says."""
+        """Replace the staff by the portal's list."""
         self._staff = {
             row.id: Operator(id=row.id, name=row.name, extension=row.extension, online=row.online)
             for row in rows
@@ -42,33 +42,33 @@ class Roster:
         }
 
     def set_phone(self, extension: str, state: str) -> None:
-        """Asterisk tells a device state: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
+        """Store a device state of Asterisk: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
         self._phones[extension] = state
 
     def phones_state(self, extension: str) -> str | None:
         """
-        What Asterisk last said of a phone; None: it is out of sight, or not asked at all. Of a
-        phone of which it said nothing while it spoke of others, nothing is known that could ring.
+        The last device state of a phone; None: Asterisk is not connected, or not asked for states.
+        A phone without a state, while others have one, is "UNKNOWN": it cannot ring.
         """
         known = self.asked or bool(self._phones)
         return self._phones.get(extension, "UNKNOWN") if known else None
 
     def not_told(self) -> tuple[str, ...]:
-        """Extensions of the staff of whose phones Asterisk has not said anything yet."""
-        mine = dict.fromkeys(o.extension for o in self._staff.values() if o.extension)
-        return tuple(extension for extension in mine if extension not in self._phones)
+        """Extensions of the staff for which Asterisk has not reported a device state yet."""
+        extensions = dict.fromkeys(o.extension for o in self._staff.values() if o.extension)
+        return tuple(extension for extension in extensions if extension not in self._phones)
 
     def forget_phones(self) -> None:
-        """Asterisk is out of sight; what it said is old."""
+        """Asterisk is not connected: its device states are out of date."""
         self._phones.clear()
         self.asked = False
 
     def phones(self) -> Mapping[str, str] | None:
-        """Device states by extension; None: Asterisk is out of sight."""
+        """Device states by extension; None: Asterisk is not connected."""
         return dict(self._phones) if self._phones else None
 
     def set_reserved(self, reserved: Mapping[OperatorId, AttemptId]) -> None:
-        """Take over the store's reservations."""
+        """Copy the store's reservations."""
         self._reserved = dict(reserved)
 
     def reserve(self, operator: OperatorId, attempt: AttemptId) -> None:
@@ -76,11 +76,13 @@ class Roster:
 
     def hand_over(self, extension: str, attempt: AttemptId) -> None:
         """
-        This phone is about to ring for the attempt: its operator is held for it from now on, and
-        a call for which he was held gets the operator held until now for this one, if any.
+        This phone is about to ring for the attempt: reserve its operator for it. A call for which
+        that operator was reserved gets the operator reserved for this one until now, if any.
         """
         who = next((o.id for o in self._staff.values() if o.extension == extension), None)
-        before = next((him for him, held in self._reserved.items() if held == attempt), None)
+        before = next(
+            (operator for operator, reserved in self._reserved.items() if reserved == attempt), None
+        )
         if who is None or who == before:
             return
         other = self._reserved.get(who)
@@ -92,27 +94,29 @@ class Roster:
 
     def release(self, attempt: AttemptId) -> None:
         """The attempt has ended; its operator may be reserved again."""
-        self._reserved = {who: held for who, held in self._reserved.items() if held != attempt}
+        self._reserved = {
+            who: reserved for who, reserved in self._reserved.items() if reserved != attempt
+        }
 
     def set_paused(self, paused: frozenset[OperatorId]) -> None:
-        """Take over who gets no calls for now."""
+        """Copy the store's pauses."""
         self._paused = paused
 
     def wraps_up(self, operator: OperatorId, until: datetime) -> None:
-        """He has had a talk, and writes it up."""
+        """The operator is in wrap-up after a talk."""
         self._wraps[operator] = until
 
     def operators(self) -> tuple[Operator, ...]:
-        """Everybody, with what is known now."""
+        """All operators, with their present states."""
         return tuple(self._now(operator) for operator in self._staff.values())
 
     def with_extension(self, extension: str) -> Operator | None:
-        found = next((o for o in self._staff.values() if o.extension == extension), None)
-        return self._now(found) if found is not None and extension else None
+        operator = next((o for o in self._staff.values() if o.extension == extension), None)
+        return self._now(operator) if operator is not None and extension else None
 
     def by_id(self, operator: OperatorId) -> Operator | None:
-        found = self._staff.get(operator)
-        return self._now(found) if found else None
+        known = self._staff.get(operator)
+        return self._now(known) if known else None
 
     def _now(self, operator: Operator) -> Operator:
         return evolve(

@@ -11,19 +11,19 @@ from twisted.logger import Logger
 from autodial.errors import AutodialError
 from fastagi_server import RateLimitedLog
 
-#: How long a stop waits for a turn under way, in seconds. A portal may take half a minute to
-#: answer; whatever is cut off here is on disk as not yet done.
+#: How long a stop waits for a running turn, in seconds. A portal may take half a minute to answer;
+#: work that is cut off here is on disk as not done.
 GRACE = 5.0
-#: Seconds between two complaints of a job that cannot be done.
+#: Seconds between two log lines about the same failure.
 COMPLAIN = 60.0
 
 
 @define(eq=False, slots=False)
 class Periodic(Service):
     """
-    Run a coroutine every ``seconds``. The clock is an argument, so a test can be the clock.
+    Run a coroutine every ``seconds``. The clock is an argument, so a test can advance it.
 
-    ``wake`` runs it now, or right after the turn under way: no wake is lost.
+    ``wake`` runs it now, or right after the running turn: no wake is lost.
     """
 
     log = Logger()
@@ -45,7 +45,7 @@ class Periodic(Service):
         self.wake()
 
     def stopService(self) -> "Deferred[None] | None":
-        """Stop after the turn under way, but wait no longer than a few seconds for it."""
+        """Stop after the running turn, but wait no longer than ``GRACE`` for it."""
         super().stopService()
         self._cancel()
         if self._running is None:
@@ -70,15 +70,15 @@ class Periodic(Service):
             return
         self._cancel()
         self._again = False
-        self._running = Deferred.fromCoroutine(self._one())
+        self._running = Deferred.fromCoroutine(self._run_turn())
         if self._running.called:
             self._running = None
 
-    async def _one(self) -> None:
+    async def _run_turn(self) -> None:
         try:
             await self.turn()
         except AutodialError as error:
-            # What is raised on purpose says what to do: a sentence, and not at every turn.
+            # Our own errors name the remedy: one line without traceback, rate-limited.
             self._limited_log.error("{label}: {error}", label=self.label, error=error)
         except Exception:
             self.log.failure("{label} failed; it will run again", label=self.label)

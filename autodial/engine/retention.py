@@ -1,6 +1,6 @@
 """
-Retention: what is older than ``[store] keep`` is deleted in small steps, so that no claim and no
-result waits for it, however much there is.
+Retention: rows older than ``[store] keep`` are deleted in small steps, so that claims and results
+do not wait for it.
 """
 
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from autodial.config.sections import KeepConfig
 from autodial.store.database import Store
 from autodial.store.retention import STEPS, Mark, Step
 
-#: Between two looks for what has become too old.
+#: The time between two rounds over all tables.
 ROUND = timedelta(hours=1)
-#: What budgets count.
+#: The tables that the contact limits count in.
 BUDGETED = ("attempts", "external_calls")
 
 
 @define(eq=False)
 class Retention:
-    """One step a turn, from table to table; then nothing for an hour."""
+    """One step a turn, table by table; then nothing for ``ROUND``."""
 
     log = Logger()
 
     keep: KeepConfig
     store: Store
     now: Callable[[], datetime]
-    #: So far back the clients' budgets look: no call is forgotten sooner, whatever is configured.
+    #: The span of the contact limits: no call within it is deleted, whatever is configured.
     looks_back: timedelta = timedelta(0)
     _left: list[tuple[str, Step]] = field(factory=list, init=False)
     _mark: Mark = field(default=None, init=False)

@@ -1,4 +1,4 @@
-"""An alarm while tasks are due, operators are free, and nobody's phone rings."""
+"""An alarm while tasks are due, operators are free, and nothing is dialled."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from autodial.rules.dial_facts import Decision, Reason, Wait
 from autodial.store import flags
 from autodial.store.database import Store
 
-#: Asterisk takes a call file at once; after this long it does not.
+#: Asterisk takes a call file at once; after this long it counts as not taken.
 UNTAKEN = timedelta(minutes=1)
-#: What is older than this says nothing of now: a task that waits is decided on again sooner.
+#: Older decisions are ignored: a waiting task is decided on again sooner.
 STALE = timedelta(minutes=2)
-#: Reasons why a task waits that are neither its client's doing nor its own.
+#: Reasons to wait that come neither from the task nor from its client.
 STALLING = frozenset(
     {
         Reason.PBX_SILENT, Reason.PORTAL_SILENT, Reason.TRUNKS_FULL, Reason.RULES_UNREADABLE,
@@ -31,7 +31,7 @@ STALLING = frozenset(
 
 @define(eq=False)
 class StallAlarm:
-    """Fed by the dispatcher, looked at after each of its turns."""
+    """Fed by the dispatcher, checked after each of its turns."""
 
     log = Logger()
 
@@ -41,12 +41,12 @@ class StallAlarm:
     now: Callable[[], datetime]
     on: bool = field(default=False, init=False)
     _since: datetime | None = field(default=None, init=False)
-    #: Why due tasks were not dialled when they were decided on last; None: all of them.
+    #: Why due tasks were not dialled at their last decision; key None: all of them.
     _waiting: dict[TaskId | None, tuple[str, datetime]] = field(factory=dict, init=False)
     _files: dict[AttemptId, datetime] = field(factory=dict, init=False)  #: call files not claimed
 
     def decided(self, task: TaskId | None, decision: Decision | None) -> None:
-        """Of a task (None: of all due tasks)."""
+        """Record a decision on a task (None: on all due tasks)."""
         if isinstance(decision, Wait) and decision.reason in STALLING:
             self._waiting[task] = decision.reason.value, self.now()
         else:
@@ -57,7 +57,7 @@ class StallAlarm:
         self._waiting[None] = "error, see the log", self.now()
 
     def submitted(self, attempt: AttemptId) -> None:
-        """A call file lies in the spool."""
+        """A call file is in the spool."""
         self._files[attempt] = self.now()
 
     async def look(self) -> None:
@@ -82,7 +82,7 @@ class StallAlarm:
             await self.store.run(flags.mark, now, flags.STALLED)
 
     def _waits(self) -> list[str]:
-        """Why nothing is dialled that could be, one text for each task or call file."""
+        """Why tasks are not dialled: one text for each waiting task or untaken call file."""
         now = self.now()
         self._waiting = {
             task: (why, at) for task, (why, at) in self._waiting.items() if now - at < STALE

@@ -1,4 +1,4 @@
-"""What the engine asks and tells of what is around it: Asterisk, the portal, the other services."""
+"""The engine's interface to its surroundings: Asterisk, the portal, the other services."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -12,22 +12,24 @@ from autodial.model.task import CallTask
 
 @frozen(kw_only=True)
 class Surroundings:
-    """Questions first, then what others are told."""
+    """Queries first, then notifications."""
 
     pbx_ok: Callable[[], bool]  #: is the manager interface connected?
-    dialplan_ok: Callable[[], bool] = lambda: True  #: does Asterisk run our dialplan as it should?
+    dialplan_ok: Callable[[], bool] = lambda: (
+        True
+    )  #: is our dialplan loaded in Asterisk, as installed?
     portal_seen: Callable[[], datetime | None]  #: when it last answered a whole poll
-    #: Read a task of the portal anew; None: it is gone, or the portal does not answer.
+    #: Read a task from the portal again; None: it is gone, or the portal does not answer.
     refresh: Callable[[TaskId], Awaitable[CallTask | None]]
-    #: Is an attempt still in its call? Asked of Asterisk, with the channel of its outbound leg.
+    #: Is an attempt's call still in Asterisk? By the channel of its outbound leg, if known.
     under_way: Callable[[AttemptId, str | None], Awaitable[bool]]
-    on_ended: Callable[[], None]  #: an operator may be free now
+    on_ended: Callable[[], None]  #: an attempt has ended: an operator may be free
     on_enqueued: Callable[[], None]  #: there is a message for the portal
-    wake_at: Callable[[datetime], None]  #: the dispatcher has something to do then
+    wake_at: Callable[[datetime], None]  #: wake the dispatcher then
 
 
 def all_well(now: Callable[[], datetime], **others: Any) -> Surroundings:
-    """Asterisk and the portal are there, nothing is new, and nobody is told; save ``others``."""
+    """Asterisk and the portal answer, nothing is new, notifications are dropped; see ``others``."""
 
     async def nothing_new(task: TaskId) -> None:
         return None

@@ -1,6 +1,6 @@
 """
-What must survive a restart: tasks, attempts, reservations, and what the portal has yet to be told.
+The state that survives a restart: tasks, attempts, reservations and messages to the portal.
 
-``schema`` is the tables; ``database`` opens them and runs functions on threads of their own; the
+``schema`` has the tables; ``database`` opens them and runs functions on a thread of its own; the
 other modules are those functions: plain, synchronous, each one transaction, ``now`` an argument.
 """

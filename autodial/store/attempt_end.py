@@ -1,6 +1,6 @@
 """
-How an attempt ends, exactly once: what happened, the next call and what the portal is owed are one
-transaction.
+How an attempt ends, exactly once: what happened, the next call and the messages to the portal are
+one transaction.
 """
 
 from datetime import datetime, timedelta
@@ -35,9 +35,9 @@ NEXT_NUMBER = timedelta(minutes=1)
 
 
 class Recorded(Enum):
-    """What became of a report."""
+    """The effect of a report."""
 
-    ENDED = "ended"  #: it was the attempt's end
+    ENDED = "ended"  #: it ended the attempt
     KNOWN = "known"  #: the attempt had ended before; nothing changed
     UNKNOWN = "unknown"  #: no such attempt
 
@@ -50,7 +50,7 @@ class Ended:
     outcome: Outcome | None = None
     next_call: datetime | None = None
     taken_by: OperatorId | None = None  #: the operator who talked
-    answered: Answered | None = None  #: for the rates; None: its client did not answer
+    answered: Answered | None = None  #: for the rates; None: the client did not answer
 
 
 def record(
@@ -61,15 +61,15 @@ def record(
     policy: EndPolicy,
 ) -> Ended:
     """End an attempt as Asterisk reported. The first report wins; a second changes nothing."""
-    found = load_attempt(db, attempt)
-    if found is None:
+    started = load_attempt(db, attempt)
+    if started is None:
         return Ended(Recorded.UNKNOWN)
     if report.stage == "refused" or (
-        report.stage == "claimfail" and found.state == State.ANSWERED.value
+        report.stage == "claimfail" and started.state == State.ANSWERED.value
     ):
-        # The second run of a call file. It says nothing about the first.
+        # The second run of a call file. It does not concern the first.
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome_of(report), report, now, policy)
+    return _end(db, started, outcome_of(report), report, now, policy)
 
 
 def give_up(
@@ -81,17 +81,17 @@ def give_up(
     policy: EndPolicy,
 ) -> Ended:
     """
-    End an attempt that Asterisk says nothing about: LOST, or WITHDRAWN.
+    End an attempt without a report of Asterisk: LOST, or WITHDRAWN.
 
-    Only an attempt that was never claimed can be withdrawn: if it was claimed a moment ago, its
-    client is being dialled, and nothing changes here.
+    Only an attempt that was never claimed can be withdrawn: once it is claimed, its client is
+    being dialled, and nothing changes here.
     """
-    found = load_attempt(db, attempt)
-    if found is None:
+    started = load_attempt(db, attempt)
+    if started is None:
         return Ended(Recorded.UNKNOWN)
-    if outcome is Outcome.WITHDRAWN and found.state != State.SPOOLED.value:
+    if outcome is Outcome.WITHDRAWN and started.state != State.SPOOLED.value:
         return Ended(Recorded.KNOWN)
-    return _end(db, found, outcome, Report(stage=why), now, policy)
+    return _end(db, started, outcome, Report(stage=why), now, policy)
 
 
 def _end(
@@ -126,9 +126,9 @@ def _end(
     )
     db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
     if taken_by is not None:
-        flags.clear(db, flags.forwards(taken_by))  # his phone rings again
+        flags.clear(db, flags.forwards(taken_by))  # the operator's phone rings again
     next_call = _plan_next(db, attempt, outcome, now, policy)
-    _look_at_his_other_tasks(db, attempt, now)
+    _wake_same_client(db, attempt, now)
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
     generation = db.scalar(sa.select(tasks.c.generation).where(tasks.c.id == attempt.task))
     closed = _Closed(
@@ -147,14 +147,14 @@ def _end(
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
 
 
-def _look_at_his_other_tasks(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
-    """Tasks that waited for the end of this call, as it is the same client's, wait no longer."""
-    mine = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
-    for same in same_person(phones.c, mine.c):
-        his = sa.select(phones.c.task).join(mine, same)
+def _wake_same_client(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
+    """Other tasks of the same client no longer wait for the end of this call."""
+    ended = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
+    for same in same_person(phones.c, ended.c):
+        others = sa.select(phones.c.task).join(ended, same)
         db.execute(
             sa.update(tasks)
-            .where(tasks.c.id.in_(his), tasks.c.reason == Reason.SAME_CLIENT.value)
+            .where(tasks.c.id.in_(others), tasks.c.reason == Reason.SAME_CLIENT.value)
             .where(tasks.c.next_check > now)
             .values(next_check=now)
         )
@@ -167,7 +167,7 @@ def _plan_next(
     now: datetime,
     policy: EndPolicy,
 ) -> datetime | None:
-    """Put the task off by the rule of the outcome, or be through with it."""
+    """Postpone the task by the rule of the outcome, or close it."""
     task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
     if task.generation != attempt.generation:
         # A person moved the deadline meanwhile, perhaps the operator in this very talk.
@@ -182,8 +182,8 @@ def _plan_next(
     )
     earlier = (db.scalar(same) or 1) - 1
     next_call = policy.retry[outcome].next_call(earlier, now)
-    most = policy.attempts
-    if most is not None and made_in_generation(db, attempt) >= most:
+    limit = policy.attempts
+    if limit is not None and made_in_generation(db, attempt) >= limit:
         next_call = None
     elif outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
         next_call = now + NEXT_NUMBER
@@ -195,18 +195,18 @@ def _plan_next(
         next_call = policy.fitted(phone, next_call, outcome)
     values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
     if next_call is None:
-        # The reason stays readable; a person who moves the deadline starts it again.
+        # The reason stays readable; moving the deadline by hand reopens the task.
         spent = outcome not in (Outcome.TALKED, Outcome.BAD_NUMBER)
         values = {"closed_reason": "exhausted" if spent else outcome.value, "next_check": None}
         values["reason"] = "finished"
     if outcome not in NO_CONTACT:
-        values["confirmed"] = None  # a person's word is for one call
+        values["confirmed"] = None  # a confirmation is for one call
     db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
     return next_call
 
 
 def other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
-    """Has the task a number that has not proved wrong in this generation?"""
+    """Does the task have a number that was not wrong in this generation?"""
     wrong = sa.select(attempts.c.number).where(
         attempts.c.task == attempt.task,
         attempts.c.generation == attempt.generation,
@@ -221,7 +221,7 @@ def other_numbers(db: sa.Connection, attempt: Attempt) -> bool:
 
 @frozen(kw_only=True)
 class _Closed:
-    """An attempt that has just ended, for what the portal is owed."""
+    """An attempt that has just ended, for its messages to the portal."""
 
     attempt: Attempt
     outcome: Outcome
@@ -235,7 +235,7 @@ class _Closed:
 
 def _enqueue_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
     if closed.outcome is Outcome.WITHDRAWN:
-        return  # nobody was called: there is nothing to tell
+        return  # nobody was called: there is nothing to report
     _enqueue_call(db, closed, write_back)
     _enqueue_task(db, closed, write_back)
     _enqueue_comment(db, closed, write_back)
@@ -246,7 +246,7 @@ def _enqueue_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -
         if talked and write_back.disposition_within:
             put_back(db, attempt.id, MessageKind.STATUS, now + write_back.disposition_within)
     if talked:
-        _tell_his_other_tasks(db, attempt, closed.user, now)
+        _comment_same_client(db, attempt, closed.user, now)
 
 
 def _enqueue_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
@@ -254,7 +254,7 @@ def _enqueue_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> 
     attempt, outcome, report = closed.attempt, closed.outcome, closed.report
     user, now = closed.user, closed.now
     finish: dict[str, object] = {"user": user, "outcome": outcome.value}
-    # A card may be up though nobody knows how the call ended: it must come down, too.
+    # A card may be shown although the end of the call is unknown: it must be closed, too.
     if outcome in ANSWERED or registered(db, attempt.id):
         started = report.answered or now
         if card_kind(db, attempt.id) is MessageKind.REGISTER:
@@ -310,7 +310,7 @@ def _enqueue_comment(db: sa.Connection, closed: _Closed, write_back: WriteBack) 
 
 
 def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:
-    """Did the attempt before it in the same generation end so, too?"""
+    """Did the previous attempt of the same generation have the same outcome?"""
     before = (
         sa.select(attempts.c.outcome)
         .where(attempts.c.task == attempt.task, attempts.c.generation == attempt.generation)
@@ -321,22 +321,22 @@ def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:
     return bool(db.scalar(before) == outcome.value)
 
 
-def _tell_his_other_tasks(
+def _comment_same_client(
     db: sa.Connection, attempt: Attempt, user: OperatorId, now: datetime
 ) -> None:
-    """One talk, and all tasks with the same client that want a call now hear of it."""
-    mine = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
-    told: set[int] = set()
-    for same in same_person(phones.c, mine.c):
-        his = (
+    """Comment on the talk in all other due tasks of the same client."""
+    ended = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
+    others: set[int] = set()
+    for same in same_person(phones.c, ended.c):
+        due = (
             sa.select(tasks.c.id)
             .join_from(phones, tasks, phones.c.task == tasks.c.id)
-            .join(mine, same)
+            .join(ended, same)
             .where(tasks.c.id != attempt.task, tasks.c.open == 1, tasks.c.closed_reason == "")
             .where(tasks.c.due <= now)
         )
-        told |= {int(row.id) for row in db.execute(his)}
-    for task in sorted(told):
-        said = {"talked_for": attempt.task, "user": user}
-        enqueue(db, attempt, MessageKind.COMMENT, said, now, task=TaskId(task))
+        others |= {int(row.id) for row in db.execute(due)}
+    for task in sorted(others):
+        comment = {"talked_for": attempt.task, "user": user}
+        enqueue(db, attempt, MessageKind.COMMENT, comment, now, task=TaskId(task))
         note(db, now, task, "same client", f"talked for task {attempt.task}", attempt.id)

@@ -1,4 +1,4 @@
-"""What the ledger knows of attempts: those under way, those past their lease, the last calls."""
+"""Queries for attempts: those in flight, those past their lease, the last calls."""
 
 from datetime import datetime, timedelta
 
@@ -21,8 +21,8 @@ UNDER_WAY = holds("attempts", FLYING)
 
 def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
     """One attempt with its task, or None."""
-    found = _load(db, attempts.c.id == attempt)
-    return found[0] if found else None
+    loaded = _load(db, attempts.c.id == attempt)
+    return loaded[0] if loaded else None
 
 
 def in_flight(db: sa.Connection) -> list[Attempt]:
@@ -31,7 +31,7 @@ def in_flight(db: sa.Connection) -> list[Attempt]:
 
 
 def past(db: sa.Connection, now: datetime, over: timedelta) -> PastCalls:
-    """What the limits over all clients count: answered calls so far back, numbers of a day."""
+    """What the limits over all clients count: answered calls since ``over``, numbers of a day."""
     columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, attempts.c.purpose)
     ended = sa.select(*columns).where(
         attempts.c.spooled_at > now - over - timedelta(hours=2),
@@ -76,7 +76,7 @@ def older_than(db: sa.Connection, moment: datetime) -> list[tuple[AttemptId, Sta
 
 
 def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
-    """Who is held for which attempt."""
+    """The operators reserved, and for which attempts."""
     return {
         OperatorId(row.operator): AttemptId(row.attempt)
         for row in db.execute(sa.select(reservations))
@@ -84,10 +84,10 @@ def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
 
 
 def last_talks(db: sa.Connection, since: datetime) -> dict[OperatorId, datetime]:
-    """When each operator who has talked since then ended his last talk."""
+    """When each operator who has talked since then ended the last talk."""
     query = (
         sa.select(attempts.c.taken_by, sa.func.max(attempts.c.ended_at).label("at"))
-        # (By the index on when it was spooled: nobody talks for longer than a day.)
+        # (By the index on spooled_at: no talk lasts longer than a day.)
         .where(attempts.c.spooled_at > since - DAY, attempts.c.ended_at > since)
         .where(attempts.c.taken_by.is_not(None))
         .group_by(attempts.c.taken_by)
@@ -123,6 +123,6 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
         )
-        # Sorted here: for the order SQLite would go through all attempts there ever were.
+        # Sorted here: with ORDER BY, SQLite would read all attempts.
         for row in sorted(db.execute(query), key=lambda row: row.spooled_at)
     ]

@@ -1,9 +1,8 @@
 """
-Copies of the store: made while the dialler runs, put back while it does not.
+Copies of the store: made while the dialler runs, restored while it does not.
 
-A copy is one file, complete in itself. Putting one back by hand beside the write-ahead log of the
-store before (``-wal``) undoes it, or damages it: SQLite replays that log into whatever file it
-finds.
+A copy is one complete file. Do not put one back by hand beside the previous store's write-ahead
+log (``-wal``): SQLite replays that log into the copy, which undoes or damages it.
 """
 
 import os
@@ -55,7 +54,7 @@ def exists(path: Path) -> bool:
 
 
 def remove_beside(path: Path) -> None:
-    """What belonged to the file before: it would be replayed into the new one."""
+    """Remove the previous file's logs: they would be replayed into the new one."""
     for ending in BESIDE:
         path.with_name(path.name + ending).unlink(missing_ok=True)
 
@@ -78,7 +77,7 @@ def draft(target: Path) -> Iterator[Path]:
 
 
 def remove_drafts(path: Path) -> None:
-    """Half copies beside the store, of processes that were killed; under its lock."""
+    """Remove incomplete copies of processes that were killed; under the store's lock."""
     for half in path.parent.glob(f".{path.name}.*"):
         half.unlink(missing_ok=True)
 
@@ -91,15 +90,15 @@ def copy_file(source: Path, target: Path) -> None:
         ):
             old.isolation_level = None
             old.execute("PRAGMA busy_timeout = 5000")
-            # A moment is held: without it the copy begins again whenever the dialler has written.
+            # Hold a snapshot: otherwise the copy restarts whenever the dialler has written.
             old.execute("BEGIN")
             old.execute("SELECT count(*) FROM sqlite_master").fetchone()
             old.backup(new)
             old.execute("COMMIT")
-            # One file, without a log beside it: what is copied on must be whole.
+            # One file, without a log beside it: the copy may be copied on.
             new.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        # Of the two files only the new one grows.
+        # Only the new file grows.
         full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
         raise store_error(target if full else source, error) from error
     with target.open("rb") as written:

@@ -1,4 +1,4 @@
-"""SQLite as an engine: one writer, and readers that do not hold it up."""
+"""SQLite as an engine: one writer, and readers that do not block it."""
 
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +14,9 @@ BUSY = 5.0
 
 def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.Engine:
     """
-    The SQLite file as an engine; it need not exist yet. Readers do not hold up the writer.
+    The SQLite file as an engine; it need not exist yet. Readers do not block the writer.
 
-    ``create``: False refuses a file that is not there.
+    ``create``: False refuses a missing file.
     """
     mode = "rwc" if create else "rw"
     name = sa.URL.create(
@@ -26,7 +26,7 @@ def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: object, _: object) -> None:
-        # The driver must not begin transactions by itself; we say BEGIN IMMEDIATE below.
+        # The driver must not begin transactions by itself; we send BEGIN IMMEDIATE below.
         connection.isolation_level = None  # type: ignore[attr-defined]
         with closing(connection.cursor()) as cursor:  # type: ignore[attr-defined]
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -42,7 +42,7 @@ def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.
 
 
 def open_memory() -> sa.Engine:
-    """A store in memory, with the present schema; for what need not outlive the process."""
+    """A store in memory, with the present schema; gone with the process."""
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
 
     @event.listens_for(engine, "connect")

@@ -1,9 +1,8 @@
 """
 Opening the store, and running its functions off the reactor's thread.
 
-SQLite keeps one writer: one thread, whose order of work is the order of asking. Every
-transaction is durable when it returns (WAL with synchronous=FULL). One dialler works on a store:
-a lock beside it says so.
+SQLite has one writer: one thread, which works in the order of requests. Every transaction is
+durable when it returns (WAL with synchronous=FULL). A lock beside the store allows one dialler.
 """
 
 import sqlite3
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 
 def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
-    """Ask the store from another process or thread, beside the dialler."""
+    """Query the store from another process or thread, beside the dialler."""
     with _beside(path, writing=False) as connection:
         return question(connection)
 
@@ -46,10 +45,10 @@ def write(path: Path, change: Callable[[sa.Connection], T]) -> T:
 @contextmanager
 def _beside(path: Path, *, writing: bool) -> Iterator[sa.Connection]:
     try:
-        there = path.exists()
+        exists = path.exists()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; run this as its user") from error
-    if not there:
+    if not exists:
         raise StoreError(f"{path}: no store yet; 'autodial run' makes it")
     engine = open_engine(path, writing=writing, create=False)
     try:
@@ -64,7 +63,7 @@ def _beside(path: Path, *, writing: bool) -> Iterator[sa.Connection]:
 
 @define(eq=False)
 class Store:
-    """The store, asked through coroutines."""
+    """The store, through coroutines."""
 
     path: Path
     reactor: IReactorFromThreads
@@ -84,28 +83,27 @@ class Store:
         remove_drafts(self.path)
         migrate(self.path)
         self._engine = open_engine(self.path, create=False)
-        found = self.path.stat()
-        self._file = found.st_dev, found.st_ino
+        status = self.path.stat()
+        self._file = status.st_dev, status.st_ino
         self._pool = ThreadPool(1, 1, name="store")
         self._pool.start()
 
     def in_place(self) -> bool:
-        """Is the file that was opened still where the configuration says?"""
+        """Is the file that was opened still at the configured path?"""
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._file
+        return (status.st_dev, status.st_ino) == self._file
 
     async def rescue(self) -> Path:
         """
-        Copy what was opened to ``<store>.rescued``: a file that was deleted is gone with this
-        process.
+        Copy the opened file to ``<store>.rescued``: a deleted file is gone with this process.
         """
         return await deferToThreadPool(self.reactor, self._pool, self._rescue)
 
     def _rescue(self) -> Path:
-        """Outside a transaction: SQLite does not copy what is being written."""
+        """Outside a transaction: SQLite does not copy uncommitted changes."""
         rescued = self.path.with_name(f"{self.path.name}.rescued")
         opened = self._engine.raw_connection()
         try:
@@ -120,10 +118,10 @@ class Store:
         return rescued
 
     def stop(self) -> None:
-        """Finish what was asked, then close."""
+        """Finish the requests, then close."""
         self._pool.stop()
         if not self.in_place():
-            self._rescue()  # once more: there were calls since it was noticed
+            self._rescue()  # again: there were calls since the first copy
         self._engine.dispose()
         self._lock.close()
 
@@ -135,10 +133,10 @@ class Store:
     ) -> T:
         """
         Run one function in one transaction; committed when this returns. Arguments and results are
-        plain values: nothing that the reactor's thread changes meanwhile.
+        plain values, never changed by the reactor's thread meanwhile.
 
         Raises:
-            StoreError: the file cannot be read or written now; with what to do.
+            StoreError: the file cannot be read or written now; the text has the remedy.
         """
         return await deferToThreadPool(
             self.reactor, self._pool, self._transaction, function, args, kwargs
@@ -153,7 +151,7 @@ class Store:
         except sa.exc.OperationalError as error:
             raise store_error(self.path, error) from error
         except sa.exc.DatabaseError as error:
-            # A constraint, or a statement that is wrong, is a fault of ours and none of the file's.
+            # A violated constraint or a wrong statement is our fault, not the file's.
             if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError):
                 raise
             raise store_error(self.path, error) from error

@@ -1,6 +1,6 @@
 """
-Dispositions: what an operator keys after a talk: done, call later, wrong number, never again. The
-last one counts; what an earlier one has not done yet is taken back.
+Dispositions: the codes an operator keys after a talk: done, call later, wrong number, do not call.
+The last one counts; undelivered messages of an earlier one are taken back.
 """
 
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from autodial.store.outbox import enqueue
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, do_not_call, operators, outbox, phones, tasks
 
-#: A disposition of an older talk would be taken for one of a talk that we do not know of.
+#: A later disposition may belong to a talk outside the dialler, so it is refused.
 SINCE = timedelta(hours=1)
 
 
@@ -35,9 +35,8 @@ def save(
     policy: EndPolicy,
 ) -> AttemptId | None:
     """
-    Write down a disposition and what follows from it; None: the operator has had no talk lately, or
-    its task was closed or moved by a person since. (That a client is never to be called again
-    counts all the same.)
+    Store a disposition and what follows from it. None: the operator has had no talk lately, or its
+    task was closed or moved by a person since. (Do-not-call counts all the same.)
     """
     attempt = _last_talk(db, operator, now)
     if attempt is None:
@@ -46,7 +45,7 @@ def save(
     if not task.open or task.generation != attempt.generation:
         if disposition is not Disposition.DO_NOT_CALL:
             return None
-        # The task is a person's business by now; what the client wants is not of the task.
+        # A person decides on the task now; do-not-call concerns the client, not the task.
         db.execute(sa.delete(do_not_call).where(do_not_call.c.attempt == attempt.id))
         _do_not_call(db, attempt, operator, now)
         note(db, now, attempt.task, "disposition", disposition.value, attempt.id)
@@ -83,19 +82,19 @@ def _last_talk(db: sa.Connection, operator: OperatorId, now: datetime) -> Attemp
         .order_by(attempts.c.ended_at.desc(), attempts.c.id)
         .limit(1)
     )
-    found = db.scalar(query)
-    return load_attempt(db, AttemptId(found)) if found is not None else None
+    attempt = db.scalar(query)
+    return load_attempt(db, AttemptId(attempt)) if attempt is not None else None
 
 
 def _take_back(db: sa.Connection, attempt: Attempt) -> None:
-    """Take back the disposition before, as far as the portal has not been told."""
+    """Take back the previous disposition, as far as its messages are undelivered."""
     db.execute(sa.delete(do_not_call).where(do_not_call.c.attempt == attempt.id))
-    said = (outbox.c.attempt == attempt.id) & outbox.c.kind.in_(
+    messages = (outbox.c.attempt == attempt.id) & outbox.c.kind.in_(
         (MessageKind.TASK, MessageKind.STATUS, MessageKind.COMMENT)
     )
-    unheard = said & (outbox.c.revision > 0) & (outbox.c.state == MessageState.PENDING)
-    db.execute(sa.delete(outbox).where(unheard, outbox.c.task == attempt.task))
-    # The disposition decides what becomes of the task after the talk.
+    unsent = messages & (outbox.c.revision > 0) & (outbox.c.state == MessageState.PENDING)
+    db.execute(sa.delete(outbox).where(unsent, outbox.c.task == attempt.task))
+    # The disposition, not the outcome, sets the task's status.
     after = (
         (outbox.c.kind == MessageKind.STATUS)
         & (outbox.c.revision == 0)
@@ -125,9 +124,8 @@ def _next_call(
 
 
 def _do_not_call(db: sa.Connection, attempt: Attempt, operator: OperatorId, now: datetime) -> None:
-    """The client is not to be called again: for no task, on no number of his."""
-    mine = sa.select(attempts).where(attempts.c.id == attempt.id)
-    row = db.execute(mine).one()
+    """Put the client on the do-not-call list: for all tasks, on all of their numbers."""
+    row = db.execute(sa.select(attempts).where(attempts.c.id == attempt.id)).one()
     db.execute(
         sa.insert(do_not_call).values(
             number=row.number, entity_type=row.entity_type, entity_id=row.entity_id, at=now,
@@ -135,8 +133,8 @@ def _do_not_call(db: sa.Connection, attempt: Attempt, operator: OperatorId, now:
         )
     )  # fmt: skip
     for same in same_person(phones.c, row):
-        his = sa.select(phones.c.task).where(same)
-        waiting = tasks.c.id.in_(his) & (tasks.c.next_check > now)
+        others = sa.select(phones.c.task).where(same)
+        waiting = tasks.c.id.in_(others) & (tasks.c.next_check > now)
         db.execute(sa.update(tasks).where(waiting).values(next_check=now))
 
 
@@ -144,14 +142,14 @@ def _enqueue(  # noqa: PLR0913  # the columns of a message
     db: sa.Connection, attempt: Attempt, operator: OperatorId, disposition: Disposition,
     following: datetime | None, write_back: WriteBack, now: datetime,
 ) -> None:  # fmt: skip
-    """With a revision of its own: messages of the end, or of a disposition before, are others."""
+    """Each disposition has its own revision, apart from the end and earlier dispositions."""
     before = (
         (outbox.c.attempt == attempt.id)
         & (outbox.c.kind == MessageKind.COMMENT)
         & (outbox.c.revision > 0)
     )
-    spoken = db.scalar(sa.select(sa.func.count()).where(before)) or 0
-    revision = 10 * spoken + disposition.code
+    earlier = db.scalar(sa.select(sa.func.count()).where(before)) or 0
+    revision = 10 * earlier + disposition.code
     change: dict[str, object] = {}
     if following is not None:
         change["deadline"] = following.isoformat()
@@ -160,8 +158,8 @@ def _enqueue(  # noqa: PLR0913  # the columns of a message
         change["responsible"] = write_back.hand_back
     if change:
         enqueue(db, attempt, MessageKind.TASK, change, now, revision=revision)
-    said = following.isoformat() if following is not None else None
-    comment = {"disposition": disposition.value, "user": operator, "next": said}
+    next_call = following.isoformat() if following is not None else None
+    comment = {"disposition": disposition.value, "user": operator, "next": next_call}
     enqueue(db, attempt, MessageKind.COMMENT, comment, now, revision=revision)
     status = {Disposition.DONE: "DONE", Disposition.DO_NOT_CALL: write_back.talked}.get(
         disposition, ""
@@ -183,7 +181,7 @@ class DoNotCallLine:
 
 
 def do_not_call_lines(db: sa.Connection) -> list[DoNotCallLine]:
-    """All of them, the latest in front."""
+    """All of them, the latest first."""
     query = (
         sa.select(do_not_call, attempts.c.client, operators.c.name)
         .join(attempts, attempts.c.id == do_not_call.c.attempt)
@@ -203,9 +201,9 @@ def do_not_call_lines(db: sa.Connection) -> list[DoNotCallLine]:
 
 
 def call_again(db: sa.Connection, number: str, now: datetime) -> int:
-    """A person knows better: take a number, and whose it is, off the list. How many entries."""
-    found = db.execute(sa.delete(do_not_call).where(do_not_call.c.number == number)).rowcount
-    if found:
-        held = (tasks.c.open == 1) & (tasks.c.reason == "do not call")
-        db.execute(sa.update(tasks).where(held).values(next_check=now))
-    return found
+    """Take a number and its owner off the list, by command. Returns how many entries."""
+    removed = db.execute(sa.delete(do_not_call).where(do_not_call.c.number == number)).rowcount
+    if removed:
+        waiting = (tasks.c.open == 1) & (tasks.c.reason == "do not call")
+        db.execute(sa.update(tasks).where(waiting).values(next_check=now))
+    return removed

@@ -19,7 +19,7 @@ from autodial.store.schema import attempts, forgotten, operators, reservations, 
 
 
 class Taken(Exception):
-    """The operator or the task was taken in the meantime; nothing was written."""
+    """The operator is reserved, or the task has an attempt in flight; nothing was written."""
 
 
 class ClientTaken(Taken):
@@ -40,11 +40,11 @@ def open_attempt(
 
     Raises:
         ClientTaken: its client is being called for another task.
-        Taken: the operator is reserved, or the task has an attempt under way.
+        Taken: the operator is reserved, or the task has an attempt in flight.
     """
-    made = sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)
+    stored = sa.select(sa.func.max(attempts.c.n)).where(attempts.c.task == task.id)
     before = sa.select(forgotten.c.n).where(forgotten.c.task == task.id)
-    last = max(db.scalar(made) or 0, db.scalar(before) or 0)
+    last = max(db.scalar(stored) or 0, db.scalar(before) or 0)
     generation = db.scalar(sa.select(tasks.c.generation).where(tasks.c.id == task.id))
     attempt = AttemptId(f"t{task.id}-{last + 1}")
     phone, operator = decision.phone, decision.operator
@@ -93,41 +93,41 @@ def open_attempt(
     note(db, now, task.id, "spooled", f"{phone.number} for {whom}", attempt)
     if claimed:
         note(db, now, task.id, "claimed", "hand-made call file", attempt)
-    found = load_attempt(db, attempt)
-    assert found is not None
-    return found
+    opened = load_attempt(db, attempt)
+    assert opened is not None
+    return opened
 
 
 def _being_called(db: sa.Connection, phone: Phone, task: TaskId) -> int | None:
-    """The other task for which this phone's owner is being called now."""
-    flying = sa.and_(attempts.c.task != task, UNDER_WAY)
+    """Another task for which the owner of this number is being called now."""
+    others = sa.and_(attempts.c.task != task, UNDER_WAY)
     for same in same_person(attempts.c, phone):
-        found = db.scalar(sa.select(attempts.c.task).where(same, flying).limit(1))
-        if found is not None:
-            return int(found)
+        other = db.scalar(sa.select(attempts.c.task).where(same, others).limit(1))
+        if other is not None:
+            return int(other)
     return None
 
 
 def claim(db: sa.Connection, attempt: AttemptId, now: datetime) -> Attempt | None:
     """
-    Say yes to the dialplan, once and only once. None: no; nobody may be dialled.
+    Let the dialplan dial this attempt, exactly once. None: it may not be dialled.
 
-    When this returns an attempt, it is on disk: a second call file for it will be refused even
-    after a crash of Asterisk or of ourselves.
+    When this returns an attempt, the claim is on disk: a second call file for it is refused even
+    after a crash of Asterisk or of the dialler.
     """
     changed = db.execute(
         sa.update(attempts)
         .where(attempts.c.id == attempt, attempts.c.state == State.SPOOLED.value)
         .values(state=advance(State.SPOOLED, Event.CLAIM).value, claimed_at=now)
     )
-    found = load_attempt(db, attempt)
+    claimed = load_attempt(db, attempt)
     if changed.rowcount != 1:
-        if found is not None:
-            note(db, now, found.task, "claim refused", f"already {found.state}", attempt)
+        if claimed is not None:
+            note(db, now, claimed.task, "claim refused", f"already {claimed.state}", attempt)
         return None
-    assert found is not None
-    note(db, now, found.task, "claimed", found.number, attempt)
-    return found
+    assert claimed is not None
+    note(db, now, claimed.task, "claimed", claimed.number, attempt)
+    return claimed
 
 
 def ringing(
@@ -137,32 +137,32 @@ def ringing(
     now: datetime,
     write_back: WriteBack | None = None,
 ) -> None:
-    """The client has answered and this operator's phone is about to ring: raise his card."""
-    found = load_attempt(db, attempt)
-    if found is None:
+    """The client has answered and this operator's phone is about to ring: show the card."""
+    answered = load_attempt(db, attempt)
+    if answered is None:
         return
-    state = State(found.state)
+    state = State(answered.state)
     if state not in IN_FLIGHT:
-        return  # told late, after the end
+        return  # a late report, after the end
     values: dict[str, object] = {"state": advance(state, Event.ANSWER).value}
     if state is State.CLAIMED:
         values["answered_at"] = now
     db.execute(sa.update(attempts).where(attempts.c.id == attempt).values(values))
-    note(db, now, found.task, "ringing", f"extension {extension}", attempt)
+    note(db, now, answered.task, "ringing", f"extension {extension}", attempt)
     user = user_of(db, extension)
     if user is not None:
         _hand_over(db, attempt, user)
-    user = user or found.operator
+    user = user or answered.operator
     card = {"user": user, "at": now.isoformat()}
-    enqueue(db, found, card_kind(db, attempt), card, now, operator=user)
+    enqueue(db, answered, card_kind(db, attempt), card, now, operator=user)
     if write_back is not None and write_back.notify:
-        enqueue(db, found, MessageKind.NOTIFY, {}, now, operator=user)
+        enqueue(db, answered, MessageKind.NOTIFY, {}, now, operator=user)
 
 
 def _hand_over(db: sa.Connection, attempt: AttemptId, operator: OperatorId) -> None:
     """
-    Whose phone rings is held for this attempt; a call for which he was held gets the operator
-    held for this one until now, if any. Nobody ever holds two.
+    Reserve the operator whose phone rings for this attempt. A call for which that operator was
+    reserved gets the operator reserved for this one, if any. Nobody is reserved twice.
     """
     rows = db.execute(
         sa.select(reservations).where(
@@ -176,11 +176,11 @@ def _hand_over(db: sa.Connection, attempt: AttemptId, operator: OperatorId) -> N
     for row in rows:
         db.execute(sa.delete(reservations).where(reservations.c.operator == row.operator))
     lease = sa.select(attempts.c.expires_at).where(attempts.c.id == attempt)
-    held = {"operator": operator, "attempt": attempt, "until": db.scalar(lease)}
-    db.execute(sa.insert(reservations).values(**held))
+    values = {"operator": operator, "attempt": attempt, "until": db.scalar(lease)}
+    db.execute(sa.insert(reservations).values(**values))
     if before is not None and other is not None:
-        held = {"operator": before.operator, "attempt": other.attempt, "until": other.until}
-        db.execute(sa.insert(reservations).values(**held))
+        values = {"operator": before.operator, "attempt": other.attempt, "until": other.until}
+        db.execute(sa.insert(reservations).values(**values))
 
 
 def card_kind(db: sa.Connection, attempt: AttemptId) -> MessageKind:
@@ -190,5 +190,5 @@ def card_kind(db: sa.Connection, attempt: AttemptId) -> MessageKind:
 def user_of(db: sa.Connection, extension: str) -> OperatorId | None:
     if not extension:
         return None
-    found = db.scalar(sa.select(operators.c.id).where(operators.c.extension == extension))
-    return OperatorId(found) if found is not None else None
+    user = db.scalar(sa.select(operators.c.id).where(operators.c.extension == extension))
+    return OperatorId(user) if user is not None else None

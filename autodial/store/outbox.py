@@ -1,6 +1,6 @@
 """
-What the portal has yet to be told. A row is written in the transaction of what happened, marked
-``sending`` before the request, and ``done`` after it: a crash in between is recognised.
+The outbox: messages to the portal. A row is written in the transaction of what happened, marked
+``sending`` before the request and ``delivered`` after it, so a crash in between is recognised.
 """
 
 from collections.abc import Mapping
@@ -19,43 +19,43 @@ from autodial.store.events import note
 from autodial.store.schema import DEAD, IN_FLIGHT, UNDELIVERED, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
 
-#: How long a portal may take to execute what its client has given up, unless a site says otherwise.
+#: How long after its timeout the portal may still execute a request, unless configured otherwise.
 LATE = timedelta(seconds=90)
-#: MessageLine that the portal knows again, or that mean nothing later: repeated without waiting.
+#: Messages whose repetition the portal recognises, or that mean nothing later: repeated at once.
 _AT_ONCE = (MessageKind.REGISTER, MessageKind.MOVE, MessageKind.NOTIFY)
 
 
 @frozen(kw_only=True)
 class Message:
-    """One thing the portal must be told, with what is needed to say it."""
+    """One message to the portal, with what is needed to send it."""
 
     id: int
     attempt: AttemptId
     task: TaskId
     kind: MessageKind
-    operator: OperatorId  #: whose card or notice it is; 0: of no operator in particular
+    operator: OperatorId  #: whose card or notice it is; 0: no operator's
     revision: int  #: see ``enqueue``
-    of_task: TaskId  #: the task of its attempt; ``task``, if the message is not for another one
+    of_task: TaskId  #: the task of its attempt; differs from ``task`` for another task
     payload: Mapping[str, Any]
-    doubtful: bool  #: it was being sent before: verify before repeating
+    doubtful: bool  #: it was sent before, without an answer: verify before repeating
     number: str
     entity: tuple[str, int]
     call_id: str | None
     client: str
     title: str
-    ended: datetime | None  #: when the attempt was over; None: it is under way
+    ended: datetime | None  #: when the attempt ended; None: it is in flight
     until: Deadline  #: of the task, as the portal last had it
     created: datetime  #: when it happened
-    sent_before: datetime | None  #: what not to lose if it is not sent after all
+    sent_before: datetime | None  #: restored if the message is not sent after all
     lost_before: datetime | None
     purpose: str  #: of the task
     comment: int | None  #: our comment of the attempt's generation, if there is one
-    #: A card of this call may have been raised, or may yet be, without our knowing.
+    #: A request to show a card of this call had no answer: it may be executed yet.
     unsure: bool = False
 
     @property
     def ordinal(self) -> int:
-        """Tells it from the other messages of its attempt and kind, in what the portal is told."""
+        """Distinguishes it, in the portal, from other messages of its attempt and kind."""
         other = 0 if self.task == self.of_task else -self.task
         return self.operator or self.revision or other
 
@@ -72,10 +72,10 @@ def enqueue(  # noqa: PLR0913  # the columns of a message
     task: TaskId | None = None,
 ) -> None:
     """
-    Add a message; the same one twice is one. ``operator``: whose card or notice it is.
-    ``revision`` tells messages of one kind about one attempt apart: 0 is of its end, the next ones
-    of an operator's dispositions, from ``replan.BY_RULES`` on of changed rules. ``task``: another
-    task of the same client, which hears of the talk.
+    Add a message; a duplicate is ignored. ``operator``: whose card or notice it is. ``revision``
+    distinguishes messages of one kind about one attempt: 0 comes from its end, the next ones from
+    an operator's dispositions, those from ``replan.BY_RULES`` on from changed rules. ``task``:
+    another task of the same client, which gets a comment about the talk.
     """
     exists = sa.select(outbox.c.id).where(
         outbox.c.attempt == attempt.id,
@@ -101,7 +101,7 @@ def enqueue(  # noqa: PLR0913  # the columns of a message
 
 
 def put_back(db: sa.Connection, attempt: AttemptId, kind: MessageKind, until: datetime) -> None:
-    """A message that is not to be paid before a moment."""
+    """Do not deliver a message before a moment."""
     which = (outbox.c.attempt == attempt) & (outbox.c.kind == kind)
     db.execute(sa.update(outbox).where(which).values(not_before=until))
 
@@ -116,7 +116,7 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
 
 _UNDELIVERED = holds("outbox", UNDELIVERED)
 _UNDER_WAY = holds("attempts", IN_FLIGHT)
-_DEBT = (
+_NEXT = (
     sa.select(
         outbox,
         attempts.c.task.label("of_task"),
@@ -142,8 +142,8 @@ _DEBT = (
     .order_by(outbox.c.id)
     .limit(1)
 )
-#: The cards of calls under way: found from the few calls, not among all that is owed.
-_CARD = _DEBT.where(
+#: The cards of calls in flight: found from the few calls, not among all undelivered messages.
+_CARD = _NEXT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
     outbox.c.kind.in_(_AT_ONCE),
 )
@@ -151,15 +151,16 @@ _CARD = _DEBT.where(
 
 def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Message | None:
     """
-    The oldest message, marked as being sent. MessageLine are paid in the order they arose, save
-    that the cards of calls under way do not wait behind what is over.
+    The oldest message, marked as being sent. Messages are delivered in the order they arose, but
+    the cards of calls in flight overtake messages about ended calls.
 
     ``late``: how long after its sending the portal may execute a request whose answer was lost. A
-    doubtful message, and what follows it for its attempt, waits so long, and then shows what became
-    of it. What the portal knows again (``_AT_ONCE``) is repeated at once, and the call's end waits.
+    doubtful message, and what follows it for its attempt, waits for this time; then the portal
+    shows whether it was executed. The kinds in ``_AT_ONCE`` are repeated at once; the call's end
+    waits instead.
     """
     while True:
-        row = db.execute(_CARD, {"now": now}).first() or db.execute(_DEBT, {"now": now}).first()
+        row = db.execute(_CARD, {"now": now}).first() or db.execute(_NEXT, {"now": now}).first()
         if row is None:
             return None
         doubtful = row.state == MessageState.SENDING
@@ -203,7 +204,7 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
 
 
 def _last_lost_card(db: sa.Connection, attempt: str) -> datetime | None:
-    """When a registration or a showing of this call was last sent without an answer."""
+    """When a registration or a card of this call was last sent without an answer."""
     query = sa.select(outbox.c.lost_at).where(
         outbox.c.attempt == attempt,
         outbox.c.kind.in_((MessageKind.REGISTER, MessageKind.MOVE)),
@@ -213,7 +214,7 @@ def _last_lost_card(db: sa.Connection, attempt: str) -> datetime | None:
 
 
 def _doubtful_comment(db: sa.Connection, task: int, message: int) -> datetime | None:
-    """When an earlier comment of the task was last sent, if nobody knows what became of it."""
+    """When an earlier comment of the task was last sent, if its answer is still unknown."""
     query = sa.select(outbox.c.sent_at).where(
         outbox.c.task == task,
         outbox.c.kind == MessageKind.COMMENT,
@@ -225,7 +226,7 @@ def _doubtful_comment(db: sa.Connection, task: int, message: int) -> datetime | 
 
 
 def said_since(db: sa.Connection, message: Message) -> bool:
-    """Was a later attempt told in the one comment of its generation, which this must not undo?"""
+    """Does the generation's comment already report a later attempt? It must not be overwritten."""
     generation = (
         sa.select(attempts.c.generation).where(attempts.c.id == message.attempt).scalar_subquery()
     )
@@ -246,7 +247,7 @@ def said_since(db: sa.Connection, message: Message) -> bool:
 
 
 def lines_in_use(db: sa.Connection) -> dict[str, str]:
-    """Lines of the portal on which calls under way were registered, and by which attempts."""
+    """Lines of the portal on which calls in flight were registered, and by which attempts."""
     query = sa.select(outbox.c.attempt, outbox.c.payload).where(
         outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
         outbox.c.kind == MessageKind.REGISTER,
@@ -254,19 +255,19 @@ def lines_in_use(db: sa.Connection) -> dict[str, str]:
     return {row.payload["line"]: row.attempt for row in db.execute(query) if "line" in row.payload}
 
 
-def remember(db: sa.Connection, message: Message, said: Mapping[str, str]) -> None:
-    """What a repetition must say in the same words; before it is said for the first time."""
-    payload = {**message.payload, **said}
+def remember(db: sa.Connection, message: Message, fields: Mapping[str, str]) -> None:
+    """Store fields that a repetition must send unchanged; called before the first sending."""
+    payload = {**message.payload, **fields}
     db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(payload=payload))
 
 
 def being_sent(db: sa.Connection, message: Message, now: datetime) -> None:
-    """Only now, after questions that took their time; or so late it was still under way."""
+    """Set the time of sending again: after queries that took time, or at the end of a request."""
     db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(sent_at=now))
 
 
 def shown_to(db: sa.Connection, message: Message) -> list[int]:
-    """Whose cards of this call may be up, besides the message's own."""
+    """Operators who may see a card of this call, besides the message's own."""
     query = sa.select(outbox.c.operator).where(
         outbox.c.attempt == message.attempt,
         outbox.c.kind.in_((MessageKind.REGISTER, MessageKind.MOVE)),
@@ -276,38 +277,38 @@ def shown_to(db: sa.Connection, message: Message) -> list[int]:
 
 
 def not_sent(db: sa.Connection, message: Message) -> None:
-    """It certainly did not reach the portal: back to what it was."""
+    """The message certainly did not reach the portal: restore its previous state."""
     before = {
         "state": MessageState.SENDING if message.doubtful else "pending",
         "sent_at": message.sent_before,
         "lost_at": message.lost_before,
     }
     # (Unless a person's decision has voided it meanwhile.)
-    mine = (outbox.c.id == message.id) & (outbox.c.state == MessageState.SENDING)
-    db.execute(sa.update(outbox).where(mine).values(before))
+    sending = (outbox.c.id == message.id) & (outbox.c.state == MessageState.SENDING)
+    db.execute(sa.update(outbox).where(sending).values(before))
 
 
 def wait(db: sa.Connection, message: Message, until: datetime) -> None:
-    """Not yet; the others go on."""
+    """Delay one message; the others are delivered meanwhile."""
     values = {"state": MessageState.PENDING, "not_before": until}
     db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(**values))
 
 
 def put_off(db: sa.Connection, message: Message, until: datetime) -> None:
-    """It fails while others would not: it and what follows it for its attempt wait."""
+    """This message fails, others would not: delay it and what follows it for its attempt."""
     _put_off(db, message.attempt, message.id, until)
 
 
 def _put_off(db: sa.Connection, attempt: str, message: int, until: datetime) -> None:
     rest = (outbox.c.attempt == attempt) & (outbox.c.id >= message)
     undelivered = outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING))
-    # What waits for longer, as a status does for an operator's word, goes on waiting.
+    # A longer delay stays, for example a status that waits for a disposition.
     sooner = outbox.c.not_before.is_(None) | (outbox.c.not_before < until)
     db.execute(sa.update(outbox).where(rest, undelivered, sooner).values(not_before=until))
 
 
 def again(db: sa.Connection, message: int | None, now: datetime) -> int:
-    """A person has looked: what was put aside is owed again, one or all. How many."""
+    """Deliver dead letters again after a person has looked: one or all. Returns how many."""
     dead = holds("outbox", DEAD)
     if message is not None:
         dead &= outbox.c.id == message
@@ -318,7 +319,7 @@ def again(db: sa.Connection, message: int | None, now: datetime) -> int:
         db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**values))
         note(db, now, row.task, "again", row.kind, row.attempt)
         if row.kind == MessageKind.REGISTER:
-            # The portal would not know it again, if it has it; a person says: now, anew.
+            # The portal would not recognise a repetition: it is registered as a new call.
             anew = {key: value for key, value in row.payload.items() if key != "since"}
             fresh: dict[str, Any] = {
                 "state": MessageState.PENDING,
@@ -326,12 +327,12 @@ def again(db: sa.Connection, message: int | None, now: datetime) -> int:
                 "lost_at": None,
             }
             db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(fresh))
-            # What follows it was passed over, for want of a registered call.
+            # What follows it was skipped, as the call was not registered.
             follows = outbox.c.kind.in_((MessageKind.FINISH, MessageKind.RECORD)) & (
                 outbox.c.state == MessageState.DELIVERED
             )
-            mine = outbox.c.attempt == row.attempt
-            db.execute(sa.update(outbox).where(mine, follows).values(state=MessageState.PENDING))
+            same = outbox.c.attempt == row.attempt
+            db.execute(sa.update(outbox).where(same, follows).values(state=MessageState.PENDING))
         state = State(db.scalar(sa.select(attempts.c.state).where(attempts.c.id == row.attempt)))
         if state is State.REPORTED:
             moved = advance(state, Event.REOPEN).value
@@ -349,8 +350,8 @@ def delivered(
     comment: int | None = None,
 ) -> None:
     """
-    The portal has taken it. ``until`` is the deadline that it now holds, so that we know our own
-    hand; ``comment`` the number of what we have written.
+    The portal has accepted the message. ``until`` is the deadline that it now holds, so that we
+    recognise our own change; ``comment`` is the number of the comment we have written.
     """
     db.execute(
         sa.update(outbox)
@@ -362,10 +363,10 @@ def delivered(
             sa.update(attempts).where(attempts.c.id == message.attempt).values(call_id=call_id)
         )
     if until is not None:
-        told = {"portal_deadline": until.at, "portal_wall": until.wall}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(told))
-        mine = message.payload.get("deadline")
-        if until.midnight and mine and not until.is_of(datetime.fromisoformat(mine)):
+        stored = {"portal_deadline": until.at, "portal_wall": until.wall}
+        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(stored))
+        sent = message.payload.get("deadline")
+        if until.midnight and sent and not until.is_of(datetime.fromisoformat(sent)):
             flags.mark(db, now, flags.CUTS_DAYS)
     if comment is not None:
         generation = sa.select(attempts.c.generation).where(attempts.c.id == message.attempt)
@@ -379,7 +380,7 @@ def delivered(
 
 
 def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:
-    """The portal refuses it for good: a person must look. The others go on."""
+    """The portal refuses it for good: a dead letter, for a person to look at."""
     db.execute(
         sa.update(outbox)
         .where(outbox.c.id == message.id)
@@ -390,7 +391,7 @@ def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:
 
 
 def _settle(db: sa.Connection, message: Message) -> None:
-    """An ended attempt that owes nothing more is reported."""
+    """An ended attempt without undelivered messages is reported."""
     left = db.scalar(
         sa.select(sa.func.count())
         .select_from(outbox)
@@ -409,7 +410,7 @@ _UNDECIDED = (MessageState.PENDING, MessageState.SENDING, MessageState.DEAD)
 
 
 def outdated(db: sa.Connection, message: Message) -> bool:
-    """Does a later attempt of the task owe, or has it set, a deadline of its own?"""
+    """Has a later attempt of the task set a deadline of its own, or a message that will?"""
     query = sa.select(outbox.c.payload).where(
         outbox.c.task == message.task,
         outbox.c.kind == MessageKind.TASK,
@@ -423,22 +424,21 @@ def our_own_hand(
     db: sa.Connection, task: TaskId, asked: datetime, until: Deadline, late: timedelta = LATE
 ) -> bool:
     """
-    Was the portal asked about a task (at ``asked``) while we were changing it ourselves, or while
-    it may have executed ``late`` what we had given up; or is the deadline it has one that we still
-    owe?
+    Was the task read from the portal (at ``asked``) while our own change was being sent, or while
+    the portal could still execute it (``late``)? Or is its deadline one of an undelivered message?
 
-    Then its answer must not be taken for a person's change: the task would be dialled again at
-    once. What was sent, or is to be sent, may have arrived already.
+    Then it must not be taken for a person's change: the task would be dialled again at once. What
+    was sent, or is to be sent, may have arrived already.
     """
     query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload, outbox.c.sent_at).where(
         outbox.c.task == task, outbox.c.kind == MessageKind.TASK
     )
     by_day = flags.last(db, flags.CUTS_DAYS) is not None
     for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
-        # What was put off may wait for hours, in which people do decide.
+        # A delayed message may wait for hours; people may move the deadline meanwhile.
         sent = row.sent_at if row.state == MessageState.SENDING else None
-        under_way = sent is not None and asked <= sent + late
-        if under_way or (row.done_at is not None and row.done_at >= asked):
+        uncertain = sent is not None and asked <= sent + late
+        if uncertain or (row.done_at is not None and row.done_at >= asked):
             return True
         ours = row.payload.get("deadline") if row.state in _UNDECIDED else None
         if ours and until.may_be_of(datetime.fromisoformat(ours), by_day=by_day):
@@ -447,5 +447,5 @@ def our_own_hand(
 
 
 def to_the_minute(moment: datetime) -> datetime:
-    """The portal cuts the seconds of a deadline."""
+    """The portal drops the seconds of a deadline."""
     return moment.replace(second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""Whose the store is: one dialler works on it, and its file is its owner's alone."""
+"""Ownership of the store: one dialler works on it, and only the file's owner may read it."""
 
 import fcntl
 import glob
@@ -17,8 +17,8 @@ _log = Logger()
 
 def close_to_others(path: Path) -> None:
     """
-    The store is made for its owner alone; an old one that others may read, and what lies beside it
-    under its name (SQLite's own files, copies), is closed to them.
+    Make the store readable for its owner alone. An existing one that others may read is closed to
+    them, with the files beside it under its name (SQLite's own files, copies).
     """
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     new = not path.exists()
@@ -31,8 +31,8 @@ def close_to_others(path: Path) -> None:
         os.close(file)
     for beside in path.parent.glob(f"{glob.escape(path.name)}*"):
         try:
-            found = beside.lstat()
-            if not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o077:
+            status = beside.lstat()
+            if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o077:
                 continue
             file = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -40,7 +40,7 @@ def close_to_others(path: Path) -> None:
             finally:
                 os.close(file)
         except FileNotFoundError:
-            continue  # SQLite's own come and go
+            continue  # SQLite's own files come and go
         except PermissionError as error:
             raise StoreError(
                 f"{beside} holds clients' names and numbers and others may read it: chmod 600"
@@ -76,29 +76,29 @@ def only_one(path: Path, doing: str = "a dialler works on it") -> Iterator[None]
                 f"{path}: another process holds it ({holder or 'of another user'}): two on one"
                 " store would call clients twice. Stop that one first"
             ) from None
-        with suppress(OSError):  # a full disk: only who holds it is not told
+        with suppress(OSError):  # a full disk: only the holder's name is missing
             os.ftruncate(file, 0)
             os.pwrite(file, f"process {os.getpid()}: {doing}\n".encode(), 0)
         yield
     finally:
-        os.close(file)  # and the lock with it; the file stays, or two could hold two
+        os.close(file)  # releases the lock; the file stays, or two processes could lock two files
 
 
 def _owner(path: Path) -> tuple[int, int]:
-    """Whose the store is: what lies beside it must be his, or the dialler could not open it."""
-    found = path.stat() if path.exists() else path.parent.stat()
-    return found.st_uid, found.st_gid
+    """The store's owner, who must own the files beside it, or the dialler could not open them."""
+    status = path.stat() if path.exists() else path.parent.stat()
+    return status.st_uid, status.st_gid
 
 
 def give_to_owner(file: int, path: Path) -> None:
-    """What root makes beside a store is its owner's."""
+    """Give a file that root has made beside the store to the store's owner."""
     if os.geteuid() == 0:
         os.fchown(file, *_owner(path))
 
 
 @contextmanager
 def as_owner(path: Path) -> Iterator[None]:
-    """Root works with no more than the rights of the store's owner, for as long as this lasts."""
+    """While the block lasts, root has only the rights of the store's owner."""
     user, group = os.geteuid(), os.getegid()
     if user != 0:
         yield

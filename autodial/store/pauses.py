@@ -1,4 +1,4 @@
-"""Who is not to get calls for now: one operator, or everybody; and for what nobody is called."""
+"""Pauses: of one operator, of everybody, and of purposes for which nobody is called."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from autodial.model.ids import OperatorId
 from autodial.store.schema import pauses, purpose_pauses
 
-#: In the place of an operator: nobody is dialled at all.
+#: In place of an operator: nobody is dialled at all.
 EVERYBODY = OperatorId(0)
 
 
@@ -18,18 +18,18 @@ def pause(
     why: str = "",
     until: datetime | None = None,
 ) -> None:
-    """No calls for him from now on, or until a moment; again is no harm."""
+    """No calls for an operator from now on, or until a moment; repeating it does no harm."""
     resume(db, operator)
     db.execute(sa.insert(pauses).values(operator=operator, at=now, why=why, until=until))
 
 
 def resume(db: sa.Connection, operator: OperatorId) -> bool:
-    """He gets calls again; False: he was not paused."""
+    """The operator gets calls again; False: there was no pause."""
     return bool(db.execute(sa.delete(pauses).where(pauses.c.operator == operator)).rowcount)
 
 
 def paused(db: sa.Connection, now: datetime) -> frozenset[OperatorId]:
-    """All who are."""
+    """All paused operators; ``EVERYBODY`` may be among them."""
     going_on = pauses.c.until.is_(None) | (pauses.c.until > now)
     query = sa.select(pauses.c.operator).where(going_on)
     return frozenset(OperatorId(row.operator) for row in db.execute(query))
@@ -38,7 +38,7 @@ def paused(db: sa.Connection, now: datetime) -> frozenset[OperatorId]:
 def pause_purpose(
     db: sa.Connection, purpose: str, now: datetime, why: str = "", until: datetime | None = None
 ) -> None:
-    """Nobody is called for this from now on, or until a moment; again is no harm."""
+    """Nobody is called for this from now on, or until a moment; repeating it does no harm."""
     resume_purpose(db, purpose)
     values = {"purpose": purpose, "at": now, "why": why, "until": until}
     db.execute(sa.insert(purpose_pauses).values(**values))
@@ -51,6 +51,6 @@ def resume_purpose(db: sa.Connection, purpose: str) -> bool:
 
 
 def paused_purposes(db: sa.Connection, now: datetime) -> frozenset[str]:
-    """All that are."""
+    """All paused purposes."""
     going_on = purpose_pauses.c.until.is_(None) | (purpose_pauses.c.until > now)
     return frozenset(db.scalars(sa.select(purpose_pauses.c.purpose).where(going_on)))

@@ -29,12 +29,12 @@ class PresenceLine:
     operator: int
     name: str
     at: datetime
-    kind: str  #: login, logout (the portal's event log); came, left (seen by polling)
+    kind: str  #: login, logout (from the portal's event log); came, left (from a poll)
     source: str  #: "event log" or "poll"
 
 
 def save_logins(db: sa.Connection, events: Sequence[LoginEvent], now: datetime) -> None:
-    """Take over rows of the portal's event log; a row known already is left out."""
+    """Store rows of the portal's event log; rows stored already are left out."""
     read = [event.id for event in events]
     known = set(db.scalars(sa.select(presence.c.mark).where(presence.c.mark.in_(read))))
     for event in events:
@@ -50,12 +50,12 @@ def save_logins(db: sa.Connection, events: Sequence[LoginEvent], now: datetime) 
 
 
 def forget_logins(db: sa.Connection) -> None:
-    """The event log cannot be read any more: what it does not say proves nothing."""
+    """The event log cannot be read any more: a missing row proves nothing."""
     db.execute(sa.delete(flags).where(flags.c.name == "logins_read"))
 
 
 def login_mark(db: sa.Connection) -> int:
-    """Where to go on reading the portal's event log."""
+    """The last stored row of the portal's event log."""
     return db.scalar(sa.select(sa.func.max(presence.c.mark))) or 0
 
 
@@ -66,24 +66,24 @@ def save_staff(
     now: datetime,
     rules: PresenceRules,
 ) -> list[StaffRow]:
-    """Replace the staff by what the portal says now, and note who came and who left."""
+    """Replace the staff by the portal's list, and record who came and who left."""
     known = {row.id: row for row in db.execute(sa.select(operators))}
     if db.scalar(sa.select(flags.c.at).where(flags.c.name == "staff_seen")) is None:
         db.execute(sa.insert(flags).values(name="staff_seen", at=now))
     for person in staff:
         row = known.pop(person.id, None)
-        there = seen.get(person.id, Presence())
+        current = seen.get(person.id, Presence())
         logout, out = _last(db, person.id, "logout")
         entered, into = _last(db, person.id, "login")
         login = max(filter(None, (person.last_login, entered)), default=None)
-        # Both times are in seconds: within one of them the order of the log decides.
+        # Both times are in seconds: within one second the order of the log decides.
         gone = logout is not None and out > into and (login is None or logout >= login)
-        online = person.active and at_work(person, there, logout if gone else None, now, rules)
+        online = person.active and at_work(person, current, logout if gone else None, now, rules)
         left = row.last_left if row is not None else None
         if online != (row is not None and bool(row.online)):
             kind = "came" if online else "left"
-            # He left when he was last active, not when the portal noticed.
-            at = now if online else min(logout or there.last_activity or now, now)
+            # An operator left when last active, not when the portal noticed.
+            at = now if online else min(logout or current.last_activity or now, now)
             left = left if online else at
             db.execute(sa.insert(presence).values(operator=person.id, at=at, kind=kind))
         values = {
@@ -91,10 +91,10 @@ def save_staff(
             "extension": person.extension,
             "online": int(online),
             "last_login": login,
-            "last_activity": there.last_activity,
+            "last_activity": current.last_activity,
             "last_logout": logout,
             "last_left": left,
-            "working_day": there.working_day,
+            "working_day": current.working_day,
             "seen": now,
         }
         if row is None:
@@ -108,18 +108,18 @@ def save_staff(
 
 def at_work(
     person: Employee,
-    there: Presence,
+    current: Presence,
     gone: datetime | None,
     now: datetime,
     rules: PresenceRules,
 ) -> bool:
     """
-    Logged in at the portal? Its IS_ONLINE lags a logout by up to 24 minutes, so a logout that the
-    event log knows (``gone``: no login since), or a last activity, is the better word.
+    Is the operator logged in at the portal? IS_ONLINE lags a logout by up to 24 minutes, so a
+    logout in the event log (``gone``: no login since), or a last activity, takes precedence.
     """
-    if rules.working_day and there.working_day not in ("opened", None):
+    if rules.working_day and current.working_day not in ("opened", None):
         return False
-    seen = there.last_activity
+    seen = current.last_activity
     if gone is not None and (seen is None or seen <= gone):
         return False  # activity after it would mean a session that left no login in the log
     if seen is not None:
@@ -128,7 +128,7 @@ def at_work(
 
 
 def _last(db: sa.Connection, operator: int, kind: str) -> tuple[datetime | None, int]:
-    """His newest row of a kind: when, and its number in the portal's log; (None, 0): none."""
+    """The newest row of a kind: when, and its number in the portal's log; (None, 0): none."""
     query = (
         sa.select(presence.c.at, presence.c.mark)
         .where(presence.c.operator == operator, presence.c.kind == kind)
@@ -140,7 +140,7 @@ def _last(db: sa.Connection, operator: int, kind: str) -> tuple[datetime | None,
 
 
 def save_phones(db: sa.Connection, states: Mapping[str, str] | None) -> None:
-    """Device states by extension, for people who ask; None: Asterisk is out of sight."""
+    """Device states by extension, for commands; None: Asterisk is not connected."""
     for row in db.execute(
         sa.select(operators.c.id, operators.c.extension, operators.c.phone)
     ).all():
@@ -162,7 +162,7 @@ def load_staff(db: sa.Connection) -> list[StaffRow]:
 def presence_lines(
     db: sa.Connection, since: datetime, operator: int | None = None
 ) -> list[PresenceLine]:
-    """The ledger since a moment, oldest first."""
+    """The presence ledger since a moment, oldest first."""
     query = (
         sa.select(presence, operators.c.name)
         .outerjoin(operators, operators.c.id == presence.c.operator)

@@ -18,11 +18,11 @@ from autodial.store.trouble import store_error
 
 def migrate(path: Path, release: str = "head") -> None:
     """
-    Bring the store to the present schema, making it if need be; its file is the owner's alone. An
-    older store is backed up first, beside it, as ``<store>.before-<its release>``.
+    Bring the store to the present schema; create it if there is none, readable for its owner
+    alone. An older store is backed up first, beside it, as ``<store>.before-<its release>``.
 
     Raises:
-        StoreError: the place cannot be written, the file is not ours, or a newer program's.
+        StoreError: the path is not writable, the file is no store, or a newer program's.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def _alembic() -> AlembicConfig:
 def _releases() -> frozenset[str]:
     """The releases of the schema that this program knows."""
     return frozenset(
-        one.revision for one in ScriptDirectory.from_config(_alembic()).walk_revisions()
+        script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()
     )
 
 
@@ -68,8 +68,8 @@ def _head() -> str:
 
 def release_of(path: Path) -> str | None:
     """
-    The release of the schema that a file has; None: it has none. Nothing is written to the file,
-    not even what SQLite has yet to move there from its log: it may be a newer program's.
+    The release of a file's schema; None: it has none. Nothing is written to the file, not even
+    SQLite's pending log: the file may be a newer program's.
 
     Raises:
         StoreError: it cannot be read.
@@ -89,7 +89,7 @@ def release_of(path: Path) -> str | None:
 def check_release(path: Path, present: str | None) -> None:
     """
     Raises:
-        StoreError: this program cannot work with a store of that release.
+        StoreError: this program cannot use a store of that release.
     """
     if present == _head():
         return
@@ -119,22 +119,22 @@ def check_copy(copy: Path, name: Path) -> None:
 
 
 def _newer(path: Path, present: str | None, *, copy: bool = False) -> StoreError:
-    said = (
-        f"{path} was written by a newer program ({present}, and this one knows up to {_head()}):"
+    text = (
+        f"{path} was written by a newer program ({present}, and this one supports up to {_head()}):"
         " install that program again"
     )
     if copy:
-        return StoreError(f"{said}. Nothing was changed")
+        return StoreError(f"{text}. Nothing was changed")
     older = f"{path}.before-{_head()}"
     return StoreError(
-        f"{said}, or put back the copy that it made before its upgrade (autodial restore {older})"
+        f"{text}, or put back the copy that it made before its upgrade (autodial restore {older})"
     )
 
 
 def _not_half(path: Path) -> None:
     """
-    A log without its file is a store that somebody has moved or deleted while a dialler ran. A new
-    file in its place would destroy what the log holds, and have all clients called again.
+    Refuse a log without its file: the store was moved or deleted while a dialler ran. A new file in
+    its place would destroy the log's contents, and all clients would be called again.
     """
     log = path.with_name(f"{path.name}-wal")
     if not path.exists() and log.exists() and log.stat().st_size:

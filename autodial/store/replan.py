@@ -1,4 +1,4 @@
-"""After the rules have changed: next calls that they no longer allow are put off."""
+"""After a change of the rules: next calls that are no longer allowed are postponed."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,8 +18,7 @@ from autodial.store.events import note
 from autodial.store.outbox import enqueue
 from autodial.store.schema import LISTED, attempts, holds, outbox, phones, tasks
 
-#: Of the messages about one attempt's task, those that came of changed rules are numbered from
-#: here: an operator's word has fewer.
+#: The first revision of messages that come from changed rules; those of dispositions are lower.
 BY_RULES = 1_000_000
 _LAST = (
     sa.select(sa.func.max(attempts.c.n))
@@ -27,8 +26,8 @@ _LAST = (
     .correlate(tasks)
     .scalar_subquery()
 )
-#: Tasks to come, each with its last attempt if that is of the same generation: what was due before
-#: it is a person's deadline.
+#: Tasks due later, each with its last attempt, which must be of the same generation: a later
+#: generation has a person's deadline.
 _TO_COME = (
     sa.select(
         tasks.c.id, tasks.c.due, attempts.c.id.label("attempt"), attempts.c.outcome,
@@ -54,14 +53,14 @@ class Replanned:
 
 def replan(db: sa.Connection, rules: NextCall, now: datetime, after: int, limit: int) -> Replanned:
     """
-    The next calls that we have set ourselves, of up to ``limit`` tasks behind the number ``after``:
-    what the rules do not allow at its moment is put off to where they do, and the portal is told,
-    if its deadline is ours, too. A deadline that a person has set stays; so does all while nothing
-    opens at all.
+    Postpone next calls that the dialler has set and the rules no longer allow, of up to ``limit``
+    tasks after the task ``after``, to the first allowed moment. The portal's deadline follows if it
+    is ours, too. A deadline that a person has set stays; so does every one without any allowed
+    moment.
     """
-    found = db.execute(_TO_COME, {"after": after, "now": now, "limit": limit}).all()
-    moved = sum(_put_off(db, row, rules, now) for row in found if row.outcome is not None)
-    return Replanned(moved, found[-1].id if len(found) == limit else None)
+    rows = db.execute(_TO_COME, {"after": after, "now": now, "limit": limit}).all()
+    moved = sum(_put_off(db, row, rules, now) for row in rows if row.outcome is not None)
+    return Replanned(moved, rows[-1].id if len(rows) == limit else None)
 
 
 def _put_off(db: sa.Connection, row: Any, rules: NextCall, now: datetime) -> bool:
@@ -70,7 +69,7 @@ def _put_off(db: sa.Connection, row: Any, rules: NextCall, now: datetime) -> boo
         return False
     later = rules(phone, due, Outcome(row.outcome))
     if later - due > HORIZON + timedelta(days=7) or not _open(rules.limits, phone, later):
-        return False  # nothing opens: the task waits, and says why
+        return False  # no moment is allowed: the task waits, with the reason
     db.execute(sa.update(tasks).where(tasks.c.id == row.id).values(due=later, next_check=later))
     note(db, now, row.id, "put off", f"{later:%F %R} UTC: the rules have changed")
     if _deadline_is_ours(db, row.id, row.generation):
@@ -83,8 +82,8 @@ def _open(limits: Limits, phone: tuple[str, str], moment: datetime) -> bool:
 
 
 def _deadline_is_ours(db: sa.Connection, task: int, generation: int) -> bool:
-    """Is the deadline that the portal has, or is to have, one that we have told it?"""
-    told = (
+    """Is the deadline in the portal, or in an undelivered message, one that we have set?"""
+    payloads = (
         sa.select(outbox.c.payload)
         .join(attempts, attempts.c.id == outbox.c.attempt)
         .where(
@@ -94,18 +93,18 @@ def _deadline_is_ours(db: sa.Connection, task: int, generation: int) -> bool:
         )
         .where(attempts.c.generation == generation)
     )
-    return any("deadline" in payload for payload in db.scalars(told))
+    return any("deadline" in payload for payload in db.scalars(payloads))
 
 
 def _enqueue(db: sa.Connection, number: str, state: str, later: datetime, now: datetime) -> None:
-    """In the place of what is owed of the kind and was not sent; else besides."""
-    mine = (outbox.c.attempt == number) & (outbox.c.kind == MessageKind.TASK)
-    mine &= outbox.c.revision >= BY_RULES
+    """Replace an unsent message of this kind, or add one."""
+    by_rules = (outbox.c.attempt == number) & (outbox.c.kind == MessageKind.TASK)
+    by_rules &= outbox.c.revision >= BY_RULES
     payload = {"deadline": later.isoformat()}
-    unsent = mine & (outbox.c.state == MessageState.PENDING) & outbox.c.sent_at.is_(None)
+    unsent = by_rules & (outbox.c.state == MessageState.PENDING) & outbox.c.sent_at.is_(None)
     if db.execute(sa.update(outbox).where(unsent).values(payload=payload)).rowcount:
         return
-    last = db.scalar(sa.select(sa.func.max(outbox.c.revision)).where(mine))
+    last = db.scalar(sa.select(sa.func.max(outbox.c.revision)).where(by_rules))
     attempt = load_attempt(db, AttemptId(number))
     assert attempt is not None
     revision = BY_RULES if last is None else last + 1

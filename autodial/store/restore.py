@@ -1,4 +1,4 @@
-"""Put a copy of the store in its place, while no dialler runs."""
+"""Restore the store from a copy, while no dialler runs."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ from autodial.store.releases import check_copy
 
 def restore(path: Path, source: Path) -> Path | None:
     """
-    Put a copy in the place of the store. What was there is kept beside it, as
-    ``<store>.before-restore-<when>``; returns its path, None: nothing was there.
+    Replace the store by a copy. The present store is kept beside it, as
+    ``<store>.before-restore-<when>``; returns its path, or None if there was no store.
 
     Raises:
-        StoreError: a dialler runs, or the copy is no whole store that this program can use.
+        StoreError: a dialler runs, or the copy is damaged, or this program cannot use it.
     """
     if not is_file(source):
         raise StoreError(f"{source} is not there, or no file")
@@ -38,10 +38,10 @@ def restore(path: Path, source: Path) -> Path | None:
         raise StoreError(f"{source} is the store itself: name a copy of it")
     if not _is_directory(path.parent):
         raise StoreError(f"{path.parent} is not there: make it, the dialler's user's own")
-    with only_one(path, "a copy is being put back"), _looked_at(source) as whole:
-        # A name of its own: after a wrong copy comes the right one, and the store is still there.
+    with only_one(path, "a copy is being put back"), _checked(source) as whole:
+        # A name of its own each time: restoring twice must not overwrite the first store.
         before = path.with_name(f"{path.name}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        # As root we would follow whatever the dialler's user lays in our way.
+        # Root would follow any link that the dialler's user has placed there.
         with whole.open("rb") as copied, as_owner(path):
             kept = any(exists(path.with_name(path.name + ending)) for ending in ("", "-wal"))
             if kept:
@@ -57,17 +57,17 @@ def restore(path: Path, source: Path) -> Path | None:
 
 
 @contextmanager
-def _looked_at(source: Path) -> Iterator[Path]:
-    """A copy of the copy, of which we know that it is whole, and a store of ours."""
+def _checked(source: Path) -> Iterator[Path]:
+    """A copy of ``source``, checked to be an undamaged store that this program can use."""
     place = source.parent if os.access(source.parent, os.W_OK) else None
     try:
         with TemporaryDirectory(dir=place, prefix=".autodial-restore-") as name:
             whole = Path(name) / "store"
             copy_file(source, whole)
             with closing(sqlite3.connect(whole)) as db:
-                found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok":
-                raise StoreError(f"{source} is damaged ({found}): nothing was changed")
+                result = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if result != "ok":
+                raise StoreError(f"{source} is damaged ({result}): nothing was changed")
             check_copy(whole, source)
             yield whole
     except OSError as error:
@@ -75,7 +75,7 @@ def _looked_at(source: Path) -> Iterator[Path]:
 
 
 def _keep(path: Path, before: Path) -> None:
-    """Copy the present store aside, whole if it can be read, else what is there as it is."""
+    """Keep the present store: as a backup if it is readable, else its files as they are."""
     try:
         backup(path, before, replace=True)
     except StoreError:

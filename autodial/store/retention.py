@@ -1,10 +1,10 @@
 """
-Forgetting what nobody will ask for: rows older than the configuration keeps, a few at a time.
+Retention: rows older than the configured age are deleted, a few at a time.
 
-Each function looks at the next rows of one table, in the order in which they were written, deletes
-those that may go, and says how far it came; None: all that is left is younger. What rules or people
-still count on stays whatever its age: attempts of tasks that are open, or in which a client said
-"never again"; what the portal has not been told; the newest row by which an importer goes on.
+Each function reads the next rows of one table, in the order in which they were written, deletes
+those that may go, and returns how far it came; None: all other rows are younger. Rows that are
+still needed stay whatever their age: attempts of open tasks, or with the disposition do-not-call;
+undelivered messages; the newest row, from which an importer continues.
 """
 
 from collections.abc import Callable
@@ -28,18 +28,18 @@ from autodial.store.schema import (
     tasks,
 )
 
-#: Rows looked at in one step: a few milliseconds of the store's only thread.
+#: Rows read in one step: a few milliseconds of the store's only thread.
 STEP = 500
 
-#: Where a step goes on; None: at the beginning.
+#: Where a step continues; None: at the beginning.
 Mark = Any
 Step = Callable[[sa.Connection, datetime, Mark], Mark | None]
 
-_TOLD = holds("outbox", "state IN ('delivered', 'void')")
+_FINISHED = holds("outbox", "state IN ('delivered', 'void')")
 
 
 def _after(mark: Mark) -> int:
-    """Below all numbers at the beginning: a table without a bound would be read as a whole."""
+    """Below all keys at the beginning: without a bound the whole table would be read."""
     return -1 if mark is None else int(mark)
 
 
@@ -50,18 +50,18 @@ def _old(
     before: datetime,
     after: Mark,
 ) -> list[int]:
-    """Keys of the next rows, as far as they are older than ``before``."""
+    """Keys of the next rows, up to the first that is not older than ``before``."""
     query = sa.select(key, at).where(key > _after(after)).order_by(key).limit(STEP)
-    found = []
+    keys = []
     for row in db.execute(query):
         if row[1] is not None and row[1] >= before:
             break
-        found.append(row[0])
-    return found
+        keys.append(row[0])
+    return keys
 
 
 def forget_events(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
-    """Lines of the tasks' stories; how each attempt ended stays with the attempt."""
+    """Delete events of tasks; how each attempt ended stays with the attempt."""
     old = _old(db, events.c.id, events.c.at, before, after)
     if not old:
         return None
@@ -70,19 +70,19 @@ def forget_events(db: sa.Connection, before: datetime, after: Mark) -> Mark | No
 
 
 def forget_outbox(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
-    """What the portal was told. What it has yet to be told, and what it refused, stays."""
+    """Delete delivered and void messages. Undelivered messages and dead letters stay."""
     old = _old(db, outbox.c.id, outbox.c.created, before, after)
     if not old:
         return None
-    # A refused one that a person sends again is compared with what came after it.
+    # A dead letter that is sent again is compared with the messages after it.
     refused_once = sa.select(outbox.c.task).where(holds("outbox", DEAD))
     span = (outbox.c.id >= old[0]) & (outbox.c.id <= old[-1])
-    db.execute(sa.delete(outbox).where(span, _TOLD, outbox.c.task.not_in(refused_once)))
+    db.execute(sa.delete(outbox).where(span, _FINISHED, outbox.c.task.not_in(refused_once)))
     return old[-1]
 
 
 def forget_presence(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
-    """Who came and left; the newest row of each kind stays: it says how a person stands."""
+    """Delete who came and left; an operator's newest row of each kind stays: rules read it."""
     old = _old(db, presence.c.id, presence.c.at, before, after)
     if not old:
         return None
@@ -98,7 +98,7 @@ def forget_presence(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
 
 
 def forget_external_calls(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
-    """Talks of others; the newest stays: reading goes on from there."""
+    """Delete external calls; the newest stays: reading continues from there."""
     old = _old(db, external_calls.c.id, external_calls.c.at, before, after)
     if not old:
         return None
@@ -110,8 +110,8 @@ def forget_external_calls(db: sa.Connection, before: datetime, after: Mark) -> M
 
 def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
     """
-    Attempts of tasks that have been closed for as long. ``after``: moment and id of the last one
-    looked at: two may have been made at once. The number of a task's last attempt stays: a name is
+    Delete attempts of tasks that have been closed for as long. ``after``: moment and id of the last
+    attempt read; two may have the same moment. The number of a task's last attempt stays: an id is
     never used twice.
     """
     query = sa.select(attempts.c.spooled_at, attempts.c.id).where(attempts.c.spooled_at < before)
@@ -127,14 +127,14 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
     shut = sa.exists().where(
         tasks.c.id == attempts.c.task, tasks.c.open == 0, _closed_before(before)
     )
-    spoken = sa.exists().where(do_not_call.c.attempt == attempts.c.id)
-    told = outbox.c.attempt == attempts.c.id
-    told &= holds("outbox", "state NOT IN ('delivered', 'void')")
+    wanted = sa.exists().where(do_not_call.c.attempt == attempts.c.id)
+    undelivered = outbox.c.attempt == attempts.c.id
+    undelivered &= holds("outbox", "state NOT IN ('delivered', 'void')")
     gone = list(
         db.scalars(
             sa.select(attempts.c.id).where(
                 attempts.c.id.in_(ids), attempts.c.outcome.is_not(None), shut,
-                ~spoken, ~sa.exists().where(told),
+                ~wanted, ~sa.exists().where(undelivered),
             )
         )
     )  # fmt: skip
@@ -149,32 +149,34 @@ def _closed_before(moment: datetime) -> sa.ColumnElement[bool]:
 
 
 def _remember_last(db: sa.Connection, gone: list[str]) -> None:
-    """The numbers of the last of these attempts, by task."""
+    """Store the highest number of these attempts, by task."""
     last = (
         sa.select(attempts.c.task, sa.func.max(attempts.c.n).label("n"))
         .where(attempts.c.id.in_(gone))
         .group_by(attempts.c.task)
     )
     for row in db.execute(last).all():
-        mine = forgotten.c.task == row.task
-        before = db.scalar(sa.select(forgotten.c.n).where(mine)) or 0
-        db.execute(sa.delete(forgotten).where(mine))
+        same = forgotten.c.task == row.task
+        before = db.scalar(sa.select(forgotten.c.n).where(same)) or 0
+        db.execute(sa.delete(forgotten).where(same))
         db.execute(sa.insert(forgotten).values(task=row.task, n=max(before, row.n)))
 
 
 def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
-    """Closed tasks without attempts; the portal brings one back if somebody opens it again."""
+    """Delete closed tasks without attempts; one that is reopened is imported again."""
     query = sa.select(tasks.c.id).where(tasks.c.id > _after(after))
     query = query.order_by(tasks.c.id).limit(STEP)
     ids = list(db.scalars(query))
     if not ids:
         return None
-    made = sa.exists().where(attempts.c.task == tasks.c.id)
-    owed = sa.exists().where(outbox.c.task == tasks.c.id)
+    attempted = sa.exists().where(attempts.c.task == tasks.c.id)
+    messaged = sa.exists().where(outbox.c.task == tasks.c.id)
     quiet = _closed_before(before) & (tasks.c.due.is_(None) | (tasks.c.due < before))
     gone = list(
         db.scalars(
-            sa.select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.open == 0, quiet, ~made, ~owed)
+            sa.select(tasks.c.id).where(
+                tasks.c.id.in_(ids), tasks.c.open == 0, quiet, ~attempted, ~messaged
+            )
         )
     )
     for table in (phones, refused):
@@ -183,7 +185,7 @@ def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | Non
     return ids[-1]
 
 
-#: By the key of ``[store] keep``, in the order in which they refer to each other.
+#: By the key of ``[store] keep``, referring rows first.
 STEPS: dict[str, tuple[Step, ...]] = {
     "events": (forget_events,),
     "outbox": (forget_outbox,),

@@ -1,20 +1,20 @@
-"""One person is everybody with the same number, or the same entity of the CRM: one condition."""
+"""The condition for the same person: the same number, or the same entity of the CRM."""
 
 from typing import Any
 
 import sqlalchemy as sa
 
 
-def same_person(one: Any, other: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def same_person(columns: Any, other: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """
-    Two conditions, of which either will do, each by an index of its own. ``one``: columns number,
-    entity_type and entity_id; ``other``: such columns, or the values. An entity of 0 is nobody's.
+    Two conditions, either of which is enough, each with its own index. ``columns``: number,
+    entity_type and entity_id; ``other``: such columns, or values. The entity id 0 is nobody's.
     """
     return (
-        one.number == other.number,
+        columns.number == other.number,
         sa.and_(
-            one.entity_id == other.entity_id,
-            one.entity_type == other.entity_type,
-            one.entity_id != 0,
+            columns.entity_id == other.entity_id,
+            columns.entity_type == other.entity_type,
+            columns.entity_id != 0,
         ),
     )

@@ -1,6 +1,6 @@
 """
-The tables. Their constraints repeat the dialler's promises: one open attempt per task, one open
-reservation per operator, one outcome per attempt, one thing said once to the portal.
+The tables. Their constraints enforce the dialler's guarantees: one attempt in flight per task, one
+reservation per operator, one outcome per attempt, no message to the portal twice.
 """
 
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ metadata = MetaData(
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware moment; kept as UTC, given back as UTC."""
+    """An aware moment; stored and returned as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -58,8 +58,8 @@ class Moment(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-#: Conditions of the partial indexes below. A statement that is to use one repeats its words: with
-#: a bound parameter in the place of a value SQLite does not, and reads the whole table.
+#: Conditions of the partial indexes below. A statement must repeat one literally to use its index:
+#: with a bound parameter instead of a value SQLite reads the whole table.
 IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
 UNDELIVERED = "state IN ('pending', 'sending')"
 LISTED = "open = 1"
@@ -68,7 +68,7 @@ ASKED_FOR = "refetch = 1"
 
 
 def holds(table: str, condition: str) -> ColumnElement[bool]:
-    """One of those conditions, word for word."""
+    """One of these conditions, literally."""
     element: ColumnElement[bool] = literal_column(f"{table}.{condition}")
     return element
 
@@ -77,7 +77,7 @@ tasks = Table(
     "tasks",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="the portal's task id"),
-    Column("title", Text, nullable=False, comment="as people wrote it"),
+    Column("title", Text, nullable=False, comment="as in the portal"),
     Column("responsible", Integer, nullable=False, comment="the portal's user id"),
     Column("open", Integer, nullable=False, comment="1 while the portal lists it as a call task"),
     Column("portal_deadline", Moment, comment="the deadline as the portal last had it"),
@@ -86,11 +86,14 @@ tasks = Table(
         String(20),
         nullable=False,
         server_default="",
-        comment="the same by the portal's clock; empty: none, or not known",
+        comment="the same in the portal's local time; empty: none, or unknown",
     ),
-    Column("due", Moment, comment="when to call next; the deadline, or later by our own rule"),
+    Column("due", Moment, comment="when to call next: the deadline, or later by a rule"),
     Column(
-        "closed_reason", String(20), nullable=False, comment="why we are through with it; empty: no"
+        "closed_reason",
+        String(20),
+        nullable=False,
+        comment="why it is finished; empty: it is not",
     ),
     Column("generation", Integer, nullable=False, comment="grows when a person moves the deadline"),
     Column("deputies", Text, nullable=False, server_default="", comment="named in it, ':' between"),
@@ -102,20 +105,20 @@ tasks = Table(
         server_default="0",
         comment="1: see confirmed",
     ),
-    Column("confirmed", Integer, comment="the generation in which a person said: dial it now"),
+    Column("confirmed", Integer, comment="the generation in which a person confirmed it"),
     Column("do_not_call", Integer, nullable=False, server_default="0", comment="1: by its tag"),
     Column("comment", Integer, comment="the portal's number of our comment of comment_generation"),
-    Column("comment_generation", Integer, comment="in whose time it was written"),
+    Column("comment_generation", Integer, comment="the generation it was written in"),
     Column(
         "refetch",
         Integer,
         nullable=False,
         server_default="0",
-        comment="1: a person has acted, its phones are to be asked for before it is dialled",
+        comment="1: a person has acted, read its phones before it is dialled",
     ),
-    Column("next_check", Moment, comment="when the planner looks again; empty: on a change only"),
-    Column("reason", String(30), nullable=False, comment="decide.Reason of the last look, or dial"),
-    Column("reason_at", Moment, comment="when that was"),
+    Column("next_check", Moment, comment="when the planner decides again; empty: on a change only"),
+    Column("reason", String(30), nullable=False, comment="Reason of the last decision, or dial"),
+    Column("reason_at", Moment, comment="when that was decided"),
     comment="call tasks, as planned",
 )
 Index(
@@ -142,16 +145,14 @@ phones = Table(
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
     Column("dtmf", String(10), nullable=False, server_default="", comment="to send"),
-    Column("zone", String(40), nullable=False, server_default="", comment="of the CRM, if said"),
-    Column(
-        "do_not_call", Integer, nullable=False, server_default="0", comment="1: the CRM says so"
-    ),
+    Column("zone", String(40), nullable=False, server_default="", comment="time zone in the CRM"),
+    Column("do_not_call", Integer, nullable=False, server_default="0", comment="1: by the CRM"),
     Column(
         "no_consent",
         Integer,
         nullable=False,
         server_default="0",
-        comment="1: it is asked for, and the CRM has none",
+        comment="1: consent is required, and the CRM has none",
     ),
     comment="dialable numbers of a task's clients",
 )
@@ -163,9 +164,9 @@ refused = Table(
     "refused",
     metadata,
     Column("task", ForeignKey("tasks.id"), primary_key=True, comment="whose task"),
-    Column("position", Integer, primary_key=True, comment="their order"),
-    Column("value", Text, nullable=False, comment="as people typed it"),
-    Column("client", Text, nullable=False, comment="whose it is"),
+    Column("position", Integer, primary_key=True, comment="the order, from 0"),
+    Column("value", Text, nullable=False, comment="as typed in the CRM"),
+    Column("client", Text, nullable=False, comment="the client's name"),
     Column("reason", String(30), nullable=False, comment="key of the catalogue: phone.…"),
     comment="numbers of a task's clients that will not be dialled",
 )
@@ -178,12 +179,12 @@ operators = Table(
     Column("extension", String(20), nullable=False, comment="internal number; empty: none"),
     Column("online", Integer, nullable=False, comment="1 if at work by the configured rule"),
     Column("last_login", Moment, comment="start of the last portal session"),
-    Column("last_activity", Moment, comment="last activity, where the portal tells it"),
+    Column("last_activity", Moment, comment="last activity, if the portal reports it"),
     Column("last_logout", Moment, comment="last logout in the portal's event log"),
-    Column("last_left", Moment, comment="when the portal last stopped calling him active"),
-    Column("working_day", String(10), comment="opened, paused, closed, expired; empty: not told"),
-    Column("phone", String(20), comment="Asterisk's device state; empty: not known"),
-    Column("seen", Moment, nullable=False, comment="when the portal said all this"),
+    Column("last_left", Moment, comment="when a poll last found activity ended"),
+    Column("working_day", String(10), comment="opened, paused, closed, expired; empty: unknown"),
+    Column("phone", String(20), comment="Asterisk's device state; empty: unknown"),
+    Column("seen", Moment, nullable=False, comment="when this was read from the portal"),
     comment="the call centre's staff",
 )
 
@@ -194,30 +195,30 @@ attempts = Table(
     Column("task", ForeignKey("tasks.id"), nullable=False, comment="whose task"),
     Column("n", Integer, nullable=False, comment="number of the attempt within the task, from 1"),
     Column("generation", Integer, nullable=False, comment="the task's generation when it was made"),
-    Column("number", String(20), nullable=False, comment="whom to dial, E.164 with its plus"),
-    Column("dtmf", String(10), nullable=False, server_default="", comment="extension behind it"),
+    Column("number", String(20), nullable=False, comment="the number to dial, E.164 with its plus"),
+    Column("dtmf", String(10), nullable=False, server_default="", comment="to send at the answer"),
     Column("client", Text, nullable=False, comment="the client's name"),
     Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
-    Column("operator", Integer, nullable=False, comment="reserved for it, the portal's user id"),
-    Column("extension", String(20), nullable=False, comment="his internal number"),
+    Column("operator", Integer, nullable=False, comment="chosen for it, the portal's user id"),
+    Column("extension", String(20), nullable=False, comment="the operator's internal number"),
     Column("reserved", Integer, nullable=False, server_default="1", comment="0: overdialled"),
-    Column("trunks", Text, nullable=False, comment="carriers in order, ':' between"),
-    Column("caller_ids", Text, nullable=False, server_default="", comment="shown on each"),
-    Column("state", String(10), nullable=False, comment="states.State"),
+    Column("trunks", Text, nullable=False, comment="trunks in order, ':' between"),
+    Column("caller_ids", Text, nullable=False, server_default="", comment="shown on each trunk"),
+    Column("state", String(10), nullable=False, comment="attempt_states.State"),
     Column("spooled_at", Moment, nullable=False, comment="when it was decided and written"),
     Column("claimed_at", Moment, comment="when the dialplan was told to dial"),
     Column("answered_at", Moment, comment="when the client answered"),
     Column("ended_at", Moment, comment="when the outcome was recorded"),
-    Column("expires_at", Moment, nullable=False, comment="no later than this it is given up"),
+    Column("expires_at", Moment, nullable=False, comment="the lease; afterwards it is given up"),
     Column("outcome", String(20), comment="model.Outcome"),
-    Column("report", JSON, comment="what Asterisk said, field by field"),
+    Column("report", JSON, comment="Asterisk's report, field by field"),
     Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
     Column("talk_seconds", Integer, comment="length of the talk"),
-    Column("abandoned", Integer, nullable=False, server_default="0", comment="1: power.abandoned"),
+    Column("abandoned", Integer, nullable=False, server_default="0", comment="1: pacing.abandoned"),
     Column("purpose", String(30), nullable=False, server_default="", comment="of its task then"),
-    Column("late", Integer, nullable=False, server_default="0", comment="1: power.late"),
-    Column("disposition", String(20), comment="model.Disposition: what the operator said of it"),
+    Column("late", Integer, nullable=False, server_default="0", comment="1: pacing.late"),
+    Column("disposition", String(20), comment="model.Disposition, keyed by the operator"),
     Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
@@ -242,18 +243,18 @@ forgotten = Table(
     metadata,
     Column("task", Integer, primary_key=True, autoincrement=False, comment="the portal's task id"),
     Column("n", Integer, nullable=False, comment="number of its last attempt"),
-    comment="attempts that are kept no longer; their names are never used again",
+    comment="attempts deleted by retention; their ids are never used again",
 )
 
 external_calls = Table(
     "external_calls",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False, comment="of the portal's list"),
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="the portal's row id"),
     Column("number", String(20), nullable=False, comment="the other side's, E.164 with its plus"),
     Column("at", Moment, nullable=False, comment="when it began"),
     Column("operator", Integer, nullable=False, comment="who spoke, the portal's user id"),
-    Column("entity_type", String(20), nullable=False, server_default="", comment="whose it was"),
-    Column("entity_id", Integer, nullable=False, server_default="0", comment="0: not known"),
+    Column("entity_type", String(20), nullable=False, server_default="", comment="the owner's"),
+    Column("entity_id", Integer, nullable=False, server_default="0", comment="0: unknown"),
     comment="talks with our clients besides ours, from the portal's statistics",
 )
 Index("external_calls_number_idx", external_calls.c.number)
@@ -262,12 +263,12 @@ Index("external_calls_entity_idx", external_calls.c.entity_id, external_calls.c.
 do_not_call = Table(
     "do_not_call",
     metadata,
-    Column("id", Integer, primary_key=True, comment="order of saying"),
+    Column("id", Integer, primary_key=True, comment="order of entry"),
     Column("number", String(20), nullable=False, comment="E.164 with its plus"),
     Column("entity_type", String(20), nullable=False, comment="whose: CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM; 0: nobody's"),
-    Column("at", Moment, nullable=False, comment="when it was said"),
-    Column("operator", Integer, nullable=False, comment="to whom, the portal's user id"),
+    Column("at", Moment, nullable=False, comment="when the client said so"),
+    Column("operator", Integer, nullable=False, comment="who was told, the portal's user id"),
     Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="in which call"),
     comment="clients who told an operator not to be called again",
 )
@@ -281,8 +282,8 @@ pauses = Table(
     Column("operator", Integer, primary_key=True, autoincrement=False, comment="0: everybody"),
     Column("at", Moment, nullable=False, comment="since when"),
     Column("why", Text, nullable=False, comment="for people"),
-    Column("until", Moment, comment="when it ends by itself; empty: when somebody ends it"),
-    comment="who is not to get calls for now",
+    Column("until", Moment, comment="when it ends by itself; empty: when it is resumed"),
+    comment="operators who get no calls for now",
 )
 
 purpose_pauses = Table(
@@ -291,15 +292,15 @@ purpose_pauses = Table(
     Column("purpose", String(30), primary_key=True, comment="a name of [[purposes]]"),
     Column("at", Moment, nullable=False, comment="since when"),
     Column("why", Text, nullable=False, comment="for people"),
-    Column("until", Moment, comment="when it ends by itself; empty: when somebody ends it"),
-    comment="for what nobody is called for now",
+    Column("until", Moment, comment="when it ends by itself; empty: when it is resumed"),
+    comment="purposes for which nobody is called for now",
 )
 
 days_off = Table(
     "days_off",
     metadata,
-    Column("day", Date, primary_key=True, comment="by the clock of whoever is called or calls"),
-    Column("at", Moment, nullable=False, comment="when somebody said so"),
+    Column("day", Date, primary_key=True, comment="in the client's and the operator's local time"),
+    Column("at", Moment, nullable=False, comment="when it was entered"),
     Column("why", Text, nullable=False, comment="for people"),
     comment="days on which nobody is called, besides [calendar] days_off",
 )
@@ -327,13 +328,13 @@ outbox = Table(
     Column("payload", JSON, nullable=False, comment="arguments; moments as ISO 8601"),
     Column("state", String(10), nullable=False, comment="model.MessageState"),
     Column("created", Moment, nullable=False, comment="when it happened"),
-    Column("not_before", Moment, comment="it waits until then, and lets others pass"),
+    Column("not_before", Moment, comment="it waits until then, others overtake it"),
     Column("sent_at", Moment, comment="when it was last sent"),
-    Column("lost_at", Moment, comment="when it was last sent in vain: may be executed yet"),
-    Column("done_at", Moment, comment="when the portal had taken it"),
+    Column("lost_at", Moment, comment="last sent then without an answer: may be executed yet"),
+    Column("done_at", Moment, comment="when the portal accepted it"),
     Column("error", Text, nullable=False, comment="why a person must look (dead)"),
     UniqueConstraint("attempt", "kind", "task", "operator", "revision"),
-    comment="what the portal has yet to be told, and what it was told",
+    comment="messages to the portal, delivered or not",
 )
 Index(
     "outbox_pending_idx",
@@ -347,13 +348,13 @@ Index("outbox_task_idx", outbox.c.task, outbox.c.kind)
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True, comment="order of write_back"),
+    Column("id", Integer, primary_key=True, comment="order of writing"),
     Column("at", Moment, nullable=False, comment="when it happened"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
     Column("attempt", String(40), nullable=False, comment="empty for events of the task"),
     Column("kind", String(20), nullable=False, comment="spooled, claimed, ringing, ended …"),
     Column("detail", Text, nullable=False, comment="for people"),
-    comment="the story of each task",
+    comment="the history of each task",
 )
 Index("events_task_idx", events.c.task)
 
@@ -375,7 +376,7 @@ flags = Table(
     "flags",
     metadata,
     Column("name", String(30), primary_key=True, comment="portal_seen, logins_read …"),
-    Column("at", Moment, nullable=False, comment="when last"),
-    Column("detail", Text, nullable=False, server_default="", comment="in words, where there are"),
-    comment="what the whole dialler remembers",
+    Column("at", Moment, nullable=False, comment="when it was last set"),
+    Column("detail", Text, nullable=False, server_default="", comment="the result, if any"),
+    comment="flags of the whole dialler",
 )

@@ -1,4 +1,4 @@
-"""Tasks in the store: what the importer brings, and what the planner picks up."""
+"""Tasks in the store: the importer saves them, the planner reads those that are due."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ from bitrix24 import Deadline, PortalTask
 
 _NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
 
-# The planner's questions, put together once: that costs more than answering them.
+# The planner's queries, built once: building one costs more than running it.
 _LISTED = holds("tasks", LISTED)
 _IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
 _SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
@@ -50,7 +50,7 @@ _DUE = (
     .limit(sa.bindparam("limit"))
 )
 _ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
-#: An attempt of the task as it stands, in which the client was, or may have been, disturbed.
+#: An attempt of the task's present generation that reached, or may have reached, the client.
 _COUNTS = (attempts.c.generation == tasks.c.generation) & (
     attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NO_CONTACT)
 )
@@ -105,39 +105,38 @@ _PHONES = (
 
 @frozen
 class Imported:
-    """One task of the portal with the phones found for it; None: they could not be asked for."""
+    """One task of the portal with its phones; None: they could not be read."""
 
     task: PortalTask
     phones: tuple[Phone, ...] | None
     refused: tuple[Refused, ...] = ()
     purpose: str = ""
-    needs_confirmation: bool = False  #: a person must say "dial it now"
-    do_not_call: bool = False  #: a tag of the task says so
+    needs_confirmation: bool = False  #: a person must confirm: "dial it now"
+    do_not_call: bool = False  #: by a tag of the task
     deputies: tuple[int, ...] = ()  #: named in the task
 
 
 def save_tasks(
     db: sa.Connection,
-    found: Sequence[Imported],
+    imported: Sequence[Imported],
     now: datetime,
     *,
     asked: datetime,
     late: timedelta = LATE,
 ) -> int:
     """
-    Take over what the portal says; returns how many tasks are new or changed.
+    Store the tasks as the portal has them; returns how many are new or changed.
 
     A deadline that differs from the portal's last one was moved by a person: it counts, starts a
-    new generation of attempts, and voids what we still owed the portal about the old one.
-    ``asked``: when the portal was asked; ``late``: how long after its sending it may execute a
-    request.
+    new generation of attempts, and voids undelivered messages about the old one. ``asked``: when
+    the portal was read; ``late``: how long after its sending it may execute a request.
     """
-    ids = [entry.task.id for entry in found]
+    ids = [entry.task.id for entry in imported]
     known = {row.id: row for row in db.execute(sa.select(tasks).where(tasks.c.id.in_(ids)))}
     numbers = _phones(db, ids)
     unfit = _refused(db, ids)
     changed = 0
-    for entry in found:
+    for entry in imported:
         task = entry.task.id
         changed += _save(db, entry, known.get(task), numbers.get(task, ()), now, asked, late)
         if entry.phones is not None and unfit.get(task, ()) != entry.refused:
@@ -146,7 +145,7 @@ def save_tasks(
 
 
 def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> int:
-    """``present`` is all the open call tasks: close the others. How many were closed."""
+    """Close all tasks but ``present``, the open call tasks. Returns how many were closed."""
     query = sa.select(tasks.c.id).where(_LISTED)
     gone = [row.id for row in db.execute(query) if row.id not in present]
     for task in gone:
@@ -155,7 +154,7 @@ def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> 
 
 
 def close_these(db: sa.Connection, closed: Collection[int], now: datetime) -> int:
-    """Tasks that are no longer open, of those we know as open. How many there were."""
+    """Close tasks that the portal has closed. Returns how many were open here."""
     query = sa.select(tasks.c.id).where(tasks.c.open == 1, tasks.c.id.in_(closed))
     gone = [row.id for row in db.execute(query)]
     for task in gone:
@@ -163,7 +162,7 @@ def close_these(db: sa.Connection, closed: Collection[int], now: datetime) -> in
     return len(gone)
 
 
-def _save(  # noqa: PLR0913  # what was known of one task, and what is told now
+def _save(  # noqa: PLR0913  # one task as it was stored, and as it is now
     db: sa.Connection,
     entry: Imported,
     row: "sa.Row[tuple[object, ...]] | None",
@@ -198,13 +197,13 @@ def _save(  # noqa: PLR0913  # what was known of one task, and what is told now
         return True
     changed = any(getattr(row, key) != value for key, value in values.items())
     if task.until.same(Deadline(row.portal_deadline, row.portal_wall)):
-        if row.due == row.portal_deadline:  # as it was told before; what is told now is nearer
+        if row.due == row.portal_deadline:  # the portal's own: take its present reading
             values["due"] = task.deadline
     elif our_own_hand(db, TaskId(task.id), asked, task.until, late):
         del values["portal_deadline"], values["portal_wall"], values["responsible"]
     else:
         values |= {"due": task.deadline, "closed_reason": "", "generation": row.generation + 1}
-        # Who moves a deadline may have mended the number, too: ask before the next call.
+        # The number may have been corrected, too: read the phones before the next call.
         values["refetch"] = int(entry.phones is None)
         _void_pending(db, task.id)
         note(
@@ -223,11 +222,11 @@ def _corrected(
     row: "sa.Row[tuple[Any, ...]]",
     task: PortalTask,
     before: Sequence[Phone],
-    found: Sequence[Phone],
+    after: Sequence[Phone],
     now: datetime,
 ) -> dict[str, Any]:
-    """A number that the task did not have starts it again, if it was its number that was bad."""
-    new = {phone.number for phone in found} - {phone.number for phone in before}
+    """A new number reopens a task that was closed because of a bad number."""
+    new = {phone.number for phone in after} - {phone.number for phone in before}
     if row.closed_reason != Outcome.BAD_NUMBER.value or not new:
         return {}
     note(db, now, task.id, "number corrected", ", ".join(sorted(new)))
@@ -237,8 +236,8 @@ def _corrected(
 
 def _void_pending(db: sa.Connection, task: int) -> None:
     """
-    A person has decided since: our own deadline must not undo his, nor our status end what he
-    wants done; not what we have sent and would send again, either. The rest is still owed.
+    A person has moved the deadline: our own deadline and status must not overwrite that decision,
+    not even by a repetition of what was sent. Other messages are still delivered.
     """
     undelivered = (outbox.c.task == task) & outbox.c.state.in_(
         (MessageState.PENDING, MessageState.SENDING)
@@ -248,20 +247,20 @@ def _void_pending(db: sa.Connection, task: int) -> None:
         .where(undelivered, outbox.c.kind == MessageKind.STATUS)
         .values(state=MessageState.VOID)
     )
-    mine = undelivered & (outbox.c.kind == MessageKind.TASK)
-    for row in db.execute(sa.select(outbox.c.id, outbox.c.payload).where(mine)).all():
+    changes = undelivered & (outbox.c.kind == MessageKind.TASK)
+    for row in db.execute(sa.select(outbox.c.id, outbox.c.payload).where(changes)).all():
         left = {key: value for key, value in row.payload.items() if key != "deadline"}
         values = {"payload": left} if left else {"state": MessageState.VOID}
         db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(values))
 
 
 def _save_phones(
-    db: sa.Connection, task: int, numbers: Sequence[Phone], found: Sequence[Phone]
+    db: sa.Connection, task: int, before: Sequence[Phone], after: Sequence[Phone]
 ) -> bool:
-    if tuple(found) == tuple(numbers):
+    if tuple(after) == tuple(before):
         return False
     db.execute(sa.delete(phones).where(phones.c.task == task))
-    for position, phone in enumerate(found):
+    for position, phone in enumerate(after):
         db.execute(
             sa.insert(phones).values(
                 task=task,
@@ -279,9 +278,9 @@ def _save_phones(
     return True
 
 
-def _save_refused(db: sa.Connection, task: int, found: Sequence[Refused]) -> None:
+def _save_refused(db: sa.Connection, task: int, numbers: Sequence[Refused]) -> None:
     db.execute(sa.delete(refused).where(refused.c.task == task))
-    for position, number in enumerate(found):
+    for position, number in enumerate(numbers):
         db.execute(
             sa.insert(refused).values(
                 task=task,
@@ -304,28 +303,28 @@ def _close(db: sa.Connection, task: int, now: datetime) -> None:
 
 def save_one(
     db: sa.Connection,
-    found: Imported | None,
+    imported: Imported | None,
     task: TaskId,
     now: datetime,
     *,
     asked: datetime,
     late: timedelta = LATE,
 ) -> None:
-    """Take over one task, re-read while its client's phone rings; None: it is gone."""
-    if found is None:
+    """Store one task, re-read while its client's phone rings; None: it is gone."""
+    if imported is None:
         _close(db, task, now)
     else:
-        save_tasks(db, [found], now, asked=asked, late=late)
+        save_tasks(db, [imported], now, asked=asked, late=late)
 
 
 def to_refetch(db: sa.Connection, limit: int) -> list[int]:
-    """Tasks of which a person has just said "dial it": their phones are asked for first."""
+    """Tasks on which a person has acted: their phones are read before they are dialled."""
     query = sa.select(tasks.c.id).where(holds("tasks", ASKED_FOR)).order_by(tasks.c.id)
     return [row.id for row in db.execute(query.limit(limit))]
 
 
 def refetched(db: sa.Connection, which: Sequence[int], now: datetime) -> None:
-    """They were, or cannot be: the planner may look."""
+    """Their phones were read, or cannot be: the planner may decide on them."""
     due = {"refetch": 0, "next_check": now}
     db.execute(sa.update(tasks).where(tasks.c.id.in_(which), tasks.c.open == 1).values(due))
     db.execute(sa.update(tasks).where(tasks.c.id.in_(which)).values(refetch=0))
@@ -333,8 +332,8 @@ def refetched(db: sa.Connection, which: Sequence[int], now: datetime) -> None:
 
 def look_again(db: sa.Connection, now: datetime) -> None:
     """
-    The rules may have changed: every task that is due is looked at anew, whatever it waits for. One
-    that is not due would be told just that.
+    The rules may have changed: the planner decides again on every due task, whatever it waits for.
+    Tasks that are not due still wait for that.
     """
     waiting = _LISTED & (tasks.c.closed_reason == "") & tasks.c.reason.not_in(("dial",))
     due = tasks.c.due.is_(None) | (tasks.c.due <= now)
@@ -343,8 +342,8 @@ def look_again(db: sa.Connection, now: datetime) -> None:
 
 def mistrust(db: sa.Connection, *, consent: bool, do_not_call: bool) -> None:
     """
-    Other fields say now who may be called: until a client's is read, it says no. Of clients whom
-    the portal does not show it is never read.
+    Other fields now tell who may be called: until a client's field is read, nobody calls them. It
+    is never read for clients that the portal does not show.
     """
     values = {"no_consent": int(consent)} | ({"do_not_call": 1} if do_not_call else {})
     open_tasks = sa.select(tasks.c.id).where(_LISTED)
@@ -352,7 +351,7 @@ def mistrust(db: sa.Connection, *, consent: bool, do_not_call: bool) -> None:
 
 
 def open_count(db: sa.Connection) -> int:
-    """Open tasks known."""
+    """The number of open tasks."""
     return db.scalar(sa.select(sa.func.count(tasks.c.id)).where(_LISTED)) or 0
 
 
@@ -360,16 +359,16 @@ def due_tasks(
     db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER
 ) -> list[CallTask]:
     """
-    The tasks the planner must look at now, those due first in front; at most ``limit``. ``since``:
-    calls before it count in no limit, and are left out of the clients' histories.
+    The tasks the planner must decide on now, earliest due first; at most ``limit``. ``since``:
+    earlier calls count in no limit, and are left out of the clients' histories.
     """
     return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})), since)
 
 
 def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     """
-    A person says: dial it now. Counts for one call, and until the deadline is moved by hand; False:
-    unknown. Its phones are asked for anew before it is dialled.
+    A person's confirmation: dial it now. It counts for one call, and until the deadline is moved by
+    hand. The phones are read again before the call. False: no such open task.
     """
     changed = db.execute(
         sa.update(tasks)
@@ -377,24 +376,24 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
         .values(confirmed=tasks.c.generation, due=now, next_check=now, refetch=1)
     )
     if changed.rowcount:
-        note(db, now, task, "confirmed", "a person says: dial it now")
+        note(db, now, task, "confirmed", "dial it now, confirmed by a person")
     return bool(changed.rowcount)
 
 
 def load_task(db: sa.Connection, task: TaskId, *, since: datetime = EVER) -> CallTask | None:
     """One task, or None. ``since``: see ``due_tasks``."""
-    found = _as_tasks(db, list(db.execute(_ONE, {"task": task})), since)
-    return found[0] if found else None
+    loaded = _as_tasks(db, list(db.execute(_ONE, {"task": task})), since)
+    return loaded[0] if loaded else None
 
 
 def _as_tasks(
     db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]", since: datetime
 ) -> list[CallTask]:
     if not rows:
-        return []  # most looks find nothing due
+        return []  # mostly nothing is due
     ids = [row.id for row in rows]
     numbers = _phones(db, ids)
-    made = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
+    counts = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
     unwanted = {(row.task, row.number) for row in db.execute(_NEVER, {"ids": ids})}
     history, called_now = _persons(db, ids, since)
     wrong = _wrong(db, ids)
@@ -410,8 +409,8 @@ def _as_tasks(
             ),
             open=bool(row.open),
             closed_reason=row.closed_reason,
-            attempts=made[row.id].n if row.id in made else 0,
-            in_progress=bool(made[row.id].open) if row.id in made else False,
+            attempts=counts[row.id].n if row.id in counts else 0,
+            in_progress=bool(counts[row.id].open) if row.id in counts else False,
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
             needs_confirmation=bool(row.needs_confirmation),
@@ -431,77 +430,77 @@ def made_in_generation(db: sa.Connection, attempt: Attempt) -> int:
     return int(row.n) if row is not None else 0
 
 
-def deputies_in(said: str) -> tuple[OperatorId, ...]:
-    """As they are stored."""
-    return tuple(OperatorId(int(number)) for number in said.split(":") if number)
+def deputies_in(stored: str) -> tuple[OperatorId, ...]:
+    """The deputies of a stored text."""
+    return tuple(OperatorId(int(number)) for number in stored.split(":") if number)
 
 
 def _persons(
     db: sa.Connection, ids: Sequence[int], since: datetime
 ) -> tuple[dict[int, dict[str, tuple[Called, ...]]], dict[int, frozenset[str]]]:
     """
-    By task and number: the calls that the person behind it had, over all numbers and tasks of
-    his; and the numbers whose owner is being called for another task.
+    By task and number: the calls that its owner had, over all their numbers and tasks; and the
+    numbers whose owner is being called for another task.
     """
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
     for row in db.execute(_HEARD, {"ids": ids, "since": since}):
-        mine = calls.setdefault(row.task, {})
-        mine[row.number] = (*mine.get(row.number, ()), Called(row.at, talked=True))
+        by_number = calls.setdefault(row.task, {})
+        by_number[row.number] = (*by_number.get(row.number, ()), Called(row.at, talked=True))
     now: dict[int, frozenset[str]] = {}
     for row in db.execute(_CALLS, {"ids": ids, "since": since}):
         if State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
         if row.claimed_at is not None and row.outcome not in _NO_CONTACT:
-            mine = calls.setdefault(row.task, {})
+            by_number = calls.setdefault(row.task, {})
             talked = row.outcome == Outcome.TALKED.value
             call = Called(row.claimed_at, bool(row.abandoned), talked)
-            mine[row.number] = (*mine.get(row.number, ()), call)
+            by_number[row.number] = (*by_number.get(row.number, ()), call)
     return calls, now
 
 
 def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], frozenset[str]]:
-    """By task and generation: numbers that proved not to exist."""
-    found: dict[tuple[int, int], frozenset[str]] = {}
+    """By task and generation: numbers that do not exist, or were the wrong ones."""
+    numbers: dict[tuple[int, int], frozenset[str]] = {}
     for row in db.execute(_WRONG, {"ids": ids}):
         key = (row.task, row.generation)
-        found[key] = found.get(key, frozenset()) | {row.number}
-    return found
+        numbers[key] = numbers.get(key, frozenset()) | {row.number}
+    return numbers
 
 
 def _phones(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...]]:
-    found: dict[int, tuple[Phone, ...]] = {}
+    by_task: dict[int, tuple[Phone, ...]] = {}
     for row in db.execute(_PHONES, {"ids": ids}):
         phone = Phone(
             row.number, row.client, row.entity_type, row.entity_id, row.dtmf, row.zone,
             bool(row.do_not_call), bool(row.no_consent),
         )  # fmt: skip
-        found[row.task] = (*found.get(row.task, ()), phone)
-    return found
+        by_task[row.task] = (*by_task.get(row.task, ()), phone)
+    return by_task
 
 
 def _refused(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Refused, ...]]:
-    found: dict[int, tuple[Refused, ...]] = {}
+    by_task: dict[int, tuple[Refused, ...]] = {}
     query = sa.select(refused).where(refused.c.task.in_(ids))
     for row in db.execute(query.order_by(refused.c.task, refused.c.position)):
         number = Refused(row.value, row.reason, row.client)
-        found[row.task] = (*found.get(row.task, ()), number)
-    return found
+        by_task[row.task] = (*by_task.get(row.task, ()), number)
+    return by_task
 
 
 def save_waiting(db: sa.Connection, reason: str, now: datetime) -> None:
-    """All tasks that are due wait for the same thing; they stay due."""
+    """Store one reason for all due tasks; they stay due."""
     waiting = (tasks.c.next_check <= now) & (tasks.c.due <= now) & (tasks.c.reason != reason)
     db.execute(sa.update(tasks).where(waiting).values(reason=reason, reason_at=now))
 
 
 def save_reasons(
-    db: sa.Connection, looks: Sequence[tuple[TaskId, str, datetime | None]], now: datetime
+    db: sa.Connection, decisions: Sequence[tuple[TaskId, str, datetime | None]], now: datetime
 ) -> None:
-    """Keep what the planner decided: the reason, and when to look again (None: on a change)."""
-    for task, reason, until in looks:
+    """Store the planner's decisions: reason, and when to decide again (None: on a change)."""
+    for task, reason, until in decisions:
         db.execute(
             sa.update(tasks)
-            # Not if the importer has asked for a new look since.
+            # Not if the importer has changed the task since.
             .where(tasks.c.id == task, tasks.c.next_check <= now)
             .values(reason=reason, reason_at=now, next_check=until)
         )

@@ -1,4 +1,4 @@
-"""What SQLite says of a file that it cannot use, and what a person does about each."""
+"""SQLite's errors about a file that it cannot use, each with its remedy."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -28,17 +28,17 @@ ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_IOERR: "the disk refuses, or the file went away: look at the system's log,"
     " and at {path}",
 }
-#: What may be over soon, without anybody's doing.
+#: Errors that may pass by themselves.
 PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-#: Whatever else: mostly a store that does not fit this program.
+#: For all other codes: mostly a store that does not fit this program.
 OTHERWISE = "the store does not fit this program: was it upgraded, or replaced, while this ran?"
 
 
 def store_error(path: Path, error: sa.exc.DatabaseError | sqlite3.Error) -> StoreError:
-    """The sentence for an error of the database."""
-    said = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+    """The store's error, with its remedy, for an error of the database."""
+    cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
     # The lowest byte of an extended code is the primary one.
-    code = getattr(said, "sqlite_errorcode", -1) & 0xFF
+    code = getattr(cause, "sqlite_errorcode", -1) & 0xFF
     advice = ADVICE.get(code, OTHERWISE).format(path=path, directory=path.parent)
     kind = StoreBusy if code in PASSING else StoreError
-    return kind(f"{path}: {said}; {advice}")
+    return kind(f"{path}: {cause}; {advice}")

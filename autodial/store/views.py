@@ -1,4 +1,4 @@
-"""What people ask the store: lists and totals, for the command line. Read only."""
+"""Lists and totals for the command line. Read only."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -38,7 +38,7 @@ class TaskLine:
     open: bool
     reason: str
     attempts: int
-    last: str | None  #: outcome of the last attempt, or the state of one under way
+    last: str | None  #: outcome of the last attempt, or its state while it is in flight
     responsible: str
 
 
@@ -71,20 +71,20 @@ class OperatorLine:
     last_login: datetime | None
     last_activity: datetime | None
     last_logout: datetime | None  #: in the portal's event log
-    last_left: datetime | None  #: when his activity was seen to end
-    watched: datetime | None  #: since when logouts are read; None: they are not
-    since: datetime | None  #: since when we have looked at him at all
+    last_left: datetime | None  #: when a poll found the operator inactive
+    watched: datetime | None  #: since when logouts are read; None: they are not read
+    since: datetime | None  #: since when the staff is polled at all
     working_day: str | None
-    phone: str | None  #: Asterisk's device state; None: it is out of sight
+    phone: str | None  #: Asterisk's device state; None: Asterisk is not connected
     seen: datetime
     reserved_for: str | None
-    talked: int  #: since the moment that was asked for
-    forwards: datetime | None = None  #: when his phone last sent a call elsewhere; None: it rings
+    talked: int  #: talks since the requested moment
+    forwards: datetime | None = None  #: when the phone last forwarded a call; None: it rings
 
 
 @frozen(kw_only=True)
 class MessageLine:
-    """One thing said, or to be said, to the portal."""
+    """One message to the portal."""
 
     id: int
     attempt: str
@@ -95,12 +95,12 @@ class MessageLine:
 
 
 def calls(db: sa.Connection) -> list[Call]:
-    """All calls that have ended, as a simulated day wants them."""
+    """All calls that have ended, for a simulation."""
     return [call for _, call in _calls(db, sa.true())]
 
 
 def calls_between(db: sa.Connection, start: datetime, end: datetime) -> list[tuple[int, Call]]:
-    """Those of a span of time, each with the number of its task."""
+    """The calls claimed in ``[start, end)``, each with the number of its task."""
     return _calls(db, (attempts.c.claimed_at >= start) & (attempts.c.claimed_at < end))
 
 
@@ -128,19 +128,19 @@ def _calls(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[int, 
 
 
 def _moment(report: Mapping[str, str] | None, key: str) -> datetime | None:
-    """A moment of a report, which keeps them as text."""
-    said = (report or {}).get(key)
-    return datetime.fromisoformat(said) if said else None
+    """A moment of a report, where it is stored as text."""
+    text = (report or {}).get(key)
+    return datetime.fromisoformat(text) if text else None
 
 
 def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:
-    """The open tasks for which somebody is responsible, those due first in front."""
+    """The open tasks of one responsible operator, earliest due first."""
     query = _TASK_LINES.where(_LISTED, tasks.c.responsible == operator)
     return _task_lines(db, query.order_by(tasks.c.due, tasks.c.id))
 
 
 def funnel(db: sa.Connection) -> list[tuple[str, int]]:
-    """Open tasks counted by what holds them, the most in front."""
+    """Open tasks counted by the reason for which they wait, largest count first."""
     reason = sa.case(
         (tasks.c.closed_reason != "", tasks.c.closed_reason),
         (tasks.c.reason == "", "new"),
@@ -153,7 +153,7 @@ def funnel(db: sa.Connection) -> list[tuple[str, int]]:
 
 _LISTED = holds("tasks", LISTED)
 _last = attempts.alias("last")
-#: Counted for each task that is shown, not for all there ever were.
+#: Counted for each task that is shown, not for all tasks.
 _made = (
     sa.select(sa.func.count())
     .select_from(attempts)
@@ -173,12 +173,12 @@ _TASK_LINES = (
 
 
 def task_lines(db: sa.Connection) -> list[TaskLine]:
-    """The open tasks, those due first in front."""
+    """The open tasks, earliest due first."""
     return _task_lines(db, _TASK_LINES.where(_LISTED).order_by(tasks.c.due, tasks.c.id))
 
 
 def all_tasks(db: sa.Connection, limit: int, offset: int = 0) -> list[TaskLine]:
-    """A page of all tasks, closed ones, too; the newest in front."""
+    """A page of all tasks, including closed ones, newest first."""
     return _task_lines(db, _TASK_LINES.order_by(tasks.c.id.desc()).limit(limit).offset(offset))
 
 
@@ -295,17 +295,17 @@ def operator_lines(db: sa.Connection, since: datetime | None = None) -> list[Ope
 
 
 def undelivered(db: sa.Connection) -> list[MessageLine]:
-    """What the portal has yet to be told, and what it refused, in order."""
-    found = [
+    """Undelivered messages and dead letters, in order."""
+    lines = [
         message
         for condition in (UNDELIVERED, DEAD)  # each by its own small index
         for message in _messages(db, holds("outbox", condition))
     ]
-    return sorted(found, key=lambda message: message.id)
+    return sorted(lines, key=lambda message: message.id)
 
 
 def messages(db: sa.Connection, task: int | None = None) -> list[MessageLine]:
-    """The outbox in order, whole or of one task."""
+    """The messages in order, all or of one task."""
     return _messages(db, sa.true() if task is None else outbox.c.task == task)
 
 

@@ -1,1 +1,1 @@
-"""Alembic migrations of the store; a user upgrades without losing the ledger."""
+"""Alembic migrations of the store; an upgrade keeps the ledger."""
