@@ -22,7 +22,7 @@ from autodial.rules.dial_facts import Decision, Facts, RuleResult
 from autodial.rules.pacing import Answers
 from autodial.rules.rolling_statistics import RollingStatistics
 from autodial.store import attempt_queries, days_off, flags, pauses, views
-from autodial.store.tasks import load_task
+from autodial.store.planning import load_task
 
 #: A dialler that has not said so for this long does not run.
 SILENT = timedelta(seconds=60)

@@ -32,7 +32,7 @@ from autodial.rules.operator_choice import deputies_of, in_order
 from autodial.rules.trunk_choice import as_dialled
 from autodial.store import flags, ledger
 from autodial.store.database import Store
-from autodial.store.tasks import load_task
+from autodial.store.planning import load_task
 
 
 @frozen

@@ -25,8 +25,8 @@ from autodial.rules.next_call import NextCall
 from autodial.store import attempt_queries, days_off, flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
+from autodial.store.planning import due_tasks, look_again, save_reasons, save_waiting
 from autodial.store.replan import replan
-from autodial.store.tasks import due_tasks, look_again, save_reasons, save_waiting
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
 #: Tasks read at once, and pages in one turn: few of many due tasks can be dialled now.

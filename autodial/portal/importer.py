@@ -22,12 +22,11 @@ from autodial.rules.phone_numbers import dialable, e164
 from autodial.store import flags, presence, views
 from autodial.store.database import Store
 from autodial.store.external_calls import ExternalCall, mark, save_external_calls
+from autodial.store.planning import load_task, look_again
 from autodial.store.tasks import (
     Imported,
     close_others,
     close_these,
-    load_task,
-    look_again,
     mistrust,
     open_count,
     refetched,

@@ -26,9 +26,9 @@ from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.ledger import card_kind, user_of
 from autodial.store.outbox import enqueue, put_back, registered
+from autodial.store.planning import made_in_generation
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, phones, reservations, tasks
-from autodial.store.tasks import made_in_generation
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)

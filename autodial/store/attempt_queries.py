@@ -12,9 +12,9 @@ from autodial.model.trunk import Route
 from autodial.rules.contact_limits import DAY
 from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
+from autodial.store.planning import deputies_in
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, holds, reservations, tasks
-from autodial.store.tasks import deputies_in
 
 UNDER_WAY = holds("attempts", FLYING)
 

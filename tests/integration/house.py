@@ -17,7 +17,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.trunk import Route
 from autodial.pbx.agi_scripts import AstDb, scripts
 from autodial.rules.dial_facts import Dial
-from autodial.store import ledger, tasks, views
+from autodial.store import ledger, planning, views
 from autodial.store.presence import StaffRow
 from autodial.store.schema import operators
 from call_files import Spool
@@ -52,7 +52,7 @@ class House:
 
     def dial(self, number: int = 8017) -> AttemptId:
         """An attempt as the dispatcher makes it."""
-        task = self.run(tasks.load_task, TaskId(number))
+        task = self.run(planning.load_task, TaskId(number))
         decision = Dial(PHONE, ANNA, (Route("carrier1"), Route("carrier2")))
         made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.engine.calls.lease())
         self.engine.calls.opened(made)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
 from autodial.model.task import CallTask
-from autodial.store import tasks, views
+from autodial.store import planning, views
 from demo.rig import Rig
 from tests.documents import blocks
 from tests.system import scene
@@ -65,7 +65,7 @@ def reason(rig: Rig, task: int) -> str:
 
 
 def load(task: int, db: sa.Connection) -> CallTask | None:
-    return tasks.load_task(db, TaskId(task))
+    return planning.load_task(db, TaskId(task))
 
 
 def talked(rig: Rig, task: int) -> views.AttemptLine:

@@ -13,7 +13,7 @@ from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
 from autodial.model.task import Called
 from autodial.rules.extension_conflicts import conflicts
-from autodial.store import tasks, views
+from autodial.store import planning, views
 from bitrix24.simulator.seed import add_contact, add_task
 from demo.rig import Rig
 from tests.system import scene
@@ -102,7 +102,7 @@ def test_no_other_carrier_is_tried_once_the_phone_may_have_rung(
 ) -> None:
     task = call(RANG[said])
     (attempt,) = scene.attempts(rig, task)
-    known = scene.read(rig, lambda db: tasks.load_task(db, TaskId(task)))
+    known = scene.read(rig, lambda db: planning.load_task(db, TaskId(task)))
 
     assert ("silent", []) == (attempt.outcome, carriers(rig, task))
     assert known is not None

@@ -16,7 +16,7 @@ from autodial.portal.importer import Importer
 from autodial.portal.self_check import findings, names
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, ledger, tasks, views
+from autodial.store import attempt_end, ledger, planning, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerStrange, Portal, PortalRefused, StaffQuery, TaskQuery
 from bitrix24.errors import PortalUnavailable
@@ -162,7 +162,7 @@ async def test_tags_that_are_not_told_forbid(
     with capturedLogs() as logs:
         await reading.poll()
         await reading.refresh(TaskId(numbers[1]))
-    assert [True, True] == [run(tasks.load_task, TaskId(n)).do_not_call for n in numbers]
+    assert [True, True] == [run(planning.load_task, TaskId(n)).do_not_call for n in numbers]
     told = [event for event in logs if "does not tell its tasks' tags" in event["log_format"]]
     assert 1 == len(told), "once, not for each task"
 
@@ -182,7 +182,7 @@ async def test_tags_that_are_told_forbid_only_whom_they_name(
         portal.tasks[number]["TAGS"].remove("autodial")
     config = wishes(tasks={"group": 129}, rules={"do_not_call_tag": "Не звонить"})
     await importer(config, portal, store, now).poll()
-    assert [True, False] == [run(tasks.load_task, TaskId(n)).do_not_call for n in numbers]
+    assert [True, False] == [run(planning.load_task, TaskId(n)).do_not_call for n in numbers]
 
 
 @ensure
@@ -276,7 +276,7 @@ def ended(run: Run, task: int, report: str, now: Now) -> None:
     from autodial.rules.dial_facts import Dial
     from tests.integration.store.test_ledger import ANNA
 
-    found = run(tasks.load_task, TaskId(task))
+    found = run(planning.load_task, TaskId(task))
     decision = Dial(found.phones[0], ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
@@ -298,7 +298,7 @@ async def test_a_corrected_number_is_called_and_the_old_one_is_not(
     reading = importer(config, portal, store, now)
     await reading.poll()
     ended(run, number, BAD, now)
-    assert "bad number" == run(tasks.load_task, TaskId(number)).closed_reason
+    assert "bad number" == run(planning.load_task, TaskId(number)).closed_reason
 
     now.advance(minutes=1)
     portal.contacts[int(code[2:])]["PHONE"] = [("WORK", "+442079460002")]
@@ -309,7 +309,7 @@ async def test_a_corrected_number_is_called_and_the_old_one_is_not(
     else:
         reading._walked = None  # the next whole walk
     await reading.poll()
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
 
     assert ["+442079460002"] == [phone.number for phone in found.phones]
     assert "" == found.closed_reason and found.due <= now()
@@ -330,7 +330,7 @@ async def test_the_same_number_typed_otherwise_is_no_correction(
     portal.contacts[int(code[2:])] |= {"PHONE": [("MOBILE", "+44 20 7946 0001")], "NAME": "Пётр"}
     reading._walked = None
     await reading.poll()
-    assert "bad number" == run(tasks.load_task, TaskId(number)).closed_reason
+    assert "bad number" == run(planning.load_task, TaskId(number)).closed_reason
 
 
 @ensure
@@ -346,9 +346,9 @@ async def test_a_word_fetches_fresh_phones_and_marks_before_the_call(
     await reading.poll()
     portal.contacts[int(code[2:])] |= {"PHONE": [("WORK", "+442079460002")], "UF_CRM_DNC": "1"}
     assert run(tasks.confirm, TaskId(number), now())
-    assert [] == run(tasks.due_tasks, now(), 9), "not before they were asked for"
+    assert [] == run(planning.due_tasks, now(), 9), "not before they were asked for"
     await reading.refetch()
-    (found,) = run(tasks.due_tasks, now(), 9)
+    (found,) = run(planning.due_tasks, now(), 9)
     assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in found.phones]
     asked = len(portal.requests)
     await reading.refetch()
@@ -376,7 +376,7 @@ async def test_a_word_while_the_portal_is_silent(
 
     reading.portal = Portal.direct(WEBHOOK, down)
     await reading.refetch()
-    waits = [task.id for task in run(tasks.due_tasks, now(), 9)]
+    waits = [task.id for task in run(planning.due_tasks, now(), 9)]
     assert waits == ([number] if when_silent == "continue" else [])
 
 

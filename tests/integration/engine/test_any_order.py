@@ -23,7 +23,7 @@ from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_queries, dispositions, pauses, tasks, views
+from autodial.store import attempt_queries, dispositions, pauses, planning, tasks, views
 from autodial.store.connections import open_memory
 from autodial.store.external_calls import ExternalCall, save_external_calls
 from autodial.store.presence import StaffRow
@@ -176,7 +176,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(number=st.integers(101, 110))
     def deadline_by_hand(self, number: int) -> None:
         """A person wants a task called now: it starts again, and the budgets hold all the same."""
-        known = self.run(tasks.load_task, TaskId(number))
+        known = self.run(planning.load_task, TaskId(number))
         if known is not None:
             at = self.now() - timedelta(seconds=1)
             task = PortalTask(

@@ -15,7 +15,7 @@ from autodial.engine.do_not_call_list import SETTLED, DoNotCall
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.dial_facts import Facts
 from autodial.rules.trunk_choice import as_dialled
-from autodial.store import attempt_queries, pauses, tasks, views
+from autodial.store import attempt_queries, pauses, planning, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, staff_row, variant
@@ -232,7 +232,7 @@ def test_a_person_s_word_by_phone(house: House, run: Run) -> None:
     waits = tasks.Imported(portal_task(8020), (PHONE,), needs_confirmation=True)
     run(tasks.save_tasks, [waits], NOON, asked=NOON)
     assert house.ask("call-now", "101", "8020").variables == {"AD_SAID": "1"}
-    assert run(tasks.load_task, TaskId(8020)).confirmed
+    assert run(planning.load_task, TaskId(8020)).confirmed
     for wrong in ("4711", "", "8020x", "9" * 30):
         assert house.ask("call-now", "101", wrong).variables == {"AD_SAID": "0"}
 
@@ -244,7 +244,7 @@ def test_a_word_for_a_task_is_an_operator_s(house: House, run: Run) -> None:
     for nobody in ("999", "", "8020"):
         assert house.ask("call-now", nobody, "8020").variables == {"AD_SAID": "0"}
 
-    assert not run(tasks.load_task, TaskId(8020)).confirmed
+    assert not run(planning.load_task, TaskId(8020)).confirmed
 
 
 def test_a_large_staff_fits_one_command(house: House, run: Run) -> None:

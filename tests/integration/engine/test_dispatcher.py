@@ -19,7 +19,7 @@ from autodial.config.settings import Config
 from autodial.engine.do_not_call_list import SETTLED
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_queries, days_off, flags, ledger, pauses, tasks, views
+from autodial.store import attempt_queries, days_off, flags, ledger, pauses, planning, tasks, views
 from autodial.store.events import story
 from autodial.store.schema import outbox as messages
 from autodial.store.schema import tasks as task_table
@@ -233,7 +233,7 @@ async def test_so_many_attempts_are_so_many_calls_and_then_the_task_is_handed_ba
         lambda db: list(db.execute(messages.select().where(messages.c.attempt == "t8017-2")))
     )
     owed = {row.kind: row.payload for row in rows}
-    assert "exhausted" == run(tasks.load_task, TaskId(8017)).closed_reason
+    assert "exhausted" == run(planning.load_task, TaskId(8017)).closed_reason
     assert {"responsible": 700} == owed["task"]
     assert owed["comment"]["next"] is None
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import dispositions, outbox, tasks, views
+from autodial.store import dispositions, outbox, planning, tasks, views
 from autodial.store.schema import outbox as messages
 from bitrix24 import Deadline
 from tests.integration.conftest import NOON, FakeStore, Now
@@ -202,7 +202,7 @@ async def test_a_person_s_new_date_is_stronger_than_a_word(
     moved = NOON + timedelta(hours=5)
     bring(run, portal_task(8017, moved), at=NOON + timedelta(seconds=1))
     assert "0" == key(house, "1")
-    assert moved == run(tasks.load_task, TaskId(8017)).due
+    assert moved == run(planning.load_task, TaskId(8017)).due
 
 
 @pytest_twisted.ensureDeferred
@@ -238,7 +238,7 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     """Later, and twenty minutes after that later again: the deadline is the second one's."""
     await talk(house)
     assert "1" == key(house, "2")
-    first = run(tasks.load_task, TaskId(8017)).due
+    first = run(planning.load_task, TaskId(8017)).due
     while (message := run(outbox.next_message, now())) is not None:
         run(
             outbox.delivered,
@@ -248,7 +248,7 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
         )
     now.advance(minutes=20)
     assert "1" == key(house, "2")
-    second = run(tasks.load_task, TaskId(8017)).due
+    second = run(planning.load_task, TaskId(8017)).due
     found = run(lambda db: list(db.execute(messages.select().where(messages.c.state == "pending"))))
 
     assert second == first + timedelta(minutes=20)

@@ -28,7 +28,7 @@ from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, attempt_queries, ledger, tasks, views
+from autodial.store import attempt_end, attempt_queries, ledger, planning, views
 from autodial.store.database import Store
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
@@ -162,7 +162,7 @@ class Day:
     def call(self) -> None:
         """The first due task is dialled; sometimes an operator's phone rings."""
         free = [n for n in (501, 502, 503) if n not in self.run(attempt_queries.reserved)]
-        for task in self.run(tasks.due_tasks, self.now(), 50):
+        for task in self.run(planning.due_tasks, self.now(), 50):
             usable = task.open and not task.closed_reason and task.phones and not task.in_progress
             # A person is called for one task at a time.
             usable = usable and task.phones[0].number not in task.called_now

@@ -27,7 +27,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.portal.importer import Importer
 from autodial.rules.hangup import parse_report
-from autodial.store import days_off, flags, pauses, retention, tasks, views
+from autodial.store import days_off, flags, pauses, planning, retention, tasks, views
 from autodial.store import outbox as outbox_
 from autodial.store.events import story
 from autodial.store.replan import replan
@@ -56,7 +56,7 @@ async def put_off(house: House, now: Now) -> datetime:
 
 
 def due(run: Run, task: int = 8017) -> datetime | None:
-    found = run(tasks.load_task, TaskId(task))
+    found = run(planning.load_task, TaskId(task))
     assert found
     return found.due  # type: ignore[no-any-return]
 
@@ -519,7 +519,7 @@ async def test_other_words_for_what_is_read_of_the_portal_are_read_before_anybod
     assert not _seen(importer), "nobody may be called by what was read before"
     await importer.poll()
     assert _seen(importer)
-    assert {True} == {phone.no_consent for phone in run(tasks.load_task, TaskId(number)).phones}
+    assert {True} == {phone.no_consent for phone in run(planning.load_task, TaskId(number)).phones}
 
 
 @pytest_twisted.ensureDeferred
@@ -540,7 +540,7 @@ async def test_a_client_whom_the_portal_does_not_show_is_not_trusted_under_new_r
     first = variant(config, rules={"do_not_call_field": "UF_CRM_X"})
     importer = Importer(first, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
     await importer.poll()
-    (phone,) = run(tasks.load_task, TaskId(number)).phones
+    (phone,) = run(planning.load_task, TaskId(number)).phones
     assert (False, False) == (phone.do_not_call, phone.no_consent)
     second = variant(config, rules={"consent_field": "UF_CRM_X"})
     assert first.reading != second.reading
@@ -553,7 +553,7 @@ async def test_a_client_whom_the_portal_does_not_show_is_not_trusted_under_new_r
     now.advance(minutes=1)
     await importer.poll()
     assert _seen(importer)
-    assert {True} == {phone.no_consent for phone in run(tasks.load_task, TaskId(number)).phones}
+    assert {True} == {phone.no_consent for phone in run(planning.load_task, TaskId(number)).phones}
 
 
 def _seen(importer: Importer) -> bool:

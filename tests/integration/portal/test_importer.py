@@ -15,7 +15,7 @@ from autodial.engine.operators import Roster
 from autodial.model.ids import TaskId
 from autodial.model.task import Called
 from autodial.portal.importer import Importer
-from autodial.store import tasks, views
+from autodial.store import planning, views
 from bitrix24 import Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_contact, add_operator, add_task, populate
@@ -49,7 +49,7 @@ async def test_a_poll_brings_tasks_with_phones_and_staff(
     importer = made(portal.send)
     await importer.poll()
     (line,) = run(views.task_lines)
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
 
     assert (number, "Иван Петров", NOON) == (line.id, line.client, line.due)
     assert ["+442079460000"] == [phone.number for phone in found.phones]
@@ -99,11 +99,11 @@ async def test_a_slow_poll_does_not_undo_a_fresher_look(
     now.advance(minutes=1)
     await importer.poll()
     assert [True] == moved
-    assert tomorrow == run(tasks.load_task, TaskId(number)).due
+    assert tomorrow == run(planning.load_task, TaskId(number)).due
 
     now.advance(minutes=1)
     await importer.poll()
-    assert tomorrow == run(tasks.load_task, TaskId(number)).due
+    assert tomorrow == run(planning.load_task, TaskId(number)).due
 
 
 @pytest_twisted.ensureDeferred
@@ -116,7 +116,7 @@ async def test_a_task_closed_while_its_client_s_phone_rings_is_closed(
     portal.tasks[number]["STATUS"] = 5
     await importer.refresh(TaskId(number))
 
-    assert not run(tasks.load_task, TaskId(number)).open
+    assert not run(planning.load_task, TaskId(number)).open
 
 
 @pytest_twisted.ensureDeferred
@@ -130,7 +130,7 @@ async def test_a_refresh_that_fails_changes_nothing(
         raise PortalUnavailable("down")
 
     assert await made(down).refresh(TaskId(number)) is None
-    assert run(tasks.load_task, TaskId(number)).open
+    assert run(planning.load_task, TaskId(number)).open
 
 
 @pytest_twisted.ensureDeferred
@@ -151,10 +151,10 @@ async def test_between_whole_walks_only_what_changed_is_asked_for(
     await importer.poll()
 
     assert 1 == portal.executed[before:].count("tasks.task.list")
-    assert not run(tasks.load_task, TaskId(old[0])).open
-    assert NOON + timedelta(days=1) == run(tasks.load_task, TaskId(old[1])).due
-    assert run(tasks.load_task, TaskId(new)).open
-    assert run(tasks.load_task, TaskId(old[2])).open, "not asked about, and so not closed"
+    assert not run(planning.load_task, TaskId(old[0])).open
+    assert NOON + timedelta(days=1) == run(planning.load_task, TaskId(old[1])).due
+    assert run(planning.load_task, TaskId(new)).open
+    assert run(planning.load_task, TaskId(old[2])).open, "not asked about, and so not closed"
 
 
 @pytest_twisted.ensureDeferred
@@ -167,11 +167,11 @@ async def test_a_deleted_task_is_closed_by_the_next_whole_walk(
     del portal.tasks[number]
     now.advance(minutes=14)
     await importer.poll()
-    assert run(tasks.load_task, TaskId(number)).open
+    assert run(planning.load_task, TaskId(number)).open
 
     now.advance(minutes=2)
     await importer.poll()
-    assert not run(tasks.load_task, TaskId(number)).open
+    assert not run(planning.load_task, TaskId(number)).open
 
 
 @pytest_twisted.ensureDeferred
@@ -186,8 +186,8 @@ async def test_a_damaged_task_stays_as_it_was_and_hides_no_other(
     now.advance(hours=1)
     await importer.poll()
 
-    assert [True, True] == [run(tasks.load_task, TaskId(n)).open for n in (first, second)]
-    assert 501 == run(tasks.load_task, TaskId(first)).responsible
+    assert [True, True] == [run(planning.load_task, TaskId(n)).open for n in (first, second)]
+    assert 501 == run(planning.load_task, TaskId(first)).responsible
     assert now() == importer.seen
 
 
@@ -272,7 +272,7 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     client = Portal.direct(WEBHOOK, portal.send)
     importer = Importer(wishes, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
     await importer.poll()
-    found = [run(tasks.load_task, TaskId(number)) for number in numbers]
+    found = [run(planning.load_task, TaskId(number)) for number in numbers]
 
     assert [(True, "Asia/Tokyo"), (False, ""), (False, "")] == [
         (task.phones[0].do_not_call, task.phones[0].zone) for task in found
@@ -284,14 +284,14 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     del contacts[2]["UF_CRM_DNC"]
     with capturedLogs() as logs:
         await Importer.poll(_whole(importer))
-    nobody_knows = run(tasks.load_task, TaskId(numbers[2]))
+    nobody_knows = run(planning.load_task, TaskId(numbers[2]))
     assert nobody_knows.phones[0].do_not_call, "a field that is not there says nothing: no call"
     assert ["do_not_call_field"] == [event["key"] for event in logs if "key" in event]
     contacts[2]["UF_CRM_DNC"] = False
     await Importer.poll(_whole(importer))
     for number in numbers:
         await importer.refresh(TaskId(number))
-    again = [run(tasks.load_task, TaskId(number)) for number in numbers]
+    again = [run(planning.load_task, TaskId(number)) for number in numbers]
     assert found == again, "a look while the phone rings forgets nothing"
 
 
@@ -321,7 +321,7 @@ async def test_where_consent_is_asked_for_only_a_clear_yes_is_one(
     client = Portal.direct(WEBHOOK, portal.send)
     await Importer(wishes, client, store, Roster(), now, lambda _: None).poll()  # type: ignore[arg-type]
 
-    assert none is run(tasks.load_task, TaskId(number)).phones[0].no_consent
+    assert none is run(planning.load_task, TaskId(number)).phones[0].no_consent
 
 
 @pytest_twisted.ensureDeferred
@@ -347,13 +347,13 @@ async def test_a_talk_that_somebody_else_had_counts_for_the_client(
     now.advance(minutes=1)
     await importer.poll()
 
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
     assert {"+442079460000": (Called(NOON, talked=True),)} == found.history
-    assert {} == run(tasks.load_task, TaskId(mine)).history, "our own are known already"
+    assert {} == run(planning.load_task, TaskId(mine)).history, "our own are known already"
     again = len(portal.requests)
     await importer.poll()
     assert {"+442079460000": (Called(NOON, talked=True),)} == run(
-        tasks.load_task, TaskId(number)
+        planning.load_task, TaskId(number)
     ).history
     assert "voximplant.statistic.get" in portal.requests[again:]
 

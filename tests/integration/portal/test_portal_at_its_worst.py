@@ -23,7 +23,7 @@ from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, ledger, outbox, tasks, views
+from autodial.store import attempt_end, ledger, outbox, planning, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerLost, Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
@@ -97,7 +97,7 @@ class Scene:
 
     def call(self, task: int, report: str, write_back: WriteBack) -> AttemptId:
         """One call for a task, over."""
-        found = self.run(tasks.load_task, TaskId(task))
+        found = self.run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
         lease = timedelta(hours=1)
         made = self.run(ledger.open_attempt, found, decision, self.now(), lease=lease)
@@ -212,7 +212,7 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     task = add_task(scene.portal, "x", code, responsible=501, deadline=NOON)
     reading = importer(config, scene.portal, scene.store, scene.now)
     await reading.poll()
-    found = scene.run(tasks.load_task, TaskId(task))
+    found = scene.run(planning.load_task, TaskId(task))
     decision = Dial(found.phones[0], ANNA, (Route("c"),))
     made = scene.run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     scene.run(ledger.claim, made.id, NOON)
@@ -228,7 +228,7 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     reading._walked = None
     await reading.poll()
     await scene.reporter().turn()
-    assert scene.run(tasks.load_task, TaskId(task)).closed_reason == ""
+    assert scene.run(planning.load_task, TaskId(task)).closed_reason == ""
     assert scene.portal.tasks[task]["STATUS"] == 2
 
 
@@ -509,7 +509,7 @@ async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
         found = await scene.read(number, ZoneInfo(house) if house else None)
     assert "moved by hand" not in scene.story(number)
     assert found.task.deadline == april, "read in summer"
-    assert scene.run(tasks.load_task, TaskId(number)).due == april, "and so it is called"
+    assert scene.run(planning.load_task, TaskId(number)).due == april, "and so it is called"
 
 
 @ensure
@@ -542,7 +542,7 @@ async def test_an_upgrade_brings_no_task_back_to_life(scene: Scene) -> None:
         db.exec_driver_sql("UPDATE tasks SET portal_wall = '', closed_reason = 'exhausted'")
     await scene.read(number, BERLIN)
     assert "moved by hand" not in scene.story(number)
-    assert scene.run(tasks.load_task, TaskId(number)).closed_reason == "exhausted"
+    assert scene.run(planning.load_task, TaskId(number)).closed_reason == "exhausted"
 
 
 @ensure
@@ -590,7 +590,7 @@ async def test_one_damaged_task_does_not_let_the_others_be_called_unread(
 
     reading.portal = Portal.direct(WEBHOOK, send)
     await reading.refetch()
-    due = {task.id: task for task in scene.run(tasks.due_tasks, NOON, 9)}
+    due = {task.id: task for task in scene.run(planning.due_tasks, NOON, 9)}
     assert due[TaskId(numbers[1])].phones[0].do_not_call
 
 
@@ -625,7 +625,7 @@ async def test_a_poll_under_way_does_not_undo_what_was_fetched_since(
     scene.now.advance(seconds=1)
     gate.callback(None)
     await poll
-    (found,) = scene.run(tasks.due_tasks, scene.now(), 9)
+    (found,) = scene.run(planning.due_tasks, scene.now(), 9)
     assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in found.phones]
 
 
@@ -642,9 +642,9 @@ async def test_a_move_seen_while_the_phone_rings_fetches_the_phones(
     scene.portal.contacts[int(code[2:])]["UF_CRM_DNC"] = "1"
     scene.portal.tasks[number]["DEADLINE"] = scene.now()
     await reading.refresh(TaskId(number))
-    assert [] == scene.run(tasks.due_tasks, scene.now(), 9)
+    assert [] == scene.run(planning.due_tasks, scene.now(), 9)
     await reading.refetch()
-    (found,) = scene.run(tasks.due_tasks, scene.now(), 9)
+    (found,) = scene.run(planning.due_tasks, scene.now(), 9)
     assert found.phones[0].do_not_call
 
 
@@ -664,7 +664,7 @@ async def test_the_first_task_with_a_tag_on_a_box_that_tells_none(
     old.tasks[number]["TAGS"].append("не звонить")
     old.tasks[number]["CHANGED_DATE"] = now()
     await reading.poll()
-    assert run(tasks.load_task, TaskId(number)).do_not_call
+    assert run(planning.load_task, TaskId(number)).do_not_call
 
 
 @ensure
@@ -678,7 +678,7 @@ async def test_a_renamed_department_stops_nothing_else(scene: Scene, wishes: Wis
     scene.now.advance(hours=1, minutes=1)
     scene.portal.tasks[number] |= {"STATUS": 5, "CHANGED_DATE": scene.now()}
     await reading.poll()
-    assert not scene.run(tasks.load_task, TaskId(number)).open
+    assert not scene.run(planning.load_task, TaskId(number)).open
     assert [501] == [line.id for line in scene.run(views.operator_lines)]
 
 
@@ -698,7 +698,7 @@ async def test_a_word_while_the_webhook_is_wrong(
     scene.run(tasks.confirm, TaskId(number), NOON)
     scene.portal.secret = "another"
     await reading.refetch()
-    due = [task.id for task in scene.run(tasks.due_tasks, NOON, 9)]
+    due = [task.id for task in scene.run(planning.due_tasks, NOON, 9)]
     assert due == ([number] if when_silent == "continue" else [])
 
 

@@ -24,7 +24,16 @@ from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, attempt_queries, ledger, outbox, schema, tasks, views
+from autodial.store import (
+    attempt_end,
+    attempt_queries,
+    ledger,
+    outbox,
+    planning,
+    schema,
+    tasks,
+    views,
+)
 from autodial.store.events import story
 from autodial.store.outbox import to_the_minute
 from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
@@ -61,7 +70,7 @@ def attempt(
     )
     imported = [tasks.Imported(task, (PHONE,))]
     run(tasks.save_tasks, imported, NOON, asked=NOON)
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
     decision = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
@@ -88,7 +97,7 @@ def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
     phone = evolve(PHONE, number=f"+4420794601{number % 100:02d}", entity_id=number)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
     decision = Dial(phone, ANNA, (Route("c"),), reserved=False)
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
     run(ledger.ringing, made.id, "101", NOON)
@@ -479,7 +488,7 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
     )  # fmt: skip
     run(tasks.save_tasks, [tasks.Imported(task, (PHONE,))], NOON, asked=NOON)
     decision = Dial(PHONE, ANNA, (Route("c"),))
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
     made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
     run(ledger.claim, made.id, NOON)
     run(ledger.ringing, made.id, "101", NOON, WriteBack(notify=True))
@@ -647,7 +656,7 @@ async def test_a_card_does_not_wait_behind_what_is_over(
     task = PortalTask(id=number, title="x", status=2, responsible=501, deadline=NOON, clients=())
     phone = evolve(PHONE, number="+442079460777", entity_id=777)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
     made = run(
         ledger.open_attempt, found, Dial(phone, ANNA, (Route("c"),)), NOON, lease=timedelta(hours=1)
     )
@@ -749,7 +758,7 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     paying = reporter(config, portal, store, now)
     await paying.turn()
     now.advance(hours=2)
-    found = run(tasks.load_task, TaskId(number))
+    found = run(planning.load_task, TaskId(number))
     dial = Dial(PHONE, ANNA, (Route("c"),))
     made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
     run(ledger.claim, made.id, now())
@@ -775,4 +784,4 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
     now.advance(minutes=5)
     run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
-    assert moved == run(tasks.load_task, TaskId(number)).due
+    assert moved == run(planning.load_task, TaskId(number)).due

@@ -13,7 +13,7 @@ from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.write_back import WriteBack
 from autodial.portal.comments import comment
-from autodial.store import attempt_end, outbox, schema, tasks, views
+from autodial.store import attempt_end, outbox, planning, schema, tasks, views
 from autodial.store.events import story
 from bitrix24 import Portal, PortalRefused
 from bitrix24.simulator import Fault, SimulatedPortal
@@ -165,7 +165,7 @@ async def test_a_deadline_that_is_executed_late_is_not_taken_for_a_person_s(
 ) -> None:
     number = attempt(run, portal, BUSY)
     task = task_of(number)
-    due = run(tasks.load_task, TaskId(task)).due
+    due = run(planning.load_task, TaskId(task)).due
     paying = reporter(config, portal, store, now)
     portal.fail_next(fault)
     await until_all_is_paid(paying, now, run)
@@ -175,7 +175,7 @@ async def test_a_deadline_that_is_executed_late_is_not_taken_for_a_person_s(
     assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
 
-    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _generation(store, task))
+    assert (due, 1) == (run(planning.load_task, TaskId(task)).due, _generation(store, task))
 
 
 def _generation(store: FakeStore, task: int) -> int:
@@ -414,7 +414,7 @@ async def generation(
     read = await paying.portal.task(task)
     run(tasks.save_tasks, [tasks.Imported(read, (PHONE,))], NOON, asked=NOON)
     for report in reports:
-        found = run(tasks.load_task, TaskId(task))
+        found = run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
         made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
         run(ledger.claim, made.id, now())
@@ -530,7 +530,7 @@ async def test_the_change_of_clocks_moves_no_deadline(
     assert "moved by hand" not in told
     assert 1 == _generation(store, number)
     if known:
-        assert april == run(tasks.load_task, TaskId(number)).due, "and it is called on time"
+        assert april == run(planning.load_task, TaskId(number)).due, "and it is called on time"
 
 
 @ensure
@@ -559,14 +559,14 @@ async def test_a_box_that_cuts_deadlines_to_the_day_calls_no_task_again_at_once(
     number = attempt(run, portal, SILENT)
     task = task_of(number)
     portal.deadline_by_day = True
-    due = run(tasks.load_task, TaskId(task)).due
+    due = run(planning.load_task, TaskId(task)).due
     paying = reporter(config, portal, store, now)
     await until_all_is_paid(paying, now, run)
     assert portal.tasks[task]["DEADLINE"] not in (NOON, due), "it was moved, and cut"
     read = await paying.portal.task(task)
     assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _generation(store, task))
+    assert (due, 1) == (run(planning.load_task, TaskId(task)).due, _generation(store, task))
 
 
 @ensure
@@ -578,7 +578,7 @@ async def test_the_same_where_the_answer_was_lost(
     number = attempt(run, portal, SILENT)
     task = task_of(number)
     portal.deadline_by_day = True
-    due = run(tasks.load_task, TaskId(task)).due
+    due = run(planning.load_task, TaskId(task)).due
     paying = reporter(config, portal, store, now)
     lost: list[str] = []
 
@@ -596,7 +596,7 @@ async def test_the_same_where_the_answer_was_lost(
             read = await Portal.direct(WEBHOOK, portal.send).task(task)
             assert read is not None
             run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-        assert (due, 1) == (run(tasks.load_task, TaskId(task)).due, _generation(store, task))
+        assert (due, 1) == (run(planning.load_task, TaskId(task)).due, _generation(store, task))
         now.advance(seconds=91)
         await paying.turn()
         now.advance(seconds=60)
@@ -621,7 +621,7 @@ async def test_a_deadline_at_midnight_is_moved_within_its_day(
     await reporter(config, portal, store, now).turn()
     assert "tasks.task.update" in portal.executed
     moved = portal.tasks[task]["DEADLINE"]
-    assert moved == (midnight if by_day else run(tasks.load_task, TaskId(task)).due)
+    assert moved == (midnight if by_day else run(planning.load_task, TaskId(task)).due)
 
 
 @ensure
@@ -636,4 +636,4 @@ async def test_another_zone_of_the_portal_s_moves_no_deadline(
         read = await client.task(number)
         assert read is not None
         run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    assert (1, NOON) == (_generation(store, number), run(tasks.load_task, TaskId(number)).due)
+    assert (1, NOON) == (_generation(store, number), run(planning.load_task, TaskId(number)).due)

@@ -19,7 +19,16 @@ from autodial.model.trunk import Route
 from autodial.rules.dial_facts import Dial
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, attempt_queries, ledger, outbox, presence, tasks, views
+from autodial.store import (
+    attempt_end,
+    attempt_queries,
+    ledger,
+    outbox,
+    planning,
+    presence,
+    tasks,
+    views,
+)
 from autodial.store.connections import open_engine
 from autodial.store.database import read
 from autodial.store.events import story
@@ -64,7 +73,7 @@ def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = Fa
 
 
 def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime = NOON) -> AttemptId:
-    task = run(tasks.load_task, TaskId(number))
+    task = run(planning.load_task, TaskId(number))
     assert isinstance(task, CallTask)
     made = run(ledger.open_attempt, task, _to(task, operator), at, lease=LEASE)
     return AttemptId(made.id)
@@ -138,8 +147,8 @@ def test_the_end_frees_the_operator_and_puts_the_task_off(run: Run, task: int) -
     run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
 
     assert run(attempt_queries.reserved) == {}
-    assert run(tasks.due_tasks, NOON + timedelta(minutes=19), 9) == []
-    assert [t.id for t in run(tasks.due_tasks, NOON + timedelta(minutes=20), 9)] == [8017]
+    assert run(planning.due_tasks, NOON + timedelta(minutes=19), 9) == []
+    assert [t.id for t in run(planning.due_tasks, NOON + timedelta(minutes=20), 9)] == [8017]
 
 
 def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
@@ -152,7 +161,7 @@ def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
         at = next_call or at
 
     assert waits == [20, 60, 180, None]
-    assert run(tasks.load_task, TaskId(8017)).closed_reason == "exhausted"
+    assert run(planning.load_task, TaskId(8017)).closed_reason == "exhausted"
 
 
 def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) -> None:
@@ -160,11 +169,11 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
-    assert run(tasks.load_task, TaskId(8017)).closed_reason == "talked"
+    assert run(planning.load_task, TaskId(8017)).closed_reason == "talked"
 
     later = NOON + timedelta(hours=3)
     bring(run, portal_task(8017, later), at=NOON + timedelta(minutes=1))
-    found = run(tasks.load_task, TaskId(8017))
+    found = run(planning.load_task, TaskId(8017))
     assert ("", later, 0) == (found.closed_reason, found.due, found.attempts)
 
 
@@ -176,7 +185,7 @@ def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: R
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
     run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), EndPolicy())
-    found = run(tasks.load_task, TaskId(8017))
+    found = run(planning.load_task, TaskId(8017))
 
     assert (tomorrow, "") == (found.due, found.closed_reason)
     assert [message for message in run(views.messages) if message.kind == "task"] == []
@@ -194,7 +203,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     # Being written when we went down: the portal shows our own value.
     assert "task" == run(outbox.next_message, NOON).kind
     bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
-    assert next_call == run(tasks.load_task, TaskId(8017)).due
+    assert next_call == run(planning.load_task, TaskId(8017)).due
 
     # Noted; and an answer that the portal gave before our write comes late.
     message = run(outbox.next_message, NOON + timedelta(minutes=2))
@@ -202,7 +211,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
     run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked)
-    assert next_call == run(tasks.load_task, TaskId(8017)).due
+    assert next_call == run(planning.load_task, TaskId(8017)).due
 
 
 def test_a_person_s_change_voids_what_we_owed(run: Run, task: int) -> None:
@@ -212,15 +221,15 @@ def test_a_person_s_change_voids_what_we_owed(run: Run, task: int) -> None:
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
 
-    assert tomorrow == run(tasks.load_task, TaskId(8017)).due
+    assert tomorrow == run(planning.load_task, TaskId(8017)).due
     assert [message.state for message in run(views.messages) if message.kind == "task"] == ["void"]
 
 
 def test_a_task_that_left_the_portal_is_closed(run: Run, task: int) -> None:
     bring(run, portal_task(8018), at=NOON, complete=True)
 
-    assert not run(tasks.load_task, TaskId(8017)).open
-    assert run(tasks.load_task, TaskId(8018)).open
+    assert not run(planning.load_task, TaskId(8017)).open
+    assert run(planning.load_task, TaskId(8018)).open
 
 
 def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, portal: Any) -> None:
@@ -266,9 +275,9 @@ def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
     """The planner saw the old task, and the person's change came before it wrote that down."""
     later = NOON + timedelta(seconds=1)
     bring(run, portal_task(8017, NOON + timedelta(minutes=5)), at=later)
-    run(tasks.save_reasons, [(TaskId(8017), "no deadline", None)], NOON)
+    run(planning.save_reasons, [(TaskId(8017), "no deadline", None)], NOON)
 
-    assert [8017] == [t.id for t in run(tasks.due_tasks, later, 9)]
+    assert [8017] == [t.id for t in run(planning.due_tasks, later, 9)]
 
 
 def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> None:
@@ -279,7 +288,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     run(outbox.delivered, run(outbox.next_message, NOON), NOON, until=Deadline(ours))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
-        assert deadline == run(tasks.load_task, TaskId(8017)).due
+        assert deadline == run(planning.load_task, TaskId(8017)).due
 
 
 def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: int) -> None:
@@ -300,14 +309,14 @@ def test_one_person_is_not_called_for_two_tasks_at_once(run: Run, task: int, sam
     imported = tasks.Imported(portal_task(8018), (phone,))
     run(tasks.save_tasks, [imported], NOON, asked=NOON)
     attempt = dial(run)
-    other = run(tasks.load_task, TaskId(8018))
+    other = run(planning.load_task, TaskId(8018))
     assert other and {phone.number} == other.called_now
     with pytest.raises(ledger.Taken, match="for task 8017"):
         dial(run, 8018, BORIS)
 
     run(ledger.claim, attempt, NOON)
     run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
-    other = run(tasks.load_task, TaskId(8018))
+    other = run(planning.load_task, TaskId(8018))
     assert other and not other.called_now
     assert {phone.number: (Called(NOON),)} == other.history
     assert dial(run, 8018, BORIS)
@@ -391,7 +400,7 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
     migrate(path)
 
     assert [8017] == [line.id for line in read(path, views.task_lines)]
-    found = read(path, lambda db: tasks.load_task(db, TaskId(8017)))
+    found = read(path, lambda db: planning.load_task(db, TaskId(8017)))
     assert found
     assert [("+442079460000", "")] == [(phone.number, phone.dtmf) for phone in found.phones]
     assert ["101"] == [line.extension for line in read(path, views.operator_lines)]
@@ -410,7 +419,7 @@ def test_who_waited_for_an_operator_counts_although_he_talked(
     (call,) = run(attempt_queries.past, NOON, timedelta(hours=1)).answers
 
     assert (False, waited) == (call.abandoned, call.late)
-    assert run(tasks.load_task, TaskId(8017)).history[PHONE.number][0].talked
+    assert run(planning.load_task, TaskId(8017)).history[PHONE.number][0].talked
 
 
 def test_an_upgrade_finds_who_waited_in_the_reports_there_are(tmp_path: Path) -> None:
@@ -459,5 +468,5 @@ def test_names_with_everything_in_them_are_only_data(run: Run) -> None:
     imported = tasks.Imported(portal_task(8020), (Phone("+442079460001", nasty, "CONTACT", 1),))
     run(tasks.save_tasks, [imported], NOON, asked=NOON)
 
-    assert nasty == run(tasks.load_task, TaskId(8020)).phones[0].client
+    assert nasty == run(planning.load_task, TaskId(8020)).phones[0].client
     assert {"attempts", "reservations"} <= {attempts.name, reservations.name}

@@ -16,7 +16,16 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.write_back import WriteBack
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, dispositions, ledger, presence, retention, tasks, views
+from autodial.store import (
+    attempt_end,
+    dispositions,
+    ledger,
+    planning,
+    presence,
+    retention,
+    tasks,
+    views,
+)
 from autodial.store import external_calls as others
 from autodial.store.events import story
 from autodial.store.outbox import again, next_message, outdated
@@ -112,7 +121,7 @@ async def test_what_is_open_counts_on_stays(run: Run, forget: Callable[..., Any]
     called(run, 100, OLD, closed=False)
     await forget()
 
-    assert 1 == run(tasks.load_task, TaskId(100)).attempts
+    assert 1 == run(planning.load_task, TaskId(100)).attempts
 
 
 @pytest_twisted.ensureDeferred
@@ -136,10 +145,10 @@ async def test_budgets_see_the_same_after_it(run: Run, forget: Callable[..., Any
     )
     talk = others.ExternalCall(7, phone_of(100).number, NOON - timedelta(days=31), 501)
     run(others.save_external_calls, [talk], NOON)
-    before = run(tasks.load_task, TaskId(101)).history
+    before = run(planning.load_task, TaskId(101)).history
     await forget(shortest)
 
-    assert before == run(tasks.load_task, TaskId(101)).history
+    assert before == run(planning.load_task, TaskId(101)).history
     assert 2 == len(before[phone_of(100).number])
 
 
@@ -169,7 +178,7 @@ async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> 
     )
 
     assert 1 == count(run, do_not_call)
-    assert run(tasks.load_task, TaskId(101)).phones[0].do_not_call
+    assert run(planning.load_task, TaskId(101)).phones[0].do_not_call
     assert ["Иван"] == [line.client for line in run(dispositions.do_not_call_lines)]
 
 
@@ -221,7 +230,7 @@ async def test_a_task_counts_from_the_day_it_was_closed(
     run(tasks.close_these, [100], NOON)
     await forget()
     bring(run, portal_task(100, deadline=OLD), at=NOON)
-    back = run(tasks.load_task, TaskId(100))
+    back = run(planning.load_task, TaskId(100))
 
     assert ("exhausted", 1) == (back.closed_reason, back.attempts)
 

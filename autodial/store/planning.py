@@ -1,0 +1,251 @@
+"""The dispatcher's side of the tasks: what is due, with all that a decision looks at."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import evolve
+
+from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import IN_FLIGHT, State
+from autodial.model.disposition import Disposition
+from autodial.model.ids import OperatorId, TaskId
+from autodial.model.outcome import NO_CONTACT, Outcome
+from autodial.model.task import Called, CallTask, Phone
+from autodial.store.external_calls import SAME
+from autodial.store.same_person import same_person
+from autodial.store.schema import IN_FLIGHT as FLYING
+from autodial.store.schema import (
+    LISTED,
+    Moment,
+    attempts,
+    do_not_call,
+    external_calls,
+    holds,
+    phones,
+    tasks,
+)
+
+_NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
+
+
+# The planner's queries, built once: building one costs more than running it.
+IS_LISTED = holds("tasks", LISTED)
+_IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
+_SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
+#: Further back than any call.
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_DUE = (
+    sa.select(tasks)
+    .where(tasks.c.next_check <= sa.bindparam("now"), tasks.c.refetch == 0)
+    .order_by(tasks.c.due, tasks.c.id)
+    .limit(sa.bindparam("limit"))
+)
+
+
+_ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
+
+
+#: An attempt of the task's present generation that reached, or may have reached, the client.
+_COUNTS = (attempts.c.generation == tasks.c.generation) & (
+    attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NO_CONTACT)
+)
+
+
+_MADE = (
+    sa.select(
+        attempts.c.task,
+        sa.func.sum(sa.case((_COUNTS, 1), else_=0)).label("n"),
+        sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
+    )
+    .join(tasks)
+    .where(attempts.c.task.in_(_IDS))
+    .group_by(attempts.c.task)
+)
+
+
+_CALLS = sa.union(  # each half by its own index; one attempt found by both counts once
+    *(
+        sa.select(
+            phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
+            attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
+            attempts.c.abandoned,
+        )
+        .join_from(phones, attempts, same)
+        .where(phones.c.task.in_(_IDS))
+        .where((attempts.c.claimed_at > _SINCE) | holds("attempts", FLYING))
+        for same in same_person(attempts.c, phones.c)
+    )
+)  # fmt: skip
+
+
+EXTERNAL = sa.union(
+    *(
+        sa.select(phones.c.task, phones.c.number, external_calls.c.id, external_calls.c.at)
+        .join_from(phones, external_calls, same)
+        .where(phones.c.task.in_(_IDS), external_calls.c.at > _SINCE)
+        for same in SAME
+    )
+)
+
+
+_WRONG = sa.select(attempts.c.task, attempts.c.generation, attempts.c.number).where(
+    attempts.c.task.in_(_IDS),
+    (attempts.c.outcome == Outcome.BAD_NUMBER.value)
+    | (attempts.c.disposition == Disposition.WRONG_NUMBER.value),
+)
+
+
+DO_NOT_CALL = sa.union(
+    *(
+        sa.select(phones.c.task, phones.c.number)
+        .join_from(phones, do_not_call, same)
+        .where(phones.c.task.in_(_IDS))
+        for same in same_person(do_not_call.c, phones.c)
+    )
+)
+
+
+_PHONES = (
+    sa.select(phones).where(phones.c.task.in_(_IDS)).order_by(phones.c.task, phones.c.position)
+)
+
+
+def look_again(db: sa.Connection, now: datetime) -> None:
+    """
+    The rules may have changed: the planner decides again on every due task, whatever it waits for.
+    Tasks that are not due still wait for that.
+    """
+    waiting = IS_LISTED & (tasks.c.closed_reason == "") & tasks.c.reason.not_in(("dial",))
+    due = tasks.c.due.is_(None) | (tasks.c.due <= now)
+    db.execute(sa.update(tasks).where(waiting, due).values(next_check=now))
+
+
+def due_tasks(
+    db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER
+) -> list[CallTask]:
+    """
+    The tasks the planner must decide on now, earliest due first; at most ``limit``. ``since``:
+    earlier calls count in no limit, and are left out of the clients' histories.
+    """
+    return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})), since)
+
+
+def load_task(db: sa.Connection, task: TaskId, *, since: datetime = EVER) -> CallTask | None:
+    """One task, or None. ``since``: see ``due_tasks``."""
+    loaded = _as_tasks(db, list(db.execute(_ONE, {"task": task})), since)
+    return loaded[0] if loaded else None
+
+
+def _as_tasks(
+    db: sa.Connection, rows: "Sequence[sa.Row[tuple[object, ...]]]", since: datetime
+) -> list[CallTask]:
+    if not rows:
+        return []  # mostly nothing is due
+    ids = [row.id for row in rows]
+    numbers = phones_of(db, ids)
+    counts = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
+    unwanted = {(row.task, row.number) for row in db.execute(DO_NOT_CALL, {"ids": ids})}
+    history, called_now = _persons(db, ids, since)
+    wrong = _wrong(db, ids)
+    return [
+        CallTask(
+            id=TaskId(row.id),
+            title=row.title,
+            responsible=OperatorId(row.responsible),
+            due=row.due,
+            phones=tuple(
+                evolve(phone, do_not_call=True) if (row.id, phone.number) in unwanted else phone
+                for phone in numbers.get(row.id, ())
+            ),
+            open=bool(row.open),
+            closed_reason=row.closed_reason,
+            attempts=counts[row.id].n if row.id in counts else 0,
+            in_progress=bool(counts[row.id].open) if row.id in counts else False,
+            purpose=row.purpose,
+            own_deputies=deputies_in(row.deputies),
+            needs_confirmation=bool(row.needs_confirmation),
+            confirmed=row.confirmed == row.generation,
+            do_not_call=bool(row.do_not_call),
+            history=history.get(row.id, {}),
+            called_now=called_now.get(row.id, frozenset()),
+            wrong=wrong.get((row.id, row.generation), frozenset()),
+        )
+        for row in rows
+    ]
+
+
+def made_in_generation(db: sa.Connection, attempt: Attempt) -> int:
+    """How many attempts of its task count, this one included."""
+    row = db.execute(_MADE, {"ids": [attempt.task]}).first()
+    return int(row.n) if row is not None else 0
+
+
+def _persons(
+    db: sa.Connection, ids: Sequence[int], since: datetime
+) -> tuple[dict[int, dict[str, tuple[Called, ...]]], dict[int, frozenset[str]]]:
+    """
+    By task and number: the calls that its owner had, over all their numbers and tasks; and the
+    numbers whose owner is being called for another task.
+    """
+    calls: dict[int, dict[str, tuple[Called, ...]]] = {}
+    for row in db.execute(EXTERNAL, {"ids": ids, "since": since}):
+        by_number = calls.setdefault(row.task, {})
+        by_number[row.number] = (*by_number.get(row.number, ()), Called(row.at, talked=True))
+    now: dict[int, frozenset[str]] = {}
+    for row in db.execute(_CALLS, {"ids": ids, "since": since}):
+        if State(row.state) in IN_FLIGHT and row.of != row.task:
+            now[row.task] = now.get(row.task, frozenset()) | {row.number}
+        if row.claimed_at is not None and row.outcome not in _NO_CONTACT:
+            by_number = calls.setdefault(row.task, {})
+            talked = row.outcome == Outcome.TALKED.value
+            call = Called(row.claimed_at, bool(row.abandoned), talked)
+            by_number[row.number] = (*by_number.get(row.number, ()), call)
+    return calls, now
+
+
+def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], frozenset[str]]:
+    """By task and generation: numbers that do not exist, or were the wrong ones."""
+    numbers: dict[tuple[int, int], frozenset[str]] = {}
+    for row in db.execute(_WRONG, {"ids": ids}):
+        key = (row.task, row.generation)
+        numbers[key] = numbers.get(key, frozenset()) | {row.number}
+    return numbers
+
+
+def phones_of(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...]]:
+    by_task: dict[int, tuple[Phone, ...]] = {}
+    for row in db.execute(_PHONES, {"ids": ids}):
+        phone = Phone(
+            row.number, row.client, row.entity_type, row.entity_id, row.dtmf, row.zone,
+            bool(row.do_not_call), bool(row.no_consent),
+        )  # fmt: skip
+        by_task[row.task] = (*by_task.get(row.task, ()), phone)
+    return by_task
+
+
+def save_waiting(db: sa.Connection, reason: str, now: datetime) -> None:
+    """Store one reason for all due tasks; they stay due."""
+    waiting = (tasks.c.next_check <= now) & (tasks.c.due <= now) & (tasks.c.reason != reason)
+    db.execute(sa.update(tasks).where(waiting).values(reason=reason, reason_at=now))
+
+
+def save_reasons(
+    db: sa.Connection, decisions: Sequence[tuple[TaskId, str, datetime | None]], now: datetime
+) -> None:
+    """Store the planner's decisions: reason, and when to decide again (None: on a change)."""
+    for task, reason, until in decisions:
+        db.execute(
+            sa.update(tasks)
+            # Not if the importer has changed the task since.
+            .where(tasks.c.id == task, tasks.c.next_check <= now)
+            .values(reason=reason, reason_at=now, next_check=until)
+        )
+
+
+def deputies_in(stored: str) -> tuple[OperatorId, ...]:
+    """The deputies of a stored text."""
+    return tuple(OperatorId(int(number)) for number in stored.split(":") if number)
