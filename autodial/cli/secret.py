@@ -85,9 +85,7 @@ def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
         return False
     secret = (not new and (in_settings or in_dialplan)) or token_hex(32)
     if not re.fullmatch("[A-Za-z0-9_-]{16,128}", secret):
-        raise ConfigError(
-            "the secret that is there is too short or has other characters: use --new"
-        )
+        raise ConfigError("the existing secret is too short or has other characters: use --new")
     changed = _File(config, _with_key(settings.text, secret), settings.owner, 0o600)
     if _parsed(changed) != {**parsed, "fastagi": {**fastagi, "secret": secret}}:
         raise ConfigError(

@@ -113,7 +113,9 @@ def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
         return None
     if as_json:
         return print_json(lines)
-    table = PlainTable("number", "client", "said to", "when", "in", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable(
+        "number", "client", "operator", "when", "in", box=SIMPLE_HEAD, pad_edge=False
+    )
     for line in lines:
         row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
         table.add_row(*row)

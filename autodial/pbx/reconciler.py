@@ -148,7 +148,7 @@ class Reconciler:
             self._limited_log.error(
                 "{attempt}: Asterisk did not get our answer to its claim, though we listen on"
                 " {address}: is that AD_AGI of its dialplan's globals, and AD_SECRET ours?"
-                " 'autodial doctor' looks",
+                " 'autodial doctor' checks",
                 attempt=attempt,
                 address=self.address,
             )

@@ -154,7 +154,7 @@ class Importer:
         """Import what is new; a temporary failure is logged, and the next turn tries again."""
         self._take_next_config()
         try:
-            for step in (self._staff, self._talks, self._tasks):
+            for step in (self._staff, self._external_calls, self._tasks):
                 try:
                     await step()
                 except AnswerStrange as error:  # stored values stay, the other steps go on
@@ -228,7 +228,7 @@ class Importer:
         logins = [event for event in events if event.user in staff]
         await self.store.run(presence.save_logins, logins, now)
 
-    async def _talks(self) -> None:
+    async def _external_calls(self) -> None:
         """External calls with our clients, where we have the right to read them."""
         now = self.now()
         if not self.config.client.external_calls or (self._no_external_calls_until or now) > now:

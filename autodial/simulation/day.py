@@ -113,11 +113,11 @@ class Simulation:
         points = [self._point()]
         self._turn()
         while self._events and self._events[0][0] <= self.end:
-            self._clock, _, happen, look = heapq.heappop(self._events)
+            self._clock, _, happen, dispatch = heapq.heappop(self._events)
             while self._clock >= points[-1][0] + timedelta(minutes=15):
                 points.append((points[-1][0] + timedelta(minutes=15), *self._point()[1:]))
             happen()
-            if look:
+            if dispatch:
                 self._turn()
         self._clock = self.end
         return self._day((*points, self._point()))
@@ -131,7 +131,7 @@ class Simulation:
     def submit(self, call: CallFile) -> Path:
         """The dispatcher's spool: Asterisk takes the file, and the dialplan claims it."""
         self._dialled += 1
-        self._in(0.5, lambda: self._claim(AttemptId(call.name)), look=False)
+        self._in(0.5, lambda: self._claim(AttemptId(call.name)), dispatch=False)
         return Path(call.name)
 
     def withdraw(self, name: str) -> bool:
@@ -200,7 +200,7 @@ class Simulation:
         elif missed:
             self._in(rings, rings_out)
         else:
-            self._in(rings, lambda: self._talk(client, extension), look=False)
+            self._in(rings, lambda: self._talk(client, extension), dispatch=False)
 
     def _talk(self, client: "_Waiting", extension: str) -> None:
         lasts = min(self._random.choice(self.behaviour.talk), 1800.0)
@@ -289,12 +289,12 @@ class Simulation:
         if moment is not None and (not self._events or moment < self._events[0][0]):
             self._at(moment, lambda: None)
 
-    def _in(self, seconds: float, happen: Callable[[], None], *, look: bool = True) -> None:
-        self._at(self._clock + seconds * SECOND, happen, look=look)
+    def _in(self, seconds: float, happen: Callable[[], None], *, dispatch: bool = True) -> None:
+        self._at(self._clock + seconds * SECOND, happen, dispatch=dispatch)
 
-    def _at(self, moment: datetime, happen: Callable[[], None], *, look: bool = True) -> None:
-        """``look``: the event may change whom the dispatcher can dial, so run it afterwards."""
-        heapq.heappush(self._events, (moment, next(self._order), happen, look))
+    def _at(self, moment: datetime, happen: Callable[[], None], *, dispatch: bool = True) -> None:
+        """``dispatch``: run the dispatcher afterwards; the event may change whom it can dial."""
+        heapq.heappush(self._events, (moment, next(self._order), happen, dispatch))
 
     def _local(self) -> datetime:
         return self._clock.astimezone(self.config.when.zone)
