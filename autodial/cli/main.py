@@ -44,25 +44,25 @@ class _Main(click.Group):
         except (AutodialError, SpoolError) as error:
             raise click.ClickException(_lines(str(error))) from error
         except (click.UsageError, _Misconfigured):
-            raise  # the one quotes what its reader has typed, the other is ours already
+            raise  # a usage error quotes the user's own input; the other is already escaped
         except click.ClickException as error:
             raise click.ClickException(_lines(error.message)) from error
 
 
 class _Misconfigured(click.ClickException):
-    """A start that a person must put right; the unit does not try again (sysexits.h)."""
+    """A failed start that a person must correct; the unit does not retry (sysexits.h)."""
 
     exit_code = 78
 
 
 class _NotNow(_Misconfigured):
-    """A start that may succeed in a while: the unit tries again."""
+    """A failed start that may succeed later; the unit retries."""
 
     exit_code = 75
 
 
 def _lines(text: str) -> str:
-    """An error's sentences: they may quote the portal, a file, or what was typed."""
+    """An error's text, escaped: it may quote the portal, a file, or input."""
     return "\n".join(texts.escaped(line) for line in text.split("\n"))
 
 
@@ -81,11 +81,11 @@ def main(ctx: click.Context, path: Path) -> None:
 @click.option("--as-root", is_flag=True, help="Run although this is root.")
 @click.pass_obj
 def run(path: Path, as_root: bool) -> None:
-    """Run the dialler until it is told to stop (SIGTERM, Ctrl-C)."""
+    """Run the dialler until SIGTERM or Ctrl-C."""
     if os.geteuid() == 0 and not as_root:
         raise click.ClickException(
             "run this as Asterisk's user, for example 'runuser -u asterisk -- autodial run':"
-            " otherwise a fault in the dialler is root's. If it must be so: --as-root"
+            " otherwise a fault in the dialler has root's rights. To run as root: --as-root"
         )
     try:
         sys.exit(run_dialler(path))
@@ -96,7 +96,7 @@ def run(path: Path, as_root: bool) -> None:
 
 
 @click.command()
-@click.option("--tasks", default=26, show_default=True, help="Call tasks, over all fates.")
+@click.option("--tasks", default=26, show_default=True, help="Call tasks, over all outcomes.")
 @click.option("--keep-logs", type=click.Path(path_type=Path), help="Save all logs here.")
 def demo(tasks: int, keep_logs: Path | None) -> None:
     """Watch the whole job: real Asterisk, real SIP, a simulated portal. Needs root."""

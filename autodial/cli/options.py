@@ -1,8 +1,8 @@
-"""What several commands take."""
+"""Options and types that several commands use."""
 
 import click
 
-#: What the portal and the store number with.
+#: Ids of the portal and the store.
 NUMBER = click.IntRange(0, 2**53)
 
 

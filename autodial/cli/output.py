@@ -1,8 +1,8 @@
 """
-What the commands print: times, reasons, tables for people and JSON for programs.
+Output of the commands: times, reasons, tables for people and JSON for programs.
 
-All of it may hold what a stranger typed. In a cell it is text on one line, never markup; on a line
-of its own its control characters are shown, not obeyed.
+All of it may contain foreign text. A table cell shows it on one line, never as markup; a line shows
+control characters escaped.
 """
 
 import json
@@ -28,12 +28,12 @@ from autodial.store.events import Told
 T = TypeVar("T")
 
 
-def tell(config: Config, told: Sequence[Told]) -> str:
-    """A story in lines, one for each thing that happened."""
+def tell(config: Config, events: Sequence[Told]) -> str:
+    """The events as lines, one each."""
     zone = ZoneInfo(config.hours.zone)
     rows = [
-        f"{t.at.astimezone(zone):%d.%m. %H:%M:%S}  {t.attempt or '-':<12} {t.kind:<15} {t.detail}"
-        for t in told
+        f"{e.at.astimezone(zone):%d.%m. %H:%M:%S}  {e.attempt or '-':<12} {e.kind:<15} {e.detail}"
+        for e in events
     ]
     return "\n".join(texts.escaped(row.rstrip()) for row in rows)
 
@@ -44,12 +44,12 @@ def say(line: str) -> None:
 
 
 class PlainTable(Table):
-    """A table whose cells are what they say: no markup, no emoji codes, no links, one line each."""
+    """A table of plain text cells: no markup, no emoji codes, no links, one line each."""
 
-    def add_row(self, *cells: object, **wishes: Any) -> None:
-        """Cells that are no ``Text`` yet become one."""
-        texts_of = (cell if isinstance(cell, Text) else _cell(str(cell)) for cell in cells)
-        super().add_row(*texts_of, **wishes)
+    def add_row(self, *cells: object, **options: Any) -> None:
+        """Converts cells that are not ``Text``."""
+        converted = (cell if isinstance(cell, Text) else _cell(str(cell)) for cell in cells)
+        super().add_row(*converted, **options)
 
 
 def _cell(text: str) -> Text:
@@ -67,20 +67,20 @@ def when(config: Config, moment: datetime | None) -> str:
 
 
 def words(config: Config, key: str | None) -> str:
-    """A reason or an outcome in the configured language; a state as it is."""
+    """A reason or an outcome in the configured language; a state unchanged."""
     if not key or key not in texts.CATALOGUE:
         return key or ""
     return texts.text(key, config.language)
 
 
 def show_table(table: PlainTable) -> None:
-    """As wide as the terminal; where there is none, wide enough for a line to stay a line."""
+    """As wide as the terminal; without one, wide enough that rows do not wrap."""
     width = None if sys.stdout.isatty() else 160
     Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def _visible(line: str) -> str:
-    """JSON's own escapes for what a terminal would obey or not show; they stand in texts only."""
+    """JSON escapes for characters that a terminal would interpret or not show (only in strings)."""
     if line.isascii() and line.isprintable():
         return line
     return "".join(
@@ -98,5 +98,5 @@ def print_json(rows: Sequence[Any]) -> None:
             case _:
                 return str(value)
 
-    said = json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
-    click.echo("\n".join(map(_visible, said.split("\n"))))
+    text = json.dumps([asdict(row) for row in rows], default=plain, ensure_ascii=False, indent=1)
+    click.echo("\n".join(map(_visible, text.split("\n"))))

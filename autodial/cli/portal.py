@@ -28,28 +28,28 @@ from autodial.store.database import write
 from bitrix24 import AnswerLost, Application, Portal, PortalError, PortalRefused
 from fastagi_server import NotWell, check
 
-#: Whom a card shows while it is tried: no number at all.
+#: The client's number on a test card: none.
 NO_NUMBER = "0000000000"
 
 
 @click.command("outbox")
-@click.option("--again", type=NUMBER, help="Send this one again, which was put aside.")
-@click.option("--all-again", is_flag=True, help="Send again everything that was put aside.")
+@click.option("--again", type=NUMBER, help="Send this dead letter again.")
+@click.option("--all-again", is_flag=True, help="Send all dead letters again.")
 @as_json
 @click.pass_obj
 def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> None:
-    """List what the portal has yet to be told, and what it refused."""
+    """List the messages not yet delivered to the portal, and the dead letters."""
     config = load(path)
     if again is not None or all_again:
         count = write(config.store.path, lambda db: outbox.again(db, again, datetime.now(UTC)))
         if not count:
-            raise click.ClickException("nothing that was put aside has this number")
+            raise click.ClickException("there is no dead letter with this number")
         say(f"{count} will be sent again")
         return
     lines = read(config, views.undelivered)
     if as_json:
         return print_json(lines)
-    table = PlainTable("number", "attempt", "what", "state", "why it was put aside")
+    table = PlainTable("number", "attempt", "what", "state", "why it is a dead letter")
     for line in lines:
         table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
     show_table(table)
@@ -58,54 +58,54 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
 @click.command()
 @click.pass_obj
 def doctor(path: Path) -> None:
-    """Try what the dialler needs, and say for each failure what to do."""
+    """Check what the dialler needs, and give the remedy for each failure."""
     config = load(path)
     for note in legal_notes.notes(config, time_zones.DATA, datetime.now(UTC).date()):
         say(f"rules: {note.sentence(config.language)}")
-    serious = _look_at_portal(config)
+    serious = _check_portal(config)
     address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
     try:
         took = f"{1000 * check(address):.1f} ms"
         say(f"fastagi: {texts.text('check.fastagi', config.language, detail=took)}")
     except NotWell as error:
-        # It may not have been started yet: no failure of what is configured.
+        # It may not be started yet: no failure of the configuration.
         say(f"fastagi: {error}")
-    serious |= _look_at_dialplan(config)
+    serious |= _check_dialplan(config)
     if serious:
         sys.exit(1)
 
 
-def _look_at_portal(config: Config) -> bool:
-    """Say what the portal lacks; True: the dialler cannot do its whole work."""
+def _check_portal(config: Config) -> bool:
+    """Print what the portal lacks; True: the dialler cannot work fully."""
     portal = portal_of(config)
     try:
-        said = run_now(portal.health(group=config.groups))
+        health = run_now(portal.health(group=config.groups))
     except PortalError as error:
         say(f"portal: {error}")
         return True
-    found = [*findings(said), *run_now(names(config, portal))]
-    for finding in found:
+    problems = [*findings(health), *run_now(names(config, portal))]
+    for finding in problems:
         say(f"portal: {finding.sentence(config.language)}")
-    if not found:
-        say(f"portal: {texts.text('check.well', config.language, detail=said.user)}")
-    return any(finding.serious for finding in found)
+    if not problems:
+        say(f"portal: {texts.text('check.well', config.language, detail=health.user)}")
+    return any(finding.serious for finding in problems)
 
 
-def _look_at_dialplan(config: Config) -> bool:
-    """Say what the dialplan lacks; True: it cannot carry calls."""
+def _check_dialplan(config: Config) -> bool:
+    """Print what the dialplan lacks; True: it cannot place calls."""
     if config.asterisk.ami_port is None:
         say(f"asterisk: {texts.text('dialplan.unasked', config.language)}")
         return False
     try:
-        found = answer(lambda reactor: dialplan_check.ask_once(reactor, config))
+        problems = answer(lambda reactor: dialplan_check.ask_once(reactor, config))
     except PbxError as error:
         say(f"asterisk: {error}")
         return True
-    for finding in found:
+    for finding in problems:
         say(f"asterisk: {finding.sentence(config.language)}")
-    if not found:
+    if not problems:
         say(f"asterisk: {texts.text('dialplan.well', config.language)}")
-    return any(finding.serious for finding in found)
+    return any(finding.serious for finding in problems)
 
 
 @click.command("test-card")
@@ -118,11 +118,11 @@ def _look_at_dialplan(config: Config) -> bool:
 @click.pass_obj
 def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
     """
-    Raise a call card for an operator and take it away again. Nobody is called; a call that comes
-    meanwhile gets no card, as the portal raises one at a time.
+    Show a call card to an operator and hide it again. Nobody is called; a call that comes
+    meanwhile gets no card, as the portal shows one at a time.
     """
     config = load(path)
-    if purpose and purpose not in {said.name for said in config.purposes}:
+    if purpose and purpose not in {known.name for known in config.purposes}:
         raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
     portal = portal_of(config)
     try:
@@ -132,7 +132,7 @@ def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
         number, name = config.line(purpose)
         run_now(portal.ensure_line(number, name))
         with _stopped_by_signals():
-            call = _raised(portal, config, user, number)
+            call = _show_card(portal, config, user, number)
             try:
                 say(f"the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)")
                 sleep(seconds)
@@ -148,7 +148,7 @@ def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
     )
 
 
-def _raised(portal: Portal, config: Config, user: int, line: str) -> str:
+def _show_card(portal: Portal, config: Config, user: int, line: str) -> str:
     now = datetime.now(UTC)
 
     def register() -> str:
@@ -162,23 +162,22 @@ def _raised(portal: Portal, config: Config, user: int, line: str) -> str:
     try:
         return register()
     except (AnswerLost, KeyboardInterrupt):
-        return register()  # the portal knows it again; or it would stay up for good
+        return register()  # the portal recognises the call; otherwise the card would stay up
 
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """A closed terminal, and a polite kill, end what Ctrl-C ends."""
+    """SIGHUP and SIGTERM act like Ctrl-C."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    wanted = (signal.SIGHUP, signal.SIGTERM)
-    before = {one: signal.signal(one, stop) for one in wanted}
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGHUP, signal.SIGTERM)}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @click.command()
@@ -194,18 +193,19 @@ def groups(path: Path, as_json: bool) -> None:
     hidden = ""
     try:
         work_groups = run_now(portal.groups())
-    except PortalRefused as error:  # a scope that is needed only by who uses groups
+    except PortalRefused as error:  # only settings with groups need the scope
         work_groups, hidden = [], str(error)
     if as_json:
         return print_json([*departments, *work_groups])
-    names_of = {one.id: one.name for one in departments}
+    names_of = {department.id: department.name for department in departments}
     table = PlainTable("number", "department", "below")
-    for one in departments:
-        table.add_row(str(one.id), one.name, names_of.get(one.parent or 0, ""))
+    for department in departments:
+        parent = names_of.get(department.parent or 0, "")
+        table.add_row(str(department.id), department.name, parent)
     show_table(table)
     table = PlainTable("number", "work group")
-    for one in work_groups:
-        table.add_row(str(one.id), one.name)
+    for group in work_groups:
+        table.add_row(str(group.id), group.name)
     if hidden:
         say(f"no work groups: {hidden} (they need the scope sonet_group)")
     else:
@@ -218,13 +218,13 @@ def groups(path: Path, as_json: bool) -> None:
 def authorize(path: Path, code: str) -> None:
     """Exchange the portal's authorisation code for tokens of [portal.application]."""
     config = load(path)
-    ours = access(config.portal)
-    if not isinstance(ours, Application):
+    application = access(config.portal)
+    if not isinstance(application, Application):
         raise click.ClickException("[portal.application] is not set; a webhook needs no tokens")
     try:
-        run_now(ours.exchange(send_now(config), code))
+        run_now(application.exchange(send_now(config), code))
     except PortalError as error:
         raise click.ClickException(f"{error}; a code lives 30 seconds") from error
     except OSError as error:
-        raise click.ClickException(f"{ours.tokens}: {error.strerror}") from error
-    say(f"tokens are in {ours.tokens}")
+        raise click.ClickException(f"{application.tokens}: {error.strerror}") from error
+    say(f"tokens are in {application.tokens}")

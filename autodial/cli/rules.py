@@ -16,19 +16,19 @@ from autodial.config.settings import Config
 from autodial.store import days_off, flags
 from autodial.store.database import write
 
-#: Seconds that a running dialler is given to read its settings again.
+#: Seconds to wait until the running dialler has read its settings again.
 PATIENCE = 20.0
 
 
 @click.command("day-off")
 @click.argument("day", required=False, metavar="[DATE]")
-@click.option("--why", "reason", default="", help="For those who ask later.")
+@click.option("--why", "reason", default="", help="The reason, for later readers.")
 @click.option("--remove", is_flag=True, help="It is a day like others again.")
 @click.pass_obj
 def day_off(path: Path, day: str | None, reason: str, remove: bool) -> None:
     """
-    Call nobody on DATE (2026-12-31, today, tomorrow), from now on and without a restart; without
-    a DATE: list the days off to come. Next calls that were set for that day are put off.
+    Call nobody on DATE (2026-12-31, today, tomorrow), without a restart; without a DATE: list the
+    coming days off. Next calls on that day are postponed.
     """
     config, now = load(path), datetime.now(UTC)
     today = now.astimezone(ZoneInfo(config.hours.zone)).date()
@@ -52,7 +52,7 @@ def day_off(path: Path, day: str | None, reason: str, remove: bool) -> None:
 
 
 def _hours(config: Config) -> str:
-    """What that means, if the settings give such days hours of their own."""
+    """The effect of a day off, which the settings may give special hours."""
     if config.hours.holiday in ("usual", None):
         return "; nobody is called"
     return ", with the hours of [hours] holiday"
@@ -60,10 +60,10 @@ def _hours(config: Config) -> str:
 
 def _list(config: Config, today: date) -> None:
     named = dict(read(config, lambda db: days_off.lines(db, today)))
-    table = PlainTable("day", "said by", "why", box=SIMPLE_HEAD, pad_edge=False)
-    for day in sorted({*named, *(one for one in config.calendar.days_off if one >= today)}):
-        whose = "autodial day-off" if day in named else "[calendar] days_off"
-        table.add_row(str(day), whose, named.get(day, ""))
+    table = PlainTable("day", "source", "why", box=SIMPLE_HEAD, pad_edge=False)
+    for day in sorted({*named, *(day for day in config.calendar.days_off if day >= today)}):
+        source = "autodial day-off" if day in named else "[calendar] days_off"
+        table.add_row(str(day), source, named.get(day, ""))
     show_table(table)
 
 
@@ -78,23 +78,23 @@ def _day(text: str, today: date) -> date:
 @click.command("reload")
 @click.pass_obj
 def reload(path: Path) -> None:
-    """Have the running dialler read its settings again, and say what it took over."""
+    """Make the running dialler read its settings again, and print what it took over."""
     config, asked = load(path), datetime.now(UTC)
     seen = read(config, lambda db: flags.last(db, flags.ALIVE))
     if seen is None or asked - seen > SILENT:
-        say("the settings are in order; the dialler does not run, and reads them at its start")
+        say("the settings are in order; the dialler does not run; it reads them at its start")
         return
-    mine = str(path.resolve())
-    write(config.store.path, lambda db: flags.tell(db, asked, flags.RELOAD, mine))
+    file = str(path.resolve())
+    write(config.store.path, lambda db: flags.tell(db, asked, flags.RELOAD, file))
     until = monotonic() + PATIENCE
     while monotonic() < until:
-        told = read(config, lambda db: flags.told(db, flags.RELOADED))
-        if told is not None and told[0] >= asked:
-            say(told[1])
-            if told[1].startswith(NOTHING):
+        report = read(config, lambda db: flags.told(db, flags.RELOADED))
+        if report is not None and report[0] >= asked:
+            say(report[1])
+            if report[1].startswith(NOTHING):
                 raise click.ClickException("what was read before still holds")
             return
         sleep(0.2)
     raise click.ClickException(
-        "the dialler has not answered: does it run by the same configuration? See its log"
+        "the dialler has not answered: does it use the same configuration? See its log"
     )

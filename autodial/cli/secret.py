@@ -1,6 +1,6 @@
 """
-``autodial secret``: the secret that the dialplan and the dialler share, made once and written where
-both read it. It is never printed.
+``autodial secret``: creates the shared secret of dialplan and dialler, and writes it where both
+read it. It is never printed.
 """
 
 import os
@@ -17,7 +17,7 @@ from attrs import frozen
 
 from autodial.errors import ConfigError
 
-#: Where the globals are on a PBX that was installed as documented.
+#: The globals' file on a PBX that is installed as documented.
 GLOBALS = Path("/etc/asterisk/autodial-globals.conf")
 
 _GLOBAL = re.compile(r"^AD_SECRET[ \t]*=[ \t]*(?:>[ \t]*)?(\S*)[^\n]*$", re.MULTILINE)
@@ -27,7 +27,7 @@ _KEY = re.compile(r"^[ \t]*#?secret[ \t]*=[^\n]*\n?", re.MULTILINE)
 
 @frozen
 class _File:
-    """A file that is replaced as a whole, with its owner kept."""
+    """A file that is replaced as a whole and keeps its owner."""
 
     path: Path
     text: str
@@ -35,7 +35,7 @@ class _File:
     mode: int
 
     def write(self, text: str, mode: int, group: int) -> None:
-        """By way of a new file beside it: a crash leaves the old one or the new one."""
+        """Through a new file in the same directory: a crash leaves the old or the new one."""
         handle, draft = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -53,8 +53,9 @@ def _read(path: Path) -> _File:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(file, encoding="utf-8") as stream:
-            found = os.fstat(file)
-            return _File(path, stream.read(), (found.st_uid, found.st_gid), found.st_mode & 0o777)
+            status = os.fstat(file)
+            owner = (status.st_uid, status.st_gid)
+            return _File(path, stream.read(), owner, status.st_mode & 0o777)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     except OSError as error:
@@ -68,35 +69,33 @@ def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
     False: both had it already.
 
     Raises:
-        ConfigError: a file cannot be read or written, or is not what it should be.
+        ConfigError: a file cannot be read or written, or is not the expected file.
     """
     settings, variables = _read(config), _read(dialplan)
-    said = _parsed(settings)
-    fastagi = said.get("fastagi", {})
+    parsed = _parsed(settings)
+    fastagi = parsed.get("fastagi", {})
     if not isinstance(fastagi, dict):
         raise ConfigError(f"{config}: fastagi is a section: write [fastagi]")
     if not re.search(r"^\[globals\]", variables.text, re.MULTILINE):
         raise ConfigError(f"{dialplan}: no [globals] in it; is it autodial-globals.conf?")
-    found = _GLOBAL.search(variables.text)
-    ours, theirs = str(fastagi.get("secret", "")), found[1] if found else ""
+    match = _GLOBAL.search(variables.text)
+    in_settings, in_dialplan = str(fastagi.get("secret", "")), match[1] if match else ""
     closed = not settings.mode & 0o077 and not variables.mode & 0o027
-    if ours and ours == theirs and closed and not new:
+    if in_settings and in_settings == in_dialplan and closed and not new:
         return False
-    secret = (not new and (ours or theirs)) or token_hex(32)
+    secret = (not new and (in_settings or in_dialplan)) or token_hex(32)
     if not re.fullmatch("[A-Za-z0-9_-]{16,128}", secret):
-        raise ConfigError(
-            "the secret that is there is too short or has other characters: use --new"
-        )
-    made = _File(config, _with_key(settings.text, secret), settings.owner, 0o600)
-    if _parsed(made) != {**said, "fastagi": {**fastagi, "secret": secret}}:
+        raise ConfigError("the existing secret is too short or has other characters: use --new")
+    changed = _File(config, _with_key(settings.text, secret), settings.owner, 0o600)
+    if _parsed(changed) != {**parsed, "fastagi": {**fastagi, "secret": secret}}:
         raise ConfigError(
             f'{config}: this command cannot find its place there; write secret = "" on a line of'
             " its own below a line [fastagi], and run it again"
         )
     try:
-        made.write(made.text, 0o600, settings.owner[1])
+        changed.write(changed.text, 0o600, settings.owner[1])
         variables.write(
-            _with_global(variables.text, secret), 0o640, _asterisk_group(said, settings)
+            _with_global(variables.text, secret), 0o640, _asterisk_group(parsed, settings)
         )
     except OSError as error:
         raise ConfigError(f"{error.filename or config}: {error.strerror}") from error
@@ -110,12 +109,12 @@ def _parsed(file: _File) -> dict[str, Any]:
         raise ConfigError(f"{file.path}: {error}") from error
 
 
-def _asterisk_group(said: dict[str, Any], settings: _File) -> int:
+def _asterisk_group(parsed: dict[str, Any], settings: _File) -> int:
     """
-    The group that is to read the dialplan's globals: that of Asterisk's spool, which the
-    configuration names; else the configuration's own.
+    The group that may read the dialplan's globals: that of Asterisk's spool, by the
+    configuration; else the configuration file's own.
     """
-    asterisk = said.get("asterisk")
+    asterisk = parsed.get("asterisk")
     spool = asterisk.get("spool") if isinstance(asterisk, dict) else None
     try:
         return Path(str(spool)).stat().st_gid
@@ -124,7 +123,7 @@ def _asterisk_group(said: dict[str, Any], settings: _File) -> int:
 
 
 def _with_key(text: str, secret: str) -> str:
-    """The TOML with ``secret`` in ``[fastagi]``; everything else as it was."""
+    """The TOML with ``secret`` in ``[fastagi]``; everything else unchanged."""
     section = _SECTION.search(text)
     row = f'secret = "{secret}"\n'
     if section is None:
@@ -157,10 +156,10 @@ def _with_global(text: str, secret: str) -> str:
     "--globals", "dialplan", type=click.Path(path_type=Path), default=GLOBALS, show_default=True,
     help="The dialplan's globals.",
 )  # fmt: skip
-@click.option("--new", is_flag=True, help="Another one, though there is one.")
+@click.option("--new", is_flag=True, help="Replace an existing secret.")
 @click.pass_obj
 def secret(path: Path, dialplan: Path, new: bool) -> None:
-    """Make the secret with which the dialplan proves itself to the dialler."""
+    """Create the secret with which the dialplan authenticates to the dialler."""
     if not share_secret(path, dialplan, new=new):
         click.echo(f"{path} and {dialplan} share a secret already")
         return

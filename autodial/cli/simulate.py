@@ -1,4 +1,4 @@
-"""The command ``autodial simulate``: what if there were more people, longer hours, more calls."""
+"""The command ``autodial simulate``: a day with other staff, hours or numbers of calls."""
 
 import csv
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from autodial.store import views
 
 @frozen
 class _Series(click.ParamType[object]):
-    """One number, or several with commas between, to compare."""
+    """One number, or several separated by commas, to compare."""
 
     number: type[int] | type[float]
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     name = "numbers"
 
     def convert(
@@ -38,8 +38,8 @@ class _Series(click.ParamType[object]):
             numbers = tuple(self.number(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r}: a number, or several with commas between", param, ctx)
-        if not all(self.least <= number <= self.most for number in numbers):
-            self.fail(f"{value!r}: from {self.least} to {self.most}", param, ctx)
+        if not all(self.minimum <= number <= self.maximum for number in numbers):
+            self.fail(f"{value!r}: from {self.minimum} to {self.maximum}", param, ctx)
         return numbers
 
 
@@ -63,15 +63,15 @@ class _Series(click.ParamType[object]):
     "--measured",
     "as_measured",
     is_flag=True,
-    help="Clients and operators as the ledger's calls show them.",
+    help="Measure clients and operators from the ledger's calls.",
 )
 @click.option(
     "--replay",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="The tasks of that day out of the ledger, with the calls they had.",
+    help="The tasks of that day from the ledger, with their calls.",
 )
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Which day; today, if not said.")
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="The day; default: today.")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="The table."
 )
@@ -89,45 +89,47 @@ def simulate(  # noqa: PLR0913  # click hands over each option
     date: datetime | None,
     csv_file: Path | None, curve_file: Path | None, svg_file: Path | None,
 ) -> None:  # fmt: skip
-    """What if: a day by this configuration, with drawn clients; nothing is dialled or written."""
+    """Simulate a day by this configuration, with random clients; nothing is dialled or written."""
     config = load(path)
     zone = ZoneInfo(config.hours.zone)
     day = (replay or date or datetime.now(zone)).date()
     config = _with_hours(config, day, hours)
     start, end = _span(config, day)
     behaviour = measured(read(config, views.calls), zone) if as_measured else CallerBehaviour()
-    was: list[Replayed] = []
+    past: list[Replayed] = []
     if replay is not None:
-        was = replayed(read(config, partial(views.calls_between, start=start, end=end)))
-    if replay is not None and not was:
+        past = replayed(read(config, partial(views.calls_between, start=start, end=end)))
+    if replay is not None and not past:
         raise click.ClickException(f"{day}: the ledger has no calls of that day's hours")
-    tasks = len(was) or tasks
+    tasks = len(past) or tasks
     table = PlainTable(
         "operators", "dial ratio", "tasks done", "talked", "attempts", "abandoned", "last call",
         "operators busy", box=SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
     sums: list[Sequence[object]] = []
     rows: list[Sequence[object]] = []
-    made: Day | None = None
+    result: Day | None = None
     for number, ratio in product(staff, dial_ratio or (config.pace.dial_ratio,)):
         pace = config.pace.model_copy(update={"dial_ratio": ratio})
         tried = config.model_copy(update={"pace": pace})
-        made = Simulation(tried, behaviour, seed, tasks, number, start, end, was).run()
-        last = made.last_finished
+        result = Simulation(tried, behaviour, seed, tasks, number, start, end, past).run()
+        last = result.last_finished
         table.add_row(
-            str(number), f"{ratio:g}", f"{made.finished} of {made.tasks}", str(made.talked),
-            str(sum(made.attempts.values())), f"{made.answers.rate:.1%}",
-            f"{last.astimezone(zone):%H:%M}" if last else "-", f"{made.busy:.0%}",
+            str(number), f"{ratio:g}", f"{result.finished} of {result.tasks}", str(result.talked),
+            str(sum(result.attempts.values())), f"{result.answers.rate:.1%}",
+            f"{last.astimezone(zone):%H:%M}" if last else "-", f"{result.busy:.0%}",
         )  # fmt: skip
         sums.append(
             (
-                number, ratio, made.tasks, made.finished, made.talked,
-                sum(made.attempts.values()), f"{made.answers.rate:.4f}",
+                number, ratio, result.tasks, result.finished, result.talked,
+                sum(result.attempts.values()), f"{result.answers.rate:.4f}",
                 last.astimezone(zone).isoformat(timespec="minutes") if last else "",
-                f"{made.busy:.4f}",
+                f"{result.busy:.4f}",
             )
         )  # fmt: skip
-        rows += [(number, ratio, f"{at.astimezone(zone):%H:%M}", t, a) for at, t, a in made.points]
+        rows += [
+            (number, ratio, f"{at.astimezone(zone):%H:%M}", t, a) for at, t, a in result.points
+        ]
     show_table(table)
     if csv_file is not None:
         head = (
@@ -137,9 +139,9 @@ def simulate(  # noqa: PLR0913  # click hands over each option
         _write(csv_file, head, sums)
     if curve_file is not None:
         _write(curve_file, ("operators", "dial_ratio", "time", "talks", "attempts"), rows)
-    if svg_file is not None and made is not None:
+    if svg_file is not None and result is not None:
         title = f"{day}: {tasks} tasks, {staff[-1]} operators"
-        svg_file.write_text(svg(made.points, zone, title), encoding="utf-8")
+        svg_file.write_text(svg(result.points, zone, title), encoding="utf-8")
 
 
 def _write(file: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -159,7 +161,7 @@ def _with_hours(config: Config, day: date, hours: str | None) -> Config:
 
 
 def _span(config: Config, day: date) -> tuple[datetime, datetime]:
-    """When the call centre begins and ends its day."""
+    """Start and end of the call centre's day."""
     zone = config.when.zone
     span = config.when.span(day)
     if span is None:

@@ -25,19 +25,19 @@ from autodial.store.presence import presence_lines
 @click.command()
 @click.argument("extension", required=False)
 @click.option("--purpose", help="No calls for this, a name of [[purposes]].")
-@click.option("--why", "reason", default="", help="For those who ask later.")
+@click.option("--why", "reason", default="", help="The reason, for later readers.")
 @click.option("--until", "end", help="Ends by itself: 14:00, or 2026-11-27T09:00.")
 @click.pass_obj
 def pause(
     path: Path, extension: str | None, purpose: str | None, reason: str, end: str | None
 ) -> None:
-    """Place no further calls: for one operator, for one purpose, or for nobody at all."""
+    """Place no further calls: for one operator, for one purpose, or for everybody."""
     config, now = load(path), datetime.now(UTC)
     until = _moment(end, config, now) if end else None
     lasts = f"until {when(config, until)}" if until else "'autodial resume' ends it"
     if purpose is not None:
         _only_one(extension)
-        if purpose not in {said.name for said in config.purposes}:
+        if purpose not in {known.name for known in config.purposes}:
             raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
         write(config.store.path, lambda db: pauses.pause_purpose(db, purpose, now, reason, until))
         say(f"purpose {purpose}: paused; talks go on, {lasts}")
@@ -53,7 +53,7 @@ def _only_one(extension: str | None) -> None:
 
 
 def _moment(text: str, config: Config, now: datetime) -> datetime:
-    """A time of today, or of a day, by the clock of [hours] zone; it must be ahead."""
+    """A time of today or of a date, in [hours] zone; it must be in the future."""
     here = now.astimezone(ZoneInfo(config.hours.zone))
     try:
         if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text):
@@ -90,18 +90,18 @@ def _operator(config: Config, extension: str | None) -> OperatorId:
     if extension is None:
         return pauses.EVERYBODY
     staff = read(config, views.operator_lines)
-    found = next((line for line in staff if line.extension == extension), None)
-    if found is None:
+    operator = next((line for line in staff if line.extension == extension), None)
+    if operator is None:
         raise click.ClickException(f"nobody of the staff has the extension {extension}")
-    return OperatorId(found.id)
+    return OperatorId(operator.id)
 
 
 @click.command("do-not-call")
-@click.option("--remove", metavar="NUMBER", help="Call this number, and whose it is, again.")
+@click.option("--remove", metavar="NUMBER", help="Allow calls to this number and its client again.")
 @as_json
 @click.pass_obj
 def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
-    """List the clients who told an operator not to be called again."""
+    """List the clients who asked an operator for no further calls."""
     config = load(path)
     lines = read(config, spoken.do_not_call_lines)
     if remove is not None:
@@ -113,7 +113,9 @@ def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
         return None
     if as_json:
         return print_json(lines)
-    table = PlainTable("number", "client", "said to", "when", "in", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable(
+        "number", "client", "operator", "when", "in", box=SIMPLE_HEAD, pad_edge=False
+    )
     for line in lines:
         row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
         table.add_row(*row)
@@ -153,7 +155,7 @@ def operators(path: Path, as_json: bool) -> None:
             say(f"{line.name} ({line.extension or line.id}): {words(config, trouble)}")
 
 
-#: Asterisk's device states, in words.
+#: Asterisk's device states as texts.
 _DEVICE = {
     "NOT_INUSE": "free", "INUSE": "in use", "BUSY": "busy", "RINGING": "rings",
     "RINGINUSE": "in use, rings", "ONHOLD": "on hold", "UNAVAILABLE": "off",
@@ -162,7 +164,7 @@ _DEVICE = {
 
 
 def _logout(config: Config, line: views.OperatorLine) -> str:
-    """When he last logged out; what is not known is said to be unknown."""
+    """The operator's last logout; an unknown one is shown as unknown."""
     if line.last_logout is not None:
         return when(config, line.last_logout)
     if line.last_left is not None:  # a closed browser leaves no logout anywhere
@@ -181,7 +183,7 @@ def _logout(config: Config, line: views.OperatorLine) -> str:
 @as_json
 @click.pass_obj
 def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> None:
-    """Tell who came and left when: logins and logouts of the portal, and what polls saw."""
+    """Show who came and left when: logins and logouts of the portal, and results of polls."""
     config = load(path)
     since = datetime.now(UTC) - timedelta(days=days)
     lines = read(config, lambda db: presence_lines(db, since, operator))
@@ -189,7 +191,7 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
         return print_json(lines)
     table = PlainTable("when", "operator", "what", "known by")
     for line in lines:
-        said = f"{line.name or '-'} ({line.operator})"
+        who = f"{line.name or '-'} ({line.operator})"
         what, source = words(config, f"presence.{line.kind}"), words(config, line.source)
-        table.add_row(when(config, line.at), said, what, source)
+        table.add_row(when(config, line.at), who, what, source)
     show_table(table)

@@ -1,4 +1,4 @@
-"""The command ``status``: how it goes."""
+"""The command ``status``."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,39 +18,39 @@ from autodial.rules.pacing import Answers
 @as_json
 @click.pass_obj
 def status(path: Path, as_json: bool) -> None:
-    """Tell how it goes: does it run, who is there, and where the tasks are held up."""
+    """Show the state: does it run, who is there, and why tasks wait."""
     config, now = load(path), datetime.now(UTC)
-    found = read(config, lambda db: status_queries.status(db, config, now))
+    state = read(config, lambda db: status_queries.status(db, config, now))
     if as_json:
-        return print_json([found])
-    if found.running:
-        say("the dialler runs" + ("" if found.pbx else ", without Asterisk's manager"))
+        return print_json([state])
+    if state.running:
+        say("the dialler runs" + ("" if state.pbx else ", without Asterisk's manager"))
     else:
-        say(f"the dialler does not run; last seen {when(config, found.seen)}")
-    if found.stalled is not None:
-        say(f"STALLED: tasks due, operators free, nothing dialled ({when(config, found.stalled)})")
+        say(f"the dialler does not run; last seen {when(config, state.seen)}")
+    if state.stalled is not None:
+        say(f"STALLED: tasks due, operators free, nothing dialled ({when(config, state.stalled)})")
     say(
-        f"{found.calls} calls under way, operators: {found.at_work} at work, {found.free} free, "
-        f"{found.paused} paused"
+        f"{state.calls} calls in flight, operators: {state.at_work} at work, {state.free} free, "
+        f"{state.paused} paused"
     )
-    for purpose in found.paused_purposes:
+    for purpose in state.paused_purposes:
         say(f"purpose {purpose}: paused")
-    if found.changed is not None and found.running:
+    if state.changed is not None and state.running:
         say(
-            f"{path} has changed and was not read again: 'autodial reload'"
-            f" ({when(config, found.changed)})"
+            f"{path} has changed and was not reloaded: 'autodial reload'"
+            f" ({when(config, state.changed)})"
         )
-    say(f"since {when(config, now - config.pace.abandoned_over)}: {_rates(config, found.answers)}")
-    for purpose, answers in sorted(found.by_purpose.items()):
+    say(f"since {when(config, now - config.pace.abandoned_over)}: {_rates(config, state.answers)}")
+    for purpose, answers in sorted(state.by_purpose.items()):
         say(f"  {purpose or 'no purpose'}: {_rates(config, answers)}")
     table = PlainTable("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
-    for reason, count in found.funnel:
+    for reason, count in state.funnel:
         table.add_row(str(count), reason, words(config, reason))
     show_table(table)
 
 
 def _rates(config: Config, answers: Answers) -> str:
-    """Both figures, and which of them has the cap."""
+    """Both rates, and the cap at the rate it applies to."""
     cap = f", cap {config.pace.abandoned_cap:.1%}"
     soon = config.pace.pacing.in_two_seconds
     return (

@@ -1,7 +1,7 @@
 """
-The facts of a decision as another process sees them: out of the store, for ``autodial why``.
+The facts of a decision as another process sees them: from the store, for ``autodial why``.
 
-What only the dialler's memory holds (the pace of this second) is taken for good.
+Facts that are only in the dialler's memory (the current pace) are assumed to allow the call.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from autodial.rules.rolling_statistics import RollingStatistics
 from autodial.store import attempt_queries, days_off, flags, pauses, views
 from autodial.store.planning import load_task
 
-#: A dialler that has not said so for this long does not run.
+#: A dialler without a beat for this long does not run.
 SILENT = timedelta(seconds=60)
 
 
@@ -35,23 +35,23 @@ class Why:
     task: CallTask
     decision: Decision
     looks: list[RuleResult]
-    running: bool  #: the dialler is; otherwise nothing is dialled, whatever the rules say
-    seen: datetime | None  #: when it last was
+    running: bool  #: is the dialler running? If not, nothing is dialled, whatever the rules decide
+    seen: datetime | None  #: when it last ran
 
 
 def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
-    """The rules one by one, as of now; None: not a call task we know."""
+    """The rules one by one, as of now; None: not a known call task."""
     config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
-    found = load_task(db, task, since=now - config.limits.looks_back)
-    if found is None:
+    loaded = load_task(db, task, since=now - config.limits.looks_back)
+    if loaded is None:
         return None
     seen = flags.last(db, flags.ALIVE)
     running = seen is not None and now - seen < SILENT
     known = facts(db, config, now)
     return Why(
-        task=found,
-        decision=decide(found, known, now),
-        looks=explain(found, known, now),
+        task=loaded,
+        decision=decide(loaded, known, now),
+        looks=explain(loaded, known, now),
         running=running,
         seen=seen,
     )
@@ -80,7 +80,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 
 
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
-    """All that a decision may know, as of now."""
+    """All facts that a decision may use, as of now."""
     config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
     statistics, beat = recalled(db, config, now), flags.last(db, flags.PBX_UP)
     known = Known(
@@ -100,7 +100,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
 
 
 def recalled(db: sa.Connection, config: Config, now: datetime) -> RollingStatistics:
-    """The last calls."""
+    """The statistics of the last calls."""
     statistics = RollingStatistics(config.pace.abandoned_over)
     statistics.recall(attempt_queries.past(db, now, statistics.over))
     return statistics
@@ -108,31 +108,31 @@ def recalled(db: sa.Connection, config: Config, now: datetime) -> RollingStatist
 
 def due_tasks_of(db: sa.Connection, operator: OperatorId, now: datetime) -> list[views.TaskLine]:
     """The open tasks due by now that are this operator's own."""
-    mine = views.tasks_of(db, operator)
-    return [line for line in mine if line.due is not None and line.due <= now]
+    lines = views.tasks_of(db, operator)
+    return [line for line in lines if line.due is not None and line.due <= now]
 
 
 @frozen(kw_only=True)
 class Status:
-    """How it goes."""
+    """The state of the dialler."""
 
     running: bool
     seen: datetime | None  #: when the dialler last ran
     pbx: bool
-    stalled: datetime | None  #: when that was last said
+    stalled: datetime | None  #: when a stall was last recorded
     calls: int
     at_work: int
     free: int
     paused: int
     paused_purposes: tuple[str, ...]
-    changed: datetime | None  #: since when the file of the settings says what was not read
-    answers: Answers  #: of the time that [pace] abandoned_over says
+    changed: datetime | None  #: since when the settings' file has changes not yet read
+    answers: Answers  #: within [pace] abandoned_over
     by_purpose: Mapping[str, Answers]  #: the same for each purpose, where the cap is by purpose
-    funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last look
+    funnel: tuple[tuple[str, int], ...]  #: open tasks by the reason of the last decision
 
 
 def status(db: sa.Connection, config: Config, now: datetime) -> Status:
-    """How it goes, as of now."""
+    """The state of the dialler, as of now."""
     seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
     statistics = recalled(db, config, now)
     return Status(

@@ -27,5 +27,5 @@ def restore(path: Path, file: Path) -> None:
     """Put a copy of the store in its place; the dialler must not run."""
     store = load(path).store.path
     before = restoring.restore(store, file)
-    kept = f"; what was there is {before}" if before is not None else ""
+    kept = f"; the old store is {before}" if before is not None else ""
     say(f"{store} is {file} now{kept}")

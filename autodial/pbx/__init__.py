@@ -1,1 +1,1 @@
-"""Towards Asterisk: the AGI scripts, the manager interface, the reconciler."""
+"""The Asterisk side: AGI scripts, manager interface, reconciler."""

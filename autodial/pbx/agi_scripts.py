@@ -1,7 +1,7 @@
 """
-What the dialplan may ask, one coroutine a question. Variable names of the dialplan are only here.
+The AGI scripts, one coroutine each. Variable names of the dialplan are only here.
 
-Each answer is one batch: one write, all replies, no further round trip.
+Each script answers in one batch: one write, all replies, no further round trip.
 """
 
 import re
@@ -24,20 +24,20 @@ from fastagi_server import AgiSession, RateLimitedLog, Script, command, set_vari
 
 _log = Logger()
 
-#: Sent with one answer at most; the rest goes with the next.
+#: Most deletions sent with one answer; the rest goes with the next.
 DELETIONS = 20
 
 
 @define
 class AstDb:
-    """Reports that Asterisk kept for us and that are written down now: to be deleted there."""
+    """Reports kept in AstDB that are recorded in the store by now, to be deleted from AstDB."""
 
     recorded: set[str] = field(factory=set)
 
     def deletions(self) -> list[bytes]:
-        """Commands for the next answer. They are repeated if the key is seen again."""
-        taken = [self.recorded.pop() for _ in range(min(DELETIONS, len(self.recorded)))]
-        return [command("DATABASE DEL", "autodial", attempt) for attempt in taken]
+        """Commands for the next answer; a key that is seen again is deleted again."""
+        attempts = [self.recorded.pop() for _ in range(min(DELETIONS, len(self.recorded)))]
+        return [command("DATABASE DEL", "autodial", attempt) for attempt in attempts]
 
 
 async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -> None:
@@ -52,7 +52,7 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
     elif re.fullmatch(r"[0-9]{1,12}", task):
         claimed = await engine.call_control.claim_task(TaskId(int(task)), number)
         if claimed is not None and not call.alive:
-            # Nobody will hear the yes, and this channel does not know its attempt's name.
+            # The answer cannot be delivered, and this channel does not have its attempt's id.
             await engine.ends.record(claimed.attempt.id, Report(stage="claimfail"))
             return
     else:
@@ -64,7 +64,7 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
         return
     engine.calls.set_leg(claimed.attempt.id, call.environment.variables.get("channel", ""))
     await call.batch(
-        # What a person typed goes by SET VARIABLE, which carries any text.
+        # Text that a person typed goes by SET VARIABLE, which carries any text.
         command("SET VARIABLE", "AD_TAG", claimed.ring.caller_name),
         set_variables(
             {
@@ -75,11 +75,13 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
                 "AD_TO": str(claimed.wait),
                 "AD_TRUNKS": ":".join(route.trunk for route in claimed.routes),
                 "AD_CIDS": ":".join(route.caller_id for route in claimed.routes),
-                "AD_LINES": ":".join("" if most is None else str(most) for most in claimed.lines),
+                "AD_LINES": ":".join(
+                    "" if limit is None else str(limit) for limit in claimed.lines
+                ),
                 "AD_OPS": ":".join(claimed.ring.extensions),
                 "AD_OPTO": str(claimed.ring.seconds),
                 "AD_LANG": language,
-                "AD_GO": "1",  # last: a command lost on the way must not leave half a yes
+                "AD_GO": "1",  # last: if a command is lost, the claim must not look granted
             }
         ),
         *astdb.deletions(),
@@ -91,8 +93,8 @@ async def resolve(call: AgiSession, call_control: CallControl) -> None:
     attempt = attempt_id(call.argument(0))
     ring = call_control.whom_to_ring(attempt) if attempt is not None else None
     if ring is None:
-        # Say nothing: the dialplan falls back on what came with the claim.
-        _log.warn("{attempt}: answered, and not known here", attempt=call.argument(0))
+        # No reply: the dialplan falls back on the values of the claim.
+        _log.warn("{attempt}: answered, but unknown here", attempt=call.argument(0))
         return
     await call.batch(
         command("SET VARIABLE", "CALLERID(name)", ring.caller_name),
@@ -109,8 +111,8 @@ async def resolve(call: AgiSession, call_control: CallControl) -> None:
 
 async def ringing(call: AgiSession, call_control: CallControl) -> None:
     """
-    ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what this
-    phone shows, if it is to show something else than the others.
+    ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what the
+    phone shows, if that differs from the others.
     """
     attempt = attempt_id(call.argument(0))
     own = call_control.ringing(attempt, call.argument(1)) if attempt is not None else None
@@ -122,8 +124,8 @@ async def ringing(call: AgiSession, call_control: CallControl) -> None:
 
 async def forwards(call: AgiSession, call_control: CallControl) -> None:
     """
-    ``AGI(…/forwards,AD_ID,extension)``: this operator's phone sends its calls elsewhere, and the
-    dialplan does not follow.
+    ``AGI(…/forwards,AD_ID,extension)``: this operator's phone forwards its calls, and the
+    dialplan does not follow the forward.
     """
     attempt = attempt_id(call.argument(0))
     if attempt is not None:
@@ -135,10 +137,10 @@ async def result(call: AgiSession, engine: Engine, astdb: AstDb) -> None:
     attempt, report = attempt_id(call.argument(0)), parse_report(call.arguments[1:])
     if attempt is None:
         _log.warn("{attempt}: an end is reported of no attempt", attempt=call.argument(0))
-        await call.batch(set_variables({"AD_ACK": "1"}))  # AstDB need not keep it
+        await call.batch(set_variables({"AD_ACK": "1"}))  # it need not stay in AstDB
         return
     if not await engine.ends.possible(attempt):
-        # Not acknowledged: what is true of it waits in AstDB until the call has ended.
+        # Not acknowledged: the report stays in AstDB until the call has ended.
         _log.warn(
             "{attempt}: an end is reported, and Asterisk says the call goes on", attempt=attempt
         )
@@ -156,37 +158,37 @@ async def spoolfail(call: AgiSession, ends: AttemptEnds) -> None:
 
 async def call_now(call: AgiSession, codes: OperatorCodes) -> None:
     """
-    ``AGI(…/call-now,extension,task)``: a person's word for a task, keyed on an operator's phone;
+    ``AGI(…/call-now,extension,task)``: confirmation of a task, dialled on an operator's phone;
     sets AD_SAID to 1 or 0.
     """
-    who, task = call.argument(0), call.argument(1)
-    known = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await codes.call_now(
-        who, TaskId(int(task))
+    extension, task = call.argument(0), call.argument(1)
+    accepted = bool(re.fullmatch(r"[0-9]{1,12}", task)) and await codes.call_now(
+        extension, TaskId(int(task))
     )
-    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+    await call.batch(set_variables({"AD_SAID": str(int(accepted))}))
 
 
 async def pause(call: AgiSession, codes: OperatorCodes, on: bool) -> None:
-    """``AGI(…/pause,extension)`` and ``/resume``: of an operator; sets AD_SAID to 1 or 0."""
-    known = await codes.pause(call.argument(0), on=on)
-    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+    """``AGI(…/pause,extension)``, ``/resume``: for an operator; sets AD_SAID to 1 or 0."""
+    accepted = await codes.pause(call.argument(0), on=on)
+    await call.batch(set_variables({"AD_SAID": str(int(accepted))}))
 
 
 async def disposition(call: AgiSession, codes: OperatorCodes) -> None:
     """``AGI(…/disposition,extension,code)``: of an operator's last talk; sets AD_SAID to 1 or 0."""
-    known = await codes.dispose(call.argument(0), call.argument(1))
-    await call.batch(set_variables({"AD_SAID": str(int(known))}))
+    accepted = await codes.dispose(call.argument(0), call.argument(1))
+    await call.batch(set_variables({"AD_SAID": str(int(accepted))}))
 
 
 async def ping(call: AgiSession) -> None:
-    """``AGI(…/ping)``: sets AD_PONG, so that a person can try the connection."""
+    """``AGI(…/ping)``: sets AD_PONG, to test the connection."""
     await call.batch(set_variables({"AD_PONG": "1"}))
 
 
-def _one_sentence(script: Script, limited_log: RateLimitedLog) -> Script:
+def _guarded(script: Script, limited_log: RateLimitedLog) -> Script:
     """
-    The store may refuse (a full disk): the log gets the reason, and the dialplan no answer, for
-    which it has a branch.
+    On a store error (a full disk) the reason is logged without a traceback, and the dialplan gets
+    no answer; it has a branch for that.
     """
 
     async def run(call: AgiSession) -> None:
@@ -212,11 +214,11 @@ def scripts(engine: Engine, astdb: AstDb, language: str, clock: IReactorTime) ->
         "pause": partial(pause, codes=codes, on=True),
         "resume": partial(pause, codes=codes, on=False),
         "disposition": partial(disposition, codes=codes),
-        "word": partial(disposition, codes=codes),  # as the dialplan before asked
+        "word": partial(disposition, codes=codes),  # its name in the dialplan of earlier versions
         "ping": ping,
     }
     limited_log = RateLimitedLog(_log, clock)
     return {
-        name: _one_sentence(script, limited_log)  # type: ignore[arg-type]  # partial hides its type
+        name: _guarded(script, limited_log)  # type: ignore[arg-type]  # partial hides its type
         for name, script in table.items()
     }

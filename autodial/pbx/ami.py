@@ -1,9 +1,9 @@
 """
-Asterisk's manager interface, as far as the dialler needs it: to look, never to act.
+The dialler's client of Asterisk's manager interface (AMI). It only reads.
 
 One connection: device states as they change, the live channels with their attempts, and the
-reports that the dialplan kept in AstDB while we were away. The manager user needs no right to
-originate, command or change anything. What is believed of all that is in ``ami_wire``.
+reports that the dialplan kept in AstDB while the dialler was down. The manager user needs no right
+to originate, command or change anything. ``ami_wire`` decides which input is trusted.
 """
 
 import re
@@ -26,17 +26,17 @@ from autodial.pbx.ami_wire import VARIABLES, AmiWire, Listing, Message, NotAmi
 
 _log = Logger()
 
-#: Seconds to wait for the end of an answer.
+#: Seconds to wait for a complete answer.
 PATIENCE = 10.0
-#: Seconds before it is said again that Asterisk's manager is out of reach.
+#: Least seconds between two log lines that the manager cannot be reached.
 COMPLAIN = 60.0
-#: Phones that are asked for at once.
+#: Phones whose state is requested at once.
 PHONES_AT_ONCE = 50
-#: The dialplan's family in AstDB, the variable that names a channel's attempt, and the one that
-#: holds the report once its hangup handler has put it together.
+#: The dialplan's family in AstDB, the variable with a channel's attempt id, and the variable with
+#: the report once the hangup handler has built it.
 FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
 
-#: The last field of a channel's row before the variables, and those after them (16 and 22 alike).
+#: Fields that a channel's row must have, before and after the variables (Asterisk 16 and 22 alike).
 CHANNEL_FIELDS = (
     "Event",
     "ActionID",
@@ -50,12 +50,12 @@ CHANNEL_FIELDS = (
 
 
 class NotConnected(Exception):
-    """Asterisk's manager interface is out of reach just now."""
+    """There is no connection to Asterisk's manager interface now."""
 
 
 @define(eq=False)
 class Ami:
-    """What others see: questions, and callbacks for what Asterisk tells by itself."""
+    """The public side: queries, and callbacks for events that Asterisk sends."""
 
     clock: IReactorTime
     user: str
@@ -65,10 +65,9 @@ class Ami:
     on_down: Callable[[], None]
     on_refused: Callable[[PbxError], None] = lambda error: None
     _link: "AmiLink | None" = field(default=None, init=False)
-    refused: bool = field(default=False, init=False)  #: the last login was
-    complained: float | None = field(
-        default=None, init=False
-    )  #: when it was last said out of reach
+    refused: bool = field(default=False, init=False)  #: the last login was refused
+    #: when the log last reported that the manager cannot be reached
+    complained: float | None = field(default=None, init=False)
 
     @property
     def connected(self) -> bool:
@@ -76,28 +75,28 @@ class Ami:
 
     async def channels(self) -> dict[str, tuple[str, ...]]:
         """
-        The attempts that have live channels, with the channels' names.
+        The attempts with live channels, each with its channels' names.
 
         Raises:
             NotConnected. PbxError: the list is damaged, or does not name the attempts.
         """
         listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
-        found: dict[str, tuple[str, ...]] = {}
+        channels: dict[str, tuple[str, ...]] = {}
         for row in await self._list({"Action": "CoreShowChannels"}, listing):
             pairs = [text.partition("=") for text in row.all(VARIABLES)]
             named = [value for name, _, value in pairs if name == VARIABLE]
             channel = row.get("Channel")
             if not named and "@autodial-" in channel:
-                # Taking this for "no channel" would end talks that are under way.
+                # Read as "no channel", this would end talks in progress.
                 raise PbxError(f"channels do not name their attempt: set channelvars = {VARIABLE}")
             for attempt in named:
-                found[attempt] = (*found.get(attempt, ()), channel)
-        return found
+                channels[attempt] = (*channels.get(attempt, ()), channel)
+        return channels
 
     async def kept_reports(self) -> dict[str, str]:
-        """Reports in AstDB by attempt: those that were not acknowledged."""
-        # Asterisk 16.28 says "ListItems: 1" at the end of every such list. Nothing that a stranger
-        # has typed is in it: the dialplan encodes what carriers say.
+        """Reports in AstDB by attempt: those not acknowledged."""
+        # Asterisk 16.28 sends "ListItems: 1" at the end of every such list. The list contains no
+        # text from outside: the dialplan encodes what trunks send.
         needed = ("Event", "ActionID", "Key", "Val")
         listing = Listing("DBGetTreeResponse", "DBGetTreeComplete", needed, counted=False)
         action = {"Action": "DBGetTree", "Family": FAMILY}
@@ -106,18 +105,18 @@ class Ami:
 
     async def value(self, variable: str) -> str:
         """
-        A global of the dialplan, or a function's value without a channel; empty: there is none.
+        A dialplan global, or a function's value without a channel; empty: there is none.
 
         Raises:
-            NotConnected. PbxError: this user may not ask.
+            NotConnected. PbxError: this user lacks the right.
         """
         answer = await self._connected().ask({"Action": "Getvar", "Variable": variable})
         return answer.get("Value")
 
     async def report(self, channel: str) -> str | None:
         """
-        What the hangup handler of a channel is about to report; empty: the channel is still in its
-        call; None: there is no such channel.
+        The report that a channel's hangup handler is about to send; empty: the channel is still in
+        its call; None: there is no such channel.
         """
         action = {"Action": "Getvar", "Channel": channel, "Variable": REPORT}
         try:
@@ -130,8 +129,8 @@ class Ami:
 
     async def under_way(self, attempt: str, leg: str | None) -> bool:
         """
-        Does Asterisk say that this attempt's outbound leg (its channel, if it is known) is still in
-        its call? False also where it cannot be asked: then a report is all there is.
+        Is this attempt's outbound leg (its channel, if known) still in its call, by Asterisk's
+        answer? False also where Asterisk cannot be asked: then only the report counts.
         """
         try:
             if leg is None:
@@ -144,8 +143,8 @@ class Ami:
 
     def ask_phones(self, extensions: Sequence[str]) -> None:
         """
-        The list of device states leaves out a phone that has not been used since Asterisk's start
-        (realtime endpoints): have these told, a few at a time.
+        Request the states of these phones, a few at a time: the list of device states omits a
+        phone not used since Asterisk's start (realtime endpoints).
         """
         if self._link is not None:
             self._link.ask_phones(extensions[:PHONES_AT_ONCE])
@@ -168,7 +167,7 @@ class Ami:
         return listing.result()
 
     def factory(self) -> Factory:
-        """For a ClientService, which reconnects for ever."""
+        """For a ClientService, which always reconnects."""
         return Factory.forProtocol(lambda: AmiLink(self))
 
     def linked(self, link: "AmiLink") -> None:
@@ -189,7 +188,7 @@ class _Question:
 
 
 class AmiLink(Protocol):
-    """One connection: logs in, then answers questions and passes events on."""
+    """One connection: logs in, then sends queries and passes events on."""
 
     log = Logger()
     transport: ITCPTransport
@@ -198,21 +197,21 @@ class AmiLink(Protocol):
         self._ami = ami
         self._wire = AmiWire()
         self._questions: dict[str, _Question] = {}
-        #: Devices whose state is being asked for; True: it has changed again meanwhile.
+        #: Devices whose state is being requested; True: it has changed again meanwhile.
         self._asked: dict[str, bool] = {}
-        #: The list whose rows come just now.
+        #: The list whose rows are arriving.
         self._open: Listing | None = None
 
     def connectionMade(self) -> None:
         Deferred.fromCoroutine(self._log_in()).addErrback(self._not_in)
 
     async def _log_in(self) -> None:
-        """With a challenge: whoever answers in Asterisk's place does not learn the secret."""
+        """With a challenge, so that an impostor of Asterisk does not learn the secret."""
         ami = self._ami
-        said = (await self.ask({"Action": "Challenge", "AuthType": "MD5"})).get("Challenge")
-        if not re.fullmatch("[0-9A-Za-z]{4,64}", said):  # its hash alone would be the secret's
+        challenge = (await self.ask({"Action": "Challenge", "AuthType": "MD5"})).get("Challenge")
+        if not re.fullmatch("[0-9A-Za-z]{4,64}", challenge):  # if empty, the key is MD5(secret)
             raise PbxError("no challenge in the answer")
-        key = md5(f"{said}{ami.secret}".encode(), usedforsecurity=False)
+        key = md5(f"{challenge}{ami.secret}".encode(), usedforsecurity=False)
         await self.ask(
             {"Action": "Login", "AuthType": "MD5", "Username": ami.user, "Key": key.hexdigest()}
         )
@@ -221,7 +220,7 @@ class AmiLink(Protocol):
         )
         await self.ask({"Action": "DeviceStateList"}, listing)
         rows = listing.result()
-        ami.linked(self)  # only now: nobody is dialled before the phones are known
+        ami.linked(self)  # only now: no call before the phones' states are known
         for row in rows:
             self._device(row.get("Device"), row.get("State"))
 
@@ -234,7 +233,7 @@ class AmiLink(Protocol):
         error = failure.value
         assert isinstance(error, PbxError)
         self._ami.on_refused(error)
-        if not self._ami.refused:  # it is tried for ever, and said once
+        if not self._ami.refused:  # retried without end, logged once
             self.log.error("{error}", error=error)
         self._ami.refused = True
 
@@ -242,22 +241,22 @@ class AmiLink(Protocol):
         """
         Send an action. Fires with its response, or, for a list, with the list's end.
 
-        Fails with PbxError (refused, with Asterisk's own words), NotConnected.
+        Fails with PbxError (refused, with Asterisk's message), NotConnected.
         """
         number = token_hex(16)
-        rows = {**action, "ActionID": number}
-        for name, value in rows.items():
+        fields = {**action, "ActionID": number}
+        for name, value in fields.items():
             if re.search(r"[\x00-\x1f\x7f]", value):
                 return _failed(PbxError(f"{name} cannot hold {value!r}"))
-        self.transport.write("".join(f"{k}: {v}\r\n" for k, v in rows.items()).encode() + b"\r\n")
+        self.transport.write("".join(f"{k}: {v}\r\n" for k, v in fields.items()).encode() + b"\r\n")
         answer: Deferred[Message] = Deferred()
         self._questions[number] = _Question(answer, listing)
         answer.addTimeout(PATIENCE, self._ami.clock, self._no_answer)
         return answer
 
     def _no_answer(self, _: object, seconds: float) -> Failure:
-        """A link that is open and silent is worth nothing: drop it, and a new one is made."""
-        self.log.warn("Asterisk's manager was silent for {seconds} s", seconds=seconds)
+        """Drop an open link that does not answer; the service reconnects."""
+        self.log.warn("Asterisk's manager did not answer within {seconds} s", seconds=seconds)
         self.transport.abortConnection()
         return Failure(NotConnected())
 
@@ -283,7 +282,7 @@ class AmiLink(Protocol):
         listing = question.listing
         if "Response" not in dict(message.fields):
             if listing is None or self._open is not listing:
-                return  # a row of nothing that was asked for
+                return  # a row that no query asked for
             if not listing.take(message):
                 return
             self._open = None
@@ -304,20 +303,20 @@ class AmiLink(Protocol):
             self._ami.on_device(extension, state)
 
     def ask_phones(self, extensions: Iterable[str]) -> None:
-        """Have these phones' states told."""
+        """Request these phones' states."""
         for extension in extensions:
             self._changed(f"PJSIP/{extension}")
 
     def _changed(self, device: str) -> None:
         """
-        An event may be a stranger's (where the filters look for text, or are missing): it is taken
-        for a hint, and Asterisk is asked.
+        An event may be forged (where the filters look for text, or are missing): it is only a
+        hint, and Asterisk is asked for the state.
         """
         technology, _, extension = device.partition("/")
         if technology != "PJSIP" or not internal_number(extension):
             return
         if device in self._asked:
-            self._asked[device] = True  # and once more, when the answer is there
+            self._asked[device] = True  # ask once more after the answer
             return
         self._asked[device] = False
         asking = Deferred.fromCoroutine(self._ask_state(device))
@@ -350,7 +349,7 @@ def _failed(error: Exception) -> "Deferred[Message]":
 
 
 def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTime) -> ClientService:
-    """Connect, and reconnect for ever; says so at the first failure, not at each."""
+    """Connect, and always reconnect; logs the first failure, not each."""
 
     def pause(failures: int) -> float:
         now = clock.seconds()

@@ -1,16 +1,16 @@
 """
-What Asterisk's manager says, and how much of it is believed. No sockets, no clock.
+The wire protocol of Asterisk's manager, and which input is trusted. No sockets, no clock.
 
 Asterisk writes a caller's number into its list rows as the caller sent it: ``sip:1%0D%0A...``
-becomes line ends, and with them rows, ends of lists and events of a stranger's making. So:
+becomes line ends, and with them forged rows, ends of lists and events. So:
 
-* an action's number is a nonce that no stranger can know;
+* an action's number is a nonce that a caller cannot guess;
 * between the start and the end of a list Asterisk writes nothing else (one thread does both), so
-  whatever comes there without the list's number is a stranger's, and the list is damaged;
-* a row is whole only if each of its fields is there once; what was put into it shows as a field
-  that is there twice, or as fields that are missing because an empty line came too early;
-* a list is whole only if its end says so, and counts as many rows as came;
-* a damaged list is an error: what it does not name may be there all the same.
+  any message there without the list's number is forged, and the list is damaged;
+* a row is whole only if each of its fields is present once; an injection shows as a duplicate
+  field, or as missing fields because an empty line came too early;
+* a list is whole only if its end says so, and its count equals the rows received;
+* a damaged list is an error: an entry that it lacks may still exist.
 """
 
 from collections import Counter
@@ -20,21 +20,21 @@ from attrs import define, field, frozen
 
 from autodial.errors import PbxError
 
-#: Most characters of a list: 20,000 channels have some ten million.
+#: Most characters of a list: 20,000 channels have about ten million.
 MAX_SIZE = 32_000_000
 #: Longest line, most fields of a message, and most rows of a list that are read.
 MAX_LINE, MAX_FIELDS, MAX_ROWS = 16_384, 200, 20_000
-#: The one field that a row has several times: one for each variable of ``channelvars``.
+#: The only field that a row may repeat: one for each variable of ``channelvars``.
 VARIABLES = "ChanVariable"
 
 
 class NotAmi(Exception):
-    """The other side does not speak as a manager does."""
+    """The other side does not speak the manager's protocol."""
 
 
 @frozen
 class Message:
-    """Fields in their order; a name may come several times."""
+    """Fields in order; a name may repeat."""
 
     fields: tuple[tuple[str, str], ...]
 
@@ -46,13 +46,13 @@ class Message:
         return [value for key, value in self.fields if key == name]
 
     def whole(self, needed: Collection[str]) -> bool:
-        """Is each needed field there, and none but ``ChanVariable`` twice?"""
-        counted = Counter(key for key, _ in self.fields if key != VARIABLES)
-        named = Counter(value.partition("=")[0] for value in self.all(VARIABLES))
+        """Is each needed field present, and none but ``ChanVariable`` twice?"""
+        names = Counter(key for key, _ in self.fields if key != VARIABLES)
+        variables = Counter(value.partition("=")[0] for value in self.all(VARIABLES))
         return (
-            set(needed) <= set(counted)
-            and max(counted.values()) == 1
-            and (not named or max(named.values()) == 1)
+            set(needed) <= set(names)
+            and max(names.values()) == 1
+            and (not variables or max(variables.values()) == 1)
         )
 
 
@@ -65,7 +65,7 @@ class AmiWire:
 
     def receive(self, data: bytes) -> list[Message]:
         """
-        The messages now complete. Lines that are no field are passed over (the banner is one).
+        The messages now complete. Lines that are not fields are skipped (the banner is one).
 
         Raises:
             NotAmi: a line or a message without an end.
@@ -93,8 +93,8 @@ class AmiWire:
 @define
 class Listing:
     """
-    One list on its way: ``row`` is the event of its rows, ``needed`` what each must have;
-    ``counted``: its end counts them truly.
+    One list being received: ``row`` is the event of its rows, ``needed`` the fields of each;
+    ``counted``: the count at its end is reliable.
     """
 
     row: str
@@ -117,13 +117,13 @@ class Listing:
         elif len(self.rows) >= MAX_ROWS or self._size > MAX_SIZE:
             self.damage = self.damage or f"{self.row}: a list without end"
         if self.damage:
-            self.rows.clear()  # nobody will ask for them
+            self.rows.clear()  # they are not needed any more
         else:
             self.rows.append(message)
         return False
 
     def stray(self) -> None:
-        """Something came within the list that is not of it."""
+        """A message within the list does not belong to it."""
         self.damage = self.damage or f"something else came between the rows of {self.row}"
 
     def _end(self, message: Message) -> None:
@@ -137,10 +137,10 @@ class Listing:
 
     def result(self) -> Sequence[Message]:
         """
-        Its rows.
+        The list's rows.
 
         Raises:
-            PbxError: it is not whole.
+            PbxError: the list is not whole.
         """
         if self.damage:
             raise PbxError(self.damage)

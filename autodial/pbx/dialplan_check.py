@@ -1,6 +1,6 @@
 """
-Is our dialplan in Asterisk, with the globals it needs? Asked over the manager's interface, at each
-connection and every minute: a set-up that only looks well would fail every task, one by one.
+Checks that Asterisk has our dialplan and the globals it needs. Runs over the manager interface, at
+each connection and every minute: a wrong set-up would fail every task, one by one.
 """
 
 import re
@@ -22,16 +22,16 @@ from autodial.findings import Finding
 from autodial.pbx.ami import Ami, NotConnected
 from fastagi_server import RateLimitedLog
 
-#: What the dialler's call files and the dialplan's own lines go to.
+#: Targets of the dialler's call files and of the dialplan's own lines.
 EXTENSIONS = (
     "autodial-out,task,1", "autodial-out,79990000000,1", "autodial-answered,s,1",
     "autodial-end,s,1", "autodial-op,s,1", "autodial-op,hdr,1",
 )  # fmt: skip
-#: Globals that should not be empty; without AD_AGI nothing works at all.
+#: Globals that should not be empty; without AD_AGI nothing works.
 GLOBALS = ("AD_MAX", "AD_WAITING", "AD_SORRY")
-#: Between two looks while all is well.
+#: Between two checks while all is well.
 WELL = timedelta(minutes=1)
-#: Seconds between two complaints that it cannot be looked at.
+#: Seconds between two warnings that the check is not possible.
 COMPLAIN = 3600.0
 #: Seconds to wait for a connection to the manager and its login.
 LOGIN = 10.0
@@ -39,70 +39,70 @@ LOGIN = 10.0
 
 async def findings(ami: Ami, config: Config) -> tuple[Finding, ...]:
     """
-    What is wrong with the dialplan, the serious first; empty: all is well.
+    What is wrong with the dialplan, serious findings first; empty: all is well.
 
     Raises:
-        NotConnected. PbxError: the manager's user may not ask.
+        NotConnected. PbxError: the manager's user lacks the right.
     """
     missing = [place for place in EXTENSIONS if await _exists(ami, place) == "0"]
     if missing:
         contexts = ", ".join(dict.fromkeys(place.partition(",")[0] for place in missing))
         return (Finding("dialplan.contexts", contexts, True),)
-    found = []
+    problems = []
     agi = await ami.value("AD_AGI")
     if not agi:
         return (Finding("dialplan.globals", "AD_AGI", True),)
-    wanted, theirs = config.fastagi.published_port or config.fastagi.port, _port(agi)
-    if theirs not in (None, wanted):
-        found.append(Finding("dialplan.address", f"{agi} / {wanted}", True))
+    wanted, actual = config.fastagi.published_port or config.fastagi.port, _port(agi)
+    if actual not in (None, wanted):
+        problems.append(Finding("dialplan.address", f"{agi} / {wanted}", True))
     empty = [name for name in GLOBALS if not await ami.value(name)]
     if empty:
-        found.append(Finding("dialplan.globals", ", ".join(empty), False))
+        problems.append(Finding("dialplan.globals", ", ".join(empty), False))
     via = await ami.value("AD_VIA")
     if via:
         if await _exists(ami, via) == "0":
-            found.append(Finding("dialplan.via", via, True))
-        return tuple(found)
+            problems.append(Finding("dialplan.via", via, True))
+        return tuple(problems)
     names = [trunk.name for trunk in config.asterisk.trunks]
     unknown = [name for name in names if await _unknown(ami, name)]
     if unknown:
         known = len(unknown) < len(names)
-        found.append(Finding("dialplan.trunks", ", ".join(unknown), not known))
-    return tuple(sorted(found, key=lambda one: not one.serious))
+        problems.append(Finding("dialplan.trunks", ", ".join(unknown), not known))
+    return tuple(sorted(problems, key=lambda finding: not finding.serious))
 
 
 async def _exists(ami: Ami, place: str) -> str:
-    """1, or 0; empty: this Asterisk cannot say."""
+    """1, or 0; empty: this Asterisk lacks the function."""
     return await ami.value(f"DIALPLAN_EXISTS({place})")
 
 
 async def _unknown(ami: Ami, endpoint: str) -> bool:
-    """Not there at all; one that is there and cannot be reached is UNAVAILABLE."""
+    """No such endpoint; an existing one that cannot be reached is UNAVAILABLE."""
     return await ami.value(f"DEVICE_STATE(PJSIP/{endpoint})") in ("INVALID", "UNKNOWN")
 
 
 def _port(address: str) -> int | None:
-    """The port of ``agi://host[:port]``; None: a DNS record says it; 0: it is no such address."""
-    found = re.fullmatch(r"(h?)agi://(\[[0-9a-fA-F:]+\]|[^:/]+)(?::([0-9]{1,5}))?(/.*)?", address)
-    if found is None:
+    """The port of ``agi://host[:port]``; None: a DNS record has it; 0: it is no such address."""
+    match = re.fullmatch(r"(h?)agi://(\[[0-9a-fA-F:]+\]|[^:/]+)(?::([0-9]{1,5}))?(/.*)?", address)
+    if match is None:
         return 0
-    if found.group(3):
-        return int(found.group(3))
-    return None if found.group(1) else 4573
+    if match.group(3):
+        return int(match.group(3))
+    return None if match.group(1) else 4573
 
 
 @define(eq=False)
 class DialplanCheck:
-    """Looks again and again; says what it finds when that changes."""
+    """Repeats the check and logs its findings when they change."""
 
     log = Logger()
 
     config: Config
     ami: Ami
     now: Callable[[], datetime]
-    #: Why nobody may be dialled; None: it was not looked at since the manager was there.
+    #: Why nobody may be dialled; None: not checked since the manager connected.
     serious: tuple[Finding, ...] | None = field(default=None, init=False)
-    _said: tuple[Finding, ...] = field(default=(), init=False)
+    _logged: tuple[Finding, ...] = field(default=(), init=False)
     _next: datetime | None = field(default=None, init=False)
     _limited_log: RateLimitedLog = field(init=False)
 
@@ -110,50 +110,50 @@ class DialplanCheck:
         self._limited_log = RateLimitedLog(self.log, self.ami.clock, every=COMPLAIN)
 
     def use(self, config: Config) -> None:
-        """From now on this is the configuration; the dialplan is looked at soon."""
+        """Take over a new configuration; the dialplan is checked soon."""
         self.config, self._next = config, None
 
     @property
     def ok(self) -> bool:
-        """Looked at, and fit to dial."""
+        """Checked, and fit to dial."""
         return self.serious == ()
 
     def forget(self) -> None:
-        """Asterisk is out of sight, and may come back as another one."""
+        """The connection is lost; Asterisk may return with another dialplan."""
         self.serious = None
 
     async def turn(self) -> None:
-        """Look, if it is time: often while something is wrong, which a person may put right."""
+        """Check, if it is time: often while something is wrong, as a person may correct it."""
         now = self.now()
         if not self.ami.connected or (self.ok and self._next is not None and now < self._next):
             return
         self._next = now + WELL
         try:
-            found = await findings(self.ami, self.config)
+            current = await findings(self.ami, self.config)
         except NotConnected:
             return
         except PbxError as error:
-            # A user with fewer rights than ours: the calls themselves will tell. What was found
-            # before still holds.
-            self._limited_log.warn("the dialplan could not be looked at: {error}", error=error)
+            # The manager's user has too few rights: faults show only in the calls. Earlier findings
+            # still hold.
+            self._limited_log.warn("the dialplan could not be checked: {error}", error=error)
             self.serious = self.serious or ()
             return
-        for finding in found:
-            if finding not in self._said:
-                tell = self.log.error if finding.serious else self.log.warn
-                tell("asterisk: {what}", what=finding.sentence(self.config.language))
-        if self._said and not found:
-            self.log.info("asterisk: what was wrong with the dialplan is put right")
-        self._said = found
-        self.serious = tuple(finding for finding in found if finding.serious)
+        for finding in current:
+            if finding not in self._logged:
+                log = self.log.error if finding.serious else self.log.warn
+                log("asterisk: {what}", what=finding.sentence(self.config.language))
+        if self._logged and not current:
+            self.log.info("asterisk: the faults of the dialplan are corrected")
+        self._logged = current
+        self.serious = tuple(finding for finding in current if finding.serious)
 
 
 async def ask_once(reactor: Any, config: Config) -> tuple[Finding, ...]:
     """
-    The findings over a connection of one's own, for a command.
+    The findings over a separate connection, for a command.
 
     Raises:
-        PbxError: Asterisk's manager cannot be reached, or refuses us.
+        PbxError: Asterisk's manager cannot be reached, or refuses the login.
     """
     asterisk = config.asterisk
     assert asterisk.ami_port is not None

@@ -1,8 +1,8 @@
 """
-The reconciler: no attempt stays in flight for ever, no report stays in Asterisk, no file in the
-spool that nobody answers for.
+The reconciler: no attempt stays in flight for ever, no report stays in Asterisk, no orphaned file
+stays in the spool.
 
-It looks at AstDB, the live channels, the spool and the clock; the ledger decides.
+It reads AstDB, the live channels, the spool and the clock; the ledger decides.
 """
 
 from collections.abc import Callable, Collection
@@ -25,15 +25,15 @@ from autodial.store.database import Store
 from call_files import Spool
 from fastagi_server import RateLimitedLog
 
-#: An attempt without a live channel is given up this long after its last step: between the
-#: rename of a call file and its channel, and between a claim and its record, there is a moment.
+#: An attempt without a live channel is given up this long after its last step: a call file's
+#: channel follows its rename, and a claim's record follows the claim, after a moment.
 GRACE = timedelta(seconds=20)
-#: A claim may have failed in the moment before we listened.
+#: A claim may have failed just before the server listened.
 STARTING = timedelta(seconds=10)
-#: So long, while we run, an attempt past its lease waits for Asterisk's manager: none is kept for
-#: ever. With a manager that comes back sooner, a report of any age is found.
+#: How long an attempt past its lease waits for Asterisk's manager while the dialler runs. If the
+#: manager comes back sooner, a report of any age is found.
 UNASKED = timedelta(days=1)
-#: Seconds between two complaints of one kind: it looks every quarter of a minute.
+#: Seconds between two warnings of one kind: a round runs every 15 s.
 COMPLAIN = 3600.0
 
 
@@ -50,11 +50,11 @@ class Reconciler:
     now: Callable[[], datetime]
     ami: Ami | None
     clock: IReactorTime
-    #: Since when Asterisk's manager cannot be asked for the reports it keeps; None: it can.
+    #: Since when Asterisk's manager cannot be asked for kept reports; None: it can.
     _unasked_since: datetime | None = field(default=None, init=False)
-    #: Attempts with a report that a fault of ours keeps from being written.
+    #: Attempts whose report cannot be written because of a fault in the dialler.
     _unfit: set[AttemptId] = field(factory=set, init=False)
-    address: str = ""  #: where our server listens, for people
+    address: str = ""  #: where our server listens, for log lines
     _limited_log: RateLimitedLog = field(init=False)
     _listening_since: datetime = field(init=False)
 
@@ -64,9 +64,9 @@ class Reconciler:
 
     async def turn(self) -> None:
         """
-        One round. Nothing is given up before every report is written down: those in our own hands,
-        and those that Asterisk keeps. A dialler that was away longer than an attempt's lease would
-        call a talk lost, and its client again.
+        One round. No attempt is given up before all reports are recorded: those in memory and
+        those that Asterisk keeps. Otherwise a dialler that was down longer than an attempt's lease
+        would count a talk as lost, and call its client again.
         """
         await self.ends.write_unwritten()
         try:
@@ -80,7 +80,7 @@ class Reconciler:
         await self._clear_spool()
 
     async def _end_leases(self) -> None:
-        """Give up what is past its lease; without Asterisk's manager only after a day."""
+        """Give up attempts past their lease; without Asterisk's manager only after a day."""
         expired = await self.store.run(attempt_queries.expired, self.now())
         since = self._unasked_since
         if expired and since is not None and self.now() - since < UNASKED:
@@ -99,33 +99,33 @@ class Reconciler:
     async def _ask_asterisk(self) -> None:
         """
         Raises:
-            NotConnected. PbxError: Asterisk's manager did not tell which reports it keeps.
+            NotConnected. PbxError: Asterisk's manager did not list the reports it keeps.
         """
         if self.ami is None:
             return
         before = self.now() - GRACE
-        # The order matters: a channel that is gone has written its report, to us or to AstDB.
+        # The order matters: a channel that is gone has sent its report, to us or to AstDB.
         alive: Collection[str] | None
         try:
             alive = await self.ami.channels()
         except PbxError as error:
             self._limited_log.warn("{error}; nothing is given up by this list", error=error)
             alive = None
-        for key, said in (await self.ami.kept_reports()).items():
+        for key, text in (await self.ami.kept_reports()).items():
             name = attempt_id(key)
             if name is None:
                 self._limited_log.warn("AstDB, family autodial: {key} is no attempt", key=key)
                 continue
             if not await self.ends.possible(name):
-                continue  # its call goes on, whoever wrote that
-            report = parse_report(said.split(","))
-            self._not_asked(name, report)
+                continue  # its call goes on, whatever wrote the report
+            report = parse_report(text.split(","))
+            self._check_address(name, report)
             try:
                 await self.ends.record(name, report)
             except StoreError:
                 raise
             except Exception:
-                # It stays in AstDB, and its attempt as it is; the others go on.
+                # It stays in AstDB, its attempt stays as it is, and the others go on.
                 self.log.failure("{attempt}: its report cannot be written", attempt=name)
                 self._unfit.add(name)
                 continue
@@ -138,27 +138,27 @@ class Reconciler:
                 continue
             claimed = state is not State.SPOOLED
             self.log.warn("{attempt}: no channel and no report", attempt=attempt)
-            # Never claimed is never dialled; after a claim, nobody can say.
+            # Without a claim it was not dialled; after a claim, that is unknown.
             await self.ends.give_up(attempt, "no channel", lost=claimed)
 
-    def _not_asked(self, attempt: AttemptId, report: Report) -> None:
-        """A claim that failed while we were listening: Asterisk asks somewhere else."""
+    def _check_address(self, attempt: AttemptId, report: Report) -> None:
+        """A claim that failed while our server listened: Asterisk asks another address."""
         at = report.ended
         if report.stage == "claimfail" and at is not None and at > self._listening_since:
             self._limited_log.error(
                 "{attempt}: Asterisk did not get our answer to its claim, though we listen on"
                 " {address}: is that AD_AGI of its dialplan's globals, and AD_SECRET ours?"
-                " 'autodial doctor' looks",
+                " 'autodial doctor' checks",
                 attempt=attempt,
                 address=self.address,
             )
 
     async def _clear_spool(self) -> None:
-        """Files of ours whose attempt is over: leftovers of a crash."""
-        wanted = {attempt.id for attempt in await self.store.run(attempt_queries.in_flight)}
+        """Remove our files whose attempt is over: leftovers of a crash."""
+        in_flight = {attempt.id for attempt in await self.store.run(attempt_queries.in_flight)}
         for name in self.spool.waiting():
             attempt = AttemptId(name)
-            if attempt in wanted:
+            if attempt in in_flight:
                 continue
             if await self.store.run(attempt_queries.load_attempt, attempt) is not None:
                 self.ends.withdraw(name)

@@ -1,1 +1,1 @@
-"""Towards Bitrix24: what is read of the portal, and what is written back."""
+"""The Bitrix24 side: reading from the portal and writing back."""

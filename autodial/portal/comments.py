@@ -1,4 +1,4 @@
-"""What a task's comment says of a call: words for people who read the task, and only the task."""
+"""The text of a task's comment about a call, for people who read only the task."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,38 +12,38 @@ from autodial.model.outcome import Outcome, effect
 
 
 def comment(
-    said: Mapping[str, Any], number: str, config: Config, name: Callable[[int], str]
+    payload: Mapping[str, Any], number: str, config: Config, name: Callable[[int], str]
 ) -> str:
     """
-    The text of a message's payload ``said``; ``number`` is whom we called, and ``name`` says an
-    operator's name by his id.
+    The text for a message's ``payload``; ``number`` is the number called, and ``name`` returns an
+    operator's name by id.
     """
     language = config.language
-    if "talked_for" in said:
+    if "talked_for" in payload:
         return texts.text(
-            "comment.same client", language, number=number, task=said["talked_for"],
-            operator=name(said["user"]),
+            "comment.same client", language, number=number, task=payload["talked_for"],
+            operator=name(payload["user"]),
         )  # fmt: skip
-    if "disposition" in said:
-        following = _again(said["next"], config) if said["next"] else ""
-        if not said["next"] and said["disposition"] == Disposition.WRONG_NUMBER.value:
+    if "disposition" in payload:
+        following = _again(payload["next"], config) if payload["next"] else ""
+        if not payload["next"] and payload["disposition"] == Disposition.WRONG_NUMBER.value:
             following = _to_do(Outcome.BAD_NUMBER.value, config)
-        disposition = texts.text(said["disposition"], language)
+        disposition = texts.text(payload["disposition"], language)
         return texts.text(
             "comment.disposition",
             language,
-            operator=name(said["user"]),
+            operator=name(payload["user"]),
             disposition=disposition,
             next=following,
         ).rstrip()
-    outcome = said["outcome"]
+    outcome = payload["outcome"]
     detail = ""
     if outcome == Outcome.TALKED.value:
-        lasted = texts.lasted(said["seconds"], language)
-        detail = f", {name(said['user'])}, {lasted}"
-    elif outcome == Outcome.OPERATOR_MISSED.value and said.get("missed"):
-        detail = f" ({name(said['user'])})"
-    count = said.get("count", 0)
+        lasted = texts.lasted(payload["seconds"], language)
+        detail = f", {name(payload['user'])}, {lasted}"
+    elif outcome == Outcome.OPERATOR_MISSED.value and payload.get("missed"):
+        detail = f" ({name(payload['user'])})"
+    count = payload.get("count", 0)
     return texts.text(
         "comment",
         language,
@@ -51,7 +51,7 @@ def comment(
         count=texts.text("comment.count", language, count=count) if count > 1 else "",
         outcome=texts.text(outcome, language),
         detail=detail,
-        next=_again(said["next"], config) if said["next"] else _to_do(outcome, config),
+        next=_again(payload["next"], config) if payload["next"] else _to_do(outcome, config),
     )
 
 
@@ -61,10 +61,10 @@ def _again(moment: str, config: Config) -> str:
 
 
 def _to_do(outcome: str, config: Config) -> str:
-    """The dialler is through with the task; what a person does now."""
+    """What a person has to do; the dialler has finished with the task."""
     if outcome == Outcome.TALKED.value and config.tasks.when_talked == "complete":
         return texts.text("comment.done", config.language)
     if outcome != Outcome.TALKED.value and config.tasks.when_given_up in ("complete", "defer"):
-        # A task that is not open is not looked at, whatever is mended in it.
+        # The dialler ignores a task that is not open, whatever is corrected in it.
         return texts.text(f"{effect(outcome).to_do}.closed", config.language)
     return texts.text(effect(outcome).to_do, config.language)

@@ -1,8 +1,8 @@
 """
-The event hook: the portal's outgoing webhook may say "something happened", and we poll now.
+The event hook: the portal's outgoing webhook reports a change, and the importer polls now.
 
-Nothing is believed but that, and nothing depends on it: events come through the vendor's queue,
-once, late, or never.
+Nothing else of an event is used, and nothing depends on it: events come through the vendor's
+queue, once, late, or never.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ WANTED = frozenset({b"ONTASKADD", b"ONTASKUPDATE", b"ONTASKDELETE"})
 
 
 class EventHook(Page):
-    """One address; POST an event with the right token to it."""
+    """One address that takes events by POST, with the right token."""
 
     methods = ("POST",)
     log = Logger()
@@ -31,9 +31,9 @@ class EventHook(Page):
         self._limited_log = RateLimitedLog(self.log, clock)
 
     def render_POST(self, request: Request) -> bytes:
-        said = request.args or {}
-        token = (said.get(b"auth[application_token]") or [b""])[0]
-        event = (said.get(b"event") or [b""])[0].upper()
+        form = request.args or {}
+        token = (form.get(b"auth[application_token]") or [b""])[0]
+        event = (form.get(b"event") or [b""])[0].upper()
         if not compare_digest(token, self._token):
             request.setResponseCode(403)
             self._limited_log.warn(
@@ -46,5 +46,5 @@ class EventHook(Page):
 
 
 def event_site(token: str, wake: Callable[[], None], clock: IReactorTime) -> BoundedPort:
-    """What listens on ``[events] port``."""
+    """The site on ``[events] port``."""
     return BoundedPort(EventHook(token, wake, clock), clock)

@@ -1,4 +1,4 @@
-"""The recordings that Asterisk leaves in a folder, named by attempt."""
+"""The recordings that Asterisk writes into a folder, named by attempt."""
 
 import stat
 from datetime import UTC, datetime, timedelta
@@ -8,22 +8,22 @@ from attrs import frozen
 
 from autodial.config.sections import RecordingConfig
 
-#: A file that has not grown for so long is complete: MixMonitor closes it with the channel.
+#: A file that has not grown for this long is complete: MixMonitor closes it with the channel.
 QUIET = timedelta(seconds=3)
 #: How long a recording may take to appear, a conversion to mp3 included.
 PATIENCE = timedelta(minutes=10)
-#: How often to look meanwhile.
+#: How often to check meanwhile.
 AGAIN = timedelta(seconds=5)
 
 
 @frozen(kw_only=True)
 class Found:
-    """What there is of an attempt's recording."""
+    """The state of an attempt's recording."""
 
     name: str
     file: Path | None = None
     size: int = 0
-    wait: datetime | None = None  #: not complete yet; look again then
+    wait: datetime | None = None  #: not complete yet; check again then
 
 
 @frozen
@@ -39,17 +39,17 @@ class Recordings:
             return Found(name=name)
         file = self.config.folder / name
         try:
-            found = file.lstat()
-            if not stat.S_ISREG(found.st_mode):
-                return Found(name=name)  # a link would have us send another file
+            status = file.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                return Found(name=name)  # a link would send another file
         except OSError:
             late = now - ended > PATIENCE
             return Found(name=name, wait=None if late else now + AGAIN)
-        if now - datetime.fromtimestamp(found.st_mtime, UTC) < QUIET:
+        if now - datetime.fromtimestamp(status.st_mtime, UTC) < QUIET:
             return Found(name=name, wait=now + AGAIN)
-        return Found(name=name, file=file, size=found.st_size)
+        return Found(name=name, file=file, size=status.st_size)
 
     def attached(self, file: Path) -> None:
-        """The portal has it."""
+        """The portal has the file: delete it, if the settings ask for that."""
         if self.config.delete:
             file.unlink(missing_ok=True)

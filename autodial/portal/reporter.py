@@ -1,10 +1,10 @@
 """
-The reporter: pays what is owed to the portal, in the order it arose.
+The reporter: delivers outbox messages to the portal, in the order they were enqueued.
 
-A message is marked before it is sent, with the moment. After a crash or a lost answer a doubtful
-one is verified first, so nothing is said twice; and not before the portal can no longer execute
-what we have given up. Passing trouble stops the whole queue until later; a refusal parks one
-message for a person, and the queue goes on.
+A message is marked before it is sent, with the time. After a crash or a lost answer a doubtful
+message is verified first, so nothing is written twice; and not before the portal can no longer
+execute the abandoned request. A temporary failure stops the whole queue for a while; a refusal
+makes one message a dead letter for a person, and the queue goes on.
 """
 
 import re
@@ -39,29 +39,27 @@ from bitrix24 import (
     TaskStatus,
 )
 
-#: Pauses after passing trouble, in seconds; the last one repeats.
+#: Pauses after a temporary failure, in seconds; the last one repeats.
 PAUSES = (2.0, 5.0, 15.0, 60.0)
 
-#: So many answers to one message that we do not understand, and a message is put aside for a
-#: person.
+#: After this many unreadable answers a message becomes a dead letter.
 STRANGE = 5
 #: A call's start may be this old when it is registered, so that a repetition is recognised.
 KNOWN_AGAIN = timedelta(minutes=20)
-#: And is not, once it is so old.
+#: From this age on a repetition is not recognised.
 FORGOTTEN = timedelta(minutes=28)
 #: The portal keeps its answer to a request with a key for 24 hours.
 KEY_LIVES = timedelta(hours=23)
-#: So many failed tries of one message, and the portal is asked something else first: does it
-#: answer?
+#: After this many failed tries of one message, the portal is probed with another request first.
 PATIENCE = 4
-#: It does, and the message fails again: it lets the others pass for so long; then a person must
-#: look.
+#: If the portal answers the probe and the message fails again, it is deferred for these times,
+#: and the others pass; then it becomes a dead letter.
 DEFERRALS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 
-#: A registration is known again for half an hour only: it is tried again and again within it.
+#: Deferrals of a registration: the portal recognises its repetition for half an hour only.
 SOON = (timedelta(minutes=5),) * 8
 
-#: Refusals that are not about one call.
+#: Refusals that concern all calls.
 FORBIDDEN = frozenset(
     {"insufficient_scope", "WRONG_AUTH_TYPE", "ACCESS_DENIED", "ERROR_METHOD_NOT_FOUND"}
 )
@@ -69,7 +67,7 @@ FORBIDDEN = frozenset(
 
 @define(eq=False)
 class Reporter:
-    """Pays the messages of one dialler to one portal."""
+    """Delivers the messages of one dialler to one portal."""
 
     log = Logger()
 
@@ -82,29 +80,31 @@ class Reporter:
     not_before: datetime | None = field(default=None, init=False)
     stopping: bool = field(default=False, init=False)
     _troubles: int = field(default=0, init=False)
-    #: Answers we did not understand, by message; an outage of the portal is not counted here.
+    #: Unreadable answers, by message; an outage of the portal is not counted here.
     _strange: dict[int, int] = field(factory=dict, init=False)
-    #: Failed tries by message, and how often it was put off for it.
+    #: Failed tries by message, and how often it was deferred.
     _failures: dict[int, int] = field(factory=dict, init=False)
-    _set_aside: dict[int, int] = field(factory=dict, init=False)
+    _deferrals: dict[int, int] = field(factory=dict, init=False)
     _portal_answers: bool = field(default=False, init=False)
-    #: Lines of the pool that the portal has, and the call that each was named for, if it goes on.
+    #: Lines of the pool that the portal has, each with the call in progress it is named for.
     _named: dict[str, AttemptId | None] = field(factory=dict, init=False)
     _lines_ensured: set[str] = field(factory=set, init=False)
-    _no_calls: bool = field(default=False, init=False)  #: complained of
-    _knows_lines: bool = field(default=False, init=False)  #: those of before this process
+    #: The log reports that unanswered calls cannot be registered.
+    _no_calls: bool = field(default=False, init=False)
+    #: The lines in use before this process started are loaded.
+    _knows_lines: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.recordings = Recordings(self.config.recording)
 
     def use(self, config: Config) -> None:
-        """From now on this is the configuration."""
+        """Take over a new configuration."""
         self.config = config
         self.recordings = Recordings(config.recording)
         self._lines_ensured.clear()
 
     async def turn(self) -> None:
-        """Pay until nothing is owed, or until the portal is in trouble."""
+        """Deliver until the outbox is empty, or until the portal fails."""
         if self.config.pace.shadow or (self.not_before and self.now() < self.not_before):
             return
         while not self.stopping:
@@ -127,22 +127,22 @@ class Reporter:
     async def _failed(
         self, message: Message, error: PortalError | ValueError, *, suspect: bool
     ) -> bool:
-        """What a failure means for this message, and (True) whether the others go on."""
+        """Handle a failure of this message; True: the others go on."""
         match error:
             case QuestionLost():
-                # Nothing was written; what was doubtful is as doubtful as before.
+                # Nothing was written; a doubtful message stays doubtful.
                 await self.store.run(outbox.not_sent, message)
             case AnswerLost():
-                # stays "sending": doubtful, and that from now on
+                # It stays "sending": doubtful from now on.
                 await self.store.run(outbox.being_sent, message, self.now())
             case PortalUnavailable() | PortalDenied():
-                # Denied: not this message is wrong but the webhook. All of them wait for a person.
+                # Denied: the webhook is wrong, not the message. All messages wait for a person.
                 await self.store.run(outbox.not_sent, message)
                 if isinstance(error, PortalClosed) and not isinstance(error, MethodResting):
-                    self._pause(error)  # of all, whichever it was that we were about to send
+                    self._pause(error)  # of all, whichever message was next
                     return False
             case AnswerStrange():
-                # An answer of a shape that we do not know: perhaps of this message alone.
+                # An answer of an unknown shape, perhaps to this message alone.
                 self._strange[message.id] = self._strange.get(message.id, 0) + 1
                 if self._strange[message.id] < STRANGE:
                     self._pause(error)
@@ -152,10 +152,10 @@ class Reporter:
             case _:
                 await self._bury(message, error)
                 return True
-        return await self._put_aside(message, error, suspect=suspect)
+        return await self._count_failure(message, error, suspect=suspect)
 
     async def _answers(self, message: Message) -> bool:
-        """Does the portal answer anything at all? If not, this message was not even sent."""
+        """Does the portal answer at all? If not, this message was not sent."""
         try:
             await self.portal.answers()
         except PortalError as error:
@@ -165,18 +165,18 @@ class Reporter:
         self._portal_answers = True
         return True
 
-    async def _put_aside(self, message: Message, error: PortalError, *, suspect: bool) -> bool:
+    async def _count_failure(self, message: Message, error: PortalError, *, suspect: bool) -> bool:
         """
-        Count a failure. A message that fails again and again, just after the portal has answered
-        something else, lets the others pass (True), and is at last put aside for a person.
+        Count a failure. A message that fails repeatedly, just after the portal has answered
+        another request, is deferred and the others pass (True); at last it becomes a dead letter.
         """
         answered, self._portal_answers = self._portal_answers, False
         if not (suspect and answered) or isinstance(error, PortalDenied):
             self._failures[message.id] = self._failures.get(message.id, 0) + 1
             self._pause(error)
             return False
-        times = self._set_aside.get(message.id, 0)
-        self._set_aside[message.id] = times + 1
+        times = self._deferrals.get(message.id, 0)
+        self._deferrals[message.id] = times + 1
         self._failures.pop(message.id, None)
         deferrals = SOON if message.kind is MessageKind.REGISTER and message.doubtful else DEFERRALS
         if times == len(deferrals):
@@ -204,8 +204,8 @@ class Reporter:
         seconds = PAUSES[min(self._troubles, len(PAUSES) - 1)]
         self._troubles += 1
         self.not_before = self.now() + timedelta(seconds=seconds)
-        tell = self.log.error if isinstance(error, PortalDenied) else self.log.warn
-        tell("portal: {error}; again in {seconds} s", error=error, seconds=seconds)
+        log = self.log.error if isinstance(error, PortalDenied) else self.log.warn
+        log("portal: {error}; again in {seconds} s", error=error, seconds=seconds)
 
     async def _deliver(self, message: Message) -> None:
         match message.kind:
@@ -227,7 +227,7 @@ class Reporter:
                 await self._status(message)
 
     async def ensure_line(self, purpose: str = "") -> str:
-        """The dialler's own external line, once: its name is what the card shows. Its number."""
+        """Ensure the dialler's external line, once; its number. The card shows its name."""
         number, name = self.config.line(purpose)
         if number not in self._lines_ensured:
             await self.portal.ensure_line(number, name)
@@ -238,11 +238,11 @@ class Reporter:
         try:
             await self._register_call(message)
         except PortalDenied:
-            raise  # not of this call, but of all that we ask
+            raise  # it concerns all requests, not this call
         except PortalRefused as error:
             if "quiet" not in message.payload or error.code not in FORBIDDEN:
                 raise
-            # Of no use to anybody, and there would be one for each attempt that nobody answered.
+            # No dead letter: there would be one for each unanswered attempt.
             if not self._no_calls:
                 self.log.error(
                     "unanswered calls are not registered: {error}; give the webhook the scope"
@@ -255,46 +255,44 @@ class Reporter:
             self._no_calls = False
 
     async def _register_call(self, message: Message) -> None:
-        """Safe to repeat for half an hour: so long the portal knows the attempt's id again."""
+        """Safe to repeat for half an hour, while the portal recognises the attempt's id."""
         portal = self.config.portal
         common = await self.ensure_line(message.purpose)
-        # The line is a part of the key by which the portal knows the call again.
+        # The line is a part of the key by which the portal recognises the call.
         quiet = message.payload.get("quiet", False)
         line = message.payload.get("line")
         if line is None:
             line = await self._line_of(message) if message.ended is None else common
         started = datetime.fromisoformat(message.payload.get("since", message.payload["at"]))
-        untold = (
-            not message.doubtful and message.lost_before is None
-        )  # the portal has not heard of it
-        forgotten = not untold and self.now() - started > FORGOTTEN
+        unsent = not message.doubtful and message.lost_before is None
+        forgotten = not unsent and self.now() - started > FORGOTTEN
         if forgotten:
             self.log.warn(
-                "{attempt}: registered anew, for the portal would not know it again; if its first"
-                " registration has arrived, that call stays open there",
+                "{attempt}: registered again as a new call, since the portal no longer recognises"
+                " the first registration; if that arrived, its call stays open in the portal",
                 attempt=message.attempt,
             )
-        if untold or forgotten:
+        if unsent or forgotten:
             at = self.now() if forgotten else datetime.fromisoformat(message.payload["at"])
             started = self._started(at)
-            said = {"line": line, "since": started.isoformat()}
-            await self.store.run(outbox.remember, message, said)
+            registered = {"line": line, "since": started.isoformat()}
+            await self.store.run(outbox.remember, message, registered)
         call_id = await self.portal.register_call(
             external_id=message.attempt,
             user=message.payload["user"],
             phone=message.number,
             started=started,
             line=line,
-            # Of a call that nobody answered: an incoming one would count as missed.
+            # An unanswered call is outgoing: an incoming one would count as missed.
             incoming=portal.call_type == "incoming" and not quiet,
-            # A card for a call that is over would only confuse.
+            # No card for a call that is over.
             show=message.ended is None,
             client=message.entity,
         )
         await self.store.run(outbox.delivered, message, self.now(), call_id=call_id)
         if portal.call_id_field and message.ended is None:
-            # For the script on the portal, which links the card to its task; without it there is
-            # a card all the same.
+            # For the script on the portal, which links the card to its task; the card is shown
+            # without it, too.
             try:
                 await self.portal.set_field(message.task, portal.call_id_field, call_id)
             except PortalError as error:
@@ -304,22 +302,22 @@ class Reporter:
 
     async def _line_of(self, message: Message) -> str:
         """
-        A line of the pool, named after the task: that name is on the card, also without any code on
-        the portal. The name is read when the card is shown, so a line serves one call at a time;
-        when all of them do, the common line serves as well.
+        A line of the pool, named after the task: the card shows that name without any code on the
+        portal. The portal reads the name when it shows the card, so a line serves one call at a
+        time; when all are in use, the common line is used.
         """
         portal = self.config.portal
-        common, word = self.config.line(message.purpose)
+        common, common_name = self.config.line(message.purpose)
         if not self._knows_lines:
             used = await self.store.run(outbox.lines_in_use)
             self._named |= {line: AttemptId(used[line]) for line in used if line != portal.line}
             self._knows_lines = True
         lines = [f"{portal.line}-{number}" for number in range(1, portal.pool + 1)]
-        mine = [line for line in lines if self._named.get(line) == message.attempt]
+        own = [line for line in lines if self._named.get(line) == message.attempt]
         free = [line for line in lines if self._named.get(line) is None]
-        line = next(iter((*mine, *free)), common)
+        line = next(iter((*own, *free)), common)
         if line != common:
-            name = f"{word}: {message.title}"
+            name = f"{common_name}: {message.title}"
             if line in self._named:
                 await self.portal.name_line(line, name)
             else:
@@ -328,7 +326,7 @@ class Reporter:
         return line
 
     async def _move(self, message: Message) -> None:
-        """The call rings at another operator: his card up, the others' down."""
+        """The call rings at another operator: show that operator's card, hide the others'."""
         if message.call_id is not None and message.ended is None:
             before = [
                 o for o in await self.store.run(outbox.shown_to, message) if o != message.operator
@@ -337,13 +335,13 @@ class Reporter:
                 await self.portal.hide_call(message.call_id, before)
             if not await self.portal.show_call(message.call_id, [message.operator]):
                 self.log.warn(
-                    "{attempt}: no card: the portal has no such call any more",
+                    "{attempt}: no card: the portal no longer has this call",
                     attempt=message.attempt,
                 )
         await self.store.run(outbox.delivered, message, self.now())
 
     async def _notify(self, message: Message) -> None:
-        """A link to the task while the phone rings; afterwards it would only confuse."""
+        """Send a link to the task while the phone rings, and not afterwards."""
         if message.ended is None:
             language = self.config.language
             link = f"/company/personal/user/{message.operator}/tasks/task/view/{message.task}/"
@@ -355,7 +353,9 @@ class Reporter:
             )
             tag = f"AUTODIAL|{message.attempt}|{message.operator}"
             if not await self.portal.notify(message.operator, text, tag):
-                self.log.warn("{attempt}: the portal took no notice", attempt=message.attempt)
+                self.log.warn(
+                    "{attempt}: the portal did not take the notification", attempt=message.attempt
+                )
         await self.store.run(outbox.delivered, message, self.now())
 
     async def _finish(self, message: Message) -> None:
@@ -363,12 +363,12 @@ class Reporter:
             line: None if attempt == message.attempt else attempt
             for line, attempt in self._named.items()
         }
-        means = effect(message.payload["outcome"])
-        # A card may be up for a call of which nobody knows how it ended.
-        code = means.finish_code if means.answered or message.payload.get("quiet") else "OTHER"
-        if message.call_id is not None:  # None: its registration was refused for good
+        ended = effect(message.payload["outcome"])
+        # A card may be up for a call whose end is unknown.
+        code = ended.finish_code if ended.answered or message.payload.get("quiet") else "OTHER"
+        if message.call_id is not None:  # None: its registration was finally refused
             if message.unsure:
-                # It takes down only the card of the operator who talked, and another's may be up.
+                # Finishing hides only the card of the operator who talked; another may be up.
                 shown = await self.store.run(outbox.shown_to, message)
                 await self.portal.hide_call(message.call_id, sorted(set(shown)))
             await self.portal.finish_call(
@@ -381,34 +381,34 @@ class Reporter:
         await self.store.run(outbox.delivered, message, self.now())
 
     async def _record(self, message: Message) -> None:
-        """A repetition replaces the file. Asterisk may be writing it for a while yet."""
+        """A repetition replaces the file. Asterisk may still be writing it."""
         if message.call_id is None or message.ended is None:
             await self.store.run(outbox.delivered, message, self.now())
             return
-        found = self.recordings.find(message.attempt, message.ended, self.now())
-        if found.wait is not None:
-            await self.store.run(outbox.wait, message, found.wait)
+        recording = self.recordings.find(message.attempt, message.ended, self.now())
+        if recording.wait is not None:
+            await self.store.run(outbox.wait, message, recording.wait)
             return
-        if found.file is None:
-            raise ValueError(f"no recording {found.name}: is AD_RECORD set in the dialplan?")
+        if recording.file is None:
+            raise ValueError(f"no recording {recording.name}: is AD_RECORD set in the dialplan?")
         try:
-            await self.portal.attach_recording(message.call_id, found.file, found.size)
+            await self.portal.attach_recording(message.call_id, recording.file, recording.size)
         except OSError as error:
-            raise ValueError(f"{found.file}: {error.strerror}") from error
+            raise ValueError(f"{recording.file}: {error.strerror}") from error
         await self.store.run(outbox.delivered, message, self.now())
-        self.recordings.attached(found.file)
+        self.recordings.attached(recording.file)
 
     def _started(self, at: datetime) -> datetime:
         """
-        The portal knows a call again only while its start is less than half an hour old. A call
-        told later, after an outage, starts now: better a wrong time than two calls.
+        The portal recognises a call only while its start is less than half an hour old. A call
+        registered later, after an outage, starts now: a wrong time is better than two calls.
         """
         return at if self.now() - at < KNOWN_AGAIN else self.now()
 
     async def _task(self, message: Message) -> None:
         """
-        Absolute values: safe to repeat. A task that is gone wants nothing any more, and a deadline
-        that a person has moved since stays his: the importer will take it over.
+        Absolute values: safe to repeat. For a deleted task there is nothing to do, and a deadline
+        that a person has moved since is kept: the importer takes it over.
         """
         given = message.payload.get("deadline")
         deadline = to_the_minute(datetime.fromisoformat(given)) if given else None
@@ -416,7 +416,7 @@ class Reporter:
         moved = task is not None and not task.until.same(message.until)
         ours = task is not None and deadline is not None and task.until.is_of(deadline)
         if moved and message.doubtful and deadline is not None and task is not None:
-            # In doubt a midnight of the same day is ours: it may be the first that is cut here.
+            # In doubt, midnight of the same day is ours: the portal may cut the time first here.
             ours = task.until.may_be_of(deadline, by_day=True)
         theirs = moved and not ours
         if theirs or await self.store.run(outbox.outdated, message):
@@ -424,17 +424,17 @@ class Reporter:
         responsible = message.payload.get("responsible")
         until = task.until if task is not None and deadline is not None else None
         if task is not None and responsible is not None:
-            told = await self.portal.change_responsible(
+            written = await self.portal.change_responsible(
                 task, responsible, deadline=deadline, delegate=self.config.tasks.delegate
             )
-            # What the portal has made of it is ours; what it was before may be a person's.
-            until = told if deadline is not None else None
+            # The deadline that the portal stored is ours; the one before may be a person's.
+            until = written if deadline is not None else None
         elif task is not None and deadline is not None and not ours:
             until = await self.portal.move_deadline(task, deadline)
         await self.store.run(outbox.delivered, message, self.now(), until=until)
 
     async def _status(self, message: Message) -> None:
-        """The portal has rules of its own for statuses; looked at first, so safe to repeat."""
+        """The portal has its own rules for statuses; the status is read first: safe to repeat."""
         status = TaskStatus[message.payload["status"]]
         task = await self.portal.task(message.task)
         if task is not None and not await self.portal.bring_to(task, status):
@@ -442,83 +442,87 @@ class Reporter:
         await self.store.run(outbox.delivered, message, self.now())
 
     async def _comment(self, message: Message) -> None:
-        """Not safe to repeat: each comment carries its attempt, and is looked for if in doubt."""
-        said = f"{message.attempt}.{message.revision}" if message.revision else message.attempt
-        marker = f"[{said}]"
+        """Not safe to repeat: each comment contains its attempt's id, and is looked up in doubt."""
+        name = f"{message.attempt}.{message.revision}" if message.revision else message.attempt
+        marker = f"[{name}]"
         text = f"{comment(message.payload, message.number, self.config, self._name)} {marker}"
         generation = "outcome" in message.payload and self.config.portal.comments == "one"
-        follows = bool(message.payload.get("next"))  # the last word is always written
+        follows = bool(message.payload.get("next"))  # the last comment is always written
         if generation and (
             (follows and await self.store.run(outbox.said_since, message))
-            # Where keys are, comments are in the chat, and none can be edited.
+            # Where keys are supported, comments are chat messages and cannot be edited.
             or (self.portal.keyed and not message.doubtful and message.payload.get("same"))
         ):
             await self.store.run(outbox.delivered, message, self.now())
             return
-        found: int | None = None
-        known = message.doubtful and await self._is_known_again(message)
-        if message.doubtful and not known:
-            found = await self._looked_for(message, marker)
-        if found is None and (self.portal.keyed or "keyed" in message.payload):
-            found = await self._keyed(message, message.payload.get("keyed", text))
-            if found is None and known:
-                found = await self._looked_for(message, marker)
-        if found is None and generation and message.comment:
-            found = await self._edited(message, message.comment, text)
-        if found is None:
-            found = await self.portal.add_comment(message.task, text)
+        number: int | None = None
+        recognised = message.doubtful and await self._is_recognised(message)
+        if message.doubtful and not recognised:
+            number = await self._find_comment(message, marker)
+        if number is None and (self.portal.keyed or "keyed" in message.payload):
+            number = await self._add_keyed(message, message.payload.get("keyed", text))
+            if number is None and recognised:
+                number = await self._find_comment(message, marker)
+        if number is None and generation and message.comment:
+            number = await self._edit(message, message.comment, text)
+        if number is None:
+            number = await self.portal.add_comment(message.task, text)
         await self.store.run(
-            outbox.delivered, message, self.now(), comment=found if found and generation else None
+            outbox.delivered, message, self.now(), comment=number if number and generation else None
         )
 
-    async def _looked_for(self, message: Message, marker: str) -> int | None:
-        found = await self.portal.find_comment(message.task, marker)
+    async def _find_comment(self, message: Message, marker: str) -> int | None:
+        number = await self.portal.find_comment(message.task, marker)
         await self.store.run(outbox.being_sent, message, self.now())
-        return found
+        return number
 
-    async def _is_known_again(self, message: Message) -> bool:
-        """Was it sent with a key that this portal heeds, and remembers?"""
+    async def _is_recognised(self, message: Message) -> bool:
+        """Was it sent with a key that this portal supports and still keeps?"""
         at = message.payload.get("keyed_at")
         if at is None or self.now() - datetime.fromisoformat(at) > KEY_LIVES:
             return False
         return await self.store.run(flags.last, flags.HEEDS_KEYS) is not None
 
-    async def _keyed(self, message: Message, text: str) -> int | None:
+    async def _add_keyed(self, message: Message, text: str) -> int | None:
         """
-        By REST 3.0, which knows a comment again: the same words with the same key. None: it has
-        refused this one, and has not written it now.
+        By REST 3.0, which recognises a repeated comment: the same text with the same key. None: it
+        refused this comment, and has not written it now.
         """
         key = f"{message.attempt}.{message.ordinal}.{message.created.timestamp():.0f}"
         if "keyed" not in message.payload:
             at = self.now().isoformat()
             await self.store.run(outbox.remember, message, {"keyed": text, "keyed_at": at})
         try:
-            heeded = await self.portal.add_keyed_comment(message.task, text, key)
+            supported = await self.portal.add_keyed_comment(message.task, text, key)
         except PortalDenied:
             raise
         except PortalRefused as error:
             self.log.info("REST 3.0 takes no comment: {error}", error=error)
-            # For this task, or for all: the method or the scope is there no longer.
+            # For this task, or for all: the method or the scope no longer exists.
             self.portal.keyed = not re.search("(?i)method|scope|ACCESS", error.code)
             return None
-        if heeded:
+        if supported:
             await self.store.run(flags.mark, self.now(), flags.HEEDS_KEYS)
         else:
-            self.log.info("the portal heeds no idempotency keys: lost answers are looked for")
+            self.log.info(
+                "the portal ignores idempotency keys: after a lost answer, the comment is looked up"
+            )
             await self.store.run(flags.clear_all, flags.HEEDS_KEYS)
         return 0
 
-    async def _edited(self, message: Message, number: int, text: str) -> int | None:
-        """The generation' one comment, brought up to date; None: a new one must say it."""
+    async def _edit(self, message: Message, number: int, text: str) -> int | None:
+        """Update the generation's only comment; None: a new one is needed."""
         try:
             await self.portal.edit_comment(message.task, number, text)
         except PortalDenied:
             raise
         except PortalRefused as error:
             self.log.info(
-                "{attempt}: its comment stays: {error}", attempt=message.attempt, error=error
+                "{attempt}: its comment is not edited: {error}",
+                attempt=message.attempt,
+                error=error,
             )
-            # Where nothing can be edited, a call that ended as the one before says nothing new.
+            # Without editing, a call that ended like the one before needs no new comment.
             return number if message.payload.get("same") else None
         return number
 

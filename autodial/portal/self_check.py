@@ -1,7 +1,7 @@
 """
-A look at the portal at start: what is missing is said before it is missed.
+The self-check of the portal at start: missing rights and methods are reported before use.
 
-Findings are data: a key of the catalogue and what goes into its sentence.
+Findings are data: a key of the catalogue and the values for its sentence.
 """
 
 from collections.abc import Callable
@@ -17,45 +17,45 @@ from bitrix24 import Health, Portal, PortalError, PortalUnavailable
 
 
 def findings(health: Health) -> tuple[Finding, ...]:
-    """What is wrong, the serious first; empty: all is well."""
-    found = []
+    """What is wrong, serious findings first; empty: all is well."""
+    problems = []
     if health.missing:
-        found.append(Finding("check.scopes", ", ".join(health.missing), True))
+        problems.append(Finding("check.scopes", ", ".join(health.missing), True))
     if health.absent:
-        found.append(Finding("check.methods", ", ".join(health.absent), True))
+        problems.append(Finding("check.methods", ", ".join(health.absent), True))
     if health.blind:
-        found.append(Finding("check.blind", "", True))
+        problems.append(Finding("check.blind", "", True))
     if health.lines is not None:
-        found.append(Finding("check.lines", health.lines, True))
+        problems.append(Finding("check.lines", health.lines, True))
     if not health.administrator:
-        found.append(Finding("check.administrator", str(health.user), False))
+        problems.append(Finding("check.administrator", str(health.user), False))
     if health.lacks:
-        found.append(Finding("check.lacks", ", ".join(health.lacks), False))
+        problems.append(Finding("check.lacks", ", ".join(health.lacks), False))
     if health.useful:
-        found.append(Finding("check.useful", ", ".join(health.useful), False))
-    return tuple(found)
+        problems.append(Finding("check.useful", ", ".join(health.useful), False))
+    return tuple(problems)
 
 
 async def names(config: Config, portal: Portal) -> tuple[Finding, ...]:
-    """Departments, groups and tags of the configuration that the portal does not have, or tell."""
-    found = []
-    for asked in (portal.named(config.staff.query), portal.group_number(config.tasks.group)):
+    """Departments, groups and tags of the configuration that the portal lacks or does not show."""
+    problems = []
+    for request in (portal.named(config.staff.query), portal.group_number(config.tasks.group)):
         try:
-            await asked
+            await request
         except PortalError as error:
-            found.append(Finding("check.names", str(error), True))
+            problems.append(Finding("check.names", str(error), True))
     tags = config.telling_tags
     try:
         if tags and await portal.tells_tags((*tags, *filter(None, [config.tasks.tag]))) is False:
-            found.append(Finding("check.tags", ", ".join(tags), True))
+            problems.append(Finding("check.tags", ", ".join(tags), True))
     except PortalError as error:
-        found.append(Finding("check.names", str(error), True))
-    return tuple(found)
+        problems.append(Finding("check.names", str(error), True))
+    return tuple(problems)
 
 
 @define(eq=False)
 class SelfCheck:
-    """Looks once, as soon as the portal answers, and makes sure of the dialler's line."""
+    """Runs once, as soon as the portal answers, and ensures the dialler's line."""
 
     log = Logger()
 
@@ -66,7 +66,7 @@ class SelfCheck:
     done: bool = field(default=False, init=False)
 
     def use(self, config: Config) -> None:
-        """From now on this is the configuration; what it asks of the portal is looked at again."""
+        """Take over a new configuration; if it needs other things of the portal, check again."""
         old, self.config = self.config, config
         if (old.groups, old.query, old.staff) != (config.groups, config.query, config.staff):
             self.done = False
@@ -77,14 +77,14 @@ class SelfCheck:
         try:
             health = await self.portal.health(group=self.config.groups)
             for finding in findings(health):
-                tell = self.log.error if finding.serious else self.log.warn
-                tell("portal: {what}", what=finding.sentence(self.config.language))
-            may = health.lines is None and "telephony" in health.scopes
-            if may and not self.config.pace.shadow:
+                log = self.log.error if finding.serious else self.log.warn
+                log("portal: {what}", what=finding.sentence(self.config.language))
+            telephony = health.lines is None and "telephony" in health.scopes
+            if telephony and not self.config.pace.shadow:
                 await self.reporter.ensure_line()
             await self.portal.look_for_keys()
         except PortalUnavailable as error:
-            self.log.info("portal not looked at yet: {error}", error=error)
+            self.log.info("portal not checked yet: {error}", error=error)
             return
         except PortalError as error:
             self.log.error("portal: {error}", error=error)

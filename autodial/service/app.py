@@ -1,4 +1,4 @@
-"""The wiring: one function builds the whole dialler; nothing runs until it is started."""
+"""The wiring: ``Dialler`` builds everything; nothing runs until ``start``."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -60,30 +60,30 @@ T = TypeVar("T")
 
 #: The dialplan's global that holds [fastagi] secret.
 SECRET_VARIABLE = "AD_SECRET"
-#: Seconds between two looks, when nothing wakes them earlier.
+#: Seconds between two turns, if nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
-#: Between two looks at what only people read, and two tries to look at the portal.
+#: Between two saves of what only people read, two tries of the self-check, and two beats.
 PHONES, SELF_CHECK, BEAT = 5.0, 60.0, 15.0
-#: Between two looks for tasks of which a person has said "dial it now".
-SAID = 1.0
-#: Between two looks at a dialplan that is not as it should be.
+#: Between two reads of the confirmed tasks.
+CONFIRMED = 1.0
+#: Between two checks of a faulty dialplan.
 DIALPLAN = 5.0
-#: Between two looks whether somebody wants the settings read again.
+#: Between two checks for a reload request.
 SETTINGS = 2.0
-#: Between two small steps of forgetting what is too old.
+#: Between two small steps of deleting old rows.
 FORGET = 0.5
 
 
 @define(eq=False)
 class Dialler:
-    """The running dialler. ``start`` raises what the administrator must see."""
+    """The running dialler. ``start`` raises errors for the administrator."""
 
     log = Logger()
 
     config: Config
     reactor: Any
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    settings: Settings | None = None  #: where they were read, if they can be read again
+    settings: Settings | None = None  #: their file, if they can be reloaded
     store: Store = field(init=False)
     transport: RequestsTransport = field(init=False)
     engine: Engine = field(init=False)
@@ -91,7 +91,7 @@ class Dialler:
     services: MultiService = field(factory=MultiService, init=False)
     ami: Ami | None = field(default=None, init=False)
     _port: Any = field(default=None, init=False)
-    _side_doors: list[IListeningPort] = field(factory=list, init=False)  #: events, metrics
+    _side_ports: list[IListeningPort] = field(factory=list, init=False)  #: events, metrics
     _poll: Periodic = field(init=False)
     _importer: Importer = field(init=False)
     _dialplan: DialplanCheck | None = field(default=None, init=False)
@@ -100,8 +100,8 @@ class Dialler:
     _retention: Retention = field(init=False)
     _self_check: SelfCheck = field(init=False)
     _reloading: DeferredLock = field(factory=DeferredLock, init=False)
-    _said_changed: bool = field(default=False, init=False)
-    _noted: tuple[Finding, ...] = field(default=(), init=False)
+    _logged_changed: bool = field(default=False, init=False)
+    _logged_notes: tuple[Finding, ...] = field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now
@@ -142,12 +142,12 @@ class Dialler:
             roster.asked = True
             if self.ami is not None:
                 self.ami.ask_phones(roster.not_told())
-            look.wake()
+            check.wake()
             sweep.wake()
 
         self.ami = self._make_ami(roster, up)
         self._dialplan = DialplanCheck(config, self.ami, now) if self.ami is not None else None
-        look = Periodic(self.reactor, DIALPLAN, self._look_at_dialplan, "dialplan")
+        check = Periodic(self.reactor, DIALPLAN, self._check_dialplan, "dialplan")
         fastagi = config.fastagi
         reconciler = Reconciler(
             self.store, self.engine.ends, spool, astdb, now, self.ami, self.reactor,
@@ -160,7 +160,7 @@ class Dialler:
             max_sessions=config.fastagi.max_sessions,
             allow=config.fastagi.allow,
             secret=SharedSecret(SECRET_VARIABLE, config.fastagi.secret.get_secret_value()),
-            # What is written down must also be done: no script of ours may stop half-way.
+            # A recorded step must also be carried out: no script may stop half-way.
             handler_deadline=None,
         )
         poll = config.portal.poll.total_seconds()
@@ -172,11 +172,11 @@ class Dialler:
         self._self_check = self_check = SelfCheck(config, portal, reporter, now)
         self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
         for service in (
-            sweep, self._poll, dispatch, report, look,
+            sweep, self._poll, dispatch, report, check,
             Periodic(self.reactor, PHONES, self._phones, "phones"),
-            Periodic(self.reactor, SAID, self._importer.refetch, "refetch"),
+            Periodic(self.reactor, CONFIRMED, self._importer.refetch, "refetch"),
             Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat"),
-            Periodic(self.reactor, SETTINGS, self._look_at_settings, "settings"),
+            Periodic(self.reactor, SETTINGS, self._check_settings, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, SELF_CHECK, self_check.turn, "self_check"),
         ):  # fmt: skip
@@ -210,22 +210,22 @@ class Dialler:
             on_down=down,
         )
 
-    async def _look_at_dialplan(self) -> None:
+    async def _check_dialplan(self) -> None:
         if self._dialplan is not None:
             await self._dialplan.turn()
 
-    async def _look_at_settings(self) -> None:
-        """Somebody may want them read again; and who has only edited them is told that."""
+    async def _check_settings(self) -> None:
+        """Reload on request; log an edited file that was not reloaded."""
         if self.settings is None:
             return
-        wanted = await self.store.run(flags.told, flags.RELOAD)
-        if wanted is not None:
+        request = await self.store.run(flags.told, flags.RELOAD)
+        if request is not None:
             await self.store.run(flags.clear, flags.RELOAD)
-            await self.reload(wanted[1])
+            await self.reload(request[1])
         changed = self.settings.changed
-        if changed is self._said_changed:
+        if changed is self._logged_changed:
             return
-        self._said_changed = changed
+        self._logged_changed = changed
         if changed:
             self.log.warn(
                 "{path} says something else than what was read: 'autodial reload' takes it over",
@@ -237,21 +237,21 @@ class Dialler:
 
     async def reload(self, asked: str = "") -> None:
         """
-        Read the settings again; ``asked``: the file of whoever wants that, if it is known. What
-        cannot be used changes nothing, and what is built at the start waits for one; both are said
-        in the log and to ``autodial reload``.
+        Read the settings again; ``asked``: the requester's file, if known. Unusable settings change
+        nothing, and settings that are used only at the start wait for a restart; the log and
+        ``autodial reload`` report both.
         """
         if self.settings is None:
             return
         await self._reloading.acquire()
         try:
-            said = self._take_over(self.settings, asked)
+            report = self._take_over(self.settings, asked)
             if self.engine.calls.statistics.over != self.config.pace.abandoned_over:
                 try:
                     await self._recall()
                 except StoreError as error:
-                    said += f"; the past calls are not counted anew, reload once more: {error}"
-            await self.store.run(flags.tell, self.now(), flags.RELOADED, said)
+                    report += f"; the past calls are not recounted, reload once more: {error}"
+            await self.store.run(flags.tell, self.now(), flags.RELOADED, report)
         finally:
             self._reloading.release()
 
@@ -259,41 +259,41 @@ class Dialler:
         if asked and Path(asked) != settings.path.resolve():
             return f"{NOTHING}: this dialler runs by {settings.path.resolve()}"
         try:
-            now, changed, waiting = taken_over(self.config, settings.load())
+            config, changed, waiting = taken_over(self.config, settings.load())
         except ConfigError as error:
             self.log.error("the settings are not read again: {error}", error=error)
             return f"{NOTHING}: {error}"
-        self.config = now
-        for one in (
+        self.config = config
+        for part in (
             self._importer,
             self._reporter,
             self.engine,
             self._dialplan,
             self._self_check,
         ):
-            if one is not None:
-                one.use(self.config)
+            if part is not None:
+                part.use(self.config)
         self.engine.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
         self._retention.keep = self.config.store.keep
         self._retention.looks_back = self.config.limits.looks_back
         self._poll.wake()
-        said = f"taken over: {', '.join(changed) or 'nothing is new'}"
+        report = f"taken over: {', '.join(changed) or 'nothing is new'}"
         if waiting:
-            said += f"; waiting for a restart: {', '.join(waiting)}"
-        self.log.info("the settings were read again; {what}", what=said)
-        self._tell_notes()
-        return said
+            report += f"; waiting for a restart: {', '.join(waiting)}"
+        self.log.info("the settings were read again; {what}", what=report)
+        self._log_notes()
+        return report
 
-    def _tell_notes(self) -> None:
-        """What no figure of the rules can say, once."""
+    def _log_notes(self) -> None:
+        """Log, once, the legal notes that no setting can express."""
         notes = legal_notes.notes(self.config, time_zones.DATA, self.now().date())
         for note in notes:
-            if note not in self._noted:
+            if note not in self._logged_notes:
                 self.log.info("rules: {what}", what=note.sentence(self.config.language))
-        self._noted = notes
+        self._logged_notes = notes
 
     async def _recall(self) -> None:
-        """What the limits over all clients count, as far back as they are now to look."""
+        """Count past calls again for the limits over all clients, as far back as now configured."""
         over = self.config.pace.abandoned_over
         past = await self.store.run(attempt_queries.past, self.now(), over)
         self.engine.calls.statistics.over = over
@@ -313,10 +313,10 @@ class Dialler:
 
     async def start(self) -> None:
         """
-        Open the store and the spool, take up what was under way, listen, run.
+        Open the store and the spool, resume attempts in flight, listen, run.
 
         Raises:
-            ConfigError, StoreError, SpoolError: with what to do.
+            ConfigError, StoreError, SpoolError: with the remedy.
         """
         if not self.config.fastagi.secret.get_secret_value():
             raise ConfigError(
@@ -334,7 +334,7 @@ class Dialler:
             raise
 
     async def _start(self) -> None:
-        await self.store.run(flags.clear, flags.CHANGED)  # what is read now is what runs
+        await self.store.run(flags.clear, flags.CHANGED)  # the file was read just now
         await self._importer.restore()
         open_now = await self.store.run(attempt_queries.in_flight)
         self.engine.calls.restore(open_now, await self.store.run(attempt_queries.reserved))
@@ -362,15 +362,15 @@ class Dialler:
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
         self.services.startService()
-        self._tell_notes()
-        self.log.info("running; {count} attempts were under way", count=len(open_now))
+        self._log_notes()
+        self.log.info("running; {count} attempts were in flight", count=len(open_now))
 
     async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:
         try:
-            self._side_doors.append(self.reactor.listenTCP(port, site, interface=host))
+            self._side_ports.append(self.reactor.listenTCP(port, site, interface=host))
         except CannotListenError as error:
-            for door in (self._port, *self._side_doors):
-                await _maybe(door.stopListening())
+            for open_port in (self._port, *self._side_ports):
+                await _maybe(open_port.stopListening())
             raise ConfigError(
                 f"[{section}] {host}:{port}: {error.socketError}; change the port"
             ) from error
@@ -380,19 +380,19 @@ class Dialler:
         return listen(self.reactor, self.server, fastagi.port, fastagi.host, held=held)
 
     async def stop(self) -> None:
-        """Place no further calls, finish the sessions under way, keep everything else."""
+        """Place no further calls, finish open sessions, leave everything else as it is."""
         self.engine.conditions.stopping = self._reporter.stopping = True
         if self._port is not None:
             await _maybe(self._port.stopListening())
             await self.server.drain()
-        for door in self._side_doors:
-            await _maybe(door.stopListening())
+        for port in self._side_ports:
+            await _maybe(port.stopListening())
         await _maybe(self.services.stopService())
         self.transport.stop()
         try:
             await self.engine.ends.write_unwritten()
         except StoreError as error:
-            self.log.error("reports are lost that could not be written: {error}", error=error)
+            self.log.error("unwritten reports are lost: {error}", error=error)
         finally:
             self.store.stop()
 
@@ -404,15 +404,15 @@ async def _maybe(result: "Deferred[Any] | None") -> None:
 
 def held_socket(reactor: Any, fastagi: FastAgiConfig) -> socket.socket | None:
     """
-    The listening socket that systemd holds for us across restarts; None: there is none.
+    The listening socket that systemd keeps open across restarts; None: there is none.
 
-    While somebody holds the port nobody else can take it, and calls wait in its queue.
+    While systemd keeps it, no other process can take the port, and calls wait in its queue.
 
     Raises:
-        ConfigError: it is another address than the configuration's.
+        ConfigError: its address differs from the configuration's.
     """
     try:
-        # Twisted has taken over what the environment says of it; FileDescriptorName= is the name.
+        # Twisted has read the socket's environment variables; the name is FileDescriptorName=.
         endpoint = serverFromString(reactor, "systemd:domain=INET:name=fastagi")
     except KeyError:
         return None
@@ -429,11 +429,11 @@ def held_socket(reactor: Any, fastagi: FastAgiConfig) -> socket.socket | None:
 
 
 def access(portal: PortalConfig) -> Access:
-    """How the portal knows us, by the configuration."""
+    """How to authenticate to the portal, by the configuration."""
     if portal.webhook is not None:
         return Webhook(portal.webhook.get_secret_value())
     application = portal.application
-    assert application is not None  # the configuration sees to it
+    assert application is not None  # the configuration ensures it
     return Application(
         application.address,
         application.client_id,
@@ -444,7 +444,7 @@ def access(portal: PortalConfig) -> Access:
 
 
 def send_now(config: Config) -> Send:
-    """Requests without threads, for a command that has nothing else to do meanwhile."""
+    """Blocking requests without threads, for a command."""
     from twisted.internet import reactor
 
     transport = RequestsTransport(reactor, verify(config))  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
 """
-What a monitoring system asks: ``/metrics`` for Prometheus, ``/healthz`` for anybody.
+Pages for monitoring: ``/metrics`` for Prometheus, ``/healthz`` for any system.
 
-Everything is known to the running dialler at the moment of the question: neither the store nor the
-portal is asked.
+All values are in the running dialler's memory: a request reads neither the store nor the portal.
 """
 
 import json
@@ -22,14 +21,14 @@ from fastagi_server import FastAgiServer
 
 @define(eq=False)
 class Measured:
-    """The dialler as a collector of figures."""
+    """The dialler as a Prometheus collector."""
 
     server: FastAgiServer
     engine: Engine
     now: Callable[[], datetime]
 
     def health(self) -> Mapping[str, bool]:
-        """What must all be so for calls to be made."""
+        """The conditions that must all hold for calls to be placed."""
         facts = self.engine.conditions.facts()
         return {
             "portal": facts.portal_ok,
@@ -39,7 +38,7 @@ class Measured:
         }
 
     def collect(self) -> Iterator[Metric]:
-        """The figures, for Prometheus."""
+        """The metrics, for Prometheus."""
         sessions = CounterMetricFamily(
             "autodial_fastagi_sessions", "FastAGI sessions since the start", labels=["result"]
         )
@@ -55,15 +54,15 @@ class Measured:
         for outcome, count in self.engine.calls.ended_since_start.items():
             attempts.add_metric([outcome.value], count)
         yield attempts
-        live = GaugeMetricFamily("autodial_calls", "attempts under way, by state", labels=["state"])
+        live = GaugeMetricFamily("autodial_calls", "attempts in flight, by state", labels=["state"])
         for state in ("spooled", "claimed", "answered"):
             live.add_metric([state], sum(a.state == state for a in self.engine.calls.all()))
         yield live
         yield from self._people()
-        well = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
+        healthy = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
         for what, is_well in self.health().items():
-            well.add_metric([what], int(is_well))
-        yield well
+            healthy.add_metric([what], int(is_well))
+        yield healthy
 
     def _people(self) -> Iterator[Metric]:
         now = self.now()
@@ -86,7 +85,7 @@ class Measured:
 
 
 class Health(Page):
-    """200 and what is well, or 503 and what is not."""
+    """200 if all conditions hold, else 503; the body lists each."""
 
     methods = ("GET", "HEAD")
 
@@ -95,14 +94,14 @@ class Health(Page):
         self._measured = measured
 
     def render_GET(self, request: Request) -> bytes:
-        said = self._measured.health()
+        health = self._measured.health()
         request.setHeader(b"Content-Type", b"application/json")
-        request.setResponseCode(200 if all(said.values()) else 503)
-        return json.dumps(said).encode() + b"\n"
+        request.setResponseCode(200 if all(health.values()) else 503)
+        return json.dumps(health).encode() + b"\n"
 
 
 class Figures(Page):
-    """The figures in Prometheus's text format, collected in the reactor's own thread."""
+    """The metrics in Prometheus's text format, collected in the reactor thread."""
 
     methods = ("GET", "HEAD")
 
@@ -117,7 +116,7 @@ class Figures(Page):
 
 
 def metrics_site(measured: Measured, clock: IReactorTime) -> BoundedPort:
-    """What listens on ``[metrics] port``."""
+    """The site on ``[metrics] port``."""
     root = Root()
     root.putChild(b"metrics", Figures(measured))
     root.putChild(b"healthz", Health(measured))

@@ -29,16 +29,16 @@ T = TypeVar("T")
 
 def run_dialler(path: Path) -> int:
     """
-    Run by the configuration at ``path`` until a signal; returns the exit code. SIGHUP reads it
-    again. Start-up errors are raised.
+    Run with the configuration at ``path`` until a signal; returns the exit code. SIGHUP reads the
+    file again. Start-up errors are raised.
     """
     settings = Settings(path)
     config = settings.load()
     from twisted.internet import reactor
 
-    os.umask(0o077)  # what we make is nobody else's
+    os.umask(0o077)  # our files are readable by our user only
     level = LogLevelFilterPredicate(LogLevel.info)
-    # Twisted notes every listening and closed port at info level; nobody needs those.
+    # Twisted logs every opened and closed port at info level: not needed.
     level.setLogLevelForNamespace("twisted", LogLevel.warn)
     level.setLogLevelForNamespace("log_legacy", LogLevel.warn)
     observer = FilteringLogObserver(FileLogObserver(sys.stderr, log_line), [level])
@@ -57,14 +57,14 @@ def run_dialler(path: Path) -> int:
         return None if failures else Deferred.fromCoroutine(dialler.stop())
 
     def again(*_: object) -> None:
-        running.callFromThread(lambda: Deferred.fromCoroutine(dialler.reload()).addErrback(said))
+        running.callFromThread(lambda: Deferred.fromCoroutine(dialler.reload()).addErrback(log))
 
-    def said(failure: Failure) -> None:
+    def log(failure: Failure) -> None:
         dialler.log.failure("the settings are not read again", failure)
 
     running = _running(reactor)
     running.callWhenRunning(start)
-    # Until it runs a signal to read again has nothing to say; by default it would kill.
+    # Before the reactor runs, SIGHUP has no effect; by default it would kill the process.
     signal.signal(signal.SIGHUP, again)
     running.addSystemEventTrigger("before", "shutdown", stop)
     running.run()
@@ -74,7 +74,7 @@ def run_dialler(path: Path) -> int:
 
 
 def answer(question: Callable[[Any], Awaitable[T]]) -> T:
-    """Run the reactor for one question of a command; its answer, or its error."""
+    """Run the reactor for one query of a command; returns the answer or raises its error."""
     from twisted.internet import reactor
 
     answers: list[T] = []
@@ -97,15 +97,15 @@ def answer(question: Callable[[Any], Awaitable[T]]) -> T:
 
 def log_line(event: LogEvent) -> str | None:
     """
-    An event as one line; its traceback, if any, on lines that begin with a tab. What a stranger has
-    put into a field makes no lines of its own, and nothing that a terminal would obey.
+    An event as one line; its traceback, if any, on lines that begin with a tab. Foreign text in a
+    field cannot add lines or control characters for a terminal.
     """
-    said = eventAsText(event, includeTraceback=False, includeTimestamp=False)
-    if not said:
+    text = eventAsText(event, includeTraceback=False, includeTimestamp=False)
+    if not text:
         return None
     failure = event.get("log_failure")
     trace = failure.getTraceback().splitlines() if isinstance(failure, Failure) else []
-    lines = (f"{formatTime(event.get('log_time'))} {texts.escaped(said)}", *map(_indented, trace))
+    lines = (f"{formatTime(event.get('log_time'))} {texts.escaped(text)}", *map(_indented, trace))
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """
-How clients and operators behave on a simulated day: as in a call centre that rings people in the
-daytime, or as the ledger has measured it.
+How clients and operators behave on a simulated day: by defaults for a call centre that dials in
+the daytime, or as measured from the ledger.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ from autodial.errors import AutodialError
 from autodial.model.ended_call import Call
 from autodial.model.outcome import ANSWERED, Outcome
 
-#: Fewer ended calls than these say nothing about a call centre, or about one hour of its day.
+#: Least ended calls to measure a call centre, and one hour of its day.
 ENOUGH, ENOUGH_OF_AN_HOUR = 200, 20
-#: How the readiness to hang up grows while one waits (Weibull's shape): few leave at once.
+#: How the tendency to hang up grows while waiting (Weibull's shape): few leave at once.
 SHAPE = 1.5
-#: Ends that say nothing about the client.
+#: Outcomes that show nothing about the client.
 _OURS = frozenset({Outcome.LINE_FAILED, Outcome.WITHDRAWN, Outcome.LOST})
 
 
@@ -41,7 +41,7 @@ class CallerBehaviour:
         }
     )  # fmt: skip
     otherwise: float = 0.35  #: at any other hour
-    #: What becomes of the calls that are not answered.
+    #: Shares of the outcomes of unanswered calls.
     unanswered: Mapping[Outcome, float] = Factory(
         lambda: {
             Outcome.SILENT: 0.55, Outcome.UNREACHABLE: 0.22, Outcome.BUSY: 0.14,
@@ -49,7 +49,7 @@ class CallerBehaviour:
         }
     )  # fmt: skip
     rings: Sequence[float] = tuple(range(4, 23))  #: until a client answers
-    patience: float = 90.0  #: a client's, waiting for an operator: the scale of its Weibull
+    patience: float = 90.0  #: of a client who waits for an operator: Weibull's scale
     talk: Sequence[float] = Factory(  #: lognormal, median 100 s
         lambda: tuple(exp(4.6 + 0.8 * NormalDist().inv_cdf((n + 0.5) / 50)) for n in range(50))
     )
@@ -58,7 +58,7 @@ class CallerBehaviour:
     breaks: tuple[float, float] = (90.0, 10.0)  #: minutes of work, minutes of break
 
     def end(self, hour: int, random: Random) -> Outcome | None:
-        """How a call ends that is not answered; None: it is."""
+        """The outcome of a call that is not answered; None: it is answered."""
         if random.random() < self.answered.get(hour, self.otherwise):
             return None
         return random.choices(list(self.unanswered), list(self.unanswered.values()))[0]
@@ -70,49 +70,51 @@ class CallerBehaviour:
 
 @frozen(kw_only=True)
 class Replayed:
-    """A task of a day that was, with the calls it had."""
+    """A task of a past day, with its calls."""
 
     due: datetime
     calls: tuple[Call, ...]
 
 
 def replayed(calls: Sequence[tuple[int, Call]]) -> list[Replayed]:
-    """The tasks of a day out of the ledger's calls, in the order in which they came up."""
+    """The tasks of a day from the ledger's calls, in the order of their first calls."""
     tasks: dict[int, list[Call]] = {}
     for task, call in calls:
         if call.outcome not in _OURS:
             tasks.setdefault(task, []).append(call)
-    return [Replayed(due=made[0].claimed, calls=tuple(made)) for made in tasks.values()]
+    return [Replayed(due=past[0].claimed, calls=tuple(past)) for past in tasks.values()]
 
 
 def measured(calls: Sequence[Call], zone: ZoneInfo) -> CallerBehaviour:
     """
-    The behaviour that these calls show; what they are too few to show keeps its default.
+    The behaviour measured from these calls; a value with too few calls keeps its default.
 
     Raises:
         TooFewCalls: fewer than 200.
     """
-    told = [call for call in calls if call.outcome not in _OURS]
-    if len(told) < ENOUGH:
-        raise TooFewCalls(f"{len(told)} of {ENOUGH}")
-    usual = CallerBehaviour()
-    answered = [call for call in told if call.outcome in ANSWERED]
-    hours = Counter(call.claimed.astimezone(zone).hour for call in told)
-    good = Counter(call.claimed.astimezone(zone).hour for call in answered)
+    relevant = [call for call in calls if call.outcome not in _OURS]
+    if len(relevant) < ENOUGH:
+        raise TooFewCalls(f"{len(relevant)} of {ENOUGH}")
+    default = CallerBehaviour()
+    answered = [call for call in relevant if call.outcome in ANSWERED]
+    hours = Counter(call.claimed.astimezone(zone).hour for call in relevant)
+    answered_hours = Counter(call.claimed.astimezone(zone).hour for call in answered)
     talks = [call for call in answered if call.outcome is Outcome.TALKED]
     missed = sum(call.outcome is Outcome.OPERATOR_MISSED for call in answered)
-    refusals = Counter(call.outcome for call in told if call.outcome not in ANSWERED)
+    refusals = Counter(call.outcome for call in relevant if call.outcome not in ANSWERED)
     return CallerBehaviour(
         answered={
-            hour: good[hour] / n for hour, n in sorted(hours.items()) if n >= ENOUGH_OF_AN_HOUR
+            hour: answered_hours[hour] / n
+            for hour, n in sorted(hours.items())
+            if n >= ENOUGH_OF_AN_HOUR
         },
-        otherwise=len(answered) / len(told),
-        unanswered=dict(refusals) or usual.unanswered,
-        rings=_spans([(call.claimed, call.answered) for call in answered]) or usual.rings,
-        patience=_patience(answered) or usual.patience,
-        talk=[float(call.talk_seconds) for call in talks if call.talk_seconds] or usual.talk,
-        picks_up=_spans([(call.answered, call.talked) for call in talks]) or usual.picks_up,
-        misses=missed / len(answered) if answered else usual.misses,
+        otherwise=len(answered) / len(relevant),
+        unanswered=dict(refusals) or default.unanswered,
+        rings=_spans([(call.claimed, call.answered) for call in answered]) or default.rings,
+        patience=_patience(answered) or default.patience,
+        talk=[float(call.talk_seconds) for call in talks if call.talk_seconds] or default.talk,
+        picks_up=_spans([(call.answered, call.talked) for call in talks]) or default.picks_up,
+        misses=missed / len(answered) if answered else default.misses,
     )
 
 
@@ -123,8 +125,8 @@ def _spans(pairs: Sequence[tuple[datetime | None, datetime | None]]) -> list[flo
 
 def _patience(answered: Sequence[Call]) -> float | None:
     """
-    Weibull's scale by maximum likelihood. Who was served has waited, too, and not left: without
-    them, patience would look as short as that of those who lost it.
+    Weibull's scale by maximum likelihood. Clients who were served also waited, and did not leave:
+    without them, the estimate would be too short.
     """
     left = sum(call.outcome is Outcome.CLIENT_LEFT for call in answered)
     waits = [(call.talked or call.ended) - call.answered for call in answered if call.answered]

@@ -48,14 +48,14 @@ SENTENCE = 3.0
 
 @frozen(kw_only=True)
 class Day:
-    """What came of it."""
+    """The results of a simulated day."""
 
     tasks: int
     finished: int  #: talked, or given up by rule
     talked: int
     attempts: Counter[str]
     answers: Answers
-    overdial: int  #: calls placed for which no operator was held
+    overdial: int  #: calls placed without a reserved operator
     last_finished: datetime | None
     busy: float  #: share of the operators' time at work spent in talks
     points: tuple[tuple[datetime, int, int], ...]  #: by the quarter: talked, attempts so far
@@ -63,7 +63,7 @@ class Day:
 
 @define
 class _Memory:
-    """The store's coroutine face, on a database in memory and without threads."""
+    """The store's coroutine interface, on a database in memory and without threads."""
 
     engine: sa.Engine
 
@@ -92,7 +92,7 @@ class Simulation:
     operators: int
     start: datetime
     end: datetime
-    #: The tasks of a day that was; their calls end as they did, and further ones are drawn.
+    #: The tasks of a past day; their calls end as they did, and further ones are drawn.
     replay: Sequence[Replayed] = ()
     _clock: datetime = field(init=False)
     _events: list[tuple[datetime, int, Callable[[], None], bool]] = field(factory=list, init=False)
@@ -108,22 +108,22 @@ class Simulation:
     _working: float = field(default=0.0, init=False)
 
     def run(self) -> Day:
-        """Let it happen."""
+        """Simulate the day."""
         self._prepare()
         points = [self._point()]
         self._turn()
         while self._events and self._events[0][0] <= self.end:
-            self._clock, _, happen, look = heapq.heappop(self._events)
+            self._clock, _, happen, dispatch = heapq.heappop(self._events)
             while self._clock >= points[-1][0] + timedelta(minutes=15):
                 points.append((points[-1][0] + timedelta(minutes=15), *self._point()[1:]))
             happen()
-            if look:
+            if dispatch:
                 self._turn()
         self._clock = self.end
         return self._day((*points, self._point()))
 
     def ask(self, question: Callable[[sa.Connection], T]) -> T:
-        """Of the ledger of the simulated day, when it is over."""
+        """Query the ledger of the simulated day, when it is over."""
         return self._store.now(question)
 
     # What happens.
@@ -131,11 +131,11 @@ class Simulation:
     def submit(self, call: CallFile) -> Path:
         """The dispatcher's spool: Asterisk takes the file, and the dialplan claims it."""
         self._dialled += 1
-        self._in(0.5, lambda: self._claim(AttemptId(call.name)), look=False)
+        self._in(0.5, lambda: self._claim(AttemptId(call.name)), dispatch=False)
         return Path(call.name)
 
     def withdraw(self, name: str) -> bool:
-        """Of the same spool: Asterisk has taken the file already."""
+        """The same spool: Asterisk has already taken the file."""
         return False
 
     def _claim(self, attempt: AttemptId) -> None:
@@ -144,9 +144,9 @@ class Simulation:
             return
         outcome = self.behaviour.end(self._local().hour, self._random)
         rings = self._random.choice(self.behaviour.rings)
-        if (was := self._was(attempt)) is not None:
-            outcome = None if was.outcome in ANSWERED else was.outcome
-            rings = _seconds(was.claimed, was.answered, rings)
+        if (past := self._past_call(attempt)) is not None:
+            outcome = None if past.outcome in ANSWERED else past.outcome
+            rings = _seconds(past.claimed, past.answered, rings)
         if outcome is None and rings < claimed.wait:
             self._in(rings, lambda: self._answered(attempt))
             return
@@ -154,8 +154,8 @@ class Simulation:
         lasts = claimed.wait if outcome is Outcome.SILENT else self._random.uniform(1, 6)
         self._in(lasts, lambda: self._end(attempt, _UNANSWERED[outcome]))
 
-    def _was(self, attempt: AttemptId) -> Call | None:
-        """What became of this very call on the day that is replayed; None: there was none such."""
+    def _past_call(self, attempt: AttemptId) -> Call | None:
+        """The same call on the replayed day; None: there was none."""
         if not self.replay:
             return None
         task, _, n = attempt.removeprefix("t").partition("-")
@@ -165,15 +165,15 @@ class Simulation:
     def _answered(self, attempt: AttemptId) -> None:
         ring = self._engine.call_control.whom_to_ring(attempt)
         patience = self.behaviour.leaves_after(self._random)
-        was = self._was(attempt)
-        if was is not None and was.outcome is Outcome.CLIENT_LEFT:
-            patience = _seconds(was.answered, was.ended, patience)
+        past = self._past_call(attempt)
+        if past is not None and past.outcome is Outcome.CLIENT_LEFT:
+            patience = _seconds(past.answered, past.ended, patience)
         leaves = self._clock + patience * SECOND
         waiting = _Waiting(attempt, self._clock, leaves, ring.seconds if ring else 0)
         self._ring(waiting, ring.extensions if ring is not None else ())
 
     def _ring(self, client: "_Waiting", extensions: Sequence[str]) -> None:
-        """As the dialplan does: one phone after the other, those that are free."""
+        """As in the dialplan: the free phones ring one after the other."""
         free = [ext for ext in extensions if self._roster.phones_state(ext) == "NOT_INUSE"]
         if not free:
             self._in(SENTENCE, lambda: self._end(client.attempt, client.report("NOANSWER", self)))
@@ -200,13 +200,13 @@ class Simulation:
         elif missed:
             self._in(rings, rings_out)
         else:
-            self._in(rings, lambda: self._talk(client, extension), look=False)
+            self._in(rings, lambda: self._talk(client, extension), dispatch=False)
 
     def _talk(self, client: "_Waiting", extension: str) -> None:
         lasts = min(self._random.choice(self.behaviour.talk), 1800.0)
-        was = self._was(client.attempt)
-        if was is not None and was.talk_seconds:
-            lasts = float(was.talk_seconds)
+        past = self._past_call(client.attempt)
+        if past is not None and past.talk_seconds:
+            lasts = float(past.talk_seconds)
         self._roster.set_phone(extension, "INUSE")
         begins = self._clock
 
@@ -214,8 +214,8 @@ class Simulation:
             self._talking += lasts
             self._talks += 1
             self._roster.set_phone(extension, "NOT_INUSE")
-            said = client.report("talk", self)
-            self._end(client.attempt, evolve(said, operator=extension, talked=begins))
+            report = client.report("talk", self)
+            self._end(client.attempt, evolve(report, operator=extension, talked=begins))
 
         self._in(lasts, hang_up)
 
@@ -223,7 +223,7 @@ class Simulation:
         run_now(self._engine.ends.record(attempt, report))
         wrap = self.config.staff.wrap_up.total_seconds()
         if wrap and report.operator:
-            self._in(wrap, lambda: None)  # the dispatcher looks again when he has written it up
+            self._in(wrap, lambda: None)  # the dispatcher runs again after the wrap-up
 
     def _break(self, number: int, *, ends: bool) -> None:
         work, rest = self.behaviour.breaks
@@ -234,7 +234,7 @@ class Simulation:
         lasts = self._random.expovariate(1 / mean) if ends else rest
         self._in(60 * lasts, lambda: self._break(number, ends=not ends))
 
-    # The stage.
+    # The set-up.
 
     def _prepare(self) -> None:
         self._clock, self._random = self.start, Random(self.seed)
@@ -265,7 +265,7 @@ class Simulation:
         late = max(0.0, self._random.uniform(-1, 1)) * (self.end - self.start) / 2
         if self.replay:
             late = self.replay[number].due - self.start
-        # A country code that nobody has: these numbers cannot be dialled.
+        # An unassigned country code: these numbers cannot be dialled.
         phone = Phone(f"+999{number:08d}", "", "CONTACT", number + 1, zone=self.config.hours.zone)
         task = PortalTask(
             id=number + 1, title="", status=2, responsible=number % self.operators + 1,
@@ -289,22 +289,22 @@ class Simulation:
         if moment is not None and (not self._events or moment < self._events[0][0]):
             self._at(moment, lambda: None)
 
-    def _in(self, seconds: float, happen: Callable[[], None], *, look: bool = True) -> None:
-        self._at(self._clock + seconds * SECOND, happen, look=look)
+    def _in(self, seconds: float, happen: Callable[[], None], *, dispatch: bool = True) -> None:
+        self._at(self._clock + seconds * SECOND, happen, dispatch=dispatch)
 
-    def _at(self, moment: datetime, happen: Callable[[], None], *, look: bool = True) -> None:
-        """``look``: it may have changed whom the dispatcher can dial."""
-        heapq.heappush(self._events, (moment, next(self._order), happen, look))
+    def _at(self, moment: datetime, happen: Callable[[], None], *, dispatch: bool = True) -> None:
+        """``dispatch``: run the dispatcher afterwards; the event may change whom it can dial."""
+        heapq.heappush(self._events, (moment, next(self._order), happen, dispatch))
 
     def _local(self) -> datetime:
         return self._clock.astimezone(self.config.when.zone)
 
     @property
     def clock(self) -> datetime:
-        """The moment of the simulated day."""
+        """The time of the simulated day."""
         return self._clock
 
-    # What came of it.
+    # The results.
 
     def _point(self) -> tuple[datetime, int, int]:
         return self._clock, self._talks, self._dialled
@@ -318,12 +318,12 @@ class Simulation:
             abandoned=sum(call.abandoned for call in past.answers),
             late=sum(call.late for call in past.answers),
         )
-        held = sa.select(sa.func.count()).where(task_table.c.closed_reason != "")
+        closed = sa.select(sa.func.count()).where(task_table.c.closed_reason != "")
         overdial = sa.select(sa.func.count()).where(attempt_table.c.reserved == 0)
         finished = [line.ended_at for line in lines if line.ended_at is not None]
         return Day(
             tasks=self.tasks,
-            finished=self._store.now(lambda db: db.scalar(held)) or 0,
+            finished=self._store.now(lambda db: db.scalar(closed)) or 0,
             talked=ends[Outcome.TALKED.value],
             attempts=ends,
             answers=answers,
@@ -344,7 +344,7 @@ class _Waiting:
     seconds: int  #: that each operator's phone rings
 
     def report(self, state: str, day: "Simulation") -> Report:
-        """What the dialplan says of his call when it ends now."""
+        """The dialplan's report if the call ends now."""
         return Report(
             stage="dial", dial_status="ANSWER", operator_state=state, answered=self.since,
             ended=day.clock,
