@@ -81,7 +81,7 @@ class SelfCheck:
                 log("portal: {what}", what=finding.sentence(self.config.language))
             telephony = health.lines is None and "telephony" in health.scopes
             if telephony and not self.config.pace.shadow:
-                await self.reporter.ensure_line()
+                await self.reporter.lines.common()
             await self.portal.look_for_keys()
         except PortalUnavailable as error:
             self.log.info("portal not checked yet: {error}", error=error)

@@ -31,6 +31,7 @@ from bitrix24.simulator.seed import add_contact, add_deal, add_operator, add_tas
 from bitrix24.wire import Answer
 from tests.integration.bitrix24.test_boxes_of_every_age import BAD, importer, old, wishes
 from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.portal.replaced import use_portal
 from tests.integration.portal.test_reporter import (
     BUSY,
     TALKED,
@@ -72,7 +73,7 @@ class Scene:
         config = self.config.model_copy(update={"portal": said})
         paying = reporter(config, self.portal, self.store, self.now)
         if send is not None:
-            paying.portal = Portal.direct(WEBHOOK, send)
+            use_portal(paying, Portal.direct(WEBHOOK, send))
         return paying
 
     async def turns(self, paying: Reporter, turns: int = 40, seconds: int = 30) -> None:
@@ -331,13 +332,13 @@ async def test_a_registration_after_an_outage_is_known_again(scene: Scene, repor
     """Tried for an hour, sent at last, and its answer lost: one call, and no open one."""
     number = attempt(scene.run, scene.portal, report, WriteBack(unanswered=True))
     paying = scene.reporter()
-    await paying.ensure_line()
+    await paying.lines.common()
     for _ in range(60):
         scene.portal.fail_next(Fault.CLOSED)
         await paying.turn()
         scene.now.advance(seconds=61)
     scene.portal._faults.clear()
-    paying.portal = Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True))
+    use_portal(paying, Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True)))
     await scene.turns(paying)
     assert {} == scene.portal.calls
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
@@ -347,7 +348,7 @@ async def test_a_registration_after_an_outage_is_known_again(scene: Scene, repor
 async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: Scene) -> None:
     number = attempt(scene.run, scene.portal, TALKED)
     paying = scene.reporter()
-    await paying.ensure_line()
+    await paying.lines.common()
     scopes, scene.portal.scopes = scene.portal.scopes, scene.portal.scopes - {"telephony"}
     await paying.turn()
     assert states(scene.run)["register"] == "dead"
@@ -367,7 +368,7 @@ async def test_calls_that_may_not_be_registered_are_complained_of_once(
     """Nobody answered them: not a dead letter for each attempt."""
     paying = scene.reporter()
     if ensured:
-        await paying.ensure_line()
+        await paying.lines.common()
     scene.portal.scopes = scene.portal.scopes - {"telephony"}
     for _ in range(3):
         attempt(scene.run, scene.portal, SILENT, WriteBack(unanswered=True))
@@ -386,8 +387,8 @@ async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) 
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'register'")
     scene.now.advance(hours=3)
     paying = scene.reporter()
-    await paying.ensure_line()
-    paying.portal = Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True))
+    await paying.lines.common()
+    use_portal(paying, Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True)))
     await scene.turns(paying)
     assert {} == scene.portal.calls, "the one that is made now is known again"
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
@@ -413,7 +414,7 @@ async def test_a_key_that_is_refused_in_doubt_is_looked_for(scene: Scene) -> Non
             return Answer(409, said)
         return await scene.portal.send(request)
 
-    paying.portal = Portal.direct(WEBHOOK, send)
+    use_portal(paying, Portal.direct(WEBHOOK, send))
     paying.portal.keyed = True
     await scene.turns(paying)
     assert lost
@@ -452,7 +453,7 @@ async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: 
     """Its answers were lost for more than half an hour: it is in the statistics all the same."""
     number = under_way(scene.run, scene.portal, "x")
     paying = scene.reporter()
-    await paying.ensure_line()
+    await paying.lines.common()
     lost = scene.portal.send
 
     async def send(request: Request) -> Answer:
@@ -461,7 +462,7 @@ async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: 
             raise AnswerLost("x")
         return answer
 
-    paying.portal = Portal.direct(WEBHOOK, send)
+    use_portal(paying, Portal.direct(WEBHOOK, send))
     await paying.turn()
     end(scene.run, number)
     await scene.turns(paying, 300, 20)

@@ -41,6 +41,7 @@ from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_operator, add_task
 from bitrix24.wire import Answer
 from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.portal.replaced import use_portal
 from tests.integration.store.test_ledger import ANNA, PHONE
 
 Run = Callable[..., Any]
@@ -438,7 +439,7 @@ async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
             raise AnswerLost(request.method)
         return answer
 
-    paying.portal = Portal.direct(WEBHOOK, lossy)
+    use_portal(paying, Portal.direct(WEBHOOK, lossy))
     await paying.turn()
     now.advance(minutes=2)
     await paying.turn()
@@ -588,7 +589,7 @@ async def test_a_lost_finish_without_a_right_to_the_statistics_is_done(
             raise AnswerLost(request.method)
         return answer
 
-    paying.portal = Portal.direct(WEBHOOK, lossy)
+    use_portal(paying, Portal.direct(WEBHOOK, lossy))
     await paying.turn()
     now.advance(minutes=2)
     await paying.turn()
@@ -613,7 +614,7 @@ async def test_one_message_that_the_portal_cannot_digest_lets_the_others_pass(
             return Answer(500, b"<html>")
         return await portal.send(request)
 
-    paying.portal = Portal.direct(WEBHOOK, poisoned)
+    use_portal(paying, Portal.direct(WEBHOOK, poisoned))
     for _ in range(12 * 60):
         await paying.turn()
         now.advance(minutes=1)
@@ -635,11 +636,11 @@ async def test_an_outage_is_no_message_s_fault(
     async def down(request: Request) -> Answer:
         raise PortalUnavailable(request.method)
 
-    paying.portal = Portal.direct(WEBHOOK, down)
+    use_portal(paying, Portal.direct(WEBHOOK, down))
     for _ in range(24 * 60):
         await paying.turn()
         now.advance(minutes=1)
-    paying.portal = Portal.direct(WEBHOOK, portal.send)
+    use_portal(paying, Portal.direct(WEBHOOK, portal.send))
     await paying.turn()
     assert {"delivered"} == {message.state for message in run(views.messages)}, (
         "at once when it is back"
@@ -723,7 +724,7 @@ async def test_a_call_told_long_after_is_registered_once_though_its_answer_is_lo
             raise AnswerLost(request.method)
         return answer
 
-    paying.portal = Portal.direct(WEBHOOK, lossy)
+    use_portal(paying, Portal.direct(WEBHOOK, lossy))
     for _ in range(3):
         await paying.turn()
         now.advance(minutes=2)

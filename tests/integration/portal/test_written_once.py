@@ -19,6 +19,7 @@ from bitrix24 import Portal, PortalRefused
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_operator, add_task
 from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.portal.replaced import use_portal
 from tests.integration.portal.test_reporter import (
     BUSY,
     WEBHOOK,
@@ -79,7 +80,7 @@ async def test_a_registration_that_is_executed_late_leaves_no_call_open(
     """It is registered again by the same id at once, for its card; its end waits."""
     number = under_way(run, portal, "x")
     paying = reporter(config, portal, store, now)
-    await paying.ensure_line()
+    await paying.lines.common()
     portal.fail_next(fault)
     await paying.turn()
     now.advance(seconds=8)
@@ -228,7 +229,7 @@ async def test_while_the_portal_is_left_alone_no_message_is_blamed(
             portal.fail_next(Fault.CLOSED)
         return await portal.send(request)
 
-    paying.portal = Portal.direct(WEBHOOK, send)
+    use_portal(paying, Portal.direct(WEBHOOK, send))
     for _ in range(9):
         await paying.turn()
         now.advance(seconds=61)
@@ -588,7 +589,7 @@ async def test_the_same_where_the_answer_was_lost(
             portal.fail_next(Fault.LOST)
         return await portal.send(request)
 
-    paying.portal = Portal.direct(WEBHOOK, send)
+    use_portal(paying, Portal.direct(WEBHOOK, send))
     await paying.turn()
     assert lost and states(run)["task"] == "sending"
     for _ in range(2):
