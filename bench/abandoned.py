@@ -17,14 +17,14 @@ from tests.integration.test_simulate import strong
 @click.option("--cap", default=0.05, show_default=True)
 def main(days: int, cap: float) -> None:
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        made = list(pool.map(partial(strong, abandoned_cap=cap), range(days)))
-        free = list(pool.map(partial(strong, abandoned_cap=0.5), range(2)))
-    for seed, day in enumerate(made):
+        capped = list(pool.map(partial(strong, abandoned_cap=cap), range(days)))
+        uncapped = list(pool.map(partial(strong, abandoned_cap=0.5), range(2)))
+    for seed, day in enumerate(capped):
         print(
             f"day {seed}: {day.answers.rate:.1%} of {day.answers.answered}, overdial {day.beyond}"
         )
-    print(f"worst {max(day.answers.rate for day in made):.1%}, cap {cap:.1%}")
-    print(f"without a cap: {', '.join(f'{day.answers.rate:.1%}' for day in free)}")
+    print(f"worst {max(day.answers.rate for day in capped):.1%}, cap {cap:.1%}")
+    print(f"without a cap: {', '.join(f'{day.answers.rate:.1%}' for day in uncapped)}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def configuration(place: Path) -> Config:
 def fill(engine: sa.Engine, count: int, due: int) -> None:
     """``count`` open tasks with a phone each; ``due`` of them now, the others later."""
     for start in range(0, count, CHUNK):
-        rows, numbers, made, heard = [], [], [], []
+        rows, numbers, attempt_rows, call_rows = [], [], [], []
         for number in range(start, min(start + CHUNK, count)):
             at = NOON if number < due else NOON + timedelta(hours=1, seconds=number)
             rows.append(
@@ -96,7 +96,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
             )  # fmt: skip
             if number % 10 == 0:
                 ago = NOON - timedelta(days=2)
-                made.append(
+                attempt_rows.append(
                     {
                         "id": f"t{number + 1}-1", "task": number + 1, "n": 1, "generation": 1,
                         "number": phone, "client": "x", "operator": 1, "extension": "101",
@@ -106,27 +106,27 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
                     }
                 )  # fmt: skip
             if number % 10 == 1:
-                heard.append(
+                call_rows.append(
                     {"id": number, "number": phone, "at": NOON - timedelta(days=3), "operator": 1}
                     | whose
                 )
         with engine.begin() as db:
             db.execute(sa.insert(task_table), rows)
             db.execute(sa.insert(phones), numbers)
-            db.execute(sa.insert(attempts), made)
-            db.execute(sa.insert(external_calls), heard)
+            db.execute(sa.insert(attempts), attempt_rows)
+            db.execute(sa.insert(external_calls), call_rows)
 
 
 def plans(engine: sa.Engine) -> list[str]:
     """How SQLite finds what the planner asks for, question by question."""
-    found = []
+    lines = []
     with engine.connect() as db:
         for name in QUESTIONS:
-            asked = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
-            text = str(asked.compile(engine, compile_kwargs={"render_postcompile": True}))
+            statement = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
+            text = str(statement.compile(engine, compile_kwargs={"render_postcompile": True}))
             rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))
-            found.append(f"{name}: " + "; ".join(row[3] for row in rows))
-    return found
+            lines.append(f"{name}: " + "; ".join(row[3] for row in rows))
+    return lines
 
 
 def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[str]]:
@@ -171,7 +171,7 @@ def main(sizes: str, due: int, rounds: int) -> None:
     """Measure, and print medians."""
     table = Table("open tasks", "decided", "ms a turn (median)", "times the first", "process, MB")
     first, steps = 0.0, list[str]()
-    for size in [int(one) for one in sizes.split(",")]:
+    for size in [int(size) for size in sizes.split(",")]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             took, used, looked, steps = alone.submit(measure, size, due, rounds).result()
         first = first or took

@@ -89,20 +89,20 @@ def ours(webhook: str, ca: Path) -> int:
 
     async def read() -> int:
         client = Portal(Link(Webhook(webhook), transport, reactor))  # type: ignore[arg-type]
-        asked, codes = [], []
+        pending, codes = [], []
         async for page in client.open_tasks(TaskQuery(tag="autodial")):
             codes += [code for task in page.tasks for code in task.clients]
             if len(codes) == TOGETHER:
-                asked.append(Deferred.fromCoroutine(phones(client, codes)))
+                pending.append(Deferred.fromCoroutine(phones(client, codes)))
                 codes = []
-        return await phones(client, codes) + sum(await gatherResults(asked))
+        return await phones(client, codes) + sum(await gatherResults(pending))
 
     return spin(read, transport)
 
 
 async def phones(client: Portal, codes: list[str]) -> int:
-    found = await client.clients(codes) if codes else {}
-    return sum(len(one.phones) for clients in found.values() for one in clients)
+    by_code = await client.clients(codes) if codes else {}
+    return sum(len(contact.phones) for clients in by_code.values() for contact in clients)
 
 
 def spin(read: Callable[[], object], transport: RequestsTransport) -> int:
@@ -130,11 +130,11 @@ def fast(webhook: str, ca: Path, *, plain: bool = False) -> int:
             if plain:
                 rows = (await client.get_by_ID("crm.contact.get", ids, ID_field_name="id")).values()
             else:
-                asked = [
+                requests = [
                     {"filter": {"@ID": ids[n : n + 50]}, "select": CONTACT, "start": -1}
                     for n in range(0, len(ids), 50)
                 ]
-                rows = await client.call("crm.contact.list", asked)
+                rows = await client.call("crm.contact.list", requests)
             return sum(len(row.get("PHONE") or [1] * plain) for row in rows)
 
     return asyncio.run(read())
@@ -150,15 +150,15 @@ def official(webhook: str, ca: Path) -> int:
     params = {"filter": OPEN, "select": TASK}
     tasks = list(client.call_list_fast("tasks.task.list", params)["result"])
     ids = [int(code[2:]) for task in tasks for code in task["ufCrmTask"]]
-    asked = {
+    commands = {
         f"c{n}": (
             "crm.contact.list",
             {"filter": {"@ID": ids[n : n + 50]}, "select": CONTACT, "start": -1},
         )
         for n in range(0, len(ids), 50)
     }
-    said = client.call_batches(asked)["result"]["result"]
-    return sum(len(row["PHONE"]) for rows in said.values() for row in rows)
+    results = client.call_batches(commands)["result"]["result"]
+    return sum(len(row["PHONE"]) for rows in results.values() for row in rows)
 
 
 WAYS: dict[str, Callable[[str, Path], int]] = {
@@ -176,21 +176,21 @@ WAYS: dict[str, Callable[[str, Path], int]] = {
 def main(tasks: int, rounds: int, latency: float) -> None:
     """Measure, and print medians and ratios."""
     took: dict[str, list[float]] = {name: [] for name in WAYS}
-    asked: dict[str, int] = {}
+    requests: dict[str, int] = {}
     with portal(tasks, latency) as (webhook, ca):
         for turn in range(rounds + 1):
             for name, way in WAYS.items():
                 before = requests_so_far(webhook, ca)
                 start = time.perf_counter()
-                found = way(webhook, ca)
+                count = way(webhook, ca)
                 if turn:  # the first one warms up
                     took[name].append(time.perf_counter() - start)
-                asked[name] = requests_so_far(webhook, ca) - before
-                assert found == tasks, f"{name} found {found} phones"
+                requests[name] = requests_so_far(webhook, ca) - before
+                assert count == tasks, f"{name} found {count} phones"
     table = Table("client", "HTTP requests", "seconds (median)", "times ours")
     base = median(took["this client"])
     for name, times in took.items():
-        row = (name, str(asked[name]), f"{median(times):.2f}", f"{median(times) / base:.1f}")
+        row = (name, str(requests[name]), f"{median(times):.2f}", f"{median(times) / base:.1f}")
         table.add_row(*row)
     Console().print(f"{tasks} tasks with a contact each, {latency * 1000:.0f} ms latency")
     Console().print(table)

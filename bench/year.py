@@ -316,21 +316,21 @@ def main(
         size = (year.place / "store.sqlite").stat().st_size / 2**30
         console.print(f"{json.dumps(rows)}, {size:.1f} GB, {time.monotonic() - begun:.0f} s")
         both = (empty, year)
-        for one in both:
-            one.build()
+        for bench in both:
+            bench.build()
         for number in range(rounds + 1):
-            for one in both if number % 2 else reversed(both):
-                one.round()
+            for bench in both if number % 2 else reversed(both):
+                bench.round()
         for number in range(commands + 1):
             for line in COMMANDS:
-                for one in both if number % 2 else reversed(both):
-                    one.command(line)
+                for bench in both if number % 2 else reversed(both):
+                    bench.command(line)
     table = Table("", "empty, ms", "a year, ms", "times")
     for what, base in empty.took.items():
-        mine, theirs = median(base[1:]), median(year.took[what][1:])
+        of_empty, of_year = median(base[1:]), median(year.took[what][1:])
         # With nothing to forget, forgetting takes no time at all.
-        times = f"{theirs / mine:.2f}" if mine > 0.1 else "-"
-        table.add_row(what, f"{mine:.2f}", f"{theirs:.2f}", times)
+        times = f"{of_year / of_empty:.2f}" if of_empty > 0.1 else "-"
+        table.add_row(what, f"{of_empty:.2f}", f"{of_year:.2f}", times)
     console.print(table)
 
 

@@ -53,8 +53,8 @@ def _private(path: Path, flags: int) -> int:
     """
     quietly = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     file = os.open(path, flags | os.O_CREAT | quietly, 0o600)
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(file)
         raise OSError(EPERM, "somebody has put a link or a pipe there: remove it", str(path))
     os.fchmod(file, 0o600)
@@ -125,17 +125,17 @@ class Application:
             await self._ask(send, {"grant_type": "authorization_code", "code": code})
 
     async def _ask(self, send: Send, grant: dict[str, str]) -> None:
-        ours = {"client_id": self.client_id, "client_secret": self.client_secret}
-        url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | ours)}"
+        credentials = {"client_id": self.client_id, "client_secret": self.client_secret}
+        url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | credentials)}"
         answer = await send(Request("oauth.token", url, None))
         try:
-            said = Row("oauth.token", answer.said())
+            row = Row("oauth.token", answer.json())
         except ValueError:
             raise PortalUnavailable(f"oauth.token: HTTP {answer.status}, not JSON") from None
-        if said.get("error"):
-            raise PortalDenied(said.words("error"), said.words("error_description"))
+        if row.get("error"):
+            raise PortalDenied(row.words("error"), row.words("error_description"))
         try:
-            self._save(_token(said.text("access_token")), _token(said.text("refresh_token")))
+            self._save(_token(row.text("access_token")), _token(row.text("refresh_token")))
         except ValueError:
             raise PortalUnavailable("oauth.token: what came is no token") from None
 
@@ -147,8 +147,8 @@ class Application:
                 if os.fstat(file).st_mode & 0o077:
                     _log.warn("{path} was open to others, and is not any more", path=self.tokens)
                     os.fchmod(file, 0o600)
-                said = json.load(stream)
-            return _token(said.get("access_token", "") or ""), _token(said["refresh_token"])
+                stored = json.load(stream)
+            return _token(stored.get("access_token", "") or ""), _token(stored["refresh_token"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PortalDenied(
                 "NO_TOKENS", f"{self.tokens}: {type(error).__name__}; run: autodial authorize"

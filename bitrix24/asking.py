@@ -36,24 +36,27 @@ class Asking:
         Raises:
             PortalError: the first command that failed, after all have run.
         """
-        said = await self.batch_of_each(commands)
-        for result in said.values():
+        results = await self.batch_of_each(commands)
+        for result in results.values():
             if isinstance(result, Exception):
                 raise result
-        return said
+        return results
 
     async def batch_of_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
         """As ``batch``, with the exception in place of the result of a command that failed."""
-        said = await self.replies(commands)
-        return {key: one.result if isinstance(one, Reply) else one for key, one in said.items()}
+        replies = await self.replies(commands)
+        return {
+            key: reply.result if isinstance(reply, Reply) else reply
+            for key, reply in replies.items()
+        }
 
     async def replies(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
         """As ``batch_of_each``, with the counts where a method counts."""
-        said: dict[str, Reply | Exception] = {}
+        replies: dict[str, Reply | Exception] = {}
         keys = list(commands)
         for start in range(0, len(keys), BATCH_LIMIT):
-            said |= await self._chunk({key: commands[key] for key in keys[start:][:BATCH_LIMIT]})
-        return said
+            replies |= await self._chunk({key: commands[key] for key in keys[start:][:BATCH_LIMIT]})
+        return replies
 
     async def _chunk(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
         methods = [method for method, _ in commands.values()]
@@ -62,17 +65,17 @@ class Asking:
         row = Row("batch", reply.result)
         results, errors = row.need("result"), row.need("result_error")
         totals = row.get("result_total")
-        said: dict[str, Reply | Exception] = {}
+        replies: dict[str, Reply | Exception] = {}
         for key, (method, _) in commands.items():
             if isinstance(errors, Mapping) and key in errors:  # PHP writes an empty map as []
-                said[key] = error = error_of(method, errors[key])
+                replies[key] = error = error_of(method, errors[key])
                 self._line.heard(method, error)
             elif isinstance(results, Mapping) and key in results:
                 total = count(totals.get(key)) if isinstance(totals, Mapping) else None
-                said[key] = Reply(results[key], total, at=reply.at, offset=reply.offset)
+                replies[key] = Reply(results[key], total, at=reply.at, offset=reply.offset)
             else:
-                said[key] = AnswerStrange("batch", key, f"no answer to {method}")
-        return said
+                replies[key] = AnswerStrange("batch", key, f"no answer to {method}")
+        return replies
 
 
 def chunks(numbers: Sequence[int], size: int) -> list[Sequence[int]]:

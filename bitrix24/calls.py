@@ -70,17 +70,17 @@ class CallMethods(Asking):
 
     async def show_call(self, call_id: str, users: Sequence[int]) -> bool:
         """Raise the card for these operators; False if the portal does not know the call."""
-        said = await self.call(
+        result = await self.call(
             "telephony.externalCall.show", {"CALL_ID": call_id, "USER_ID": list(users)}
         )
-        return bool(said)
+        return bool(result)
 
     async def hide_call(self, call_id: str, users: Sequence[int]) -> bool:
         """Take the card away from these operators."""
-        said = await self.call(
+        result = await self.call(
             "telephony.externalCall.hide", {"CALL_ID": call_id, "USER_ID": list(users)}
         )
-        return bool(said)
+        return bool(result)
 
     async def finish_call(
         self, call_id: str, *, user: int, seconds: int, code: str, again: bool = False
@@ -137,8 +137,8 @@ class CallMethods(Asking):
         method = "voximplant.statistic.get"
         criteria: Params = {} if mark is None else {"FILTER": {">ID": mark}}
         order = "DESC" if mark is None else "ASC"
-        said = await self.call(method, {**criteria, "SORT": "ID", "ORDER": order})
-        rows = readable_rows(method, said)
+        result = await self.call(method, {**criteria, "SORT": "ID", "ORDER": order})
+        rows = readable_rows(method, result)
         numbers = each(rows, lambda row: row.number("ID"))
         talks = []
         for row in rows:
@@ -159,8 +159,8 @@ class CallMethods(Asking):
             raise ValueError(f"{file.name}: {size} bytes are too many for one request; record mp3")
         method = "telephony.externalCall.attachRecord"
         params = {"CALL_ID": call_id, "FILENAME": file.name, "FILE_CONTENT": file}
-        said = await self.call(method, params)
-        if not (isinstance(said, dict) and said.get("FILE_ID")):
+        result = await self.call(method, params)
+        if not (isinstance(result, dict) and result.get("FILE_ID")):
             raise self.refused(method, "answered, and attached nothing")
 
     async def notify(self, user: int, text: str, tag: str) -> bool:

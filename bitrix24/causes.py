@@ -92,11 +92,11 @@ def about_page(status: int, body: bytes) -> str:
     text = body[:20_000].decode("utf-8", "replace")
     if text.lstrip()[:1] in ("{", "["):
         return ""  # an answer that was cut: what it holds is clients'
-    whose = next((said for pattern, said in _PAGES if re.search(pattern, text)), "")
-    if not whose and status == 401:
-        whose = _PAGES[-1][1]
+    origin = next((description for pattern, description in _PAGES if re.search(pattern, text)), "")
+    if not origin and status == 401:
+        origin = _PAGES[-1][1]
     visible = re.sub(r"(?is)<(script|style|head)\b.*?(</\1>|\Z)|<[^>]*>?", " ", text)
     words = " ".join(unescape(visible).split())
     # A page may quote what was asked for, and the path is the secret.
     begins = re.sub(r"(?i)/rest/\S*", "/rest/…", words)[:BEGINNING]
-    return "; ".join(part for part in (whose, f"it begins {begins!r}" if begins else "") if part)
+    return "; ".join(part for part in (origin, f"it begins {begins!r}" if begins else "") if part)

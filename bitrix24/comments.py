@@ -42,14 +42,14 @@ class CommentMethods(Asking):
         """
         params = {"fields": {"taskId": task_id, "text": text}}
         try:
-            said = await self._line.call(_SEND, params, rest3=True, key=key)
+            reply = await self._line.call(_SEND, params, rest3=True, key=key)
         except PortalRefused as error:
             if _REUSED in error.code:
                 return True
             raise
-        if not (isinstance(said.result, dict) and said.result.get("result")):
+        if not (isinstance(reply.result, dict) and reply.result.get("result")):
             raise self.refused(_SEND, "answered, and wrote nothing")
-        self.keyed = said.key == key
+        self.keyed = reply.key == key
         return self.keyed
 
     async def add_comment(self, task_id: int, text: str) -> int:
@@ -71,8 +71,8 @@ class CommentMethods(Asking):
             if error.code != "ERROR_METHOD_NOT_FOUND":
                 raise
             fields = {"taskId": task_id, "text": text}
-            said = await self.call(_SEND, {"fields": fields}, rest3=True)
-            if not (isinstance(said, dict) and said.get("result")):
+            result = await self.call(_SEND, {"fields": fields}, rest3=True)
+            if not (isinstance(result, dict) and result.get("result")):
                 raise self.refused(_SEND, "answered, and wrote nothing") from None
             return 0
         if not written:
@@ -84,10 +84,10 @@ class CommentMethods(Asking):
     async def edit_comment(self, task_id: int, comment: int, text: str) -> None:
         """Another text for a comment of the forum. PortalRefused: not here, or it is gone."""
         method = "task.commentitem.update"
-        said = await self.call(
+        result = await self.call(
             method, {"TASKID": task_id, "ITEMID": comment, "FIELDS": {"POST_MESSAGE": text}}
         )
-        if said is False or said == 0:
+        if result is False or result == 0:
             raise self.refused(method, "answered, and changed nothing")
 
     async def find_comment(self, task_id: int, marker: str) -> int | None:
@@ -97,7 +97,7 @@ class CommentMethods(Asking):
         Raises:
             PortalRefused: we may not look where it would be.
         """
-        said = await self.batch_of_each(
+        results = await self.batch_of_each(
             {
                 "task": ("tasks.task.get", {"taskId": task_id, "select": ["ID", "CHAT_ID"]}),
                 "forum": ("task.commentitem.getlist", {"TASKID": task_id}),
@@ -107,12 +107,12 @@ class CommentMethods(Asking):
                 ),
             }
         )
-        for trouble in said.values():
+        for trouble in results.values():
             if isinstance(trouble, PortalDenied) or (
                 isinstance(trouble, Exception) and not isinstance(trouble, PortalRefused)
             ):
                 raise trouble
-        task, forum, chat = said["task"], said["forum"], said["chat"]
+        task, forum, chat = results["task"], results["forum"], results["chat"]
         of_task = task.get("task") if isinstance(task, dict) else None
         number = plain(of_task.get("chatId")) if isinstance(of_task, dict) else ""
         if isinstance(chat, PortalRefused):
@@ -125,29 +125,29 @@ class CommentMethods(Asking):
                     chat.status,
                 )
         else:
-            found = await self._in_chat(f"chat{number}", chat, marker)
-            if found is not None:
-                return found
+            comment = await self._in_chat(f"chat{number}", chat, marker)
+            if comment is not None:
+                return comment
         if isinstance(forum, PortalRefused):
             return None
         return _holding(readable_rows("task.commentitem.getlist", forum), marker)
 
-    async def _in_chat(self, dialog: str, said: Any, marker: str) -> int | None:
+    async def _in_chat(self, dialog: str, result: Any, marker: str) -> int | None:
         """The newest messages first, page by page."""
         for _ in range(_LOOKED_THROUGH // _MESSAGES):
-            rows = readable_rows(_CHAT, Row(_CHAT, said).need("messages"), "messages")
-            found = _holding(rows, marker)
+            rows = readable_rows(_CHAT, Row(_CHAT, result).need("messages"), "messages")
+            comment = _holding(rows, marker)
             numbers = [row.number("id") for row in rows]
-            if found is not None or len(rows) < _MESSAGES:
-                return found
+            if comment is not None or len(rows) < _MESSAGES:
+                return comment
             oldest = {"DIALOG_ID": dialog, "LAST_ID": min(numbers), "LIMIT": _MESSAGES}
-            said = await self.call(_CHAT, oldest)
+            result = await self.call(_CHAT, oldest)
         return None
 
 
-def _number(said: Any) -> int:
+def _number(value: Any) -> int:
     """A comment's number; 0, false and null say that nothing was written."""
-    text = plain(said).strip()
+    text = plain(value).strip()
     return int(text) if re.fullmatch("[0-9]{1,16}", text) else 0
 
 

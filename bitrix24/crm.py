@@ -48,29 +48,29 @@ class ClientMethods(Asking):
         each client.
         """
         wanted = {code: parts for code in codes if (parts := entity(code))}
-        found: dict[str, Client] = {}
+        clients: dict[str, Client] = {}
         behind: dict[str, tuple[str, ...]] = {}
         unseen: set[str] = set()
-        await self._ask(wanted, found, behind, unseen, fields)
-        further = {code for pointed in behind.values() for code in pointed if code not in found}
+        await self._ask(wanted, clients, behind, unseen, fields)
+        further = {code for pointed in behind.values() for code in pointed if code not in clients}
         others = {code: parts for code in further if (parts := entity(code))}
-        await self._ask(others, found, {}, unseen, fields)
+        await self._ask(others, clients, {}, unseen, fields)
         answer: dict[str, tuple[Client, ...] | None] = {}
         for code in wanted:
-            own = found.get(code)
+            own = clients.get(code)
             if unseen & {code, *behind.get(code, ())}:
                 answer[code] = None
             elif own is not None and (own.phones or not behind.get(code)):
                 answer[code] = (own,)
             elif code in behind:
-                through = tuple(found[other] for other in behind[code] if other in found)
+                through = tuple(clients[other] for other in behind[code] if other in clients)
                 answer[code] = through or ((own,) if own else ())
         return answer
 
     async def _ask(
         self,
         wanted: Mapping[str, tuple[str, int]],
-        found: dict[str, Client],
+        clients: dict[str, Client],
         behind: dict[str, tuple[str, ...]],
         unseen: set[str],
         fields: Sequence[str],
@@ -85,25 +85,25 @@ class ClientMethods(Asking):
             for kind, all_of_kind in numbers.items()
             for n, some in enumerate(chunks(all_of_kind, PAGE))
         }
-        for key, said in (await self.batch_of_each(commands) if commands else {}).items():
+        for key, result in (await self.batch_of_each(commands) if commands else {}).items():
             kind = key.partition("_")[0]
-            if kind == "D" and _unknown_method(said):
+            if kind == "D" and _unknown_method(result):
                 self._crm_items = False
                 await self._old_deals(numbers.pop("D", []), behind, unseen)
                 continue
             method = commands[key][0]
-            if kind.startswith("T") and isinstance(said, PortalRefused) and said.code in _GONE:
+            if kind.startswith("T") and isinstance(result, PortalRefused) and result.code in _GONE:
                 continue  # a smart process that was deleted: nobody stands behind it
-            asked = commands[key][1]["filter"]
-            codes = {f"{kind}_{number}" for number in asked.get("@ID", asked.get("@id"))}
-            if isinstance(said, PortalRefused) and not isinstance(said, PortalDenied):
+            criteria = commands[key][1]["filter"]
+            codes = {f"{kind}_{number}" for number in criteria.get("@ID", criteria.get("@id"))}
+            if isinstance(result, PortalRefused) and not isinstance(result, PortalDenied):
                 unseen |= codes  # one kind out of our sight, and no reason to drop the others
                 continue
-            if isinstance(said, Exception):
-                raise said
+            if isinstance(result, Exception):
+                raise result
             name = "ID" if kind in _HAVE_PHONES else "id"
             try:
-                rows = _rows(method, said)
+                rows = _rows(method, result)
                 readable = each(rows, lambda row, name=name: (row.number(name), row))  # type: ignore[misc]
             except AnswerStrange as error:  # the other kinds are well
                 _log.error("{error}", error=error)
@@ -111,19 +111,19 @@ class ClientMethods(Asking):
                 continue
             for number, row in readable:
                 try:
-                    _take(kind, number, row, found, behind, fields)
+                    _take(kind, number, row, clients, behind, fields)
                 except AnswerStrange:  # one damaged client; the others are well
                     unseen.add(f"{kind}_{number}")
             if len(readable) < len(rows):
                 # One of those that are not there, and nobody can say which.
-                unseen |= codes - set(found) - set(behind)
+                unseen |= codes - set(clients) - set(behind)
 
     async def _old_deals(
         self, deals: Sequence[int], behind: dict[str, tuple[str, ...]], unseen: set[str]
     ) -> None:
         """The contacts and the company of deals, where only the methods of 2019 are."""
         for some in chunks(deals, BATCH_LIMIT - 1):
-            said = await self.batch_of_each(
+            results = await self.batch_of_each(
                 {
                     "deals": (
                         "crm.deal.list",
@@ -133,12 +133,12 @@ class ClientMethods(Asking):
                     **{f"c{number}": (_CONTACTS, {"id": number}) for number in some},
                 }
             )  # fmt: skip
-            for trouble in said.values():
+            for trouble in results.values():
                 if isinstance(trouble, PortalDenied) or (
                     isinstance(trouble, Exception) and not isinstance(trouble, PortalRefused)
                 ):
                     raise trouble
-            listed = said["deals"]
+            listed = results["deals"]
             if isinstance(listed, Exception):
                 unseen |= {f"D_{number}" for number in some}
                 continue
@@ -146,7 +146,7 @@ class ClientMethods(Asking):
             readable = each(rows, lambda row: (row.number("ID"), row))
             for number, row in readable:
                 try:
-                    behind[f"D_{number}"] = _of_deal(row, said.get(f"c{number}"))
+                    behind[f"D_{number}"] = _of_deal(row, results.get(f"c{number}"))
                 except AnswerStrange:  # one damaged deal; the others are well
                     unseen.add(f"D_{number}")
             if len(readable) < len(rows):
@@ -156,19 +156,19 @@ class ClientMethods(Asking):
 def _of_deal(row: Row, contacts: Any) -> tuple[str, ...]:
     if isinstance(contacts, Exception):
         raise AnswerStrange(_CONTACTS, "result", str(contacts))
-    ids = [one.number("CONTACT_ID") for one in rows_of(_CONTACTS, contacts)]
-    return _pointed(Row(row.method, {**row.said, "contactIds": ids}), "CONTACT_ID", "COMPANY_ID")
+    ids = [contact.number("CONTACT_ID") for contact in rows_of(_CONTACTS, contacts)]
+    return _pointed(Row(row.method, {**row.fields, "contactIds": ids}), "CONTACT_ID", "COMPANY_ID")
 
 
-def _unknown_method(said: Any) -> bool:
-    return isinstance(said, PortalRefused) and said.code == "ERROR_METHOD_NOT_FOUND"
+def _unknown_method(result: Any) -> bool:
+    return isinstance(result, PortalRefused) and result.code == "ERROR_METHOD_NOT_FOUND"
 
 
 def _take(
     kind: str,
     number: int,
     row: Row,
-    found: dict[str, Client],
+    clients: dict[str, Client],
     behind: dict[str, tuple[str, ...]],
     fields: Sequence[str],
 ) -> None:
@@ -176,7 +176,7 @@ def _take(
         behind[f"{kind}_{number}"] = _pointed(row, "contactId", "companyId")
         return
     code = f"{kind}_{number}"
-    found[code] = _client(_HAVE_PHONES[kind][1], row, fields)
+    clients[code] = _client(_HAVE_PHONES[kind][1], row, fields)
     if kind == "L" and (pointed := _pointed(row, "CONTACT_ID", "COMPANY_ID")):
         behind[code] = pointed
 
@@ -200,9 +200,9 @@ def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Comman
     }
 
 
-def _rows(method: str, said: Any) -> list[Row]:
+def _rows(method: str, result: Any) -> list[Row]:
     """All of them; one that is no object has no number, and so counts as one that is missing."""
-    listed = Row(method, said).need("items") if method == "crm.item.list" else said
+    listed = Row(method, result).need("items") if method == "crm.item.list" else result
     items = list(listed.values()) if isinstance(listed, Mapping) else listed or []
     if not isinstance(items, list):
         raise AnswerStrange(method, "result", f"expected a list: {shown(items)}")
@@ -242,5 +242,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else ""
     if isinstance(value, list):  # a field of several values
-        return ", ".join(filter(None, (plain(one) for one in value)))
+        return ", ".join(filter(None, (plain(item) for item in value)))
     return plain(value)

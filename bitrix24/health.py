@@ -60,7 +60,7 @@ class HealthMethods(Asking):
             PortalDenied: the webhook is wrong. PortalUnavailable: try again later.
         """
         needed = [*NEEDED, *([("sonet_group.user.get", "sonet_group")] if group else [])]
-        said = await self.batch_of_each(
+        results = await self.batch_of_each(
             {
                 "profile": ("profile", {}),
                 "scope": ("scope", {}),
@@ -73,16 +73,16 @@ class HealthMethods(Asking):
                 **{f"o{name}": ("method.get", {"name": name}) for name in OPTIONAL},
             }
         )
-        profile = Row("profile", _result(said["profile"]))
-        listed = _result(said["scope"])
+        profile = Row("profile", _result(results["profile"]))
+        listed = _result(results["scope"])
         if not isinstance(listed, list):
             raise AnswerStrange("scope", "result", f"expected a list: {shown(listed)}")
         scopes = frozenset(plain(scope) for scope in listed)
-        absent = tuple(name for n, (name, _) in enumerate(needed) if not _exists(said[f"m{n}"]))
+        absent = tuple(name for n, (name, _) in enumerate(needed) if not _exists(results[f"m{n}"]))
         if "im" not in scopes and await self._comments_in_chat():
             needed.append(("im.dialog.messages.get", "im"))
-        fields = _not_told(said["me"])
-        lacks = (*(name for name in OPTIONAL if not _exists(said[f"o{name}"])), *fields)
+        fields = _missing_fields(results["me"])
+        lacks = (*(name for name in OPTIONAL if not _exists(results[f"o{name}"])), *fields)
         activity = "im" in scopes and "im.user.list.get" not in lacks
         return Health(
             user=profile.number("ID"),
@@ -91,7 +91,7 @@ class HealthMethods(Asking):
             missing=_lacking(needed, scopes),
             useful=_lacking(USEFUL, scopes),
             absent=absent,
-            lines=_refusal(said["lines"]),
+            lines=_refusal(results["lines"]),
             lacks=lacks,
             blind="IS_ONLINE" in fields and not activity,
         )
@@ -103,41 +103,41 @@ class HealthMethods(Asking):
         """
         newest = {"order": {"ID": "desc"}, "select": ["ID"], "start": -1}
         first = Ref("$result[newest][tasks][0][id]")
-        said = await self.batch_of_each(
+        results = await self.batch_of_each(
             {
                 "newest": ("tasks.task.list", newest),
                 "task": ("tasks.task.get", {"taskId": first, "select": ["ID", "CHAT_ID"]}),
             }
         )
-        task = said["task"].get("task") if isinstance(said["task"], dict) else None
+        task = results["task"].get("task") if isinstance(results["task"], dict) else None
         return isinstance(task, dict) and plain(task.get("chatId")) not in ("", "0")
 
 
-def _result(said: Any) -> Any:
-    if isinstance(said, Exception):
-        raise said
-    return said
+def _result(result: Any) -> Any:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _lacking(wanted: Sequence[tuple[str, str]], scopes: frozenset[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scope for _, scope in wanted if scope not in scopes))
 
 
-def _not_told(said: Any) -> tuple[str, ...]:
+def _missing_fields(result: Any) -> tuple[str, ...]:
     """Fields that user.get does not tell of ourselves; none, if we may not ask."""
-    rows = [] if isinstance(said, Exception) else readable_rows("user.get", said)
+    rows = [] if isinstance(result, Exception) else readable_rows("user.get", result)
     wanted = ("IS_ONLINE", "LAST_LOGIN")
     return tuple(name for name in wanted if rows and name not in rows[0])
 
 
-def _exists(said: Any) -> bool:
-    if isinstance(said, Exception):
+def _exists(result: Any) -> bool:
+    if isinstance(result, Exception):
         return True  # this portal cannot tell (an old box): not a reason to complain
-    return not isinstance(said, dict) or bool(said.get("isExisting"))
+    return not isinstance(result, dict) or bool(result.get("isExisting"))
 
 
-def _refusal(said: Any) -> str | None:
-    if isinstance(said, PortalRefused) and not isinstance(said, PortalDenied):
-        return str(said)
-    _result(said)
+def _refusal(result: Any) -> str | None:
+    if isinstance(result, PortalRefused) and not isinstance(result, PortalDenied):
+        return str(result)
+    _result(result)
     return None

@@ -160,7 +160,7 @@ class Link:
         key: str = "",
     ) -> Reply:
         methods = tuple(within) or (method,)
-        kind = max((safety(name) for name in methods), key=lambda one: one.value)
+        kind = max((safety(name) for name in methods), key=lambda item: item.value)
         tries = 0
         renewed = False
         lost: AnswerLost | None = None
@@ -252,5 +252,5 @@ class Link:
 
 
 def _allowed(error: PortalUnavailable, kind: Safety) -> int:
-    known = next(one for one in TRIES if isinstance(error, one))
-    return TRIES[known][kind]
+    trouble = next(error_type for error_type in TRIES if isinstance(error, error_type))
+    return TRIES[trouble][kind]

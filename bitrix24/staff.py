@@ -79,15 +79,15 @@ class StaffMethods(Asking):
                 else {"FILTER": criteria, "start": len(rows)}
             )
             by = {"sort": "ID", "order": "ASC", "select": select}
-            said = await self.call("user.get", {**here, **by})
-            page = readable_rows("user.get", said)
+            result = await self.call("user.get", {**here, **by})
+            page = readable_rows("user.get", result)
             if last and page and min(each(page, _id)) <= last:
                 if not self._prefixes:
                     raise AnswerStrange("user.get", "ID", "the same page again")
                 self._prefixes = False  # the first page is good: go on behind it
                 continue
             rows += page
-            if len(items_of("user.get", said)) < PAGE:
+            if len(items_of("user.get", result)) < PAGE:
                 return rows
             last = max(each(page, _id))
             if len(rows) > MOST_PEOPLE:
@@ -116,9 +116,11 @@ class StaffMethods(Asking):
         Raises:
             PortalRefused: no such department or group, or several; the text lists what there is.
         """
-        if any(isinstance(one, str) for one in query.departments):
+        if any(isinstance(department, str) for department in query.departments):
             known = await self.departments()
-            numbers = tuple(number_of("department", one, known) for one in query.departments)
+            numbers = tuple(
+                number_of("department", department, known) for department in query.departments
+            )
             query = evolve(query, departments=numbers)
         return evolve(query, group=await self.group_number(query.group))
 
@@ -127,20 +129,20 @@ class StaffMethods(Asking):
         return number_of("group", group, await self.groups()) if isinstance(group, str) else group
 
     async def _named(self, method: str, criteria: Params) -> list[Named]:
-        found: dict[int, Named] = {}
+        by_id: dict[int, Named] = {}
         start = 0
         while True:
-            said = await self.call(method, {**criteria, "start": start})
-            rows = readable_rows(method, said)
+            result = await self.call(method, {**criteria, "start": start})
+            rows = readable_rows(method, result)
             fresh = [
                 Named(row.number("ID"), row.words("NAME"), _parent(row))
                 for row in rows
-                if row.number("ID") not in found
+                if row.number("ID") not in by_id
             ]
-            found |= {one.id: one for one in fresh}
-            if len(items_of(method, said)) < PAGE:
-                return sorted(found.values(), key=lambda one: one.id)
-            if not fresh or len(found) > MOST_DEPARTMENTS:
+            by_id |= {item.id: item for item in fresh}
+            if len(items_of(method, result)) < PAGE:
+                return sorted(by_id.values(), key=lambda item: item.id)
+            if not fresh or len(by_id) > MOST_DEPARTMENTS:
                 raise AnswerStrange(method, "ID", "the same page again")
             start += PAGE
 
@@ -152,10 +154,10 @@ class StaffMethods(Asking):
             commands: dict[str, Command] = {
                 f"p{number}": ("department.get", {"PARENT": number}) for number in level
             }
-            said = await self.batch(commands)
+            results = await self.batch(commands)
             below = [
                 number
-                for rows in said.values()
+                for rows in results.values()
                 for number in each(readable_rows("department.get", rows), _id)
             ]
             level = [number for number in dict.fromkeys(below) if number not in known]
@@ -175,18 +177,20 @@ class StaffMethods(Asking):
         }
         if working_day:
             commands |= {f"d{user}": ("timeman.status", {"USER_ID": user}) for user in users}
-        said = await self.batch_of_each(commands)
-        for error in said.values():
+        results = await self.batch_of_each(commands)
+        for error in results.values():
             if isinstance(error, Exception) and (
                 not isinstance(error, PortalRefused) or isinstance(error, PortalDenied)
             ):
                 raise error
         seen: dict[int, datetime | None] = {}
-        if not isinstance(said["seen"], Exception):
-            rows = readable_rows("im.user.list.get", said["seen"])
+        if not isinstance(results["seen"], Exception):
+            rows = readable_rows("im.user.list.get", results["seen"])
             seen |= each(rows, lambda row: (row.number("id"), row.moment("last_activity_date")))
-        told = [user for user in users if not isinstance(said.get(f"d{user}", _NONE), Exception)]
-        days = dict(each(told, lambda user: (user, _day(said[f"d{user}"]))))
+        readable = [
+            user for user in users if not isinstance(results.get(f"d{user}", _NONE), Exception)
+        ]
+        days = dict(each(readable, lambda user: (user, _day(results[f"d{user}"]))))
         return {
             user: Presence(last_activity=seen.get(user), working_day=days.get(user))
             for user in users
@@ -201,9 +205,9 @@ class StaffMethods(Asking):
         and "log logouts". A closed browser writes no logout.
         """
         method = "main.eventlog.tail"
-        found: list[LoginEvent] = []
+        events: list[LoginEvent] = []
         for _ in range(limit // PAGE):
-            said = await self.call(
+            result = await self.call(
                 method,
                 {
                     "select": ["id", "timestampX", "auditTypeId", "itemId", "moduleId"],
@@ -212,25 +216,25 @@ class StaffMethods(Asking):
                 },
                 rest3=True,
             )
-            items = Row(method, said).need("items")
+            items = Row(method, result).need("items")
             rows = readable_rows(method, items, "items")
-            found += [event for event in each(rows, _login) if event is not None]
+            events += [event for event in each(rows, _login) if event is not None]
             before, mark = mark, max(each(rows, lambda row: row.number("id")), default=mark)
             if len(items_of(method, items, "items")) < PAGE or mark <= before:
                 break
-        return found, mark
+        return events, mark
 
 
 def number_of(kind: str, wanted: int | str, known: Sequence[Named]) -> int:
     """Its number by its name, in capitals or not; PortalRefused: none or several have it."""
     if isinstance(wanted, int):
         return wanted
-    found = [one for one in known if one.name.casefold() == wanted.strip().casefold()]
-    if len(found) == 1:
-        return found[0].id
-    near = found or known[:MOST_LISTED]
-    listed = ", ".join(f"{one.name} ({one.id})" for one in near)
-    problem = "several are called so, give the number" if found else "no such name; there are"
+    matches = [item for item in known if item.name.casefold() == wanted.strip().casefold()]
+    if len(matches) == 1:
+        return matches[0].id
+    near = matches or known[:MOST_LISTED]
+    listed = ", ".join(f"{item.name} ({item.id})" for item in near)
+    problem = "several are called so, give the number" if matches else "no such name; there are"
     raise PortalRefused("", f"{kind} {wanted!r}: {problem}: {listed} (autodial groups)")
 
 
@@ -244,8 +248,8 @@ def _login(row: Row) -> LoginEvent | None:
 
 
 def _parent(row: Row) -> int | None:
-    said = row.words("PARENT")
-    return int(said) if re.fullmatch("[1-9][0-9]{0,15}", said) else None
+    text = row.words("PARENT")
+    return int(text) if re.fullmatch("[1-9][0-9]{0,15}", text) else None
 
 
 def _id(row: Row) -> int:
@@ -263,5 +267,5 @@ def _employee(row: Row) -> Employee:
     )
 
 
-def _day(said: Any) -> str:
-    return Row("timeman.status", said).text("STATUS").lower()
+def _day(result: Any) -> str:
+    return Row("timeman.status", result).text("STATUS").lower()

@@ -68,8 +68,8 @@ class TaskMethods(Asking):
         ``expected``: how many there were the last time, so that no more is asked of the portal
         than needed. Tasks made during the walk are not in it.
         """
-        asked = _asked(which, {"REAL_STATUS": _OPEN})
-        async for page in self._walk(asked, expected, which.fields):
+        query = _query(which, {"REAL_STATUS": _OPEN})
+        async for page in self._walk(query, expected, which.fields):
             yield page
 
     async def changed_tasks(
@@ -80,35 +80,35 @@ class TaskMethods(Asking):
 
         Tasks that were deleted, or lost their tag or group, are not: only a whole walk shows that.
         """
-        asked = _asked(which, {">=CHANGED_DATE": written(since)})
-        async for page in self._walk(asked, 0, which.fields):
+        query = _query(which, {">=CHANGED_DATE": written(since)})
+        async for page in self._walk(query, 0, which.fields):
             yield page
 
     async def _walk(
-        self, asked: Params, expected: int | None, fields: Sequence[str]
+        self, query: Params, expected: int | None, fields: Sequence[str]
     ) -> AsyncGenerator[TaskPage, None]:
         """
         Every page asks for ids below the last one's, and up to 50 pages travel in one batch, each
         referring to the answer before it. The next batch is under way while this one is read.
         """
-        most = BATCH_LIMIT * PAGE
-        pages = await self._pages(asked, None, most if expected is None else expected)
+        limit = BATCH_LIMIT * PAGE
+        pages = await self._pages(query, None, limit if expected is None else expected)
         total, seen = pages[0].total, 0
         last: int | None = None
         while pages:
             rows = len(_rows(pages[-1]))
             seen += (len(pages) - 1) * PAGE + rows
-            left = most if total is None else total - seen
+            left = limit if total is None else total - seen
             ahead = None
             if rows == PAGE and left > 0:
                 before, last = last, _lowest(_rows(pages[-1]))
                 if before is not None and last >= before:
                     raise AnswerStrange(_LIST, "id", "the same page again")
-                ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
+                ahead = Deferred.fromCoroutine(self._pages(query, last, left))
             try:
                 for page in pages:
                     clock = _Clock(self._zone, page)
-                    yield _task_page(page, fields, clock, asked["filter"].get("TAG", ""))
+                    yield _task_page(page, fields, clock, query["filter"].get("TAG", ""))
                 pages = await ahead if ahead else []
             finally:
                 if ahead:
@@ -118,15 +118,15 @@ class TaskMethods(Asking):
             # Tasks may leave during a walk, but not so many: they would be taken for closed.
             raise AnswerStrange(_LIST, "tasks", f"{seen} rows of {total}")
 
-    async def _pages(self, asked: Params, below: int | None, rows: int) -> list[Reply]:
+    async def _pages(self, query: Params, below: int | None, rows: int) -> list[Reply]:
         """The next pages, at least one, at most as many as ``rows`` rows and a batch have."""
         while True:
             wanted = max(1, min(ceil(rows / PAGE), self._pages_at_once))
             try:
                 if wanted == 1:
-                    pages = [await self._line.call(_LIST, _page(asked, below))]
+                    pages = [await self._line.call(_LIST, _page(query, below))]
                 else:
-                    pages = await self._batch_of_pages(asked, below, wanted)
+                    pages = await self._batch_of_pages(query, below, wanted)
             except AnswerLost:
                 if wanted == 1:
                     raise
@@ -137,22 +137,22 @@ class TaskMethods(Asking):
                 return pages
 
     async def _batch_of_pages(
-        self, asked: Params, below: int | Ref | None, wanted: int
+        self, query: Params, below: int | Ref | None, wanted: int
     ) -> list[Reply]:
         commands: dict[str, Command] = {}
         for n in range(wanted):
-            commands[f"p{n}"] = (_LIST, _page(asked, below))
+            commands[f"p{n}"] = (_LIST, _page(query, below))
             # Behind the last page this refers to nothing, and stays a text that begins with 0:
             # ids below 0 are quickly found.
             below = Ref(f"0$result[p{n}][tasks][{PAGE - 1}][id]")
         pages: list[Reply] = []
-        for said in (await self.replies(commands)).values():
-            if isinstance(said, Exception):
+        for reply in (await self.replies(commands)).values():
+            if isinstance(reply, Exception):
                 if not pages:
-                    raise said
+                    raise reply
                 break
-            pages.append(said)
-            if len(_rows(said)) < PAGE:
+            pages.append(reply)
+            if len(_rows(reply)) < PAGE:
                 break  # what the later ones referred to does not exist
         return pages
 
@@ -169,12 +169,12 @@ class TaskMethods(Asking):
             )
             for n, tag in enumerate(tags)
         }  # fmt: skip
-        told: list[bool] = []
-        for said in (await self.replies(commands)).values():
-            if isinstance(said, Exception):
-                raise said
-            told += [bool(_tags(row.get("tags"))) for row in _rows(said)]
-        return any(told) if told else None
+        with_tags: list[bool] = []
+        for reply in (await self.replies(commands)).values():
+            if isinstance(reply, Exception):
+                raise reply
+            with_tags += [bool(_tags(row.get("tags"))) for row in _rows(reply)]
+        return any(with_tags) if with_tags else None
 
     async def task(
         self, task_id: int, fields: Sequence[str] = (), *, chosen_by: str = ""
@@ -207,14 +207,14 @@ class TaskMethods(Asking):
         RESPONSIBLE_ID alone counts as delegation: the portal resets the status and makes the old
         responsible an observer. Unless that is wanted, it travels with the title, unchanged.
         """
-        told = task.until
+        current = task.until
         if deadline is not None and delegate:
-            told = await self.move_deadline(task, deadline)
+            current = await self.move_deadline(task, deadline)
             deadline = None
         fields: dict[str, Any] = {} if deadline is None else {"DEADLINE": written(deadline)}
         if task.responsible != user:  # again the same would count as a change
             fields |= {"RESPONSIBLE_ID": user} | ({} if delegate else {"TITLE": task.title})
-        return await self._update(task, fields, deadline) if fields else told
+        return await self._update(task, fields, deadline) if fields else current
 
     async def set_field(self, task: int, name: str, value: str) -> None:
         """A field of a site's own (UF_…), whatever is in it."""
@@ -227,7 +227,7 @@ class TaskMethods(Asking):
         reply = await self._line.call(method, {"taskId": task.id, "fields": fields})
         whole = reply.result.get("task") if isinstance(reply.result, Mapping) else None
         if isinstance(whole, dict) and "deadline" in whole:
-            told = _deadline(Row(method, whole), _Clock(self._zone, reply))
+            stored = _deadline(Row(method, whole), _Clock(self._zone, reply))
         else:
             try:
                 now = await self.task(task.id)  # an answer that does not show the task
@@ -235,10 +235,10 @@ class TaskMethods(Asking):
                 raise AnswerLost(str(error)) from None  # the write before it is what counts
             if now is None:
                 return task.until  # it has gone out of our sight with this very change
-            told = now.until
-        if deadline is not None and (told.moment is None or abs(told.moment - deadline) > _CUT):
-            raise self.refused(method, f"answered, and the deadline is {told.wall or 'none'}")
-        return told
+            stored = now.until
+        if deadline is not None and (stored.moment is None or abs(stored.moment - deadline) > _CUT):
+            raise self.refused(method, f"answered, and the deadline is {stored.wall or 'none'}")
+        return stored
 
     async def bring_to(self, task: PortalTask, status: TaskStatus) -> bool:
         """
@@ -251,10 +251,10 @@ class TaskMethods(Asking):
         steps = MOVES[status].get(task.status)
         if steps is None:
             return False
-        said: Any = None
+        result: Any = None
         for step in steps:
-            said = await self.call(f"tasks.task.{step}", {"taskId": task.id})
-        whole = said.get("task") if isinstance(said, Mapping) else None
+            result = await self.call(f"tasks.task.{step}", {"taskId": task.id})
+        whole = result.get("task") if isinstance(result, Mapping) else None
         if isinstance(whole, dict) and "status" in whole:
             reached = Row(f"tasks.task.{steps[-1]}", whole).number("status")
             if reached not in _REACHED[status]:
@@ -262,7 +262,7 @@ class TaskMethods(Asking):
         return True
 
 
-def _asked(which: TaskQuery, criteria: Params) -> Params:
+def _query(which: TaskQuery, criteria: Params) -> Params:
     """What a walk asks for on each page."""
     chosen: dict[str, Any] = {}
     if which.group is not None:
@@ -278,17 +278,17 @@ def _asked(which: TaskQuery, criteria: Params) -> Params:
     }
 
 
-def _page(asked: Params, below: int | Ref | None) -> Params:
+def _page(query: Params, below: int | Ref | None) -> Params:
     """The first page is counted; ``start`` -1 means fifty rows and no counting."""
     if below is None:
-        return {**asked, "start": 0}
-    return {**asked, "filter": {**asked["filter"], "<ID": below}, "start": -1}
+        return {**query, "start": 0}
+    return {**query, "filter": {**query["filter"], "<ID": below}, "start": -1}
 
 
 def _rows(reply: Reply) -> list[Row]:
     """All rows, also those that are no objects: they count for the page."""
-    said = Row(_LIST, reply.result).need("tasks")
-    items = list(said.values()) if isinstance(said, Mapping) else said
+    listed = Row(_LIST, reply.result).need("tasks")
+    items = list(listed.values()) if isinstance(listed, Mapping) else listed
     if not isinstance(items or [], list):
         raise AnswerStrange(_LIST, "tasks", f"expected a list, not {type(items).__name__}")
     return [Row(_LIST, item if isinstance(item, dict) else {}) for item in items or []]
@@ -334,7 +334,7 @@ def _task(row: Row, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> P
         clients=_links(row.need("ufCrmTask")),
         # Found by a tag, and without any: this portal does not tell tags.
         tags=None if chosen_by and not tags else tags,
-        fields={name: said for name in fields if (said := _texts(row.get(_camel(name))))},
+        fields={name: texts for name in fields if (texts := _texts(row.get(_camel(name))))},
     )
 
 
@@ -353,27 +353,27 @@ def _deadline(row: Row, clock: _Clock) -> Deadline:
     Told by the clock of the one who asks, with his offset of today. The server's clock is what is
     kept; with its zone the moment in the other season is known, too.
     """
-    told = row.moment("deadline")
-    if told is None:
+    moment = row.moment("deadline")
+    if moment is None:
         return Deadline(None)
-    told = told.replace(second=0, microsecond=0)
+    moment = moment.replace(second=0, microsecond=0)
     if clock.offset is None:
-        return Deadline(told)
+        return Deadline(moment)
     try:
-        wall = (told + clock.offset).replace(tzinfo=None)
+        wall = (moment + clock.offset).replace(tzinfo=None)
     except OverflowError:
         raise AnswerStrange(row.method, "deadline", "a date beyond all calendars") from None
     meant = wall.replace(tzinfo=clock.zone).astimezone(UTC) if clock.zone is not None else None
-    return Deadline(told, wall.isoformat(timespec="minutes"), meant)
+    return Deadline(moment, wall.isoformat(timespec="minutes"), meant)
 
 
-def _links(said: Any) -> tuple[str, ...]:
+def _links(raw: Any) -> tuple[str, ...]:
     """CRM codes, as a list, a map or one text; a task without links says [], false or null."""
-    if isinstance(said, Mapping):
-        said = list(said.values())
-    if isinstance(said, str):
-        said = re.split(r"[,;\s]+", said)
-    return tuple(filter(None, map(plain, said))) if isinstance(said, list) else ()
+    if isinstance(raw, Mapping):
+        raw = list(raw.values())
+    if isinstance(raw, str):
+        raw = re.split(r"[,;\s]+", raw)
+    return tuple(filter(None, map(plain, raw))) if isinstance(raw, list) else ()
 
 
 def _camel(name: str) -> str:
@@ -382,19 +382,19 @@ def _camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in tail)
 
 
-def _texts(said: Any) -> tuple[str, ...]:
+def _texts(raw: Any) -> tuple[str, ...]:
     """One value or several; an empty field says null, false, "" or []."""
-    values = said if isinstance(said, list) else [said]
+    values = raw if isinstance(raw, list) else [raw]
     texts = ["1" if value is True else plain(value) for value in values if value not in (0, None)]
     return tuple(filter(None, texts))
 
 
-def _tags(said: Any) -> frozenset[str]:
+def _tags(raw: Any) -> frozenset[str]:
     """
     Tags by number, ``{"35": {"id": 35, "title": "autodial"}}``, or as texts; without any, no such
     field.
     """
-    entries = said.values() if isinstance(said, Mapping) else said
+    entries = raw.values() if isinstance(raw, Mapping) else raw
     titles = [
         entry.get("title") if isinstance(entry, Mapping) else entry
         for entry in (entries if isinstance(entries, Iterable) else ())

@@ -47,8 +47,8 @@ class _Pool(ThreadPool):
     """Threads that do not keep the process alive."""
 
     class threadFactory(threading.Thread):  # the name is ThreadPool's
-        def __init__(self, **wishes: Any) -> None:
-            super().__init__(daemon=True, **wishes)
+        def __init__(self, **options: Any) -> None:
+            super().__init__(daemon=True, **options)
 
 
 class _Exchange:
@@ -74,11 +74,11 @@ _here = threading.local()  #: ``exchange``: of this thread
 class _Carrier:
     """A connection that says that it carries the thread's request."""
 
-    def request(self, *args: Any, **wishes: Any) -> None:
+    def request(self, *args: Any, **options: Any) -> None:
         _here.exchange.connection = self
         if _here.exchange.over:  # it took its time to connect: nothing is left to cut later
             raise TimeoutError("its time is over")
-        super().request(*args, **wishes)  # type: ignore[misc]  # urllib3's, mixed in below
+        super().request(*args, **options)  # type: ignore[misc]  # urllib3's, mixed in below
 
 
 class _Http(_Carrier, urllib3.connection.HTTPConnection):
@@ -100,8 +100,8 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 class _Adapter(HTTPAdapter):
     """The same adapter, on our connections."""
 
-    def init_poolmanager(self, *args: Any, **wishes: Any) -> None:
-        super().init_poolmanager(*args, **wishes)
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
@@ -151,18 +151,18 @@ class RequestsTransport:
         # The texts of these hold the address, whose path is the secret: only their kind is told.
         except requests.exceptions.SSLError as error:
             if any(word in repr(error) for word in _HANDSHAKE):
-                raise PortalUnavailable(_said(request, error)) from None
-            raise AnswerLost(_said(request, error)) from None
+                raise PortalUnavailable(_failure(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         except (requests.ConnectTimeout, requests.exceptions.InvalidURL) as error:
-            raise PortalUnavailable(_said(request, error)) from None
+            raise PortalUnavailable(_failure(request, error)) from None
         except requests.ConnectionError as error:
             if "NewConnectionError" in repr(error) or "NameResolution" in repr(error):
-                raise PortalUnavailable(_said(request, error)) from None
-            raise AnswerLost(_said(request, error)) from None
+                raise PortalUnavailable(_failure(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         except requests.RequestException as error:
-            raise AnswerLost(_said(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:
-            raise AnswerLost(_said(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         return answer
 
     def _exchange(self, request: Request, body: bytes | None) -> Answer:
@@ -237,6 +237,6 @@ class RequestsTransport:
         return session
 
 
-def _said(request: Request, error: Exception) -> str:
+def _failure(request: Request, error: Exception) -> str:
     cause = cause_of(error)
     return f"{request.method}: {type(error).__name__}" + (f": {cause}" if cause else "")

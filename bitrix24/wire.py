@@ -96,28 +96,28 @@ class Answer:
     body: bytes = field(repr=False)
     key: str = ""  #: the request's key, where the portal heeds it
     #: The body as JSON, where it was read already, or why it is none.
-    _said: Any = field(default=_UNREAD, repr=False, eq=False, alias="said")
+    _json: Any = field(default=_UNREAD, repr=False, eq=False, alias="json")
 
-    def said(self) -> Any:
+    def json(self) -> Any:
         """
         The body as JSON.
 
         Raises:
             ValueError: as ``parsed``.
         """
-        if self._said is _UNREAD:
+        if self._json is _UNREAD:
             return parsed(self.body)
-        if isinstance(self._said, ValueError):
-            raise self._said
-        return self._said
+        if isinstance(self._json, ValueError):
+            raise self._json
+        return self._json
 
 
 def read_ahead(status: int, body: bytes, key: str = "") -> Answer:
     """An answer whose JSON is read here, in a thread where that holds up nobody."""
     try:
-        return Answer(status, body, key, said=parsed(body))
+        return Answer(status, body, key, json=parsed(body))
     except ValueError as error:
-        return Answer(status, body, key, said=error)
+        return Answer(status, body, key, json=error)
 
 
 @frozen
@@ -146,20 +146,20 @@ def decode(answer: Answer, method: str) -> Reply:
         PortalRefused: final.
     """
     try:
-        said = answer.said()
+        content = answer.json()
     except ValueError:
         raise _not_json(answer, method) from None
-    if not isinstance(said, dict) or ("error" not in said and "result" not in said):
+    if not isinstance(content, dict) or ("error" not in content and "result" not in content):
         raise AnswerLost(f"{method}: neither a result nor an error, HTTP {answer.status}")
-    if "error" in said:
-        raise error_of(method, said, answer.status)
-    envelope = said.get("time")
+    if "error" in content:
+        raise error_of(method, content, answer.status)
+    envelope = content.get("time")
     if not isinstance(envelope, dict):
         envelope = {}
     reset = envelope.get("operating_reset_at")
     return Reply(
-        said["result"],
-        count(said.get("total")),
+        content["result"],
+        count(content.get("total")),
         float(reset) if isinstance(reset, int | float) and _stamp(reset) else None,
         _stamp(envelope.get("start")),
         answer.key,
@@ -179,12 +179,12 @@ def parsed(body: bytes) -> Any:
     if body.count(b",") > MOST_VALUES:
         raise ValueError("more values than any answer has")
     try:
-        said = json.loads(
+        document = json.loads(
             body.decode("utf-8-sig", "replace"), parse_int=_whole, parse_constant=lambda name: None
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _whole_texts(said) if _DAMAGED.search(body) else said
+    return _whole_texts(document) if _DAMAGED.search(body) else document
 
 
 #: Between these, in seconds, a clock may be: the years 2000 and 2200.
@@ -198,9 +198,9 @@ def _whole(digits: str) -> int | str:
     return int(digits) if len(digits) <= 20 else digits
 
 
-def _whole_texts(said: Any) -> Any:
+def _whole_texts(document: Any) -> Any:
     """The same without what no text can hold. (Not recursive: an answer may be nested deeply.)"""
-    holder = [said]
+    holder = [document]
     waiting: list[Any] = [holder]
     while waiting:
         inside = waiting.pop()
@@ -223,20 +223,22 @@ MOST_VALUES = 1_000_000
 LARGEST = 2**53
 
 
-def count(said: Any) -> int | None:
+def count(value: Any) -> int | None:
     """A count of rows; None for what is none."""
-    known = isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= LARGEST
-    return said if known else None
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return value if known else None
 
 
-def plain(said: Any) -> str:
+def plain(value: Any) -> str:
     """A text or a number as text; empty for all else, which no field that we show should hold."""
-    return str(said) if isinstance(said, str | int | float) and not isinstance(said, bool) else ""
+    return (
+        str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    )
 
 
-def shown(said: Any) -> str:
+def shown(value: Any) -> str:
     """A value for an error's text, however it is nested."""
-    return repr(said)[:40] if isinstance(said, str | int | float | None) else type(said).__name__
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _stamp(seconds: Any) -> datetime | None:
@@ -245,10 +247,10 @@ def _stamp(seconds: Any) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _offset(said: Any) -> timedelta | None:
+def _offset(text: Any) -> timedelta | None:
     """The offset of a date in an envelope; what it says of the time is worth no answer's loss."""
     try:
-        return datetime.fromisoformat(plain(said)).utcoffset()
+        return datetime.fromisoformat(plain(text)).utcoffset()
     except ValueError:
         return None
 
@@ -266,16 +268,16 @@ def _not_json(answer: Answer, method: str) -> Exception:
     return PortalUnavailable(text)
 
 
-def error_of(method: str, said: Any, status: int = 0) -> Exception:
+def error_of(method: str, body: Any, status: int = 0) -> Exception:
     """
     The exception for an error object, of an answer or of one command of a batch; what has not even
     the shape of an error is one without a code.
     """
-    error = said.get("error") if isinstance(said, Mapping) else said
+    error = body.get("error") if isinstance(body, Mapping) else body
     if isinstance(error, Mapping):  # REST 3.0
         code, text = plain(error.get("code")), plain(error.get("message"))
     else:
-        described = said.get("error_description") if isinstance(said, Mapping) else ""
+        described = body.get("error_description") if isinstance(body, Mapping) else ""
         code, text = plain(error), plain(described)
     if code in BUSY:
         return PortalBusy(f"{method}: {code}")
@@ -367,26 +369,26 @@ class Row:
     """
 
     method: str
-    said: dict[str, Any]
+    fields: dict[str, Any]
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.said, dict):
+        if not isinstance(self.fields, dict):
             raise AnswerStrange(self.method, "result", f"expected an object, not {self._kind()}")
 
     def _kind(self) -> str:
-        return type(self.said).__name__
+        return type(self.fields).__name__
 
     def __contains__(self, name: str) -> bool:
-        return name in self.said
+        return name in self.fields
 
     def get(self, name: str) -> Any:
         """The field, or None."""
-        return self.said.get(name)
+        return self.fields.get(name)
 
     def need(self, name: str) -> Any:
-        if name not in self.said:
+        if name not in self.fields:
             raise AnswerStrange(self.method, name, "missing")
-        return self.said[name]
+        return self.fields[name]
 
     def number(self, name: str) -> int:
         """A whole number, often written as a string."""
@@ -427,14 +429,14 @@ class Row:
         return Row(self.method, value)
 
 
-def rows_of(method: str, said: Any, name: str = "result") -> list[Row]:
+def rows_of(method: str, value: Any, name: str = "result") -> list[Row]:
     """A list of objects, as ``Row.rows``."""
-    return [Row(method, item) for item in items_of(method, said, name)]
+    return [Row(method, item) for item in items_of(method, value, name)]
 
 
-def readable_rows(method: str, said: Any, name: str = "result") -> list[Row]:
+def readable_rows(method: str, value: Any, name: str = "result") -> list[Row]:
     """As ``rows_of``, without what is no object (null is nobody)."""
-    items = [item for item in items_of(method, said, name) if item is not None]
+    items = [item for item in items_of(method, value, name) if item is not None]
     return each(items, lambda item: Row(method, item))
 
 
@@ -450,26 +452,26 @@ def each(
         AnswerStrange: there are rows, and not one can be read. That is no damage: the portal speaks
             otherwise than we know.
     """
-    found: list[U] = []
+    readable: list[U] = []
     errors: list[AnswerStrange] = []
     for row in rows:
         try:
-            found.append(read(row))
+            readable.append(read(row))
         except AnswerStrange as strange:
             errors.append(strange)
-    if errors and not found:
+    if errors and not readable:
         raise errors[0]
     for error in errors:
         damaged(error)
-    return found
+    return readable
 
 
-def items_of(method: str, said: Any, name: str = "result") -> list[Any]:
+def items_of(method: str, value: Any, name: str = "result") -> list[Any]:
     """A list's items, whatever they are: how many there are says whether a page was full."""
-    if isinstance(said, Mapping):
-        said = list(said.values())
-    if not said:  # null and false mean "none", too
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not value:  # null and false mean "none", too
         return []
-    if not isinstance(said, list):
-        raise AnswerStrange(method, name, f"expected a list, not {type(said).__name__}")
-    return said
+    if not isinstance(value, list):
+        raise AnswerStrange(method, name, f"expected a list, not {type(value).__name__}")
+    return value

@@ -109,8 +109,8 @@ class Asterisk:
         until = time.monotonic() + BOOT
         while "fully booted" not in self.cli("core waitfullybooted", check=False):
             if self.process.poll() is not None or time.monotonic() > until:
-                said = (self.outside / "console").read_text(errors="replace")[-2000:]
-                raise ExchangeError(f"Asterisk did not start:\n{said}")
+                output = (self.outside / "console").read_text(errors="replace")[-2000:]
+                raise ExchangeError(f"Asterisk did not start:\n{output}")
             time.sleep(0.1)
 
     def cli(self, command: str, *, check: bool = True) -> str:
@@ -347,10 +347,10 @@ def _rtp(role: int) -> dict[str, str]:
 def _modules(root: Path) -> Path:
     # Debian moved them below the architecture's directory after Asterisk 16.
     places = ("usr/lib/*/asterisk/modules", "usr/lib/asterisk/modules")
-    found = [path for place in places for path in root.glob(place)]
-    if not found:
+    folders = [path for place in places for path in root.glob(place)]
+    if not folders:
         raise ExchangeError(f"no Asterisk modules below {root}")
-    return found[0]
+    return folders[0]
 
 
 def _temporary(root: Path) -> Path:

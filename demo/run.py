@@ -88,13 +88,13 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
             running.operator(number, extension, fate)
         fates = {}
         for number in range(tasks):
-            fate, words = FATES[number % len(FATES)]
-            made = running.task(
+            fate, description = FATES[number % len(FATES)]
+            task = running.task(
                 fate,
                 responsible=500 + number % len(OPERATORS),
                 name=_NAMES[number % len(_NAMES)],
             )
-            fates[made] = words
+            fates[task] = description
         console.print(
             f"PBX {running.exchange.pbx.cli('core show version').split(' built')[0]}, "
             f"{tasks} call tasks in the portal, {len(OPERATORS)} operators at their phones.\n"
@@ -108,7 +108,7 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
 
 def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) -> None:
     """The live picture, until everything has ended and was reported."""
-    told: set[str] = set()
+    printed: set[str] = set()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         until = time.monotonic() + LONGEST
         while time.monotonic() < until:
@@ -116,7 +116,7 @@ def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) ->
             if console.is_terminal:
                 live.update(_picture(running, attempts, fates))
             else:
-                _print_new(console, attempts, fates, told)
+                _print_new(console, attempts, fates, printed)
             if len({a.task for a in attempts}) == tasks and all(
                 a.state == "reported" or a.outcome == "withdrawn" for a in attempts
             ):
@@ -127,12 +127,15 @@ def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) ->
 
 
 def _print_new(
-    console: Console, attempts: Sequence[views.AttemptLine], fates: dict[int, str], told: set[str]
+    console: Console,
+    attempts: Sequence[views.AttemptLine],
+    fates: dict[int, str],
+    printed: set[str],
 ) -> None:
     """Without a terminal: a line for each attempt as it ends."""
     for attempt in attempts:
-        if attempt.outcome and attempt.id not in told:
-            told.add(attempt.id)
+        if attempt.outcome and attempt.id not in printed:
+            printed.add(attempt.id)
             console.print(
                 f"{attempt.id:<9} {attempt.number:<14} client {fates[attempt.task]:<34}"
                 f" -> {attempt.outcome}"
@@ -230,9 +233,9 @@ def _faults(
     ends = _read(running, ended_counts)
     before: dict[int, Outcome] = {}
     for attempt in attempts:
-        told = ends[attempt.id]
-        if attempt.outcome is None or told != 1:
-            faults.append(f"{attempt.id} has {told} outcomes")
+        outcomes = ends[attempt.id]
+        if attempt.outcome is None or outcomes != 1:
+            faults.append(f"{attempt.id} has {outcomes} outcomes")
             continue
         outcome = Outcome(attempt.outcome)
         comments = [

@@ -57,10 +57,10 @@ class Commands:
         Several variables or functions in one round trip, empty where unset. Each value comes
         through as it is, a newline in it, too, which ``get`` cannot carry (``URIENCODE``).
         """
-        said = await self.get_full("|".join([f"${{URIENCODE(${{{name}}})}}" for name in names]))
-        values = tuple(unquote(value, errors="surrogateescape") for value in said.split("|"))
+        text = await self.get_full("|".join([f"${{URIENCODE(${{{name}}})}}" for name in names]))
+        values = tuple(unquote(value, errors="surrogateescape") for value in text.split("|"))
         if len(values) != len(names):
-            raise ActionFailed(f"{len(values)} values for {len(names)} names: {said[:80]!r}")
+            raise ActionFailed(f"{len(values)} values for {len(names)} names: {text[:80]!r}")
         return values
 
     async def set_many(self, values: Mapping[str, str]) -> None:

@@ -34,33 +34,33 @@ class Deadlines(Generic[T]):
         """Who came first comes first."""
         return iter(self._until)
 
-    def start(self, one: T) -> None:
+    def start(self, item: T) -> None:
         """From now on."""
-        self._until[one] = self.clock.seconds() + self.seconds
+        self._until[item] = self.clock.seconds() + self.seconds
         if self._timer is None:
             self._timer = self.clock.callLater(self.seconds, self._look)
 
-    def start_at(self, one: T, moment: float) -> None:
+    def start_at(self, item: T, moment: float) -> None:
         """From a moment in the past, not before that of the one before."""
-        self._until[one] = moment + self.seconds
+        self._until[item] = moment + self.seconds
         if self._timer is None:
             wait = moment + self.seconds - self.clock.seconds()
             self._timer = self.clock.callLater(max(0.0, wait), self._look)
 
-    def end(self, one: T) -> bool:
+    def end(self, item: T) -> bool:
         """It made it, or has gone. False: it was not there."""
-        return self._until.pop(one, None) is not None
+        return self._until.pop(item, None) is not None
 
     def _look(self) -> None:
         self._timer = None
         now = self.clock.seconds()
         while self._until:
-            one, until = next(iter(self._until.items()))
+            item, until = next(iter(self._until.items()))
             if until > now:
                 self._timer = self.clock.callLater(until - now, self._look)
                 return
-            del self._until[one]
-            self.due(one, until)
+            del self._until[item]
+            self.due(item, until)
 
     def stop(self) -> None:
         """Forget all, and leave no timer behind."""

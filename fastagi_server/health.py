@@ -37,18 +37,18 @@ def check(address: str, timeout: float = 3.0) -> float:
     Raises:
         NotWell: nobody answers, the script failed, or it said nothing; with what was seen.
     """
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
         raise NotWell(f"{address!r} is not an address as agi://127.0.0.1:4573/ping")
-    host, port = found["host"].strip("[]"), int(found["port"] or 4573)
-    script = found["script"] or ""
+    host, port = match["host"].strip("[]"), int(match["port"] or 4573)
+    script = match["script"] or ""
     begun = time.monotonic()
-    said = data = b""
+    received = data = b""
     try:
         with socket.create_connection((host, port), timeout) as peer:
             peer.sendall(environment(script))
             while (data := peer.recv(4096)) and data != FAILURE:
-                said += data
+                received += data
                 peer.sendall(b"200 result=0\n" * data.count(b"\n"))
                 if time.monotonic() - begun > timeout:
                     raise TimeoutError
@@ -60,6 +60,6 @@ def check(address: str, timeout: float = 3.0) -> float:
         raise NotWell(f"{address}: {error.strerror or error}; is it running?") from error
     if data == FAILURE:
         raise NotWell(f"{address}: the script failed, or there is none of this name")
-    if not said:
+    if not received:
         raise NotWell(f"{address}: closed without a word: too many sessions, or we are not allowed")
     return time.monotonic() - begun

@@ -114,18 +114,18 @@ def recorded(reply: Reply) -> Recorded:
 
 
 def endpos(reply: Reply) -> int:
-    found = re.search(r"\bendpos=(-?[0-9]{1,18})", reply.detail)
-    return int(found.group(1)) if found else 0
+    match = re.search(r"\bendpos=(-?[0-9]{1,18})", reply.detail)
+    return int(match.group(1)) if match else 0
 
 
 def recognized(reply: Reply) -> Recognized:
     done(reply)
     # A guess may hold a bracket, so what the codec took for the value may be too long.
-    said = f"({reply.value or ''}){reply.detail}"
-    kind = re.match(r"\(([a-z]*)\)", said)
-    key = re.search(r"\bdigit=(\S)", said)
-    end = re.search(r"\bendpos=(-?[0-9]{1,18})", said)
-    guesses = re.findall(r'\bscore\d+=(-?\d+) text\d+="(.*?)" grammar\d+=(\S*)', said)
+    answer = f"({reply.value or ''}){reply.detail}"
+    kind = re.match(r"\(([a-z]*)\)", answer)
+    key = re.search(r"\bdigit=(\S)", answer)
+    end = re.search(r"\bendpos=(-?[0-9]{1,18})", answer)
+    guesses = re.findall(r'\bscore\d+=(-?\d+) text\d+="(.*?)" grammar\d+=(\S*)', answer)
     return Recognized(
         kind.group(1) if kind else "",
         key.group(1) if key else "",

@@ -33,8 +33,8 @@ class SharedSecret:
             CommandFailed, CallEnded: as ``AgiSession.send``.
         """
         nonce = token_hex(16)
-        asked = f"${{SHA1({nonce}${{GLOBAL({self.variable})}})}}"
-        reply = await session.send(command("GET FULL VARIABLE", asked))
+        expression = f"${{SHA1({nonce}${{GLOBAL({self.variable})}})}}"
+        reply = await session.send(command("GET FULL VARIABLE", expression))
         expected = sha1(f"{nonce}{self.secret}".encode(), usedforsecurity=False).hexdigest()
-        said = (reply.value or "").encode("utf-8", "surrogateescape")
-        return compare_digest(said, expected.encode())
+        proof = (reply.value or "").encode("utf-8", "surrogateescape")
+        return compare_digest(proof, expected.encode())

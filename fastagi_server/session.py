@@ -39,7 +39,7 @@ FAILURE = b"failure\n"
 
 
 class SessionOwner(Shape):
-    """Who is told about a session's life: the server, or a test."""
+    """Receives the events of a session: the server, or a test."""
 
     unauthenticated_bytes: int | None
 
@@ -49,20 +49,20 @@ class SessionOwner(Shape):
     def closed(self, session: "AgiSession") -> None: ...
 
 
-class _Asked:
+class _Pending:
     """
     Commands on their way, and what waits for their replies: a script that the session itself
     steps, at no further cost; or a Deferred, where somebody else runs the coroutine.
     """
 
-    __slots__ = ("awaited", "count", "failure", "replies", "told")
+    __slots__ = ("awaited", "count", "failure", "replies", "waiter")
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.replies: list[Reply] = []
         self.awaited = False
         self.failure: CallEnded | None = None
-        self.told: Deferred[None] | None = None
+        self.waiter: Deferred[None] | None = None
 
     def __await__(self) -> "Generator[Any, Any, list[Reply]]":
         if self.failure is None and len(self.replies) < self.count:
@@ -75,11 +75,11 @@ class _Asked:
         # The session's own step takes note, and comes back when it is over. Twisted's runner of
         # coroutines gives back at once what is no Deferred: then it gets one.
         if (yield self) is self:
-            self.told = Deferred()
-            yield from self.told.__await__()
+            self.waiter = Deferred()
+            yield from self.waiter.__await__()
 
 
-class _AskedOne(_Asked):
+class _PendingOne(_Pending):
     """A single command: its reply, or the error that it amounts to."""
 
     __slots__ = ()
@@ -88,12 +88,12 @@ class _AskedOne(_Asked):
         self.count = 1
         self.replies = []
         self.awaited = False
-        self.failure = self.told = None
+        self.failure = self.waiter = None
 
     def __await__(self) -> "Generator[Any, Any, Reply]":  # type: ignore[override]
         if not self.replies and self.failure is None and (yield self) is self:
-            self.told = Deferred()
-            yield from self.told.__await__()
+            self.waiter = Deferred()
+            yield from self.waiter.__await__()
         if self.failure is not None:
             raise self.failure
         reply = self.replies[0]
@@ -117,7 +117,7 @@ class AgiSession(Commands, Protocol):
     def __init__(self, owner: SessionOwner) -> None:
         self._owner = owner
         self._wire = AgiWire()
-        self._asked: _Asked | None = None
+        self._pending: _Pending | None = None
         self._script: Coroutine[Any, Any, None] | None = None
         self._awaited: Deferred[Any] | None = None
         self._half_closed = False
@@ -160,11 +160,11 @@ class AgiSession(Commands, Protocol):
             CommandFailed: Asterisk refused it (510, 511, 520).
             CallEnded: the connection went, or the deadline passed, before the answer.
         """
-        if self._asked is not None or self._half_closed or self._gone is not None:
+        if self._pending is not None or self._half_closed or self._gone is not None:
             self._must_not_send()
-        asked = self._asked = _AskedOne()
+        pending = self._pending = _PendingOne()
         self.transport.write(line)
-        return asked
+        return pending
 
     async def batch(self, *lines: bytes) -> list[Reply]:
         """
@@ -174,13 +174,13 @@ class AgiSession(Commands, Protocol):
         it has buffered. Nothing can be sent afterwards. Refusals are returned, not raised:
         the other commands have run all the same.
         """
-        if self._asked is not None or self._half_closed or self._gone is not None:
+        if self._pending is not None or self._half_closed or self._gone is not None:
             self._must_not_send()
-        asked = self._asked = _Asked(len(lines))
+        pending = self._pending = _Pending(len(lines))
         self.transport.write(b"".join(lines))
         self._half_closed = True
         self.transport.loseWriteConnection()
-        return await asked
+        return await pending
 
     def _must_not_send(self) -> NoReturn:
         if self._gone is not None:
@@ -190,17 +190,17 @@ class AgiSession(Commands, Protocol):
         raise RuntimeError("one command at a time: wait for the reply, or use batch()")
 
     def dataReceived(self, data: bytes) -> None:
-        wire, asked = self._wire, self._asked
-        if asked is not None and wire.between_lines and asked.count == 1:
+        wire, pending = self._wire, self._pending
+        if pending is not None and wire.between_lines and pending.count == 1:
             known = COMMON.get(data)
             if known is not None:
                 # The answer to most commands, and most commands are awaited by the script itself.
-                asked.replies.append(known)
-                self._asked = None
-                if asked.awaited:
+                pending.replies.append(known)
+                self._pending = None
+                if pending.awaited:
                     self._step(None)
                 else:
-                    self._go_on(asked)
+                    self._go_on(pending)
                 return
         if self._left is not None:
             self._left -= len(data)
@@ -225,29 +225,29 @@ class AgiSession(Commands, Protocol):
             self._end(CallEnded(str(error)))
 
     def _answered(self, reply: Reply) -> None:
-        asked = self._asked
-        if asked is None:
+        pending = self._pending
+        if pending is None:
             raise WireError(f"a reply nobody waits for: {reply.code} {reply.detail}")
-        asked.replies.append(reply)
-        if len(asked.replies) == asked.count:
-            self._asked = None
-            self._go_on(asked)
+        pending.replies.append(reply)
+        if len(pending.replies) == pending.count:
+            self._pending = None
+            self._go_on(pending)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._end(CallEnded("the connection was closed"))
         self._owner.closed(self)
 
     def _run(self, script: Script) -> None:
-        made = script(self)
-        self._script = made if iscoroutine(made) else _as_coroutine(made)
+        awaitable = script(self)
+        self._script = awaitable if iscoroutine(awaitable) else _as_coroutine(awaitable)
         self._step(None)
 
-    def _go_on(self, asked: _Asked) -> None:
+    def _go_on(self, pending: _Pending) -> None:
         """Its replies are there, or will never be."""
-        if asked.awaited:
+        if pending.awaited:
             self._step(None)
-        elif asked.told is not None:
-            asked.told.callback(None)
+        elif pending.waiter is not None:
+            pending.waiter.callback(None)
 
     def _step(self, value: object) -> None:
         """
@@ -268,7 +268,7 @@ class AgiSession(Commands, Protocol):
             except BaseException:
                 self._script_ended(Failure())
                 return
-            if isinstance(waits, _Asked):
+            if isinstance(waits, _Pending):
                 waits.awaited = True
                 return
             if isinstance(waits, Deferred):
@@ -310,10 +310,10 @@ class AgiSession(Commands, Protocol):
     def _end(self, reason: CallEnded) -> None:
         if self._gone is None:
             self._gone = reason
-        if self._asked is not None:
-            asked, self._asked = self._asked, None
-            asked.failure = self._gone
-            self._go_on(asked)
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.failure = self._gone
+            self._go_on(pending)
 
 
 async def _as_coroutine(script: Awaitable[None]) -> None:

@@ -70,9 +70,9 @@ class FakeAsterisk:
 
     def serve(self) -> None:
         """Answer commands until the server has nothing more to say."""
-        while said := self.transport.value().decode("utf-8", "surrogateescape"):
+        while text := self.transport.value().decode("utf-8", "surrogateescape"):
             self.transport.clear()
-            lines = (self._early + said).split("\n")
+            lines = (self._early + text).split("\n")
             self._early = "" if self.transport.half_closed else "\n".join(lines[1:])
             runnable = lines[:-1] if self.transport.half_closed else lines[:1]
             for line in runnable:
@@ -125,32 +125,32 @@ class FakeAsterisk:
         """Variables, alone or in URIENCODE(), and a SharedSecret's proof; else empty."""
         known = self.variables
 
-        def encoded(found: re.Match[str]) -> str:
-            return quote(known.get(found[1], ""), errors="surrogateescape")
+        def encoded(match: re.Match[str]) -> str:
+            return quote(known.get(match[1], ""), errors="surrogateescape")
 
-        def hashed(found: re.Match[str]) -> str:
-            return sha1(f"{found[1]}{self.globals.get(found[2], '')}".encode()).hexdigest()
+        def hashed(match: re.Match[str]) -> str:
+            return sha1(f"{match[1]}{self.globals.get(match[2], '')}".encode()).hexdigest()
 
-        said = re.sub(r"\$\{URIENCODE\(\$\{([^{}]+)\}\)\}", encoded, expression)
-        said = re.sub(r"\$\{SHA1\(([0-9a-f]*)\$\{GLOBAL\((\w+)\)\}\)\}", hashed, said)
-        return re.sub(r"\$\{([^{}]+)\}", lambda found: known.get(found[1], ""), said)
+        text = re.sub(r"\$\{URIENCODE\(\$\{([^{}]+)\}\)\}", encoded, expression)
+        text = re.sub(r"\$\{SHA1\(([0-9a-f]*)\$\{GLOBAL\((\w+)\)\}\)\}", hashed, text)
+        return re.sub(r"\$\{([^{}]+)\}", lambda match: known.get(match[1], ""), text)
 
 
 def _arguments(text: str) -> list[str]:
     """As Asterisk takes an application's arguments apart."""
-    found, depth, quoted = [""], 0, False
+    parts, depth, quoted = [""], 0, False
     rest = iter(text)
     for character in rest:
         if character == "\\":
-            found[-1] += next(rest, "")
+            parts[-1] += next(rest, "")
         elif character == '"':
             quoted = not quoted
         elif character == "," and not depth and not quoted:
-            found.append("")
+            parts.append("")
         else:
             depth += (character in "([") - (character in ")]")
-            found[-1] += character
-    return found
+            parts[-1] += character
+    return parts
 
 
 def environment(script: str, *arguments: str, channel: Mapping[str, str] | None = None) -> bytes:

@@ -80,19 +80,19 @@ class Environment:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What the dialplan passed after the address: ``AGI(agi://host/script,one,two)``."""
-        found = self._block.find(b"agi_arg_1:")
-        if found < 0:
+        start = self._block.find(b"agi_arg_1:")
+        if start < 0:
             return ()
-        rows = self._block[found:].split(b"\n")  # they are its last lines
+        rows = self._block[start:].split(b"\n")  # they are its last lines
         return tuple([_value(row) for row in rows if row.startswith(b"agi_arg_")])
 
     @property
     def script(self) -> str:
         """The path of the agi:// address, without its query."""
-        found = self._block.find(b"agi_network_script:")
-        if found < 0:
+        start = self._block.find(b"agi_network_script:")
+        if start < 0:
             return ""
-        row = self._block[found : self._block.index(b"\n", found)]
+        row = self._block[start : self._block.index(b"\n", start)]
         return _value(row).partition("?")[0].strip("/")
 
 

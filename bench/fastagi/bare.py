@@ -27,8 +27,10 @@ class Session:
 def script(block: bytes) -> Generator[bytes, bytes, None]:
     name = block[(start := block.find(b"script: ") + 8) : block.find(b"\n", start)]
     if name == b"autodial":
-        said = yield b'GET FULL VARIABLE "${AUTODIAL_TASK}"\n'
-        for key, value in variables(said[said.find(b"(") + 1 : said.rfind(b")")].decode()).items():
+        reply = yield b'GET FULL VARIABLE "${AUTODIAL_TASK}"\n'
+        for key, value in variables(
+            reply[reply.find(b"(") + 1 : reply.rfind(b")")].decode()
+        ).items():
             yield f'SET VARIABLE {key} "{value}"\n'.encode()
         yield b"NOOP\n"
     else:

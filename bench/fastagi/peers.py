@@ -31,8 +31,8 @@ def panoramisk(port: int) -> None:
     from panoramisk.fast_agi import Application
 
     async def standard(request: Any) -> None:
-        said = await request.send_command('GET FULL VARIABLE "${AUTODIAL_TASK}"')
-        for name, value in variables(said["result"][1]).items():
+        reply = await request.send_command('GET FULL VARIABLE "${AUTODIAL_TASK}"')
+        for name, value in variables(reply["result"][1]).items():
             await request.send_command(f'SET VARIABLE {name} "{value}"')
         await request.send_command("NOOP")
 
@@ -58,8 +58,8 @@ def pyst2(port: int) -> None:
 
     class Session(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            said = io.TextIOWrapper(self.wfile, write_through=True)
-            agi = AGI(self.rfile, said, _Silent())
+            output = io.TextIOWrapper(self.wfile, write_through=True)
+            agi = AGI(self.rfile, output, _Silent())
             for name, value in variables(agi.get_full_variable("${AUTODIAL_TASK}")).items():
                 agi.set_variable(name, value)
             agi.noop()

@@ -95,8 +95,10 @@ def main(rounds: int, loops: int, count: int) -> None:
         (port,) = free_ports(1)
         pbx = stack.enter_context(exchange(extensions=("101",), agi_port=port))
         spool = prepared(pbx)
-        chosen = [one for one in contenders(into) if one.name in MEASURED]
-        servers = {one.name: stack.enter_context(running(one))[0] for one in chosen}
+        chosen = [contender for contender in contenders(into) if contender.name in MEASURED]
+        servers = {
+            contender.name: stack.enter_context(running(contender))[0] for contender in chosen
+        }
         walls: dict[tuple[str, str], list[float]] = defaultdict(list)
         rates: dict[tuple[str, str], list[float]] = defaultdict(list)
         for address in servers.values():

@@ -52,7 +52,7 @@ def compiled(name: str, into: Path) -> str:
 
 def contenders(into: Path) -> list[Contender]:
     plain = compiled("agiplain", into)
-    found = [
+    chosen = [
         Contender("C", (plain, "PORT")),
         Contender("C, mark", (plain, "PORT", MARK)),
         Contender("bare Python", (sys.executable, str(HERE / "bare.py"), "PORT"), ("std", "arg")),
@@ -65,8 +65,8 @@ def contenders(into: Path) -> list[Contender]:
         module = {"pyst2": "asterisk"}.get(peer, peer)
         if find_spec(module) is not None:
             peers = str(HERE / "peers.py")
-            found.append(Contender(peer, (sys.executable, peers, peer, "PORT"), workloads))
-    return found
+            chosen.append(Contender(peer, (sys.executable, peers, peer, "PORT"), workloads))
+    return chosen
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def load(generator: str, port: int, process: int, *words: str) -> dict[str, Any]
         [*pinned(1), generator, "-p", str(port), "-s", str(process), *words],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def syscalls(generator: str, port: int, process: int) -> float | None:
@@ -140,50 +140,51 @@ def main(rounds: int, seconds: float, only: str | None, plot: Path | None) -> No
         generator = compiled("agiload", into)
         chosen = [c for c in contenders(into) if only is None or c.name in only.split(";")]
         servers = {c.name: stack.enter_context(running(c)) for c in chosen}
-        made: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        results: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for _ in range(rounds):
             for workload in WORKLOADS:
                 for contender in chosen:
                     if workload in contender.workloads:
                         words = ("-c", "50", "-w", workload, "-d", str(seconds), "-W", "0.3")
-                        said = load(generator, *servers[contender.name], *words)
-                        made[contender.name, workload].append(said)
+                        figures = load(generator, *servers[contender.name], *words)
+                        results[contender.name, workload].append(figures)
         for workload in WORKLOADS:
-            console.print(table(workload, chosen, made))
+            console.print(table(workload, chosen, results))
         console.print(others(generator, chosen, servers))
         if plot is not None:
-            draw(plot, chosen, made)
+            draw(plot, chosen, results)
 
 
-def middle(said: list[dict[str, Any]], key: str) -> float:
-    return float(median(one[key] for one in said))
+def middle(runs: list[dict[str, Any]], key: str) -> float:
+    return float(median(run[key] for run in runs))
 
 
 def table(
-    workload: str, chosen: list[Contender], made: Mapping[tuple[str, str], list[dict[str, Any]]]
+    workload: str, chosen: list[Contender], results: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> Table:
     """Medians, and ratios to plain C and to C with a mark (capacity: 1 / CPU)."""
     shown = Table(
         "server", "CPU us/session", "of C", "of C, mark", "sessions/s", "p50 us", "p99 us",
         "errors", title=f"{workload}, 50 at once",
     )  # fmt: skip
-    cost = {c.name: middle(made[c.name, workload], "srv_cpu_us") for c in chosen
-            if (c.name, workload) in made}  # fmt: skip
-    for name, mine in cost.items():
-        said = made[name, workload]
+    cost = {c.name: middle(results[c.name, workload], "srv_cpu_us") for c in chosen
+            if (c.name, workload) in results}  # fmt: skip
+    for name, own_cost in cost.items():
+        runs = results[name, workload]
         ratios = [
-            f"{cost[one] / mine:.2f}" if one in cost and mine else "" for one in ("C", "C, mark")
+            f"{cost[peer] / own_cost:.2f}" if peer in cost and own_cost else ""
+            for peer in ("C", "C, mark")
         ]
         shown.add_row(
-            name, f"{mine:.1f}", *ratios, f"{middle(said, 'per_s'):,.0f}",
-            f"{middle(said, 'p50_us'):,.0f}", f"{middle(said, 'p99_us'):,.0f}",
-            str(sum(one["err"] for one in said)),
+            name, f"{own_cost:.1f}", *ratios, f"{middle(runs, 'per_s'):,.0f}",
+            f"{middle(runs, 'p50_us'):,.0f}", f"{middle(runs, 'p99_us'):,.0f}",
+            str(sum(peer["err"] for peer in runs)),
         )  # fmt: skip
     return shown
 
 
 def draw(
-    target: Path, chosen: list[Contender], made: Mapping[tuple[str, str], list[dict[str, Any]]]
+    target: Path, chosen: list[Contender], results: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> None:
     """CPU per session of all, by workload."""
     import matplotlib
@@ -195,9 +196,9 @@ def draw(
     names = [contender.name for contender in chosen]
     height = 0.8 / len(WORKLOADS)
     for row, workload in enumerate(WORKLOADS):
-        known = [(n, name) for n, name in enumerate(names) if (name, workload) in made]
+        known = [(n, name) for n, name in enumerate(names) if (name, workload) in results]
         places = [n + row * height for n, _ in known]
-        costs = [middle(made[name, workload], "srv_cpu_us") for _, name in known]
+        costs = [middle(results[name, workload], "srv_cpu_us") for _, name in known]
         bars = axes.barh(places, costs, height, label=workload)
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
     axes.set_yticks([n + 0.3 for n in range(len(names))], names)

@@ -28,10 +28,10 @@ def task_history(portal: PortalState, params: Row) -> Any:
         if name in ("FIELD", "USER_ID", "CREATED_DATE"):
             rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
     rows = ordered(rows, php.as_map(typed(params, "order")) or {"ID": "asc"})
-    return {"list": [_told(portal, row) for row in rows]}
+    return {"list": [_history_row(portal, row) for row in rows]}
 
 
-def _told(portal: PortalState, row: Row) -> Row:
+def _history_row(portal: PortalState, row: Row) -> Row:
     user = portal.users.get(row["USER_ID"], {"NAME": "", "LAST_NAME": ""})
     return {
         "id": row["ID"],
@@ -104,8 +104,8 @@ def _comment(portal: PortalState, row: Row, text: str, author: int) -> int:
 def comment_list(portal: PortalState, params: Row) -> Any:
     if portal.comments_in_chat:
         return []  # no refusal: what is said there is simply not in the forum
-    found = portal.tasks.get(intval(next(iter(params.values()), 0)))
-    if found is None or not may_read(portal, found):
+    task = portal.tasks.get(intval(next(iter(params.values()), 0)))
+    if task is None or not may_read(portal, task):
         return []
     return [
         {
@@ -114,7 +114,7 @@ def comment_list(portal: PortalState, params: Row) -> Any:
             "POST_MESSAGE": row["POST_MESSAGE"],
             "POST_DATE": portal.out(row["POST_DATE"]),
         }
-        for row in portal.comments.get(found["ID"], [])
+        for row in portal.comments.get(task["ID"], [])
     ]
 
 

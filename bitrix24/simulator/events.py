@@ -39,7 +39,7 @@ def bind(portal: PortalState, params: dict[str, Any]) -> Any:
 
 def unbind(portal: PortalState, params: dict[str, Any]) -> Any:
     count = portal.handlers.count(_handler(params))
-    portal.handlers[:] = [one for one in portal.handlers if one != _handler(params)]
+    portal.handlers[:] = [handler for handler in portal.handlers if handler != _handler(params)]
     return {"count": count}
 
 

@@ -48,7 +48,7 @@ def rule(sign: str, wanted: Any, read: Reader) -> Callable[[Any], bool]:
         return _among(php.as_list(wanted) or [None], read)
     if sign in ("%", "?", "=%", "%="):
         return lambda have: any(
-            _like(php.strval(one), php.strval(wanted), sign) for one in _each(have)
+            _like(php.strval(value), php.strval(wanted), sign) for value in _each(have)
         )
     if sign == "><":
         low, high = [*php.as_list(wanted), None, None][:2]

@@ -186,7 +186,7 @@ class SimulatedPortal(PortalState):
         return (
             self._once(path, params, token, https, key)
             if keyed
-            else self._asked(path, params, token, https)
+            else self._perform(path, params, token, https)
         )
 
     def _once(self, path: str, params: Row, token: str, https: bool, key: str) -> Answer:
@@ -201,12 +201,12 @@ class SimulatedPortal(PortalState):
                 text = "The key was used with another request body"
                 return self._refused(Refusal(422, "IDEMPOTENCYKEYREUSEDEXCEPTION", text), path)
             return kept[2]
-        answer = evolve(self._asked(path, params, token, https), key=key)
+        answer = evolve(self._perform(path, params, token, https), key=key)
         if answer.status == 200:
             self.kept[name] = (self.now(), body, answer)
         return answer
 
-    def _asked(self, path: str, params: Row, token: str, https: bool) -> Answer:
+    def _perform(self, path: str, params: Row, token: str, https: bool) -> Answer:
         started = self.now()
         try:
             name, result = self._execute(path, params, token, https)
@@ -229,10 +229,10 @@ class SimulatedPortal(PortalState):
             status = DOCUMENTED.get(refusal.code, status)
         if path.startswith("/rest/api/"):
             code = f"BITRIX_REST_V3_EXCEPTION_{refusal.code.upper() or 'ERROR'}"
-            said: Row = {"error": {"code": code, "message": refusal.description}}
+            body: Row = {"error": {"code": code, "message": refusal.description}}
         else:
-            said = {"error": refusal.code, "error_description": refusal.description}
-        return Answer(status, php.dump(said))
+            body = {"error": refusal.code, "error_description": refusal.description}
+        return Answer(status, php.dump(body))
 
     def _execute(self, path: str, params: Row, token: str, https: bool) -> tuple[str, Row]:
         match = _ROUTE.fullmatch(path)
@@ -299,7 +299,7 @@ class SimulatedPortal(PortalState):
             raise Refusal(403 if third else 401, "insufficient_scope", text)
 
     def _batch(self, params: Row, *, webhook: bool) -> Row:
-        said: dict[str, Row] = {
+        answer: dict[str, Row] = {
             key: {}
             for key in ("result", "result_error", "result_total", "result_next", "result_time")
         }
@@ -308,22 +308,22 @@ class SimulatedPortal(PortalState):
                 continue
             started = self.now()
             try:
-                result = self._command(position, text, said, webhook=webhook)
+                result = self._command(position, text, answer, webhook=webhook)
             except Refusal as refusal:
                 # A missing scope has no text here.
                 text = "" if refusal.code == "insufficient_scope" else refusal.description
-                said["result_error"][key] = {"error": refusal.code, "error_description": text}
+                answer["result_error"][key] = {"error": refusal.code, "error_description": text}
                 if php.truthy(params.get("halt")):
                     break
                 continue
-            said["result"][key] = result["result"]
+            answer["result"][key] = result["result"]
             for part in ("total", "next"):
                 if part in result:
-                    said[f"result_{part}"][key] = result[part]
-            said["result_time"][key] = self._time(started)
-        return {name: php.as_php(part) for name, part in said.items()}
+                    answer[f"result_{part}"][key] = result[part]
+            answer["result_time"][key] = self._time(started)
+        return {name: php.as_php(part) for name, part in answer.items()}
 
-    def _command(self, position: int, text: str, said: dict[str, Row], *, webhook: bool) -> Row:
+    def _command(self, position: int, text: str, answer: dict[str, Row], *, webhook: bool) -> Row:
         name, _, query = text.partition("?")
         method = name.lower()
         if position >= 50:
@@ -335,7 +335,7 @@ class SimulatedPortal(PortalState):
         known = method in METHODS and self.has(method)
         if not known and not method.startswith(APPLICATIONS_ONLY):
             raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        params = resolved(php.parse_query(query), said)
+        params = resolved(php.parse_query(query), answer)
         return self._run(METHODS, method, params, webhook=webhook)
 
     def _by_server(self, moment: datetime) -> str:
@@ -344,7 +344,7 @@ class SimulatedPortal(PortalState):
 
     def _time(self, started: datetime) -> Row:
         finished = self.now()
-        said = {
+        times = {
             "start": int(started.timestamp()),
             "finish": finished.timestamp(),
             "duration": (finished - started).total_seconds(),
@@ -354,8 +354,8 @@ class SimulatedPortal(PortalState):
         }
         if self.cloud:
             reset = int(finished.timestamp()) + 600
-            said |= {"operating_reset_at": reset, "operating": 0}
-        return said
+            times |= {"operating_reset_at": reset, "operating": 0}
+        return times
 
 
 def _parameters(query: str, kind: str, body: bytes) -> Row:
@@ -363,11 +363,11 @@ def _parameters(query: str, kind: str, body: bytes) -> Row:
     kind = kind[:25].lower() + kind[25:]  # the boundary behind it has its own case
     if kind.startswith("application/json"):
         try:
-            said = json.loads(body)
-            json.dumps(said, ensure_ascii=False).encode()  # half a surrogate pair is not JSON
+            parsed = json.loads(body)
+            json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair is not JSON
         except ValueError:
-            said = {}  # swallowed silently, as by the portal
-        return params | php.as_map(said)
+            parsed = {}  # swallowed silently, as by the portal
+        return params | php.as_map(parsed)
     if kind.startswith("multipart/form-data"):
         return params | php.parse_multipart(kind, body)
     return params | php.parse_query(body.decode("utf-8", "replace"))

@@ -62,8 +62,8 @@ def im_user(portal: PortalState, params: Row) -> Any:
 
 def im_users(portal: PortalState, params: Row) -> Any:
     rows = [portal.users.get(intval(number)) for number in php.as_list(params.get("ID"))]
-    said = [_im(portal, row) for row in rows if row is not None]
-    return said if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in said}
+    users = [_im(portal, row) for row in rows if row is not None]
+    return users if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in users}
 
 
 def _im(portal: PortalState, row: Row) -> Row:

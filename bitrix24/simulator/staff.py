@@ -57,8 +57,8 @@ def _people(portal: PortalState, rows: list[Row], upper: Row) -> Page:
     if portal.php_warnings and select and "PERSONAL_PHOTO" not in select:
         portal.warned = True
     shown = lambda some: [_shown(portal, row, select) for row in some]  # noqa: E731
-    said = page(rows, start, shown, exact=True)
-    return Page(said.rows, total=0) if start < 0 else said
+    people = page(rows, start, shown, exact=True)
+    return Page(people.rows, total=0) if start < 0 else people
 
 
 def user_current(portal: PortalState, params: Row) -> Any:
@@ -88,7 +88,7 @@ def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
 
 
 def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:
-    said: Row = {
+    fields: Row = {
         "ID": str(row["ID"]),
         "ACTIVE": row["ACTIVE"],
         "NAME": row["NAME"],
@@ -102,8 +102,8 @@ def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:
         **{name: value for name, value in row.items() if name.startswith("UF_USR_")},
     }
     if not portal.user_presence:
-        del said["LAST_LOGIN"], said["IS_ONLINE"]
-    return {k: v for k, v in said.items() if not select or k in select or "*" in select}
+        del fields["LAST_LOGIN"], fields["IS_ONLINE"]
+    return {k: v for k, v in fields.items() if not select or k in select or "*" in select}
 
 
 def department_get(portal: PortalState, params: Row) -> Page:

@@ -65,7 +65,7 @@ def task_list(portal: PortalState, params: Row) -> Page:
     return page(
         rows,
         start,
-        lambda found: {"tasks": [_shown(portal, row, select) for row in found]},
+        lambda selected: {"tasks": [_shown(portal, row, select) for row in selected]},
     )
 
 
@@ -180,34 +180,34 @@ def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:  # noqa: C9
     own = [name for name in select if name.startswith("UF_")]
     if "*" in select or not (names or special or own):
         names = _PLAIN
-    said: Row = {}
+    fields: Row = {}
     for name in names:
         value = portal.out_wall(row[name]) if name in _DATES else row[name]
-        said[_camel(name)] = None if value is None else str(value)
+        fields[_camel(name)] = None if value is None else str(value)
     if "STATUS" in names:
-        said["subStatus"] = str(_sub_status(portal, row))
+        fields["subStatus"] = str(_sub_status(portal, row))
     if "UF_CRM_TASK" in own or "UF_*" in own:
-        said["ufCrmTask"] = _links(portal, row)
+        fields["ufCrmTask"] = _links(portal, row)
     for name in own:
         if any(name in task for task in portal.tasks.values()) and name != "UF_CRM_TASK":
-            said[_camel(name)] = row.get(name, False)
+            fields[_camel(name)] = row.get(name, False)
     if "TAGS" in special and row["TAGS"] and portal.tags_told != "no":
         numbers = {tag: portal.tag_number(tag) for tag in row["TAGS"]}
-        said["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
+        fields["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
         if portal.tags_told == "texts":
-            said["tags"] = list(row["TAGS"])
+            fields["tags"] = list(row["TAGS"])
     if "CHAT_ID" in special and portal.comments_in_chat:
         portal.chats.add(row["ID"])  # who asks for it makes it
-        said["chatId"] = row["ID"] + CHAT
+        fields["chatId"] = row["ID"] + CHAT
     for name in ("AUDITORS", "ACCOMPLICES"):
         if name in special:
-            said[name.lower()] = [str(number) for number in row[name]]
-            said[f"{name.lower()}Data"] = {str(n): _person(portal, n) for n in row[name]}
-    said["group"] = _group(portal, row["GROUP_ID"])
+            fields[name.lower()] = [str(number) for number in row[name]]
+            fields[f"{name.lower()}Data"] = {str(n): _person(portal, n) for n in row[name]}
+    fields["group"] = _group(portal, row["GROUP_ID"])
     for name, key in (("CREATED_BY", "creator"), ("RESPONSIBLE_ID", "responsible")):
         if name in names:
-            said[key] = _person(portal, row[name])
-    return said
+            fields[key] = _person(portal, row[name])
+    return fields
 
 
 def _links(portal: PortalState, row: Row) -> Any:
@@ -301,8 +301,8 @@ def _may_step(portal: PortalState, row: Row) -> bool:
     """Who works on a task, or wrote it, moves it on."""
     if "status" in row["DENY"]:
         return False
-    mine = (row["CREATED_BY"], row["RESPONSIBLE_ID"], *row["ACCOMPLICES"])
-    return portal.administrator or portal.user_id in mine
+    users = (row["CREATED_BY"], row["RESPONSIBLE_ID"], *row["ACCOMPLICES"])
+    return portal.administrator or portal.user_id in users
 
 
 def _task_id(params: Row) -> int:
@@ -381,26 +381,26 @@ _TEXTS = {"TITLE", "DESCRIPTION", "ALLOW_CHANGE_DEADLINE", "TASK_CONTROL", "MARK
 
 def _read(portal: PortalState, fields: Row) -> Row:
     """Fields as they are stored; unknown ones are dropped."""
-    said: Row = {}
+    stored: Row = {}
     for name, value in fields.items():
         if name in ("DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN"):
-            said[name] = _deadline(portal, value)
+            stored[name] = _deadline(portal, value)
         elif name in _NUMBERS:
-            said[name] = intval(value)
+            stored[name] = intval(value)
         elif name in _TEXTS:
-            said[name] = php.strval(value)
+            stored[name] = php.strval(value)
         elif name in ("UF_CRM_TASK", "TAGS"):
-            said[name] = [str(one) for one in php.as_list(value) if one not in ("", None)]
+            stored[name] = [str(item) for item in php.as_list(value) if item not in ("", None)]
         elif name in ("AUDITORS", "ACCOMPLICES"):
-            said[name] = [intval(one) for one in php.as_list(value) if intval(one)]
+            stored[name] = [intval(item) for item in php.as_list(value) if intval(item)]
         elif name.startswith("UF_"):
             several = isinstance(value, list)
-            said[name] = [php.strval(one) for one in value] if several else php.strval(value)
-    if not 1 <= said.get("STATUS", 2) <= 7:
+            stored[name] = [php.strval(item) for item in value] if several else php.strval(value)
+    if not 1 <= stored.get("STATUS", 2) <= 7:
         raise Refusal(400, "ERROR_CORE", portal.text("status"))
-    if said.get("PARENT_ID") and said["PARENT_ID"] not in portal.tasks:
+    if stored.get("PARENT_ID") and stored["PARENT_ID"] not in portal.tasks:
         raise Refusal(400, "ERROR_CORE", portal.text("parent"))
-    return said
+    return stored
 
 
 def _user(portal: PortalState, given: Any) -> int:

@@ -225,16 +225,16 @@ def call_finish(portal: PortalState, params: Row) -> Any:
         for earlier in portal.statistics:
             if earlier["PHONE_NUMBER"] == call["PHONE"]:
                 earlier["MISSED"] = False
-    told = (
+    sent = (
         "CALL_ID", "CALL_TYPE", "PHONE_NUMBER", "PORTAL_NUMBER", "PORTAL_USER_ID", "CALL_DURATION",
         "COST", "COST_CURRENCY", "CALL_FAILED_CODE", "CALL_FAILED_REASON", "CRM_ACTIVITY_ID",
     )  # fmt: skip
     portal.emit(
         "OnVoximplantCallEnd",
-        **{name: php.strval(row[name]) for name in told},
+        **{name: php.strval(row[name]) for name in sent},
         CALL_START_DATE=portal.out(call["START"]),
     )
-    said = {
+    result = {
         "CALL_ID": call_id,
         "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"],
         "PORTAL_USER_ID": user,
@@ -259,8 +259,8 @@ def call_finish(portal: PortalState, params: Row) -> Any:
     }
     if number is None:
         text = "Could not find associated crm entity for the current call"
-        said["ERRORS"] = {"ACTIVITY_CREATION": text}
-    return said
+        result["ERRORS"] = {"ACTIVITY_CREATION": text}
+    return result
 
 
 def attach_record(portal: PortalState, params: Row) -> Any:
@@ -295,7 +295,7 @@ def statistic_get(portal: PortalState, params: Row) -> Page:
             if name in _OURS or name not in row or holds(sign, row[name], wanted, portal.into)
         ]
     rows = ordered(rows, {str(params.get("SORT") or "ID").upper(): params.get("ORDER")})
-    said = [
+    shown = [
         {
             **{name: php.strval(value) for name, value in row.items() if name not in _OURS},
             "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"] or None,
@@ -304,7 +304,7 @@ def statistic_get(portal: PortalState, params: Row) -> Page:
         }
         for row in rows
     ]
-    return page(said, params.get("start"))
+    return page(shown, params.get("start"))
 
 
 METHODS = {
