@@ -1,8 +1,8 @@
 """
-Is a FastAGI server well? Asked through the very protocol that calls use.
+Health check of a FastAGI server, through the protocol that calls use.
 
-The server runs ``ping``; whoever wants to know (a monitoring program, an administrator) plays
-Asterisk for a moment: ``python -m fastagi_server agi://127.0.0.1:4573/ping``.
+The server runs ``ping``. A monitoring program or an administrator acts as Asterisk for a moment:
+``python -m fastagi_server agi://127.0.0.1:4573/ping``.
 """
 
 import re
@@ -14,7 +14,7 @@ from fastagi_server.session import FAILURE, AgiSession
 from fastagi_server.testing import environment
 from fastagi_server.wire import set_variables
 
-#: What ``ping`` sets on the channel, so that a dialplan can ask as well.
+#: What ``ping`` sets on the channel, so that a dialplan can check as well.
 PONG = "AGI_PONG"
 _ADDRESS = re.compile(
     r"agi://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[]+)(:(?P<port>[0-9]+))?(/(?P<script>.*))?"
@@ -32,10 +32,10 @@ async def ping(call: AgiSession) -> None:
 
 def check(address: str, timeout: float = 3.0) -> float:
     """
-    Ask ``agi://host[:port]/script``; the seconds that it took. Blocking.
+    Check ``agi://host[:port]/script``; returns the seconds that it took. Blocking.
 
     Raises:
-        NotWell: nobody answers, the script failed, or it said nothing; with what was seen.
+        NotWell: no answer, the script failed, or it sent nothing; the text says which.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:

@@ -1,9 +1,9 @@
 """
 One AGI session on a socket: the Twisted shell around the sans-IO codec.
 
-Scripts see coroutines; this file sees bytes, deadlines and lost connections. It never sends a
+Scripts use coroutines; this file handles bytes, deadlines and lost connections. It never sends a
 command before the previous reply was read (Asterisk would postpone it and every later answer
-would be off by one), with the one exception that works: a batch followed by a half-close.
+would be off by one). The one exception that works is a batch followed by a half-close.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -34,7 +34,7 @@ Script = Callable[["AgiSession"], Awaitable[None]]
 
 
 #: Read by Asterisk in place of a command: AGISTATUS becomes FAILURE. After a mere close it would be
-#: SUCCESS, and a dialplan could not tell a script that failed from one that had nothing to say.
+#: SUCCESS, and a dialplan could not tell a failed script from one that sent nothing.
 FAILURE = b"failure\n"
 
 
@@ -51,8 +51,8 @@ class SessionOwner(Shape):
 
 class _Pending:
     """
-    Commands on their way, and what waits for their replies: a script that the session itself
-    steps, at no further cost; or a Deferred, where somebody else runs the coroutine.
+    Commands in flight, and what waits for their replies: a script that the session itself steps, at
+    no further cost; or a Deferred, where other code runs the coroutine.
     """
 
     __slots__ = ("awaited", "count", "failure", "replies", "waiter")
@@ -72,15 +72,15 @@ class _Pending:
         return self.replies
 
     def _arrival(self) -> "Generator[Any, Any, None]":
-        # The session's own step takes note, and comes back when it is over. Twisted's runner of
-        # coroutines gives back at once what is no Deferred: then it gets one.
+        # ``_step`` marks this as awaited and resumes it after the replies. Twisted's runner of
+        # coroutines sends back at once whatever is not a Deferred: then it gets one.
         if (yield self) is self:
             self.waiter = Deferred()
             yield from self.waiter.__await__()
 
 
 class _PendingOne(_Pending):
-    """A single command: its reply, or the error that it amounts to."""
+    """A single command: its reply, or the error in it."""
 
     __slots__ = ()
 
@@ -106,9 +106,9 @@ class AgiSession(Commands, Protocol):
     """
     A call, as a script sees it.
 
-    ``environment`` is what Asterisk said at the start; ``hung_up`` becomes true once the caller
-    has gone. The session is closed when the script returns or fails, and by its owner when it has
-    lasted too long. What can be asked of Asterisk is in ``Commands``.
+    ``environment`` is the opening block; ``hung_up`` becomes true once the caller has hung up. The
+    session is closed when the script returns or fails, and by its owner after its deadline. The
+    commands are in ``Commands``.
     """
 
     transport: ITCPTransport
@@ -123,8 +123,8 @@ class AgiSession(Commands, Protocol):
         self._half_closed = False
         self._gone: CallEnded | None = None
         self.hung_up = False
-        self.authenticated = False  #: its owner knows who is on the other side
-        #: Bytes that it may say before it is trusted; None: as many as it likes.
+        self.authenticated = False  #: set by the owner once the peer has proved the secret
+        #: Bytes that it may still send before it is authenticated; None: no limit.
         self._left = owner.unauthenticated_bytes
 
     @property
@@ -134,12 +134,12 @@ class AgiSession(Commands, Protocol):
 
     @property
     def opened(self) -> bool:
-        """Has Asterisk said what it wants?"""
+        """Has the environment been received?"""
         return self._wire.opened
 
     @property
     def running(self) -> bool:
-        """Has a script begun that has not ended yet?"""
+        """Is a script running?"""
         return self._script is not None
 
     def argument(self, position: int) -> str:
@@ -149,7 +149,7 @@ class AgiSession(Commands, Protocol):
 
     @property
     def alive(self) -> bool:
-        """Can an answer still be sent? False once the connection has gone or timed out."""
+        """Can a command still be sent? False once the connection is closed or timed out."""
         return self._gone is None
 
     def send(self, line: bytes) -> Awaitable[Reply]:
@@ -158,7 +158,7 @@ class AgiSession(Commands, Protocol):
 
         Raises:
             CommandFailed: Asterisk refused it (510, 511, 520).
-            CallEnded: the connection went, or the deadline passed, before the answer.
+            CallEnded: the connection closed, or the deadline passed, before the answer.
         """
         if self._pending is not None or self._half_closed or self._gone is not None:
             self._must_not_send()
@@ -170,9 +170,9 @@ class AgiSession(Commands, Protocol):
         """
         Send the last commands of the session in one write and read all their replies.
 
-        The sending side is closed behind them: only then does Asterisk work through commands
-        it has buffered. Nothing can be sent afterwards. Refusals are returned, not raised:
-        the other commands have run all the same.
+        The sending side is closed after them: only then does Asterisk execute the commands it has
+        buffered. Nothing can be sent afterwards. Refusals are returned, not raised:
+        the other commands have run.
         """
         if self._pending is not None or self._half_closed or self._gone is not None:
             self._must_not_send()
@@ -205,7 +205,7 @@ class AgiSession(Commands, Protocol):
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0 and not self.authenticated:
-                # A stranger: the block and one reply are all that he has to say.
+                # An unauthenticated peer has only the block and one reply to send.
                 self._owner.spoke_otherwise(self, WireError("more than a proof"))
                 self.transport.abortConnection()
                 self._end(CallEnded("it said more than a proof"))
@@ -243,7 +243,7 @@ class AgiSession(Commands, Protocol):
         self._step(None)
 
     def _go_on(self, pending: _Pending) -> None:
-        """Its replies are there, or will never be."""
+        """The replies are complete, or will never come."""
         if pending.awaited:
             self._step(None)
         elif pending.waiter is not None:
@@ -272,7 +272,7 @@ class AgiSession(Commands, Protocol):
                 waits.awaited = True
                 return
             if isinstance(waits, Deferred):
-                # One that has its result never comes here: awaiting it goes on at once.
+                # A Deferred that has its result is not yielded: awaiting it continues at once.
                 self._awaited = waits
                 waits.addBoth(self._fired)
                 return
@@ -289,21 +289,21 @@ class AgiSession(Commands, Protocol):
             self.transport.write(FAILURE)
         self.transport.loseConnection()
 
-    # What its owner does to it.
+    # Called by the owner.
 
     def time_out(self, seconds: float) -> None:
-        """It has lasted too long: a caller waits for it in silence. The dialplan goes on."""
+        """The deadline has passed and the caller waits in silence. The dialplan goes on."""
         if self._gone is None and not self._half_closed:
             self.transport.write(FAILURE)
         self.transport.loseConnection()
         self._end(SessionTimeout(f"no end after {seconds:g} s"))
 
     def abort(self) -> None:
-        """Close it whatever the peer has read."""
+        """Close it at once; unsent bytes are lost."""
         self.transport.abortConnection()
 
     def cancel_script(self) -> None:
-        """End what the script waits for, if that is a Deferred of its own."""
+        """Cancel what the script awaits, if that is a Deferred of its own."""
         if self._awaited is not None:
             self._awaited.cancel()
 
