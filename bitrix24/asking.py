@@ -1,4 +1,4 @@
-"""What every family of methods stands on: one call, one batch."""
+"""The base of every family of methods: one call, one batch."""
 
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
@@ -13,8 +13,8 @@ Command = tuple[str, Params]
 
 class Asking:
     """
-    Asks one portal. Nothing here retries: that is the line's business. ``zone``: of the portal's
-    server, whose clock its tasks' dates are kept by.
+    Calls the methods of one portal. Nothing here retries: ``Link`` does. ``zone``: of the portal's
+    server; task dates are stored by that clock.
     """
 
     def __init__(self, line: Line, zone: tzinfo | None = None) -> None:
@@ -26,7 +26,7 @@ class Asking:
         return (await self._line.call(method, params, rest3=rest3)).result
 
     def refused(self, method: str, problem: str) -> PortalRefused:
-        """An answer that says "done" and means "not"."""
+        """The error for an answer that reports success although nothing was done."""
         return PortalRefused("", f"{method}: {problem}")
 
     async def batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Asking:
         return results
 
     async def batch_of_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
-        """As ``batch``, with the exception in place of the result of a command that failed."""
+        """As ``batch``, with the exception in place of a failed command's result."""
         replies = await self.replies(commands)
         return {
             key: reply.result if isinstance(reply, Reply) else reply
@@ -51,7 +51,7 @@ class Asking:
         }
 
     async def replies(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
-        """As ``batch_of_each``, with the counts where a method counts."""
+        """As ``batch_of_each``, with the total where a method returns it."""
         replies: dict[str, Reply | Exception] = {}
         keys = list(commands)
         for start in range(0, len(keys), BATCH_LIMIT):
@@ -79,5 +79,5 @@ class Asking:
 
 
 def chunks(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Consecutive pieces of at most ``size``."""
+    """Consecutive chunks of at most ``size``."""
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]

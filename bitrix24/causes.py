@@ -1,16 +1,16 @@
 """
-Why the portal cannot be reached, in words: what a person reads at the first start, when a
-certificate, an address or a page in the portal's place is wrong. Pure.
+Why the portal cannot be reached, as a text for the administrator: a wrong certificate, a wrong
+address, or a page in place of the portal's answer. Pure.
 
-The texts of the exceptions themselves hold the address, whose path is the secret: they are looked
-at here, and never shown.
+The texts of the exceptions contain the address, whose path is the secret: they are matched here
+and never shown.
 """
 
 import re
 from collections.abc import Sequence
 from html import unescape
 
-#: A piece of an exception's text, and what a person does about it. The first that is found.
+#: A pattern in an exception's text, and what to do about it. The first match wins.
 _CAUSES: Sequence[tuple[str, str]] = (
     (
         r"self[- ]signed certificate|unable to get (local )?issuer certificate",
@@ -56,7 +56,7 @@ _CAUSES: Sequence[tuple[str, str]] = (
         "it does not answer: a firewall between, or a portal that is down",
     ),
 )
-#: What in a page tells who wrote it.
+#: A pattern in a page, and the page's origin.
 _PAGES: Sequence[tuple[str, str]] = (
     (
         r"USER_LOGIN|AUTH_FORM|bx-auth",
@@ -71,12 +71,12 @@ _PAGES: Sequence[tuple[str, str]] = (
         "the web server before the portal asks for a password: let /rest/ pass without one",
     ),
 )
-#: Of a page, so many characters are shown.
+#: Characters of a page that are shown.
 BEGINNING = 80
 
 
 def cause_of(error: BaseException) -> str:
-    """What keeps a request from the portal; empty: nobody knows more than the error's kind."""
+    """The cause of a failed request; empty: only the error's type is known."""
     text = f"{type(error).__name__} {error!r}"
     for pattern, cause in _CAUSES:
         if re.search(pattern, text, re.IGNORECASE):
@@ -86,17 +86,17 @@ def cause_of(error: BaseException) -> str:
 
 def about_page(status: int, body: bytes) -> str:
     """
-    A page that came in the place of an answer: whose it is, if that can be told, and how it begins,
-    without markup and without the webhook's path.
+    A page in place of an answer: its origin, if known, and how it begins, without markup and
+    without the webhook's path.
     """
     text = body[:20_000].decode("utf-8", "replace")
     if text.lstrip()[:1] in ("{", "["):
-        return ""  # an answer that was cut: what it holds is clients'
+        return ""  # a truncated answer: it may contain client data
     origin = next((description for pattern, description in _PAGES if re.search(pattern, text)), "")
     if not origin and status == 401:
         origin = _PAGES[-1][1]
     visible = re.sub(r"(?is)<(script|style|head)\b.*?(</\1>|\Z)|<[^>]*>?", " ", text)
     words = " ".join(unescape(visible).split())
-    # A page may quote what was asked for, and the path is the secret.
+    # A page may quote the request, and the path is the secret.
     begins = re.sub(r"(?i)/rest/\S*", "/rest/…", words)[:BEGINNING]
     return "; ".join(part for part in (origin, f"it begins {begins!r}" if begins else "") if part)

@@ -8,24 +8,24 @@ from bitrix24.asking import Asking
 from bitrix24.errors import PortalDenied, PortalRefused
 from bitrix24.wire import Ref, Row, count, plain, readable_rows
 
-#: Messages of a chat that are looked through for one of ours, and so many at once.
+#: Messages of a chat that are searched for one of ours, in total and per request.
 _LOOKED_THROUGH, _MESSAGES = 1000, 50
 _SEND = "tasks.task.chat.message.send"
 _CHAT = "im.dialog.messages.get"
-#: The key was used before, with another text: what was said then stands there.
+#: The key was used before with another text: the first comment stays.
 _REUSED = "IDEMPOTENCYKEYREUSED"
 
 
 class CommentMethods(Asking):
     """Comments of the portal's tasks, as the dialler needs them."""
 
-    #: Does REST 3.0 take comments here, and know one again by its key? See ``look_for_keys``.
+    #: Does REST 3.0 accept comments here and honour idempotency keys? See ``look_for_keys``.
     keyed = False
 
     async def look_for_keys(self) -> None:
         """
-        Ask for a comment without a text, which is refused, and see by what: boxes before REST 3.0
-        do not know the method. Whether keys are heeded the first comment shows.
+        Send a comment without a text and check the kind of refusal: boxes before REST 3.0 do not
+        have the method. The first real comment shows whether keys are honoured.
         """
         try:
             await self.call(_SEND, {"fields": {}}, rest3=True)
@@ -36,9 +36,9 @@ class CommentMethods(Asking):
 
     async def add_keyed_comment(self, task_id: int, text: str, key: str) -> bool:
         """
-        Write one comment that the portal knows again by its key for 24 hours: the same text with
-        the same key is safe to repeat, once the first can no longer be under way. False: this
-        portal does not heed keys after all; the comment is written, and ``keyed`` off.
+        Write one comment that the portal recognizes by its key for 24 hours: the same text with the
+        same key is safe to repeat once the first request can no longer be in flight. False: this
+        portal does not honour keys; the comment is written, and ``keyed`` is switched off.
         """
         params = {"fields": {"taskId": task_id, "text": text}}
         try:
@@ -54,16 +54,16 @@ class CommentMethods(Asking):
 
     async def add_comment(self, task_id: int, text: str) -> int:
         """
-        Write one comment and return its number; 0: not told. Not repeatable: verify with
+        Write one comment and return its number; 0: not known. Not repeatable: verify with
         ``find_comment`` after a lost answer.
         """
         method = "task.commentitem.add"
-        # Arguments of task.* methods go by position: the order of these keys counts.
+        # Arguments of task.* methods are positional: the order of these keys matters.
         params = {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": text}}
         try:
             written = _number(await self.call(method, params))
             if not written:
-                # The task's chat does not exist yet: who asks for its number makes it.
+                # The task's chat does not exist yet: requesting its number creates it.
                 select = ["ID", "CHAT_ID"]
                 await self.call("tasks.task.get", {"taskId": task_id, "select": select})
                 written = _number(await self.call(method, params))
@@ -82,7 +82,7 @@ class CommentMethods(Asking):
         return written
 
     async def edit_comment(self, task_id: int, comment: int, text: str) -> None:
-        """Another text for a comment of the forum. PortalRefused: not here, or it is gone."""
+        """Replace the text of a forum comment. PortalRefused: no forum, or it is gone."""
         method = "task.commentitem.update"
         result = await self.call(
             method, {"TASKID": task_id, "ITEMID": comment, "FIELDS": {"POST_MESSAGE": text}}
@@ -92,10 +92,10 @@ class CommentMethods(Asking):
 
     async def find_comment(self, task_id: int, marker: str) -> int | None:
         """
-        The number of the task's comment that holds ``marker``; None: none does.
+        The number of the task's comment that contains ``marker``; None: there is none.
 
         Raises:
-            PortalRefused: we may not look where it would be.
+            PortalRefused: no right to read the place where it would be.
         """
         results = await self.batch_of_each(
             {
@@ -116,7 +116,7 @@ class CommentMethods(Asking):
         of_task = task.get("task") if isinstance(task, dict) else None
         number = plain(of_task.get("chatId")) if isinstance(of_task, dict) else ""
         if isinstance(chat, PortalRefused):
-            # Where there is a chat the forum is empty, and says nothing.
+            # Where there is a chat the forum is empty and proves nothing.
             if number not in ("", "0") or isinstance(forum, PortalRefused):
                 raise PortalRefused(
                     chat.code,
@@ -146,7 +146,7 @@ class CommentMethods(Asking):
 
 
 def _number(value: Any) -> int:
-    """A comment's number; 0, false and null say that nothing was written."""
+    """A comment's number; 0, false and null mean that nothing was written."""
     text = plain(value).strip()
     return int(text) if re.fullmatch("[0-9]{1,16}", text) else 0
 

@@ -1,4 +1,4 @@
-"""Who stands behind a task's CRM codes, with the phones as people typed them."""
+"""The clients of a task's CRM codes, with the phones as typed in the CRM."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from bitrix24.wire import BATCH_LIMIT, PAGE, Row, each, plain, rows_of, shown
 
 _log = Logger()
 
-#: CRM code -> the list method, what the portal calls such an entity, and what to ask for.
+#: CRM code -> the list method, the portal's name of the entity, and the fields to select.
 _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
     "C": ("crm.contact.list", "CONTACT", ["ID", "NAME", "LAST_NAME", "PHONE"]),
     "CO": ("crm.company.list", "COMPANY", ["ID", "TITLE", "PHONE"]),
@@ -21,7 +21,7 @@ _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
         ["ID", "TITLE", "NAME", "LAST_NAME", "PHONE", "CONTACT_ID", "COMPANY_ID"],
     ),
 }  # fmt: skip
-#: What the portal says of a smart process that was deleted.
+#: Error codes for a deleted smart process.
 _GONE = frozenset({"NOT_FOUND", "ERROR_NOT_FOUND"})
 _ITEM = ["id", "contactId", "contactIds", "companyId"]
 _DEAL = ["ID", "CONTACT_ID", "COMPANY_ID"]
@@ -31,21 +31,21 @@ _CONTACTS = "crm.deal.contact.items.get"
 class ClientMethods(Asking):
     """The CRM, as the dialler needs it."""
 
-    #: Boxes of 2019 have no crm.item.list: their deals come otherwise, and they have no smart
-    #: processes.
+    #: Boxes of 2019 have no crm.item.list: deals are read by other methods, and there are no
+    #: smart processes.
     _crm_items = True
 
     async def clients(
         self, codes: Iterable[str], fields: Sequence[str] = ()
     ) -> dict[str, tuple[Client, ...] | None]:
         """
-        Who stands behind CRM codes. A deal or an item of a smart process stands for its contacts
-        and its company; so does a lead that has no phone of its own.
+        The clients of CRM codes. A deal or an item of a smart process stands for its contacts and
+        its company; so does a lead that has no phone of its own.
 
-        One request for any 50 tasks, two if something pointed elsewhere. Codes the portal does not
-        know, or that we do not call (quotes, orders, the recycle bin), are absent from the answer.
-        None: we may not see, or cannot read, who it is. ``fields``: a site's own, to be told with
-        each client.
+        One request for any 50 tasks, two if an entity refers to others. Unknown codes, and those
+        that we do not call (quotes, orders, the recycle bin), are absent from the answer. None:
+        the client is forbidden or unreadable. ``fields``: custom fields to return with each
+        client.
         """
         wanted = {code: parts for code in codes if (parts := entity(code))}
         clients: dict[str, Client] = {}
@@ -93,11 +93,11 @@ class ClientMethods(Asking):
                 continue
             method = commands[key][0]
             if kind.startswith("T") and isinstance(result, PortalRefused) and result.code in _GONE:
-                continue  # a smart process that was deleted: nobody stands behind it
+                continue  # a deleted smart process has no clients
             criteria = commands[key][1]["filter"]
             codes = {f"{kind}_{number}" for number in criteria.get("@ID", criteria.get("@id"))}
             if isinstance(result, PortalRefused) and not isinstance(result, PortalDenied):
-                unseen |= codes  # one kind out of our sight, and no reason to drop the others
+                unseen |= codes  # one kind is forbidden; the others are kept
                 continue
             if isinstance(result, Exception):
                 raise result
@@ -105,23 +105,23 @@ class ClientMethods(Asking):
             try:
                 rows = _rows(method, result)
                 readable = each(rows, lambda row, name=name: (row.number(name), row))  # type: ignore[misc]
-            except AnswerStrange as error:  # the other kinds are well
+            except AnswerStrange as error:  # the other kinds are valid
                 _log.error("{error}", error=error)
                 unseen |= codes
                 continue
             for number, row in readable:
                 try:
                     _take(kind, number, row, clients, behind, fields)
-                except AnswerStrange:  # one damaged client; the others are well
+                except AnswerStrange:  # one damaged client; the others are valid
                     unseen.add(f"{kind}_{number}")
             if len(readable) < len(rows):
-                # One of those that are not there, and nobody can say which.
+                # At least one of the missing codes is unreadable; which one is unknown.
                 unseen |= codes - set(clients) - set(behind)
 
     async def _old_deals(
         self, deals: Sequence[int], behind: dict[str, tuple[str, ...]], unseen: set[str]
     ) -> None:
-        """The contacts and the company of deals, where only the methods of 2019 are."""
+        """The contacts and the company of deals, on boxes with the methods of 2019 only."""
         for some in chunks(deals, BATCH_LIMIT - 1):
             results = await self.batch_of_each(
                 {
@@ -147,7 +147,7 @@ class ClientMethods(Asking):
             for number, row in readable:
                 try:
                     behind[f"D_{number}"] = _of_deal(row, results.get(f"c{number}"))
-                except AnswerStrange:  # one damaged deal; the others are well
+                except AnswerStrange:  # one damaged deal; the others are valid
                     unseen.add(f"D_{number}")
             if len(readable) < len(rows):
                 unseen |= {f"D_{number}" for number in some} - set(behind)
@@ -191,7 +191,7 @@ def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Comman
             "start": -1,
         }
     return "crm.item.list", {
-        # A smart process is named by its type's number in hexadecimal: T80_6 is of type 128.
+        # The code of a smart process holds its type's number in hexadecimal: T80_6 is of type 128.
         "entityTypeId": 2 if kind == "D" else int(kind[1:], 16),
         "filter": {"@id": numbers},
         "select": _ITEM,
@@ -201,7 +201,7 @@ def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Comman
 
 
 def _rows(method: str, result: Any) -> list[Row]:
-    """All of them; one that is no object has no number, and so counts as one that is missing."""
+    """All rows; an item that is not an object has no number, and so counts as missing."""
     listed = Row(method, result).need("items") if method == "crm.item.list" else result
     items = list(listed.values()) if isinstance(listed, Mapping) else listed or []
     if not isinstance(items, list):
@@ -210,7 +210,7 @@ def _rows(method: str, result: Any) -> list[Row]:
 
 
 def _pointed(row: Row, contact: str, company: str) -> tuple[str, ...]:
-    """The contacts and the company that a lead, a deal or an item points to."""
+    """The contacts and the company that a lead, a deal or an item refers to."""
     contacts = row.get("contactIds") or [row.get(contact)]
     if not isinstance(contacts, list):
         raise AnswerStrange(row.method, "contactIds", f"expected a list: {shown(contacts)}")
@@ -238,7 +238,7 @@ def _client(entity_type: str, row: Row, fields: Sequence[str]) -> Client:
 
 
 def _plain(value: Any) -> str:
-    """A field of a site's own as text; the portal says yes and no in several ways."""
+    """A custom field as text; the portal writes true and false in several ways."""
     if isinstance(value, bool):
         return "1" if value else ""
     if isinstance(value, list):  # a field of several values

@@ -1,4 +1,4 @@
-"""A look at the portal before work: who we are there, what we may, what is missing."""
+"""A check of the portal before work: our user, its rights, and what is missing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +19,9 @@ NEEDED: Sequence[tuple[str, str]] = (
     ("department.get", "department"),
     ("telephony.externalCall.register", "telephony"),
 )
-#: Methods without which the dialler can do less; boxes of 2019 lack them.
+#: Methods without which some functions are missing; boxes of 2019 lack them.
 OPTIONAL = ("crm.item.list", "im.user.list.get")
-#: What makes the dialler know more, and what it is for.
+#: Optional methods for presence, with the scope that each needs.
 USEFUL: Sequence[tuple[str, str]] = (
     ("im.user.list.get", "im"),
     ("timeman.status", "timeman"),
@@ -30,31 +30,31 @@ USEFUL: Sequence[tuple[str, str]] = (
 
 @frozen(kw_only=True)
 class Health:
-    """What the portal says of us."""
+    """The portal's answers about our user."""
 
     user: int
     administrator: bool
     scopes: frozenset[str]
-    missing: tuple[str, ...]  #: scopes without which the dialler cannot do its work
-    useful: tuple[str, ...]  #: scopes without which it knows less of presence
+    missing: tuple[str, ...]  #: scopes that the dialler needs
+    useful: tuple[str, ...]  #: scopes that would give more presence data
     absent: tuple[str, ...]  #: methods this portal does not have
-    lines: str | None  #: why the dialler's line cannot be kept; None: it can
-    lacks: tuple[str, ...] = ()  #: methods and fields this portal does not have; we do without
-    #: Nothing here says who is at work: neither user.get nor last activities.
+    lines: str | None  #: why the dialler's line cannot be maintained; None: it can
+    lacks: tuple[str, ...] = ()  #: missing methods and fields that the dialler can do without
+    #: No source of presence: neither user.get nor last activities.
     blind: bool = False
 
 
 class HealthMethods(Asking):
-    """Questions that need no scope."""
+    """Checks that need no scope."""
 
     async def answers(self) -> None:
-        """Ask for next to nothing; raises if the portal does not answer."""
+        """A minimal request; raises if the portal does not answer."""
         await self.call("server.time", {})
 
     async def health(self, *, group: bool = False) -> Health:
         """
-        Look, and change nothing: one request, or two. ``group``: staff or tasks are chosen by a
-        work group.
+        Check without changing anything: one request, or two. ``group``: staff or tasks are chosen
+        by a work group.
 
         Raises:
             PortalDenied: the webhook is wrong. PortalUnavailable: try again later.
@@ -98,8 +98,8 @@ class HealthMethods(Asking):
 
     async def _comments_in_chat(self) -> bool:
         """
-        Do tasks have a chat here? Then a lost comment can only be looked for there. (Who asks for
-        the chat of a task that has none yet makes it, as who opens the task does.)
+        Do tasks have a chat here? Then a lost comment can only be found there. (Requesting the chat
+        of a task that has none creates it, as opening the task does.)
         """
         newest = {"order": {"ID": "desc"}, "select": ["ID"], "start": -1}
         first = Ref("$result[newest][tasks][0][id]")
@@ -124,7 +124,7 @@ def _lacking(wanted: Sequence[tuple[str, str]], scopes: frozenset[str]) -> tuple
 
 
 def _missing_fields(result: Any) -> tuple[str, ...]:
-    """Fields that user.get does not tell of ourselves; none, if we may not ask."""
+    """Fields that user.get does not return for our user; none if it is forbidden."""
     rows = [] if isinstance(result, Exception) else readable_rows("user.get", result)
     wanted = ("IS_ONLINE", "LAST_LOGIN")
     return tuple(name for name in wanted if rows and name not in rows[0])
@@ -132,7 +132,7 @@ def _missing_fields(result: Any) -> tuple[str, ...]:
 
 def _exists(result: Any) -> bool:
     if isinstance(result, Exception):
-        return True  # this portal cannot tell (an old box): not a reason to complain
+        return True  # this portal (an old box) cannot report it: no error
     return not isinstance(result, dict) or bool(result.get("isExisting"))
 
 
