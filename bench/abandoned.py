@@ -1,6 +1,6 @@
 """
-The share of abandoned calls over many simulated days, with more calls than operators: below its
-cap on every day, and far above it without one. The tests do the same with a few days.
+The share of abandoned calls over many simulated days, with more calls than operators: below the
+cap on every day, and far above it without a cap. The tests do the same with a few days.
 """
 
 from concurrent.futures import ProcessPoolExecutor

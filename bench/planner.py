@@ -1,12 +1,12 @@
 """
-What one turn of the dispatcher costs, by the number of open tasks that are not due.
+The cost of one dispatcher turn, by the number of open tasks that are not due.
 
     python bench/planner.py [--sizes 1000,10000,100000,1000000] [--due 5] [--rounds 50]
 
-The production dispatcher takes its turns on a real SQLite file: each time a few tasks are due, are
-decided on (it is night where their clients are), and are put off with their reason. One task in ten
-has an attempt behind it, and one in ten a talk that somebody else had. Each size is measured in a
-process of its own, so that its memory is its own.
+The production dispatcher runs on a real SQLite file. In each turn a few tasks are due, are decided
+on (it is night for their clients), and are postponed with a reason. One task in ten has an earlier
+attempt, and one in ten an external call. Each size is measured in a process of its own, so that its
+memory can be measured.
 """
 
 import resource
@@ -48,7 +48,7 @@ QUESTIONS = ("_DUE", "_PHONES", "_MADE", "_CALLS", "_HEARD", "_NEVER", "_WRONG")
 
 @define
 class Blocking:
-    """The store's face without threads."""
+    """The store's interface without threads."""
 
     engine: sa.Engine
 
@@ -72,7 +72,7 @@ def configuration(place: Path) -> Config:
 
 
 def fill(engine: sa.Engine, count: int, due: int) -> None:
-    """``count`` open tasks with a phone each; ``due`` of them now, the others later."""
+    """Insert ``count`` open tasks with a phone each; ``due`` of them now, the others later."""
     for start in range(0, count, CHUNK):
         rows, numbers, attempt_rows, call_rows = [], [], [], []
         for number in range(start, min(start + CHUNK, count)):
@@ -86,7 +86,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
             )  # fmt: skip
             whose = {"entity_type": "CONTACT", "entity_id": number + 1}
             phone = f"+999{number:08d}"
-            # Where it is night at noon of UTC.
+            # Night at 12:00 UTC.
             zone = "Pacific/Auckland"
             numbers.append(
                 {
@@ -118,7 +118,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
 
 
 def plans(engine: sa.Engine) -> list[str]:
-    """How SQLite finds what the planner asks for, question by question."""
+    """SQLite's query plan of each query of the planner."""
     lines = []
     with engine.connect() as db:
         for name in QUESTIONS:
@@ -130,7 +130,7 @@ def plans(engine: sa.Engine) -> list[str]:
 
 
 def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[str]]:
-    """Milliseconds a turn, megabytes of the process, tasks decided on in a turn, and the plans."""
+    """Milliseconds a turn, megabytes of the process, tasks decided in a turn, and the plans."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         (place / "spool").mkdir()

@@ -1,12 +1,11 @@
 """
-How many HTTP requests and seconds it takes to read 5,000 call tasks with their contacts' phones:
-this client, fast_bitrix24 and b24pysdk, against one simulated portal with 20 ms of latency, in
-one run, in turns.
+HTTP requests and seconds for reading 5,000 call tasks with their contacts' phones: this client,
+fast_bitrix24 and b24pysdk, on one simulated portal with 20 ms of latency, in one run, in turns.
 
     python bench/portal_import.py [--tasks 5000] [--rounds 5] [--latency 0.02]
 
-The others are used the fewest-requests way they offer: their fast lists for the tasks, and list
-methods with 50 ids each, batched, for the contacts; "plain" is the way their manuals show first.
+The others are used in their way with the fewest requests: fast lists for the tasks, and batched
+list methods with 50 ids each for the contacts. "plain" is the first way in their manuals.
 """
 
 import asyncio
@@ -39,7 +38,7 @@ OPEN = {"TAG": "autodial", "REAL_STATUS": [1, 2, 3]}
 TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 CONTACT = ["ID", "NAME", "LAST_NAME", "PHONE"]
 
-#: The portal, in a process of its own: contacts only, so that all do the same work.
+#: The portal, in a process of its own: contacts only, so that all clients do the same work.
 SERVER = """
 import signal, ssl, sys
 from datetime import UTC, datetime
@@ -61,7 +60,7 @@ with serve(portal, latency=latency, tls=context) as webhook:
 
 @contextmanager
 def portal(tasks: int, latency: float) -> Iterator[tuple[str, Path]]:
-    """The webhook's address, and the certificate of its authority."""
+    """The webhook's address, and the certificate of the authority."""
     with tempfile.TemporaryDirectory() as place:
         authority = trustme.CA()
         ca, pem = Path(place, "ca.pem"), Path(place, "server.pem")
@@ -106,7 +105,7 @@ async def phones(client: Portal, codes: list[str]) -> int:
 
 
 def spin(read: Callable[[], object], transport: RequestsTransport) -> int:
-    """Run on Twisted's reactor, which can be started only once: so step it by hand."""
+    """Run on Twisted's reactor step by step, because it can be started only once."""
     done: list[object] = []
     transport.start()
     Deferred.fromCoroutine(read()).addBoth(done.append)  # type: ignore[arg-type]

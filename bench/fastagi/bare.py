@@ -1,6 +1,6 @@
 """
-How fast can Python be at all? The same sessions on a bare epoll loop: no time-outs, no limits, no
-errors handled, no coroutines, each text pasted together as it comes. Not a server: a yardstick.
+The upper limit for Python: the same sessions on a bare epoll loop, without timeouts, limits, error
+handling or coroutines; texts are concatenated directly. For comparison only, not a server.
 
     python bench/fastagi/bare.py PORT
 """

@@ -1,11 +1,11 @@
 """
-FastAGI servers with a real Asterisk as the caller: what AGI() costs the call that waits for it.
+FastAGI servers with a real Asterisk as the client: the time that AGI() takes for a call.
 
     python bench/fastagi/real_asterisk.py [--rounds 5] [--loops 300] [--calls 200]
 
-One channel runs AGI() again and again: wall time of each. Then so many call files at once, each a
-call that runs it once: calls a second. All servers take turns within each round; medians, and
-ratios to the plain server in C. Needs what the demo needs (install.sh setup), as root.
+One channel runs AGI() in a loop: wall time of each. Then many call files at once, each a call that
+runs it once: calls a second. All servers take turns within each round; medians, and ratios to the
+plain server in C. Has the demo's requirements (install.sh setup), as root.
 """
 
 import tempfile

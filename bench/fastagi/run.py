@@ -1,12 +1,12 @@
 """
-FastAGI servers side by side: ours with all it has, plain servers in C, and what the package index
-offers.
+FastAGI servers compared: ours with all its features, plain servers in C, and those of the package
+index.
 
     python bench/fastagi/run.py [--rounds 5] [--seconds 1.2] [--plot fastagi.svg]
 
-The load generator (agiload.c) plays Asterisk 22's side, writes its block line by line, and checks
-what each session sets. All contenders take turns within each round; medians and ratios are
-printed. CPU per session is the figure to trust: the generator itself is the limit of the rest.
+The load generator (agiload.c) acts as Asterisk 22: it writes the block line by line, and checks
+what each session sets. All contenders take turns within each round; medians and ratios are printed.
+CPU per session is the reliable figure: the generator itself limits the others.
 """
 
 import json
@@ -30,7 +30,7 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 WORKLOADS = ("std", "mset", "arg", "pipe")
-#: So many bytes of the opening block wake the server once, as for ours.
+#: Low-water mark in bytes: the opening block wakes the server once, as ours.
 MARK = "400"
 
 
@@ -71,7 +71,7 @@ def contenders(into: Path) -> list[Contender]:
 
 @contextmanager
 def running(contender: Contender) -> Iterator[tuple[int, int]]:
-    """The server on a core of its own: port and process."""
+    """Run the server on a core of its own; yields port and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -115,14 +115,14 @@ def syscalls(generator: str, port: int, process: int) -> float | None:
             )
         except FileNotFoundError:
             return None
-        load(generator, port, process, "-c", "1", "-n", "20")  # it is attached by then
+        load(generator, port, process, "-c", "1", "-n", "20")  # until strace is attached
         sessions = 20 + load(generator, port, process, "-c", "1", "-n", "200")["ok"]
         tracer.terminate()
         tracer.wait()
         rows = [row.split() for row in Path(counted.name).read_text().splitlines()]
     # Percent, seconds, microseconds a call, calls, and perhaps errors.
     counts = [int(row[3]) for row in rows if len(row) > 4 and row[3].isdigit()]
-    return sum(counts[:-1]) / sessions  # the last is the total
+    return sum(counts[:-1]) / sessions  # the last row is the total
 
 
 @click.command()
@@ -162,7 +162,7 @@ def middle(runs: list[dict[str, Any]], key: str) -> float:
 def table(
     workload: str, chosen: list[Contender], results: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> Table:
-    """Medians, and ratios to plain C and to C with a mark (capacity: 1 / CPU)."""
+    """Medians, and ratios to plain C and to C with a low-water mark (capacity: 1 / CPU)."""
     shown = Table(
         "server", "CPU us/session", "of C", "of C, mark", "sessions/s", "p50 us", "p99 us",
         "errors", title=f"{workload}, 50 at once",
@@ -186,7 +186,7 @@ def table(
 def draw(
     target: Path, chosen: list[Contender], results: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> None:
-    """CPU per session of all, by workload."""
+    """CPU per session of all contenders, by workload."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -211,12 +211,12 @@ def draw(
 def others(
     generator: str, chosen: list[Contender], servers: Mapping[str, tuple[int, int]]
 ) -> Table:
-    """What needs one run: memory of idle sessions in a fresh server, a burst, system calls."""
+    """Single-run figures: memory of idle sessions in a fresh server, a burst, system calls."""
     shown = Table("server", "KB per 1,000 idle", "1,000 connects: slowest, ms", "errors",
                   "syscalls/session")  # fmt: skip
     for contender in chosen:
         with running(contender) as (port, process):
-            load(generator, port, process, "-c", "1", "-n", "50")  # what the first ones allocate
+            load(generator, port, process, "-c", "1", "-n", "50")  # initial allocations
             idle = load(generator, port, process, "-c", "1000", "-i")
         port, process = servers[contender.name]
         calls = syscalls(generator, port, process)

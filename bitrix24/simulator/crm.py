@@ -1,4 +1,4 @@
-"""CRM entities with their phones, as the old methods and crm.item.* answer."""
+"""CRM entities with their phones, for the old methods and crm.item.*."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Rows = dict[int, Row]
 
 #: Type numbers of crm.item.* that are not smart processes.
 _LEAD, _DEAL, _CONTACT, _COMPANY = 1, 2, 3, 4
-#: Columns that every entity of the kind has, also where nobody filled them in.
+#: Columns that every entity of the kind has, even unfilled.
 _PLAIN = {"SECOND_NAME": None, "ASSIGNED_BY_ID": 1, "COMPANY_ID": None}
 
 
@@ -33,7 +33,7 @@ def _list(portal: PortalState, rows: Rows, params: Row) -> Page:
 
 
 def _candidates(rows: Rows, criteria: Row) -> tuple[Iterable[Row], Row]:
-    """By id where the filter names ids: a portal has an index for that. And what is left of it."""
+    """The rows by id if the filter names ids (a portal has an index), and the remaining filter."""
     name = next((name for name in ("@ID", "ID") if name in criteria), None)
     if name is None:
         return rows.values(), criteria
@@ -58,7 +58,7 @@ def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
 
 
 def _shown(row: Row, select: list[str]) -> Row:
-    """Multifields come only if named, and an entity without phones has no PHONE at all."""
+    """Multifields are returned only if named; an entity without phones has no PHONE."""
     fields: Row = {
         name: None if value is None else php.strval(value)
         for name, value in ({**_PLAIN, **row} if "NAME" in row else row).items()
@@ -184,7 +184,7 @@ def _item(row: Row) -> Row:
 
 
 def _selected(row: Row, select: list[str]) -> Row:
-    """``fm`` cannot be named: it comes with everything, or not at all."""
+    """``fm`` cannot be selected by name: it comes with ``*`` only."""
     if "*" in select:
         return row
     return {name: value for name, value in row.items() if name in select and name != "fm"}

@@ -1,4 +1,4 @@
-"""The authorisation server, which for a real portal stands elsewhere."""
+"""The authorisation server; for a real portal it is another host."""
 
 import json
 import secrets
@@ -13,7 +13,7 @@ TOKEN = timedelta(hours=1)
 
 
 def token_answer(portal: PortalState, params: Row) -> Answer:
-    """The authorisation server, which for a real portal stands elsewhere."""
+    """The authorisation server; for a real portal it is another host."""
     credentials = (params.get("client_id"), params.get("client_secret"))
     if credentials != (portal.client_id, portal.client_secret):
         return Answer(401, b'{"error":"invalid_client"}')

@@ -9,7 +9,7 @@ _REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]\s]*\])+)")
 
 
 def resolved(value: Any, answer: dict[str, Row]) -> Any:
-    """Put in what ``$result[key][path]`` refers to; a missing step ends at the last found."""
+    """Replace ``$result[key][path]`` by its value; a missing step ends at the last existing one."""
     match value:
         case dict():
             return {key: resolved(item, answer) for key, item in value.items()}
@@ -24,7 +24,7 @@ def resolved(value: Any, answer: dict[str, Row]) -> Any:
 
 
 def _inside(match: re.Match[str], answer: dict[str, Row]) -> str:
-    """Inside a longer text only single values are put in."""
+    """Inside a longer text only single values are inserted."""
     value = _referred(match, answer)
     return match.group() if isinstance(value, dict | list) else str(value)
 
