@@ -84,14 +84,14 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
                     "next_check": at, "reason": "not due", "reason_at": NOON,
                 }
             )  # fmt: skip
-            whose = {"entity_type": "CONTACT", "entity_id": number + 1}
+            client = {"entity_type": "CONTACT", "entity_id": number + 1}
             phone = f"+999{number:08d}"
             # Night at 12:00 UTC.
             zone = "Pacific/Auckland"
             numbers.append(
                 {
                     "task": number + 1, "position": 0, "number": phone, "client": "x",
-                    "zone": zone, **whose,
+                    "zone": zone, **client,
                 }
             )  # fmt: skip
             if number % 10 == 0:
@@ -102,13 +102,13 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
                         "number": phone, "client": "x", "operator": 1, "extension": "101",
                         "trunks": "c", "state": "reported", "outcome": "silent",
                         "spooled_at": ago, "claimed_at": ago, "ended_at": ago, "expires_at": ago,
-                        **whose,
+                        **client,
                     }
                 )  # fmt: skip
             if number % 10 == 1:
                 call_rows.append(
                     {"id": number, "number": phone, "at": NOON - timedelta(days=3), "operator": 1}
-                    | whose
+                    | client
                 )
         with engine.begin() as db:
             db.execute(sa.insert(task_table), rows)

@@ -42,7 +42,7 @@ class Access(Protocol):
 def _token(text: str) -> str:
     """A token that is valid in a header; ValueError otherwise."""
     if not re.fullmatch(r"[\x21-\x7e]{0,4096}", text):
-        raise ValueError("no token")
+        raise ValueError("not a token")
     return text
 
 
@@ -56,7 +56,7 @@ def _private(path: Path, flags: int) -> int:
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(file)
-        raise OSError(EPERM, "somebody has put a link or a pipe there: remove it", str(path))
+        raise OSError(EPERM, "a link or a pipe is in its place: remove it", str(path))
     os.fchmod(file, 0o600)
     if os.geteuid() == 0:
         owner = path.parent.stat()
@@ -137,7 +137,7 @@ class Application:
         try:
             self._save(_token(row.text("access_token")), _token(row.text("refresh_token")))
         except ValueError:
-            raise PortalUnavailable("oauth.token: the answer holds no valid token") from None
+            raise PortalUnavailable("oauth.token: the answer holds no token") from None
 
     def _load(self) -> tuple[str, str]:
         try:

@@ -22,7 +22,7 @@ class Asking:
         self._zone = zone
 
     async def call(self, method: str, params: Params, *, rest3: bool = False) -> Any:
-        """The result of one method; raises as ``wire.decode`` says."""
+        """The result of one method; raises as ``wire.decode``."""
         return (await self._line.call(method, params, rest3=rest3)).result
 
     def refused(self, method: str, problem: str) -> PortalRefused:

@@ -65,7 +65,7 @@ class CallMethods(Asking):
             params |= {"CRM_ENTITY_TYPE": client[0], "CRM_ENTITY_ID": client[1]}
         call_id = Row(method, await self.call(method, params)).text("CALL_ID")
         if not call_id:
-            raise self.refused(method, "answered, and registered nothing")
+            raise self.refused(method, "reported success, but registered nothing")
         return call_id
 
     async def show_call(self, call_id: str, users: Sequence[int]) -> bool:
@@ -161,7 +161,7 @@ class CallMethods(Asking):
         params = {"CALL_ID": call_id, "FILENAME": file.name, "FILE_CONTENT": file}
         result = await self.call(method, params)
         if not (isinstance(result, dict) and result.get("FILE_ID")):
-            raise self.refused(method, "answered, and attached nothing")
+            raise self.refused(method, "reported success, but attached nothing")
 
     async def notify(self, user: int, text: str, tag: str) -> bool:
         """

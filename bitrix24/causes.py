@@ -14,7 +14,7 @@ from html import unescape
 _CAUSES: Sequence[tuple[str, str]] = (
     (
         r"self[- ]signed certificate|unable to get (local )?issuer certificate",
-        "its certificate is of an authority that this machine does not know, or of its own making:"
+        "its certificate is self-signed, or of an authority unknown to this machine:"
         ' set [portal] verify = "/path/to/authority.pem"',
     ),
     (
@@ -24,12 +24,12 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"no appropriate (commonName|subjectAltName)|subjectAltName fields were found",
-        "its certificate names no host (no subjectAltName): have it made anew",
+        "its certificate names no host (no subjectAltName): get a new one",
     ),
-    (r"certificate has expired", "its certificate has expired: have it renewed"),
+    (r"certificate has expired", "its certificate has expired: renew it"),
     (
         r"certificate is not yet valid",
-        "its certificate is not valid yet: is the clock of this machine right?",
+        "its certificate is not valid yet: check the clock of this machine",
     ),
     (
         r"WRONG_VERSION_NUMBER|HTTP_REQUEST|record layer failure|packet length too long",
@@ -37,23 +37,23 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"UNSUPPORTED_PROTOCOL|TLSV1_ALERT_PROTOCOL_VERSION|NO_PROTOCOLS_AVAILABLE",
-        "it speaks only old versions of TLS, which this machine refuses: update its web server",
+        "it supports only old versions of TLS, refused by this machine: update its web server",
     ),
     (
         r"NameResolution|Name or service not known|getaddrinfo failed|nodename nor servname",
-        "its name is not known to DNS: is it spelled right in [portal] webhook?",
+        "its name is not known to DNS: check the spelling in [portal] webhook",
     ),
     (
         r"Errno 111|Connection refused",
-        "nothing listens at that address and port: is it spelled right in [portal] webhook?",
+        "nothing listens at that address and port: check [portal] webhook",
     ),
     (
         r"Errno (101|113)|unreachable|No route to host",
-        "there is no way to it from this machine: a firewall, or a network that is down",
+        "it is unreachable from this machine: a firewall, or the network is down",
     ),
     (
         r"ConnectTimeout",
-        "it does not answer: a firewall between, or a portal that is down",
+        "it does not answer: a firewall, or the portal is down",
     ),
 )
 #: A pattern in a page, and the page's origin.

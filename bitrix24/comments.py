@@ -48,7 +48,7 @@ class CommentMethods(Asking):
                 return True
             raise
         if not (isinstance(reply.result, dict) and reply.result.get("result")):
-            raise self.refused(_SEND, "answered, and wrote nothing")
+            raise self.refused(_SEND, "reported success, but wrote nothing")
         self.keyed = reply.key == key
         return self.keyed
 
@@ -73,7 +73,7 @@ class CommentMethods(Asking):
             fields = {"taskId": task_id, "text": text}
             result = await self.call(_SEND, {"fields": fields}, rest3=True)
             if not (isinstance(result, dict) and result.get("result")):
-                raise self.refused(_SEND, "answered, and wrote nothing") from None
+                raise self.refused(_SEND, "reported success, but wrote nothing") from None
             return 0
         if not written:
             raise self.refused(
@@ -88,7 +88,7 @@ class CommentMethods(Asking):
             method, {"TASKID": task_id, "ITEMID": comment, "FIELDS": {"POST_MESSAGE": text}}
         )
         if result is False or result == 0:
-            raise self.refused(method, "answered, and changed nothing")
+            raise self.refused(method, "reported success, but changed nothing")
 
     async def find_comment(self, task_id: int, marker: str) -> int | None:
         """

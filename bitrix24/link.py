@@ -181,7 +181,7 @@ class Link:
                     raise lost or error from None
                 wait = WAITS[min(tries, len(WAITS) - 1)]
                 tries += 1
-                self.log.info("{error}; again in {wait} s", error=error, wait=wait)
+                self.log.info("{error}; retry in {wait} s", error=error, wait=wait)
                 await self._sleep(wait)
 
     async def _once(

@@ -234,7 +234,7 @@ def number_of(kind: str, wanted: int | str, known: Sequence[Named]) -> int:
         return matches[0].id
     near = matches or known[:MOST_LISTED]
     listed = ", ".join(f"{item.name} ({item.id})" for item in near)
-    problem = "several are called so, give the number" if matches else "no such name; there are"
+    problem = "several have this name, give the number" if matches else "no such name; there are"
     raise PortalRefused("", f"{kind} {wanted!r}: {problem}: {listed} (autodial groups)")
 
 

@@ -238,7 +238,7 @@ class TaskMethods(Asking):
                 return task.until  # this change has removed our right to read it
             stored = now.until
         if deadline is not None and (stored.moment is None or abs(stored.moment - deadline) > _CUT):
-            raise self.refused(method, f"answered, and the deadline is {stored.wall or 'none'}")
+            raise self.refused(method, f"done, but the deadline is {stored.wall or 'none'}")
         return stored
 
     async def bring_to(self, task: PortalTask, status: TaskStatus) -> bool:
@@ -259,7 +259,7 @@ class TaskMethods(Asking):
         if isinstance(whole, dict) and "status" in whole:
             reached = Row(f"tasks.task.{steps[-1]}", whole).number("status")
             if reached not in _REACHED[status]:
-                raise self.refused(f"tasks.task.{steps[-1]}", f"answered, and it is {reached}")
+                raise self.refused(f"tasks.task.{steps[-1]}", f"done, but the status is {reached}")
         return True
 
 
@@ -300,7 +300,7 @@ def _lowest(rows: Sequence[Row]) -> int:
     for row in reversed(rows):
         with suppress(AnswerStrange):
             return row.number("id")
-    raise AnswerStrange(_LIST, "id", "a page without any")
+    raise AnswerStrange(_LIST, "id", "a page without any id")
 
 
 def _task_page(reply: Reply, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> TaskPage:
@@ -363,7 +363,7 @@ def _deadline(row: Row, clock: _Clock) -> Deadline:
     try:
         wall = (moment + clock.offset).replace(tzinfo=None)
     except OverflowError:
-        raise AnswerStrange(row.method, "deadline", "a date beyond all calendars") from None
+        raise AnswerStrange(row.method, "deadline", "a date out of range") from None
     meant = wall.replace(tzinfo=clock.zone).astimezone(UTC) if clock.zone is not None else None
     return Deadline(moment, wall.isoformat(timespec="minutes"), meant)
 

@@ -77,7 +77,7 @@ class _Carrier:
     def request(self, *args: Any, **options: Any) -> None:
         _here.exchange.connection = self
         if _here.exchange.over:  # connecting took too long: nothing to cut later
-            raise TimeoutError("its time is over")
+            raise TimeoutError("the time limit has passed")
         super().request(*args, **options)  # type: ignore[misc]  # urllib3's, mixed in below
 
 

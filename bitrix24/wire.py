@@ -177,7 +177,7 @@ def parsed(body: bytes) -> Any:
         ValueError: not JSON, nested too deeply, or too many values.
     """
     if body.count(b",") > MOST_VALUES:
-        raise ValueError("more values than any answer has")
+        raise ValueError("more values than allowed")
     try:
         document = json.loads(
             body.decode("utf-8-sig", "replace"), parse_int=_whole, parse_constant=lambda name: None
@@ -351,7 +351,7 @@ def moment(text: str) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"a date beyond all calendars: {text!r}") from None
+        raise ValueError(f"a date out of range: {text!r}") from None
 
 
 def written(value: datetime) -> str:

@@ -51,7 +51,7 @@ class DeadChannel(CommandFailed):
 
 
 class UnknownCommand(CommandFailed):
-    """510: this Asterisk does not know the command."""
+    """510: this Asterisk does not have the command."""
 
 
 class UsageError(CommandFailed):

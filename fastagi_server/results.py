@@ -91,7 +91,7 @@ def digit(reply: Reply) -> str:
     """The key of a character code; empty: none."""
     code = number(reply)
     if code > 0x10FFFF:
-        raise ActionFailed(f"result={reply.result} is no key")
+        raise ActionFailed(f"result={reply.result} is not a key")
     return chr(code) if code else ""
 
 

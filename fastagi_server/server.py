@@ -213,7 +213,7 @@ class FastAgiServer(Factory):
         except CommandFailed as error:
             raise NotAuthenticated(f"{name}: the proof was answered with {error.code}") from None
         except CallEnded:
-            raise NotAuthenticated(f"{name}: closed before it had proved who asks") from None
+            raise NotAuthenticated(f"{name}: closed before authentication") from None
         if not known:
             raise NotAuthenticated(
                 f"{name}: whoever asks does not know the secret (global variable {secret.variable})"

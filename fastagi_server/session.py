@@ -206,9 +206,9 @@ class AgiSession(Commands, Protocol):
             self._left -= len(data)
             if self._left < 0 and not self.authenticated:
                 # An unauthenticated peer has only the block and one reply to send.
-                self._owner.spoke_otherwise(self, WireError("more than a proof"))
+                self._owner.spoke_otherwise(self, WireError("too many bytes before authentication"))
                 self.transport.abortConnection()
-                self._end(CallEnded("it said more than a proof"))
+                self._end(CallEnded("too many bytes before authentication"))
                 return
         try:
             for event in wire.receive(data):
@@ -227,7 +227,7 @@ class AgiSession(Commands, Protocol):
     def _answered(self, reply: Reply) -> None:
         pending = self._pending
         if pending is None:
-            raise WireError(f"a reply nobody waits for: {reply.code} {reply.detail}")
+            raise WireError(f"an unexpected reply: {reply.code} {reply.detail}")
         pending.replies.append(reply)
         if len(pending.replies) == pending.count:
             self._pending = None

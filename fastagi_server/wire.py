@@ -207,7 +207,7 @@ class AgiWire:
     def _usage_line(self, line: str) -> list[Event]:
         self._usage.append(line.removeprefix("520-").removeprefix("520 "))
         if len(self._usage) > MAX_ENVIRONMENT:
-            raise WireError("a usage text without an end")
+            raise WireError("a usage text that does not end")
         if not line.startswith("520 "):
             return []
         usage, self._usage = self._usage, []
