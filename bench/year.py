@@ -90,9 +90,9 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 
 def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
     """Insert attempts, tasks, events, outbox rows, presence and external calls, up to now."""
-    made = calls * days
-    tasks = int(made / CALLS_OF_TASK)
-    step = days * 86400 / made  # seconds between two calls
+    call_count = calls * days
+    tasks = int(call_count / CALLS_OF_TASK)
+    step = days * 86400 / call_count  # seconds between two calls
     start = (now - timedelta(days=days)).replace(tzinfo=None, microsecond=0)
     db.execute("PRAGMA synchronous=OFF")
     db.execute("PRAGMA cache_size=-400000")
@@ -119,11 +119,11 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
             '{{"stage": "dial", "dial_status": "NOANSWER", "cause": "16", "tech": "SIP 180"}}',
             CASE WHEN n % 3 = 0 THEN 501 + n % {OPERATORS} END, 60
             FROM (SELECT n, {first} + CAST(n / {CALLS_OF_TASK} AS INT) AS t, {of_call} AS m FROM c)
-            """: made,
+            """: call_count,
         f"""INSERT INTO events (at, task, attempt, kind, detail)
             SELECT {at.format(f"n * {step / EVENTS}")},
             {first} + CAST(n / {EVENTS * CALLS_OF_TASK} AS INT), '', 'ringing', 'extension 101'
-            FROM c""": int(made * EVENTS),
+            FROM c""": int(call_count * EVENTS),
         f"""INSERT INTO presence (operator, at, kind, mark)
             SELECT 501 + n % {OPERATORS}, {at.format(f"n * {86400 / (8 * OPERATORS)}")},
             CASE n / {OPERATORS} % 4 WHEN 0 THEN 'login' WHEN 1 THEN 'came' WHEN 2 THEN 'logout'
@@ -131,7 +131,7 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
         f"""INSERT INTO external_calls (id, number, at, operator, entity_type, entity_id)
             SELECT n + 1, '+7999' || printf('%07d', n % 250000),
             {at.format(f"n * {step * 2.5}")}, 501, 'CONTACT', n % 250000 + 1
-            FROM c""": int(made / 2.5),
+            FROM c""": int(call_count / 2.5),
     }  # fmt: skip
     for statement, most in statements.items():
         head, _, rest = statement.partition("SELECT")

@@ -96,7 +96,7 @@ def about_page(status: int, body: bytes) -> str:
     if not origin and status == 401:
         origin = _PAGES[-1][1]
     visible = re.sub(r"(?is)<(script|style|head)\b.*?(</\1>|\Z)|<[^>]*>?", " ", text)
-    words = " ".join(unescape(visible).split())
+    visible_text = " ".join(unescape(visible).split())
     # A page may quote the request, and the path is the secret.
-    begins = re.sub(r"(?i)/rest/\S*", "/rest/…", words)[:BEGINNING]
+    begins = re.sub(r"(?i)/rest/\S*", "/rest/…", visible_text)[:BEGINNING]
     return "; ".join(part for part in (origin, f"it begins {begins!r}" if begins else "") if part)

@@ -150,7 +150,7 @@ class RequestsTransport:
             answer = self._exchange(request, body)
         # Their texts contain the address, whose path is the secret: only the type is shown.
         except requests.exceptions.SSLError as error:
-            if any(word in repr(error) for word in _HANDSHAKE):
+            if any(name in repr(error) for name in _HANDSHAKE):
                 raise PortalUnavailable(_failure(request, error)) from None
             raise AnswerLost(_failure(request, error)) from None
         except (requests.ConnectTimeout, requests.exceptions.InvalidURL) as error:

@@ -25,8 +25,8 @@ class Commands:
     def send(self, line: bytes) -> Awaitable[Reply]:
         """Send one encoded command at once; await its own reply."""
 
-    def _ask(self, name: str, *words: object) -> Awaitable[Reply]:
-        return self.send(command(name, *[str(word) for word in words]))
+    def _ask(self, name: str, *arguments: object) -> Awaitable[Reply]:
+        return self.send(command(name, *[str(argument) for argument in arguments]))
 
     # Variables. All of these work after the caller has hung up.
 
@@ -166,8 +166,8 @@ class Commands:
 
     async def set_music(self, on: bool, music_class: str = "") -> None:
         """Music on hold; a playback ends it."""
-        words = ("ON", *_given(music_class)) if on else ("OFF",)
-        results.number(await self._ask("SET MUSIC", *words))
+        arguments = ("ON", *_given(music_class)) if on else ("OFF",)
+        results.number(await self._ask("SET MUSIC", *arguments))
 
     async def tdd_mode(self, on: bool) -> bool:
         """Text telephony for the deaf; False: the channel does not support it."""
@@ -211,8 +211,8 @@ class Commands:
         """
         rest: list[object] = [offset, *(("BEEP",) if beep else ())]
         rest += [f"s={silence}"] if silence else []
-        words = (file, sound, escape, _ms(timeout), *rest)
-        return results.recorded(await self._ask("RECORD FILE", *words))
+        arguments = (file, sound, escape, _ms(timeout), *rest)
+        return results.recorded(await self._ask("RECORD FILE", *arguments))
 
     async def say_alpha(self, text: str, escape: str = "") -> str:
         """Spell a text; the key that interrupted it, or empty."""
@@ -243,8 +243,8 @@ class Commands:
         zone: str = "",
     ) -> str:  # fmt: skip
         """Say a moment in a format of voicemail.conf; ``zone`` as ``Europe/Moscow``."""
-        words = (_epoch(moment), escape, form, *_given(zone))
-        return results.digit(await self._ask("SAY DATETIME", *words))
+        arguments = (_epoch(moment), escape, form, *_given(zone))
+        return results.digit(await self._ask("SAY DATETIME", *arguments))
 
     # Text and pictures, for channels that carry them.
 
@@ -305,9 +305,9 @@ class Commands:
         return results.recognized(reply)
 
 
-def _given(word: object) -> tuple[object, ...]:
+def _given(argument: object) -> tuple[object, ...]:
     """An optional last argument, left out if it is empty."""
-    return (word,) if word else ()
+    return (argument,) if argument else ()
 
 
 def _ms(seconds: float) -> int:

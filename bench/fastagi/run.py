@@ -75,11 +75,11 @@ def running(contender: Contender) -> Iterator[tuple[int, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = [str(port) if word == "PORT" else word for word in contender.command]
+    arguments = [str(port) if argument == "PORT" else argument for argument in contender.command]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the server
     process = subprocess.Popen(
-        [*pinned(0), *words], stdout=subprocess.PIPE, stderr=log, env=environment, text=True
+        [*pinned(0), *arguments], stdout=subprocess.PIPE, stderr=log, env=environment, text=True
     )
     try:
         assert process.stdout is not None
@@ -96,9 +96,9 @@ def pinned(core: int) -> list[str]:
     return ["taskset", "-c", str(cores[core % len(cores)])]
 
 
-def load(generator: str, port: int, process: int, *words: str) -> dict[str, Any]:
+def load(generator: str, port: int, process: int, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [*pinned(1), generator, "-p", str(port), "-s", str(process), *words],
+        [*pinned(1), generator, "-p", str(port), "-s", str(process), *arguments],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     figures: dict[str, Any] = json.loads(done.stdout)
@@ -145,8 +145,8 @@ def main(rounds: int, seconds: float, only: str | None, plot: Path | None) -> No
             for workload in WORKLOADS:
                 for contender in chosen:
                     if workload in contender.workloads:
-                        words = ("-c", "50", "-w", workload, "-d", str(seconds), "-W", "0.3")
-                        figures = load(generator, *servers[contender.name], *words)
+                        arguments = ("-c", "50", "-w", workload, "-d", str(seconds), "-W", "0.3")
+                        figures = load(generator, *servers[contender.name], *arguments)
                         results[contender.name, workload].append(figures)
         for workload in WORKLOADS:
             console.print(table(workload, chosen, results))

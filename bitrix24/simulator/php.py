@@ -200,9 +200,9 @@ def strtotime(text: str, now: datetime, zone: tzinfo) -> datetime | None:
     if re.fullmatch(r"@-?\d+", text):
         return datetime.fromtimestamp(int(text[1:]), UTC)
     midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
-    words = {"now": here, "today": midnight, "tomorrow": midnight + timedelta(days=1)}
-    if text.lower() in words:
-        return words[text.lower()].astimezone(UTC)
+    keywords = {"now": here, "today": midnight, "tomorrow": midnight + timedelta(days=1)}
+    if text.lower() in keywords:
+        return keywords[text.lower()].astimezone(UTC)
     if match := re.fullmatch(r"([+-]\s*\d+)\s*([a-z]+?)s?", text.lower()):
         seconds = _UNITS.get(match.group(2))
         count = int(match.group(1).replace(" ", ""))
