@@ -1,12 +1,12 @@
 """
-What one turn of the dispatcher costs, by the number of open tasks that are not due.
+The cost of one dispatcher turn, by the number of open tasks that are not due.
 
     python bench/planner.py [--sizes 1000,10000,100000,1000000] [--due 5] [--rounds 50]
 
-The production dispatcher takes its turns on a real SQLite file: each time a few tasks are due, are
-decided on (it is night where their clients are), and are put off with their reason. One task in ten
-has an attempt behind it, and one in ten a talk that somebody else had. Each size is measured in a
-process of its own, so that its memory is its own.
+The production dispatcher runs on a real SQLite file. In each turn a few tasks are due, are decided
+on (it is night for their clients), and are postponed with a reason. One task in ten has an earlier
+attempt, and one in ten an external call. Each size is measured in a process of its own, so that its
+memory can be measured.
 """
 
 import resource
@@ -48,7 +48,7 @@ QUESTIONS = ("_DUE", "_PHONES", "_MADE", "_CALLS", "_HEARD", "_NEVER", "_WRONG")
 
 @define
 class Blocking:
-    """The store's face without threads."""
+    """The store's interface without threads."""
 
     engine: sa.Engine
 
@@ -72,9 +72,9 @@ def configuration(place: Path) -> Config:
 
 
 def fill(engine: sa.Engine, count: int, due: int) -> None:
-    """``count`` open tasks with a phone each; ``due`` of them now, the others later."""
+    """Insert ``count`` open tasks with a phone each; ``due`` of them now, the others later."""
     for start in range(0, count, CHUNK):
-        rows, numbers, made, heard = [], [], [], []
+        rows, numbers, attempt_rows, call_rows = [], [], [], []
         for number in range(start, min(start + CHUNK, count)):
             at = NOON if number < due else NOON + timedelta(hours=1, seconds=number)
             rows.append(
@@ -84,53 +84,53 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
                     "next_check": at, "reason": "not due", "reason_at": NOON,
                 }
             )  # fmt: skip
-            whose = {"entity_type": "CONTACT", "entity_id": number + 1}
+            client = {"entity_type": "CONTACT", "entity_id": number + 1}
             phone = f"+999{number:08d}"
-            # Where it is night at noon of UTC.
+            # Night at 12:00 UTC.
             zone = "Pacific/Auckland"
             numbers.append(
                 {
                     "task": number + 1, "position": 0, "number": phone, "client": "x",
-                    "zone": zone, **whose,
+                    "zone": zone, **client,
                 }
             )  # fmt: skip
             if number % 10 == 0:
                 ago = NOON - timedelta(days=2)
-                made.append(
+                attempt_rows.append(
                     {
                         "id": f"t{number + 1}-1", "task": number + 1, "n": 1, "generation": 1,
                         "number": phone, "client": "x", "operator": 1, "extension": "101",
                         "trunks": "c", "state": "reported", "outcome": "silent",
                         "spooled_at": ago, "claimed_at": ago, "ended_at": ago, "expires_at": ago,
-                        **whose,
+                        **client,
                     }
                 )  # fmt: skip
             if number % 10 == 1:
-                heard.append(
+                call_rows.append(
                     {"id": number, "number": phone, "at": NOON - timedelta(days=3), "operator": 1}
-                    | whose
+                    | client
                 )
         with engine.begin() as db:
             db.execute(sa.insert(task_table), rows)
             db.execute(sa.insert(phones), numbers)
-            db.execute(sa.insert(attempts), made)
-            db.execute(sa.insert(external_calls), heard)
+            db.execute(sa.insert(attempts), attempt_rows)
+            db.execute(sa.insert(external_calls), call_rows)
 
 
 def plans(engine: sa.Engine) -> list[str]:
-    """How SQLite finds what the planner asks for, question by question."""
-    found = []
+    """SQLite's query plan of each query of the planner."""
+    lines = []
     with engine.connect() as db:
         for name in QUESTIONS:
-            asked = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
-            text = str(asked.compile(engine, compile_kwargs={"render_postcompile": True}))
+            statement = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
+            text = str(statement.compile(engine, compile_kwargs={"render_postcompile": True}))
             rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))
-            found.append(f"{name}: " + "; ".join(row[3] for row in rows))
-    return found
+            lines.append(f"{name}: " + "; ".join(row[3] for row in rows))
+    return lines
 
 
 def measure(size: int, due: int, rounds: int) -> tuple[float, float, int, list[str]]:
-    """Milliseconds a turn, megabytes of the process, tasks decided on in a turn, and the plans."""
+    """Milliseconds a turn, megabytes of the process, tasks decided in a turn, and the plans."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         (place / "spool").mkdir()
@@ -171,7 +171,7 @@ def main(sizes: str, due: int, rounds: int) -> None:
     """Measure, and print medians."""
     table = Table("open tasks", "decided", "ms a turn (median)", "times the first", "process, MB")
     first, steps = 0.0, list[str]()
-    for size in [int(one) for one in sizes.split(",")]:
+    for size in [int(size) for size in sizes.split(",")]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             took, used, looked, steps = alone.submit(measure, size, due, rounds).result()
         first = first or took

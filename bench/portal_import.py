@@ -1,12 +1,11 @@
 """
-How many HTTP requests and seconds it takes to read 5,000 call tasks with their contacts' phones:
-this client, fast_bitrix24 and b24pysdk, against one simulated portal with 20 ms of latency, in
-one run, in turns.
+HTTP requests and seconds for reading 5,000 call tasks with their contacts' phones: this client,
+fast_bitrix24 and b24pysdk, on one simulated portal with 20 ms of latency, in one run, in turns.
 
     python bench/portal_import.py [--tasks 5000] [--rounds 5] [--latency 0.02]
 
-The others are used the fewest-requests way they offer: their fast lists for the tasks, and list
-methods with 50 ids each, batched, for the contacts; "plain" is the way their manuals show first.
+The others are used in their way with the fewest requests: fast lists for the tasks, and batched
+list methods with 50 ids each for the contacts. "plain" is the first way in their manuals.
 """
 
 import asyncio
@@ -39,7 +38,7 @@ OPEN = {"TAG": "autodial", "REAL_STATUS": [1, 2, 3]}
 TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
 CONTACT = ["ID", "NAME", "LAST_NAME", "PHONE"]
 
-#: The portal, in a process of its own: contacts only, so that all do the same work.
+#: The portal, in a process of its own: contacts only, so that all clients do the same work.
 SERVER = """
 import signal, ssl, sys
 from datetime import UTC, datetime
@@ -61,7 +60,7 @@ with serve(portal, latency=latency, tls=context) as webhook:
 
 @contextmanager
 def portal(tasks: int, latency: float) -> Iterator[tuple[str, Path]]:
-    """The webhook's address, and the certificate of its authority."""
+    """The webhook's address, and the certificate of the authority."""
     with tempfile.TemporaryDirectory() as place:
         authority = trustme.CA()
         ca, pem = Path(place, "ca.pem"), Path(place, "server.pem")
@@ -89,24 +88,24 @@ def ours(webhook: str, ca: Path) -> int:
 
     async def read() -> int:
         client = Portal(Link(Webhook(webhook), transport, reactor))  # type: ignore[arg-type]
-        asked, codes = [], []
+        pending, codes = [], []
         async for page in client.open_tasks(TaskQuery(tag="autodial")):
             codes += [code for task in page.tasks for code in task.clients]
             if len(codes) == TOGETHER:
-                asked.append(Deferred.fromCoroutine(phones(client, codes)))
+                pending.append(Deferred.fromCoroutine(phones(client, codes)))
                 codes = []
-        return await phones(client, codes) + sum(await gatherResults(asked))
+        return await phones(client, codes) + sum(await gatherResults(pending))
 
     return spin(read, transport)
 
 
 async def phones(client: Portal, codes: list[str]) -> int:
-    found = await client.clients(codes) if codes else {}
-    return sum(len(one.phones) for clients in found.values() for one in clients)
+    by_code = await client.clients(codes) if codes else {}
+    return sum(len(contact.phones) for clients in by_code.values() for contact in clients)
 
 
 def spin(read: Callable[[], object], transport: RequestsTransport) -> int:
-    """Run on Twisted's reactor, which can be started only once: so step it by hand."""
+    """Run on Twisted's reactor step by step, because it can be started only once."""
     done: list[object] = []
     transport.start()
     Deferred.fromCoroutine(read()).addBoth(done.append)  # type: ignore[arg-type]
@@ -130,11 +129,11 @@ def fast(webhook: str, ca: Path, *, plain: bool = False) -> int:
             if plain:
                 rows = (await client.get_by_ID("crm.contact.get", ids, ID_field_name="id")).values()
             else:
-                asked = [
+                requests = [
                     {"filter": {"@ID": ids[n : n + 50]}, "select": CONTACT, "start": -1}
                     for n in range(0, len(ids), 50)
                 ]
-                rows = await client.call("crm.contact.list", asked)
+                rows = await client.call("crm.contact.list", requests)
             return sum(len(row.get("PHONE") or [1] * plain) for row in rows)
 
     return asyncio.run(read())
@@ -150,15 +149,15 @@ def official(webhook: str, ca: Path) -> int:
     params = {"filter": OPEN, "select": TASK}
     tasks = list(client.call_list_fast("tasks.task.list", params)["result"])
     ids = [int(code[2:]) for task in tasks for code in task["ufCrmTask"]]
-    asked = {
+    commands = {
         f"c{n}": (
             "crm.contact.list",
             {"filter": {"@ID": ids[n : n + 50]}, "select": CONTACT, "start": -1},
         )
         for n in range(0, len(ids), 50)
     }
-    said = client.call_batches(asked)["result"]["result"]
-    return sum(len(row["PHONE"]) for rows in said.values() for row in rows)
+    results = client.call_batches(commands)["result"]["result"]
+    return sum(len(row["PHONE"]) for rows in results.values() for row in rows)
 
 
 WAYS: dict[str, Callable[[str, Path], int]] = {
@@ -176,21 +175,21 @@ WAYS: dict[str, Callable[[str, Path], int]] = {
 def main(tasks: int, rounds: int, latency: float) -> None:
     """Measure, and print medians and ratios."""
     took: dict[str, list[float]] = {name: [] for name in WAYS}
-    asked: dict[str, int] = {}
+    requests: dict[str, int] = {}
     with portal(tasks, latency) as (webhook, ca):
         for turn in range(rounds + 1):
             for name, way in WAYS.items():
                 before = requests_so_far(webhook, ca)
                 start = time.perf_counter()
-                found = way(webhook, ca)
+                count = way(webhook, ca)
                 if turn:  # the first one warms up
                     took[name].append(time.perf_counter() - start)
-                asked[name] = requests_so_far(webhook, ca) - before
-                assert found == tasks, f"{name} found {found} phones"
+                requests[name] = requests_so_far(webhook, ca) - before
+                assert count == tasks, f"{name} found {count} phones"
     table = Table("client", "HTTP requests", "seconds (median)", "times ours")
     base = median(took["this client"])
     for name, times in took.items():
-        row = (name, str(asked[name]), f"{median(times):.2f}", f"{median(times) / base:.1f}")
+        row = (name, str(requests[name]), f"{median(times):.2f}", f"{median(times) / base:.1f}")
         table.add_row(*row)
     Console().print(f"{tasks} tasks with a contact each, {latency * 1000:.0f} ms latency")
     Console().print(table)

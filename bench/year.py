@@ -1,12 +1,12 @@
 """
-What a year of use costs: claim, result, a turn, a poll, deadlines moved by hand, and each command,
-on a store that has seen 5,000 calls a day for a year, beside one that has seen none.
+The cost of a year of use: claim, result, a turn, a poll, deadlines moved by hand, and each command,
+on a store with 5,000 calls a day for a year, compared with an empty one.
 
     python bench/year.py [--calls 5000] [--days 365] [--open 500] [--rounds 15] [--keep PLACE]
 
-Both stores hold the same open tasks and the same staff. The year is written by SQLite itself, in
-statements that make their own rows; what is measured are the dialler's own parts on a real SQLite
-file, and the commands as processes. The two are measured in turns, and medians are printed.
+Both stores hold the same open tasks and the same staff. SQLite itself writes the year, in
+statements that generate their rows. Measured are the dialler's own parts on a real SQLite file, and
+the commands as processes. Both stores are measured in turns, and medians are printed.
 """
 
 import json
@@ -51,7 +51,7 @@ from call_files import Spool
 
 WEBHOOK = "http://127.0.0.1/rest/1/simulated0secret"
 OPERATORS = 40
-#: Rows for each call, as a year of the demo's fates makes them.
+#: Calls a task, and rows a call, as in a year of the demo's fates.
 CALLS_OF_TASK, EVENTS, WRITE_BACKS = 2.6, 6.5, 2.36
 TALKED = "dial,ANSWER,16,SIP%20200%20OK,talk,{},1000,1010,1075,c,1"
 COMMANDS = (
@@ -89,10 +89,10 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 
 
 def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
-    """Attempts, tasks, lines of stories, write-backs, presence and talks of others, up to now."""
-    made = calls * days
-    tasks = int(made / CALLS_OF_TASK)
-    step = days * 86400 / made  # seconds between two calls
+    """Insert attempts, tasks, events, outbox rows, presence and external calls, up to now."""
+    call_count = calls * days
+    tasks = int(call_count / CALLS_OF_TASK)
+    step = days * 86400 / call_count  # seconds between two calls
     start = (now - timedelta(days=days)).replace(tzinfo=None, microsecond=0)
     db.execute("PRAGMA synchronous=OFF")
     db.execute("PRAGMA cache_size=-400000")
@@ -119,11 +119,11 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
             '{{"stage": "dial", "dial_status": "NOANSWER", "cause": "16", "tech": "SIP 180"}}',
             CASE WHEN n % 3 = 0 THEN 501 + n % {OPERATORS} END, 60
             FROM (SELECT n, {first} + CAST(n / {CALLS_OF_TASK} AS INT) AS t, {of_call} AS m FROM c)
-            """: made,
+            """: call_count,
         f"""INSERT INTO events (at, task, attempt, kind, detail)
             SELECT {at.format(f"n * {step / EVENTS}")},
             {first} + CAST(n / {EVENTS * CALLS_OF_TASK} AS INT), '', 'ringing', 'extension 101'
-            FROM c""": int(made * EVENTS),
+            FROM c""": int(call_count * EVENTS),
         f"""INSERT INTO presence (operator, at, kind, mark)
             SELECT 501 + n % {OPERATORS}, {at.format(f"n * {86400 / (8 * OPERATORS)}")},
             CASE n / {OPERATORS} % 4 WHEN 0 THEN 'login' WHEN 1 THEN 'came' WHEN 2 THEN 'logout'
@@ -131,7 +131,7 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
         f"""INSERT INTO external_calls (id, number, at, operator, entity_type, entity_id)
             SELECT n + 1, '+7999' || printf('%07d', n % 250000),
             {at.format(f"n * {step * 2.5}")}, 501, 'CONTACT', n % 250000 + 1
-            FROM c""": int(made / 2.5),
+            FROM c""": int(call_count / 2.5),
     }  # fmt: skip
     for statement, most in statements.items():
         head, _, rest = statement.partition("SELECT")
@@ -150,7 +150,7 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
 
 @define
 class Blocking:
-    """The store's face without threads."""
+    """The store's interface without threads."""
 
     engine: sa.Engine
 
@@ -164,7 +164,7 @@ class Blocking:
 
 @define
 class Manager:
-    """Asterisk's manager, with nothing to tell."""
+    """Asterisk's manager, without channels or stored reports."""
 
     connected: bool = True
 
@@ -177,7 +177,7 @@ class Manager:
 
 @define(slots=False)
 class Bench:
-    """One store, and the dialler's parts on it."""
+    """One store, with the dialler's parts."""
 
     place: Path
     open_tasks: int
@@ -201,7 +201,7 @@ class Bench:
             add_operator(self.portal, 501 + n, str(101 + n), seen=self.now)
         self.tasks = []
         for n in range(self.open_tasks):
-            # Each of them has had his calls in that year.
+            # Each of these clients was called in that year.
             code = add_contact(self.portal, "Иван", ("MOBILE", f"+7999{n:07d}"))
             due = self.now + (timedelta(minutes=-5) if n % 5 == 0 else timedelta(hours=3))
             self.tasks.append(
@@ -235,7 +235,7 @@ class Bench:
         return answer
 
     def round(self) -> None:
-        """A call from the plan to the portal, a poll, and deadlines that people have moved."""
+        """One call from the dispatcher to the portal, a poll, and deadlines moved by users."""
         self.now += timedelta(seconds=5)
         self.timed("turn", self.parts.dispatcher.turn)
         live = self.parts.calls.all()
@@ -295,7 +295,7 @@ def parse_file(path: Path) -> Config:
 @click.option(
     "--keep",
     type=click.Path(path_type=Path),
-    help="A place for the stores; used again if they are there.",
+    help="Directory of the stores; existing ones are used again.",
 )
 def main(
     calls: int, days: int, open_tasks: int, rounds: int, commands: int, keep: Path | None
@@ -316,21 +316,21 @@ def main(
         size = (year.place / "store.sqlite").stat().st_size / 2**30
         console.print(f"{json.dumps(rows)}, {size:.1f} GB, {time.monotonic() - begun:.0f} s")
         both = (empty, year)
-        for one in both:
-            one.build()
+        for bench in both:
+            bench.build()
         for number in range(rounds + 1):
-            for one in both if number % 2 else reversed(both):
-                one.round()
+            for bench in both if number % 2 else reversed(both):
+                bench.round()
         for number in range(commands + 1):
             for line in COMMANDS:
-                for one in both if number % 2 else reversed(both):
-                    one.command(line)
+                for bench in both if number % 2 else reversed(both):
+                    bench.command(line)
     table = Table("", "empty, ms", "a year, ms", "times")
     for what, base in empty.took.items():
-        mine, theirs = median(base[1:]), median(year.took[what][1:])
-        # With nothing to forget, forgetting takes no time at all.
-        times = f"{theirs / mine:.2f}" if mine > 0.1 else "-"
-        table.add_row(what, f"{mine:.2f}", f"{theirs:.2f}", times)
+        of_empty, of_year = median(base[1:]), median(year.took[what][1:])
+        # Deleting nothing takes no time.
+        times = f"{of_year / of_empty:.2f}" if of_empty > 0.1 else "-"
+        table.add_row(what, f"{of_empty:.2f}", f"{of_year:.2f}", times)
     console.print(table)
 
 

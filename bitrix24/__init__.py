@@ -1,8 +1,8 @@
 """
 A client for the REST interface of a Bitrix24 portal, box or cloud.
 
-Knows Bitrix24; knows nothing of Asterisk or of the dialler's rules. ``Portal`` has the methods we
-use, named by meaning; it takes any ``send`` coroutine, so it is tested without a socket.
+Depends on Bitrix24 only, not on Asterisk or the dialler's rules. ``Portal`` has the methods we use,
+named by meaning; it takes any ``send`` coroutine, so it is tested without a socket.
 """
 
 from bitrix24.access import Access, Application, Send, Webhook

@@ -1,8 +1,8 @@
 """
-How the portal knows us: an incoming webhook, or a local application (OAuth 2.0).
+Authentication at the portal: an incoming webhook, or a local application (OAuth 2.0).
 
 A webhook's secret is in its path. An application's access token lives an hour; its refresh token
-changes with every use, so it is on disk before the new access token is used.
+changes with every use, so it is saved to disk before the new access token is used.
 """
 
 import fcntl
@@ -30,33 +30,33 @@ Send = Callable[[Request], Awaitable[Answer]]
 
 
 class Access(Protocol):
-    """Makes requests that the portal will take for ours."""
+    """Makes authenticated requests."""
 
     def request(self, method: str, params: Params, *, rest3: bool = False) -> Request: ...
 
     async def renew(self, send: Send, used: str) -> bool:
-        """The token ``used`` has expired: get another; False if there is none to get."""
+        """The token ``used`` has expired: get a new one; False if that is impossible."""
         ...
 
 
 def _token(text: str) -> str:
-    """A token as it may stand in a header; ValueError: it is none."""
+    """A token that is valid in a header; ValueError otherwise."""
     if not re.fullmatch(r"[\x21-\x7e]{0,4096}", text):
-        raise ValueError("no token")
+        raise ValueError("not a token")
     return text
 
 
 def _private(path: Path, flags: int) -> int:
     """
-    A file that only its owner can read, made if need be and never through a link. Made by root, it
-    is the directory's owner's: the dialler runs as somebody else.
+    Open a file that only its owner can read; it is created if missing, and links are not followed.
+    If root creates it, it belongs to the directory's owner: the dialler runs as another user.
     """
     quietly = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     file = os.open(path, flags | os.O_CREAT | quietly, 0o600)
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(file)
-        raise OSError(EPERM, "somebody has put a link or a pipe there: remove it", str(path))
+        raise OSError(EPERM, "a link or a pipe is in its place: remove it", str(path))
     os.fchmod(file, 0o600)
     if os.geteuid() == 0:
         owner = path.parent.stat()
@@ -88,7 +88,7 @@ class Webhook:
 @define(eq=False)
 class Application:
     """
-    A local application of the portal. ``tokens`` is a file of ours, 0600, holding the tokens;
+    A local application of the portal. ``tokens`` is our file with the tokens, mode 0600;
     several processes may share it.
     """
 
@@ -96,7 +96,7 @@ class Application:
     client_id: str
     client_secret: str = field(repr=False)
     tokens: Path
-    #: By the licence's region: oauth.bitrix24.tech for ru, kz, by …, else oauth.bitrix.info.
+    #: By the licence's region: oauth.bitrix24.tech for ru, kz, by …, otherwise oauth.bitrix.info.
     server: str = "https://oauth.bitrix24.tech"
     _access: str = field(default="", init=False, repr=False)
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
@@ -106,12 +106,12 @@ class Application:
         return Request(method, f"{root}/{method}", params, self._access or self._load()[0])
 
     async def renew(self, send: Send, used: str) -> bool:
-        """Refresh once, however many requests found the token expired at the same moment."""
+        """Refresh once, even if several requests fail with the expired token at the same time."""
         await self._lock.acquire()
         try:
             current, refresh = self._load()
             if current not in (used, ""):
-                self._access = current  # another request, or another process, was faster
+                self._access = current  # another request or process was faster
                 return True
             with self._alone():
                 await self._ask(send, {"grant_type": "refresh_token", "refresh_token": refresh})
@@ -120,24 +120,24 @@ class Application:
             self._lock.release()
 
     async def exchange(self, send: Send, code: str) -> None:
-        """The first tokens, for a code from the portal's authorisation page (it lives 30 s)."""
+        """Get the first tokens for a code of the portal's authorisation page (valid for 30 s)."""
         with self._alone():
             await self._ask(send, {"grant_type": "authorization_code", "code": code})
 
     async def _ask(self, send: Send, grant: dict[str, str]) -> None:
-        ours = {"client_id": self.client_id, "client_secret": self.client_secret}
-        url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | ours)}"
+        credentials = {"client_id": self.client_id, "client_secret": self.client_secret}
+        url = f"{self.server.rstrip('/')}/oauth/token/?{urlencode(grant | credentials)}"
         answer = await send(Request("oauth.token", url, None))
         try:
-            said = Row("oauth.token", answer.said())
+            row = Row("oauth.token", answer.json())
         except ValueError:
             raise PortalUnavailable(f"oauth.token: HTTP {answer.status}, not JSON") from None
-        if said.get("error"):
-            raise PortalDenied(said.words("error"), said.words("error_description"))
+        if row.get("error"):
+            raise PortalDenied(row.words("error"), row.words("error_description"))
         try:
-            self._save(_token(said.text("access_token")), _token(said.text("refresh_token")))
+            self._save(_token(row.text("access_token")), _token(row.text("refresh_token")))
         except ValueError:
-            raise PortalUnavailable("oauth.token: what came is no token") from None
+            raise PortalUnavailable("oauth.token: the answer holds no token") from None
 
     def _load(self) -> tuple[str, str]:
         try:
@@ -147,15 +147,15 @@ class Application:
                 if os.fstat(file).st_mode & 0o077:
                     _log.warn("{path} was open to others, and is not any more", path=self.tokens)
                     os.fchmod(file, 0o600)
-                said = json.load(stream)
-            return _token(said.get("access_token", "") or ""), _token(said["refresh_token"])
+                stored = json.load(stream)
+            return _token(stored.get("access_token", "") or ""), _token(stored["refresh_token"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PortalDenied(
                 "NO_TOKENS", f"{self.tokens}: {type(error).__name__}; run: autodial authorize"
             ) from None
 
     def _save(self, access: str, refresh: str) -> None:
-        """On disk before it is used: a refresh token that was used and lost locks us out."""
+        """Saved before use: losing a refresh token that was used locks us out."""
         draft = self.tokens.with_suffix(".new")
         draft.unlink(missing_ok=True)
         with os.fdopen(_private(draft, os.O_WRONLY | os.O_EXCL), "w") as stream:
@@ -167,7 +167,7 @@ class Application:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Two processes refreshing at once would each spoil the other's token."""
+        """Two processes that refresh at once would invalidate each other's tokens."""
         with os.fdopen(_private(self.tokens.with_suffix(".lock"), os.O_WRONLY), "w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

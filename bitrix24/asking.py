@@ -1,4 +1,4 @@
-"""What every family of methods stands on: one call, one batch."""
+"""The base of every family of methods: one call, one batch."""
 
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
@@ -13,8 +13,8 @@ Command = tuple[str, Params]
 
 class Asking:
     """
-    Asks one portal. Nothing here retries: that is the line's business. ``zone``: of the portal's
-    server, whose clock its tasks' dates are kept by.
+    Calls the methods of one portal. Nothing here retries: ``Link`` does. ``zone``: of the portal's
+    server; task dates are stored by that clock.
     """
 
     def __init__(self, line: Line, zone: tzinfo | None = None) -> None:
@@ -22,11 +22,11 @@ class Asking:
         self._zone = zone
 
     async def call(self, method: str, params: Params, *, rest3: bool = False) -> Any:
-        """The result of one method; raises as ``wire.decode`` says."""
+        """The result of one method; raises as ``wire.decode``."""
         return (await self._line.call(method, params, rest3=rest3)).result
 
     def refused(self, method: str, problem: str) -> PortalRefused:
-        """An answer that says "done" and means "not"."""
+        """The error for an answer that reports success although nothing was done."""
         return PortalRefused("", f"{method}: {problem}")
 
     async def batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
@@ -36,24 +36,27 @@ class Asking:
         Raises:
             PortalError: the first command that failed, after all have run.
         """
-        said = await self.batch_of_each(commands)
-        for result in said.values():
+        results = await self.batch_of_each(commands)
+        for result in results.values():
             if isinstance(result, Exception):
                 raise result
-        return said
+        return results
 
     async def batch_of_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
-        """As ``batch``, with the exception in place of the result of a command that failed."""
-        said = await self.replies(commands)
-        return {key: one.result if isinstance(one, Reply) else one for key, one in said.items()}
+        """As ``batch``, with the exception in place of a failed command's result."""
+        replies = await self.replies(commands)
+        return {
+            key: reply.result if isinstance(reply, Reply) else reply
+            for key, reply in replies.items()
+        }
 
     async def replies(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
-        """As ``batch_of_each``, with the counts where a method counts."""
-        said: dict[str, Reply | Exception] = {}
+        """As ``batch_of_each``, with the total where a method returns it."""
+        replies: dict[str, Reply | Exception] = {}
         keys = list(commands)
         for start in range(0, len(keys), BATCH_LIMIT):
-            said |= await self._chunk({key: commands[key] for key in keys[start:][:BATCH_LIMIT]})
-        return said
+            replies |= await self._chunk({key: commands[key] for key in keys[start:][:BATCH_LIMIT]})
+        return replies
 
     async def _chunk(self, commands: Mapping[str, Command]) -> dict[str, Reply | Exception]:
         methods = [method for method, _ in commands.values()]
@@ -62,19 +65,19 @@ class Asking:
         row = Row("batch", reply.result)
         results, errors = row.need("result"), row.need("result_error")
         totals = row.get("result_total")
-        said: dict[str, Reply | Exception] = {}
+        replies: dict[str, Reply | Exception] = {}
         for key, (method, _) in commands.items():
             if isinstance(errors, Mapping) and key in errors:  # PHP writes an empty map as []
-                said[key] = error = error_of(method, errors[key])
+                replies[key] = error = error_of(method, errors[key])
                 self._line.heard(method, error)
             elif isinstance(results, Mapping) and key in results:
                 total = count(totals.get(key)) if isinstance(totals, Mapping) else None
-                said[key] = Reply(results[key], total, at=reply.at, offset=reply.offset)
+                replies[key] = Reply(results[key], total, at=reply.at, offset=reply.offset)
             else:
-                said[key] = AnswerStrange("batch", key, f"no answer to {method}")
-        return said
+                replies[key] = AnswerStrange("batch", key, f"no answer to {method}")
+        return replies
 
 
 def chunks(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Consecutive pieces of at most ``size``."""
+    """Consecutive chunks of at most ``size``."""
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]

@@ -1,4 +1,4 @@
-"""Calls in the portal: the dialler's line, the card, the record, the notice to an operator."""
+"""Calls in the portal: the dialler's line, cards, recordings, notices to operators."""
 
 import re
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ class CallMethods(Asking):
     """Telephony of the portal, as the dialler needs it."""
 
     async def ensure_line(self, number: str, name: str) -> None:
-        """Make the dialler's own line, or give it its name. The name is what the card shows."""
+        """Make the dialler's own line, or set its name. The card shows the name."""
         line = {"NUMBER": number, "NAME": clean_line_name(name)}
         try:
             await self.call("telephony.externalLine.add", line)
         except PortalDenied:
             raise
         except PortalRefused:
-            # "Line already exists"; the text is not to be relied on, so the update decides.
+            # "Line already exists"; the text may change, so the update decides.
             await self.call("telephony.externalLine.update", line)
 
     async def name_line(self, number: str, name: str) -> None:
-        """Another name for a line that is there; the number must go with it, or is lost."""
+        """Rename an existing line; the number must be sent too, or it is lost."""
         line = {"NUMBER": number, "NAME": clean_line_name(name)}
         await self.call("telephony.externalLine.update", line)
 
@@ -50,7 +50,7 @@ class CallMethods(Asking):
     ) -> str:
         """Register a call and return its CALL_ID. Safe to repeat: ``external_id`` is the key."""
         method = "telephony.externalCall.register"
-        # (``incoming`` False: the portal counts no missed call for it.)
+        # (``incoming`` False: the portal counts no missed call.)
         params: dict[str, Any] = {
             "USER_ID": user,
             "PHONE_NUMBER": phone,
@@ -65,29 +65,29 @@ class CallMethods(Asking):
             params |= {"CRM_ENTITY_TYPE": client[0], "CRM_ENTITY_ID": client[1]}
         call_id = Row(method, await self.call(method, params)).text("CALL_ID")
         if not call_id:
-            raise self.refused(method, "answered, and registered nothing")
+            raise self.refused(method, "reported success, but registered nothing")
         return call_id
 
     async def show_call(self, call_id: str, users: Sequence[int]) -> bool:
-        """Raise the card for these operators; False if the portal does not know the call."""
-        said = await self.call(
+        """Show the card to these operators; False if the portal does not have the call."""
+        result = await self.call(
             "telephony.externalCall.show", {"CALL_ID": call_id, "USER_ID": list(users)}
         )
-        return bool(said)
+        return bool(result)
 
     async def hide_call(self, call_id: str, users: Sequence[int]) -> bool:
-        """Take the card away from these operators."""
-        said = await self.call(
+        """Hide the card from these operators."""
+        result = await self.call(
             "telephony.externalCall.hide", {"CALL_ID": call_id, "USER_ID": list(users)}
         )
-        return bool(said)
+        return bool(result)
 
     async def finish_call(
         self, call_id: str, *, user: int, seconds: int, code: str, again: bool = False
     ) -> None:
         """
-        End a registered call. A call that is already in the statistics counts as done; ``again``:
-        it was asked for before, and the answer was lost.
+        End a registered call. A call already in the statistics counts as finished; ``again``: an
+        earlier request lost its answer.
         """
         try:
             await self.call(
@@ -97,7 +97,7 @@ class CallMethods(Asking):
                     "USER_ID": user,
                     "DURATION": seconds,
                     "STATUS_CODE": code,
-                    # Left out, it means 1 by the documentation and 0 by the box.
+                    # The default is 1 in the documentation and 0 on the box.
                     "ADD_TO_CHAT": 0,
                 },
             )
@@ -108,8 +108,8 @@ class CallMethods(Asking):
                 known = await self.call_record(call_id) is not None
             except PortalDenied:
                 raise
-            except PortalRefused:  # no right to see the statistics
-                # finish deletes the call, so "no such call" after a lost answer means: done.
+            except PortalRefused:  # no right to read the statistics
+                # finish deletes the call, so "no such call" after a lost answer means success.
                 known = again and error.code in ("", "ERROR_CORE")
             if not known:
                 raise
@@ -128,30 +128,30 @@ class CallMethods(Asking):
 
     async def talks_since(self, mark: int | None) -> tuple[list[Talk], int | None]:
         """
-        Calls with a talk in the portal's statistics after a row of it, at most fifty rows; and the
-        last row read. ``mark`` None: the newest rows, to begin with.
+        Calls with a talk in the portal's statistics after row ``mark``, at most fifty rows; and the
+        last row read. ``mark`` None: the newest rows, for a start.
 
         Raises:
-            PortalRefused: no right to see the statistics.
+            PortalRefused: no right to read the statistics.
         """
         method = "voximplant.statistic.get"
         criteria: Params = {} if mark is None else {"FILTER": {">ID": mark}}
         order = "DESC" if mark is None else "ASC"
-        said = await self.call(method, {**criteria, "SORT": "ID", "ORDER": order})
-        rows = readable_rows(method, said)
+        result = await self.call(method, {**criteria, "SORT": "ID", "ORDER": order})
+        rows = readable_rows(method, result)
         numbers = each(rows, lambda row: row.number("ID"))
         talks = []
         for row in rows:
-            with suppress(AnswerStrange):  # one damaged row; the others are well
+            with suppress(AnswerStrange):  # one damaged row; the others are valid
                 talks += _talk(row)
         return talks, max(numbers, default=mark)
 
     async def attach_recording(self, call_id: str, file: Path, size: int) -> None:
         """
-        Attach a wav or mp3 file to a finished call; a repetition replaces it.
+        Attach a wav or mp3 file to a finished call; repeating it replaces the file.
 
         Raises:
-            ValueError: another kind of file, or larger than one request may be.
+            ValueError: another type of file, or too large for one request.
         """
         if file.suffix not in (".wav", ".mp3"):
             raise ValueError(f"{file.name}: the portal takes wav and mp3")
@@ -159,14 +159,14 @@ class CallMethods(Asking):
             raise ValueError(f"{file.name}: {size} bytes are too many for one request; record mp3")
         method = "telephony.externalCall.attachRecord"
         params = {"CALL_ID": call_id, "FILENAME": file.name, "FILE_CONTENT": file}
-        said = await self.call(method, params)
-        if not (isinstance(said, dict) and said.get("FILE_ID")):
-            raise self.refused(method, "answered, and attached nothing")
+        result = await self.call(method, params)
+        if not (isinstance(result, dict) and result.get("FILE_ID")):
+            raise self.refused(method, "reported success, but attached nothing")
 
     async def notify(self, user: int, text: str, tag: str) -> bool:
         """
-        A notice to one person; the portal keeps one per tag, so it may be repeated. False: it has
-        taken none.
+        Send a notice to one user; the portal keeps one per tag, so this may be repeated. False: the
+        portal did not accept it.
         """
         params = {"USER_ID": user, "MESSAGE": text, "TAG": tag}
         return bool(await self.call("im.notify.personal.add", params))
@@ -174,14 +174,14 @@ class CallMethods(Asking):
 
 def clean_line_name(name: str) -> str:
     """
-    An apostrophe, a backslash, a line break or the end of a script in a line's name leaves the
-    call window of the portal's desktop app empty; the portal keeps 255 characters.
+    With an apostrophe, a backslash, a line break or ``</script>`` in a line's name, the call window
+    of the portal's desktop app stays empty; the portal keeps 255 characters.
     """
     return " ".join(re.sub(r"['\\<>]", "", name).split())[:255]
 
 
 def _talk(row: Row) -> list[Talk]:
-    """A row of the statistics, if somebody spoke."""
+    """A row of the statistics, if it was answered."""
     at = row.moment("CALL_START_DATE")
     if at is None or row.number("CALL_DURATION") <= 0:
         return []
@@ -199,6 +199,6 @@ def _talk(row: Row) -> list[Talk]:
 
 
 def _entity(row: Row) -> tuple[str, int]:
-    """Whose call it was; a row without that is as good as any."""
+    """The client of the call; a row without one is valid too."""
     kind, number = row.words("CRM_ENTITY_TYPE"), row.words("CRM_ENTITY_ID")
     return (kind, int(number)) if kind and re.fullmatch("[0-9]{1,15}", number) else ("", 0)

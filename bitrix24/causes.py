@@ -1,20 +1,20 @@
 """
-Why the portal cannot be reached, in words: what a person reads at the first start, when a
-certificate, an address or a page in the portal's place is wrong. Pure.
+Why the portal cannot be reached, as a text for the administrator: a wrong certificate, a wrong
+address, or a page in place of the portal's answer. Pure.
 
-The texts of the exceptions themselves hold the address, whose path is the secret: they are looked
-at here, and never shown.
+The texts of the exceptions contain the address, whose path is the secret: they are matched here
+and never shown.
 """
 
 import re
 from collections.abc import Sequence
 from html import unescape
 
-#: A piece of an exception's text, and what a person does about it. The first that is found.
+#: A pattern in an exception's text, and what to do about it. The first match wins.
 _CAUSES: Sequence[tuple[str, str]] = (
     (
         r"self[- ]signed certificate|unable to get (local )?issuer certificate",
-        "its certificate is of an authority that this machine does not know, or of its own making:"
+        "its certificate is self-signed, or of an authority unknown to this machine:"
         ' set [portal] verify = "/path/to/authority.pem"',
     ),
     (
@@ -24,12 +24,12 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"no appropriate (commonName|subjectAltName)|subjectAltName fields were found",
-        "its certificate names no host (no subjectAltName): have it made anew",
+        "its certificate names no host (no subjectAltName): get a new one",
     ),
-    (r"certificate has expired", "its certificate has expired: have it renewed"),
+    (r"certificate has expired", "its certificate has expired: renew it"),
     (
         r"certificate is not yet valid",
-        "its certificate is not valid yet: is the clock of this machine right?",
+        "its certificate is not valid yet: check the clock of this machine",
     ),
     (
         r"WRONG_VERSION_NUMBER|HTTP_REQUEST|record layer failure|packet length too long",
@@ -37,26 +37,26 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"UNSUPPORTED_PROTOCOL|TLSV1_ALERT_PROTOCOL_VERSION|NO_PROTOCOLS_AVAILABLE",
-        "it speaks only old versions of TLS, which this machine refuses: update its web server",
+        "it supports only old versions of TLS, refused by this machine: update its web server",
     ),
     (
         r"NameResolution|Name or service not known|getaddrinfo failed|nodename nor servname",
-        "its name is not known to DNS: is it spelled right in [portal] webhook?",
+        "its name is not known to DNS: check the spelling in [portal] webhook",
     ),
     (
         r"Errno 111|Connection refused",
-        "nothing listens at that address and port: is it spelled right in [portal] webhook?",
+        "nothing listens at that address and port: check [portal] webhook",
     ),
     (
         r"Errno (101|113)|unreachable|No route to host",
-        "there is no way to it from this machine: a firewall, or a network that is down",
+        "it is unreachable from this machine: a firewall, or the network is down",
     ),
     (
         r"ConnectTimeout",
-        "it does not answer: a firewall between, or a portal that is down",
+        "it does not answer: a firewall, or the portal is down",
     ),
 )
-#: What in a page tells who wrote it.
+#: A pattern in a page, and the page's origin.
 _PAGES: Sequence[tuple[str, str]] = (
     (
         r"USER_LOGIN|AUTH_FORM|bx-auth",
@@ -71,12 +71,12 @@ _PAGES: Sequence[tuple[str, str]] = (
         "the web server before the portal asks for a password: let /rest/ pass without one",
     ),
 )
-#: Of a page, so many characters are shown.
+#: Characters of a page that are shown.
 BEGINNING = 80
 
 
 def cause_of(error: BaseException) -> str:
-    """What keeps a request from the portal; empty: nobody knows more than the error's kind."""
+    """The cause of a failed request; empty: only the error's type is known."""
     text = f"{type(error).__name__} {error!r}"
     for pattern, cause in _CAUSES:
         if re.search(pattern, text, re.IGNORECASE):
@@ -86,17 +86,17 @@ def cause_of(error: BaseException) -> str:
 
 def about_page(status: int, body: bytes) -> str:
     """
-    A page that came in the place of an answer: whose it is, if that can be told, and how it begins,
-    without markup and without the webhook's path.
+    A page in place of an answer: its origin, if known, and how it begins, without markup and
+    without the webhook's path.
     """
     text = body[:20_000].decode("utf-8", "replace")
     if text.lstrip()[:1] in ("{", "["):
-        return ""  # an answer that was cut: what it holds is clients'
-    whose = next((said for pattern, said in _PAGES if re.search(pattern, text)), "")
-    if not whose and status == 401:
-        whose = _PAGES[-1][1]
+        return ""  # a truncated answer: it may contain client data
+    origin = next((description for pattern, description in _PAGES if re.search(pattern, text)), "")
+    if not origin and status == 401:
+        origin = _PAGES[-1][1]
     visible = re.sub(r"(?is)<(script|style|head)\b.*?(</\1>|\Z)|<[^>]*>?", " ", text)
-    words = " ".join(unescape(visible).split())
-    # A page may quote what was asked for, and the path is the secret.
-    begins = re.sub(r"(?i)/rest/\S*", "/rest/…", words)[:BEGINNING]
-    return "; ".join(part for part in (whose, f"it begins {begins!r}" if begins else "") if part)
+    visible_text = " ".join(unescape(visible).split())
+    # A page may quote the request, and the path is the secret.
+    begins = re.sub(r"(?i)/rest/\S*", "/rest/…", visible_text)[:BEGINNING]
+    return "; ".join(part for part in (origin, f"it begins {begins!r}" if begins else "") if part)

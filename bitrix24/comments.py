@@ -8,24 +8,24 @@ from bitrix24.asking import Asking
 from bitrix24.errors import PortalDenied, PortalRefused
 from bitrix24.wire import Ref, Row, count, plain, readable_rows
 
-#: Messages of a chat that are looked through for one of ours, and so many at once.
+#: Messages of a chat that are searched for one of ours, in total and per request.
 _LOOKED_THROUGH, _MESSAGES = 1000, 50
 _SEND = "tasks.task.chat.message.send"
 _CHAT = "im.dialog.messages.get"
-#: The key was used before, with another text: what was said then stands there.
+#: The key was used before with another text: the first comment stays.
 _REUSED = "IDEMPOTENCYKEYREUSED"
 
 
 class CommentMethods(Asking):
     """Comments of the portal's tasks, as the dialler needs them."""
 
-    #: Does REST 3.0 take comments here, and know one again by its key? See ``look_for_keys``.
+    #: Does REST 3.0 accept comments here and honour idempotency keys? See ``look_for_keys``.
     keyed = False
 
     async def look_for_keys(self) -> None:
         """
-        Ask for a comment without a text, which is refused, and see by what: boxes before REST 3.0
-        do not know the method. Whether keys are heeded the first comment shows.
+        Send a comment without a text and check the kind of refusal: boxes before REST 3.0 do not
+        have the method. The first real comment shows whether keys are honoured.
         """
         try:
             await self.call(_SEND, {"fields": {}}, rest3=True)
@@ -36,34 +36,34 @@ class CommentMethods(Asking):
 
     async def add_keyed_comment(self, task_id: int, text: str, key: str) -> bool:
         """
-        Write one comment that the portal knows again by its key for 24 hours: the same text with
-        the same key is safe to repeat, once the first can no longer be under way. False: this
-        portal does not heed keys after all; the comment is written, and ``keyed`` off.
+        Write one comment that the portal recognizes by its key for 24 hours: the same text with the
+        same key is safe to repeat once the first request can no longer be in flight. False: this
+        portal does not honour keys; the comment is written, and ``keyed`` is switched off.
         """
         params = {"fields": {"taskId": task_id, "text": text}}
         try:
-            said = await self._line.call(_SEND, params, rest3=True, key=key)
+            reply = await self._line.call(_SEND, params, rest3=True, key=key)
         except PortalRefused as error:
             if _REUSED in error.code:
                 return True
             raise
-        if not (isinstance(said.result, dict) and said.result.get("result")):
-            raise self.refused(_SEND, "answered, and wrote nothing")
-        self.keyed = said.key == key
+        if not (isinstance(reply.result, dict) and reply.result.get("result")):
+            raise self.refused(_SEND, "reported success, but wrote nothing")
+        self.keyed = reply.key == key
         return self.keyed
 
     async def add_comment(self, task_id: int, text: str) -> int:
         """
-        Write one comment and return its number; 0: not told. Not repeatable: verify with
+        Write one comment and return its number; 0: not known. Not repeatable: verify with
         ``find_comment`` after a lost answer.
         """
         method = "task.commentitem.add"
-        # Arguments of task.* methods go by position: the order of these keys counts.
+        # Arguments of task.* methods are positional: the order of these keys matters.
         params = {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": text}}
         try:
             written = _number(await self.call(method, params))
             if not written:
-                # The task's chat does not exist yet: who asks for its number makes it.
+                # The task's chat does not exist yet: requesting its number creates it.
                 select = ["ID", "CHAT_ID"]
                 await self.call("tasks.task.get", {"taskId": task_id, "select": select})
                 written = _number(await self.call(method, params))
@@ -71,9 +71,9 @@ class CommentMethods(Asking):
             if error.code != "ERROR_METHOD_NOT_FOUND":
                 raise
             fields = {"taskId": task_id, "text": text}
-            said = await self.call(_SEND, {"fields": fields}, rest3=True)
-            if not (isinstance(said, dict) and said.get("result")):
-                raise self.refused(_SEND, "answered, and wrote nothing") from None
+            result = await self.call(_SEND, {"fields": fields}, rest3=True)
+            if not (isinstance(result, dict) and result.get("result")):
+                raise self.refused(_SEND, "reported success, but wrote nothing") from None
             return 0
         if not written:
             raise self.refused(
@@ -82,22 +82,22 @@ class CommentMethods(Asking):
         return written
 
     async def edit_comment(self, task_id: int, comment: int, text: str) -> None:
-        """Another text for a comment of the forum. PortalRefused: not here, or it is gone."""
+        """Replace the text of a forum comment. PortalRefused: no forum, or it is gone."""
         method = "task.commentitem.update"
-        said = await self.call(
+        result = await self.call(
             method, {"TASKID": task_id, "ITEMID": comment, "FIELDS": {"POST_MESSAGE": text}}
         )
-        if said is False or said == 0:
-            raise self.refused(method, "answered, and changed nothing")
+        if result is False or result == 0:
+            raise self.refused(method, "reported success, but changed nothing")
 
     async def find_comment(self, task_id: int, marker: str) -> int | None:
         """
-        The number of the task's comment that holds ``marker``; None: none does.
+        The number of the task's comment that contains ``marker``; None: there is none.
 
         Raises:
-            PortalRefused: we may not look where it would be.
+            PortalRefused: no right to read the place where it would be.
         """
-        said = await self.batch_of_each(
+        results = await self.batch_of_each(
             {
                 "task": ("tasks.task.get", {"taskId": task_id, "select": ["ID", "CHAT_ID"]}),
                 "forum": ("task.commentitem.getlist", {"TASKID": task_id}),
@@ -107,16 +107,16 @@ class CommentMethods(Asking):
                 ),
             }
         )
-        for trouble in said.values():
+        for trouble in results.values():
             if isinstance(trouble, PortalDenied) or (
                 isinstance(trouble, Exception) and not isinstance(trouble, PortalRefused)
             ):
                 raise trouble
-        task, forum, chat = said["task"], said["forum"], said["chat"]
+        task, forum, chat = results["task"], results["forum"], results["chat"]
         of_task = task.get("task") if isinstance(task, dict) else None
         number = plain(of_task.get("chatId")) if isinstance(of_task, dict) else ""
         if isinstance(chat, PortalRefused):
-            # Where there is a chat the forum is empty, and says nothing.
+            # Where there is a chat the forum is empty and proves nothing.
             if number not in ("", "0") or isinstance(forum, PortalRefused):
                 raise PortalRefused(
                     chat.code,
@@ -125,29 +125,29 @@ class CommentMethods(Asking):
                     chat.status,
                 )
         else:
-            found = await self._in_chat(f"chat{number}", chat, marker)
-            if found is not None:
-                return found
+            comment = await self._in_chat(f"chat{number}", chat, marker)
+            if comment is not None:
+                return comment
         if isinstance(forum, PortalRefused):
             return None
         return _holding(readable_rows("task.commentitem.getlist", forum), marker)
 
-    async def _in_chat(self, dialog: str, said: Any, marker: str) -> int | None:
+    async def _in_chat(self, dialog: str, result: Any, marker: str) -> int | None:
         """The newest messages first, page by page."""
         for _ in range(_LOOKED_THROUGH // _MESSAGES):
-            rows = readable_rows(_CHAT, Row(_CHAT, said).need("messages"), "messages")
-            found = _holding(rows, marker)
+            rows = readable_rows(_CHAT, Row(_CHAT, result).need("messages"), "messages")
+            comment = _holding(rows, marker)
             numbers = [row.number("id") for row in rows]
-            if found is not None or len(rows) < _MESSAGES:
-                return found
+            if comment is not None or len(rows) < _MESSAGES:
+                return comment
             oldest = {"DIALOG_ID": dialog, "LAST_ID": min(numbers), "LIMIT": _MESSAGES}
-            said = await self.call(_CHAT, oldest)
+            result = await self.call(_CHAT, oldest)
         return None
 
 
-def _number(said: Any) -> int:
-    """A comment's number; 0, false and null say that nothing was written."""
-    text = plain(said).strip()
+def _number(value: Any) -> int:
+    """A comment's number; 0, false and null mean that nothing was written."""
+    text = plain(value).strip()
     return int(text) if re.fullmatch("[0-9]{1,16}", text) else 0
 
 

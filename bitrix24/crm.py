@@ -1,4 +1,4 @@
-"""Who stands behind a task's CRM codes, with the phones as people typed them."""
+"""The clients of a task's CRM codes, with the phones as typed in the CRM."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from bitrix24.wire import BATCH_LIMIT, PAGE, Row, each, plain, rows_of, shown
 
 _log = Logger()
 
-#: CRM code -> the list method, what the portal calls such an entity, and what to ask for.
+#: CRM code -> the list method, the portal's name of the entity, and the fields to select.
 _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
     "C": ("crm.contact.list", "CONTACT", ["ID", "NAME", "LAST_NAME", "PHONE"]),
     "CO": ("crm.company.list", "COMPANY", ["ID", "TITLE", "PHONE"]),
@@ -21,7 +21,7 @@ _HAVE_PHONES: Mapping[str, tuple[str, str, list[str]]] = {
         ["ID", "TITLE", "NAME", "LAST_NAME", "PHONE", "CONTACT_ID", "COMPANY_ID"],
     ),
 }  # fmt: skip
-#: What the portal says of a smart process that was deleted.
+#: Error codes for a deleted smart process.
 _GONE = frozenset({"NOT_FOUND", "ERROR_NOT_FOUND"})
 _ITEM = ["id", "contactId", "contactIds", "companyId"]
 _DEAL = ["ID", "CONTACT_ID", "COMPANY_ID"]
@@ -31,46 +31,46 @@ _CONTACTS = "crm.deal.contact.items.get"
 class ClientMethods(Asking):
     """The CRM, as the dialler needs it."""
 
-    #: Boxes of 2019 have no crm.item.list: their deals come otherwise, and they have no smart
-    #: processes.
+    #: Boxes of 2019 have no crm.item.list: deals are read by other methods, and there are no
+    #: smart processes.
     _crm_items = True
 
     async def clients(
         self, codes: Iterable[str], fields: Sequence[str] = ()
     ) -> dict[str, tuple[Client, ...] | None]:
         """
-        Who stands behind CRM codes. A deal or an item of a smart process stands for its contacts
-        and its company; so does a lead that has no phone of its own.
+        The clients of CRM codes. A deal or an item of a smart process stands for its contacts and
+        its company; so does a lead that has no phone of its own.
 
-        One request for any 50 tasks, two if something pointed elsewhere. Codes the portal does not
-        know, or that we do not call (quotes, orders, the recycle bin), are absent from the answer.
-        None: we may not see, or cannot read, who it is. ``fields``: a site's own, to be told with
-        each client.
+        One request for any 50 tasks, two if an entity refers to others. Unknown codes, and those
+        that we do not call (quotes, orders, the recycle bin), are absent from the answer. None:
+        the client is forbidden or unreadable. ``fields``: custom fields to return with each
+        client.
         """
         wanted = {code: parts for code in codes if (parts := entity(code))}
-        found: dict[str, Client] = {}
+        clients: dict[str, Client] = {}
         behind: dict[str, tuple[str, ...]] = {}
         unseen: set[str] = set()
-        await self._ask(wanted, found, behind, unseen, fields)
-        further = {code for pointed in behind.values() for code in pointed if code not in found}
+        await self._ask(wanted, clients, behind, unseen, fields)
+        further = {code for pointed in behind.values() for code in pointed if code not in clients}
         others = {code: parts for code in further if (parts := entity(code))}
-        await self._ask(others, found, {}, unseen, fields)
+        await self._ask(others, clients, {}, unseen, fields)
         answer: dict[str, tuple[Client, ...] | None] = {}
         for code in wanted:
-            own = found.get(code)
+            own = clients.get(code)
             if unseen & {code, *behind.get(code, ())}:
                 answer[code] = None
             elif own is not None and (own.phones or not behind.get(code)):
                 answer[code] = (own,)
             elif code in behind:
-                through = tuple(found[other] for other in behind[code] if other in found)
+                through = tuple(clients[other] for other in behind[code] if other in clients)
                 answer[code] = through or ((own,) if own else ())
         return answer
 
     async def _ask(
         self,
         wanted: Mapping[str, tuple[str, int]],
-        found: dict[str, Client],
+        clients: dict[str, Client],
         behind: dict[str, tuple[str, ...]],
         unseen: set[str],
         fields: Sequence[str],
@@ -85,45 +85,45 @@ class ClientMethods(Asking):
             for kind, all_of_kind in numbers.items()
             for n, some in enumerate(chunks(all_of_kind, PAGE))
         }
-        for key, said in (await self.batch_of_each(commands) if commands else {}).items():
+        for key, result in (await self.batch_of_each(commands) if commands else {}).items():
             kind = key.partition("_")[0]
-            if kind == "D" and _unknown_method(said):
+            if kind == "D" and _unknown_method(result):
                 self._crm_items = False
                 await self._old_deals(numbers.pop("D", []), behind, unseen)
                 continue
             method = commands[key][0]
-            if kind.startswith("T") and isinstance(said, PortalRefused) and said.code in _GONE:
-                continue  # a smart process that was deleted: nobody stands behind it
-            asked = commands[key][1]["filter"]
-            codes = {f"{kind}_{number}" for number in asked.get("@ID", asked.get("@id"))}
-            if isinstance(said, PortalRefused) and not isinstance(said, PortalDenied):
-                unseen |= codes  # one kind out of our sight, and no reason to drop the others
+            if kind.startswith("T") and isinstance(result, PortalRefused) and result.code in _GONE:
+                continue  # a deleted smart process has no clients
+            criteria = commands[key][1]["filter"]
+            codes = {f"{kind}_{number}" for number in criteria.get("@ID", criteria.get("@id"))}
+            if isinstance(result, PortalRefused) and not isinstance(result, PortalDenied):
+                unseen |= codes  # one kind is forbidden; the others are kept
                 continue
-            if isinstance(said, Exception):
-                raise said
+            if isinstance(result, Exception):
+                raise result
             name = "ID" if kind in _HAVE_PHONES else "id"
             try:
-                rows = _rows(method, said)
+                rows = _rows(method, result)
                 readable = each(rows, lambda row, name=name: (row.number(name), row))  # type: ignore[misc]
-            except AnswerStrange as error:  # the other kinds are well
+            except AnswerStrange as error:  # the other kinds are valid
                 _log.error("{error}", error=error)
                 unseen |= codes
                 continue
             for number, row in readable:
                 try:
-                    _take(kind, number, row, found, behind, fields)
-                except AnswerStrange:  # one damaged client; the others are well
+                    _take(kind, number, row, clients, behind, fields)
+                except AnswerStrange:  # one damaged client; the others are valid
                     unseen.add(f"{kind}_{number}")
             if len(readable) < len(rows):
-                # One of those that are not there, and nobody can say which.
-                unseen |= codes - set(found) - set(behind)
+                # At least one of the missing codes is unreadable; which one is unknown.
+                unseen |= codes - set(clients) - set(behind)
 
     async def _old_deals(
         self, deals: Sequence[int], behind: dict[str, tuple[str, ...]], unseen: set[str]
     ) -> None:
-        """The contacts and the company of deals, where only the methods of 2019 are."""
+        """The contacts and the company of deals, on boxes with the methods of 2019 only."""
         for some in chunks(deals, BATCH_LIMIT - 1):
-            said = await self.batch_of_each(
+            results = await self.batch_of_each(
                 {
                     "deals": (
                         "crm.deal.list",
@@ -133,12 +133,12 @@ class ClientMethods(Asking):
                     **{f"c{number}": (_CONTACTS, {"id": number}) for number in some},
                 }
             )  # fmt: skip
-            for trouble in said.values():
+            for trouble in results.values():
                 if isinstance(trouble, PortalDenied) or (
                     isinstance(trouble, Exception) and not isinstance(trouble, PortalRefused)
                 ):
                     raise trouble
-            listed = said["deals"]
+            listed = results["deals"]
             if isinstance(listed, Exception):
                 unseen |= {f"D_{number}" for number in some}
                 continue
@@ -146,8 +146,8 @@ class ClientMethods(Asking):
             readable = each(rows, lambda row: (row.number("ID"), row))
             for number, row in readable:
                 try:
-                    behind[f"D_{number}"] = _of_deal(row, said.get(f"c{number}"))
-                except AnswerStrange:  # one damaged deal; the others are well
+                    behind[f"D_{number}"] = _of_deal(row, results.get(f"c{number}"))
+                except AnswerStrange:  # one damaged deal; the others are valid
                     unseen.add(f"D_{number}")
             if len(readable) < len(rows):
                 unseen |= {f"D_{number}" for number in some} - set(behind)
@@ -156,19 +156,19 @@ class ClientMethods(Asking):
 def _of_deal(row: Row, contacts: Any) -> tuple[str, ...]:
     if isinstance(contacts, Exception):
         raise AnswerStrange(_CONTACTS, "result", str(contacts))
-    ids = [one.number("CONTACT_ID") for one in rows_of(_CONTACTS, contacts)]
-    return _pointed(Row(row.method, {**row.said, "contactIds": ids}), "CONTACT_ID", "COMPANY_ID")
+    ids = [contact.number("CONTACT_ID") for contact in rows_of(_CONTACTS, contacts)]
+    return _pointed(Row(row.method, {**row.fields, "contactIds": ids}), "CONTACT_ID", "COMPANY_ID")
 
 
-def _unknown_method(said: Any) -> bool:
-    return isinstance(said, PortalRefused) and said.code == "ERROR_METHOD_NOT_FOUND"
+def _unknown_method(result: Any) -> bool:
+    return isinstance(result, PortalRefused) and result.code == "ERROR_METHOD_NOT_FOUND"
 
 
 def _take(
     kind: str,
     number: int,
     row: Row,
-    found: dict[str, Client],
+    clients: dict[str, Client],
     behind: dict[str, tuple[str, ...]],
     fields: Sequence[str],
 ) -> None:
@@ -176,7 +176,7 @@ def _take(
         behind[f"{kind}_{number}"] = _pointed(row, "contactId", "companyId")
         return
     code = f"{kind}_{number}"
-    found[code] = _client(_HAVE_PHONES[kind][1], row, fields)
+    clients[code] = _client(_HAVE_PHONES[kind][1], row, fields)
     if kind == "L" and (pointed := _pointed(row, "CONTACT_ID", "COMPANY_ID")):
         behind[code] = pointed
 
@@ -191,7 +191,7 @@ def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Comman
             "start": -1,
         }
     return "crm.item.list", {
-        # A smart process is named by its type's number in hexadecimal: T80_6 is of type 128.
+        # The code of a smart process holds its type's number in hexadecimal: T80_6 is of type 128.
         "entityTypeId": 2 if kind == "D" else int(kind[1:], 16),
         "filter": {"@id": numbers},
         "select": _ITEM,
@@ -200,9 +200,9 @@ def _command(kind: str, numbers: Sequence[int], fields: Sequence[str]) -> Comman
     }
 
 
-def _rows(method: str, said: Any) -> list[Row]:
-    """All of them; one that is no object has no number, and so counts as one that is missing."""
-    listed = Row(method, said).need("items") if method == "crm.item.list" else said
+def _rows(method: str, result: Any) -> list[Row]:
+    """All rows; an item that is not an object has no number, and so counts as missing."""
+    listed = Row(method, result).need("items") if method == "crm.item.list" else result
     items = list(listed.values()) if isinstance(listed, Mapping) else listed or []
     if not isinstance(items, list):
         raise AnswerStrange(method, "result", f"expected a list: {shown(items)}")
@@ -210,7 +210,7 @@ def _rows(method: str, said: Any) -> list[Row]:
 
 
 def _pointed(row: Row, contact: str, company: str) -> tuple[str, ...]:
-    """The contacts and the company that a lead, a deal or an item points to."""
+    """The contacts and the company that a lead, a deal or an item refers to."""
     contacts = row.get("contactIds") or [row.get(contact)]
     if not isinstance(contacts, list):
         raise AnswerStrange(row.method, "contactIds", f"expected a list: {shown(contacts)}")
@@ -238,9 +238,9 @@ def _client(entity_type: str, row: Row, fields: Sequence[str]) -> Client:
 
 
 def _plain(value: Any) -> str:
-    """A field of a site's own as text; the portal says yes and no in several ways."""
+    """A custom field as text; the portal writes true and false in several ways."""
     if isinstance(value, bool):
         return "1" if value else ""
     if isinstance(value, list):  # a field of several values
-        return ", ".join(filter(None, (plain(one) for one in value)))
+        return ", ".join(filter(None, (plain(item) for item in value)))
     return plain(value)

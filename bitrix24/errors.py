@@ -1,12 +1,12 @@
 """
-What a portal can answer besides a result. The split that matters: can trying again help?
+The errors of a portal, divided by whether a retry can help.
 
-None of these carries the webhook's address: its path is the password.
+None of these contains the webhook's address: its path is the secret.
 """
 
 
 class PortalError(Exception):
-    """Bitrix24 did not do what it was asked."""
+    """Bitrix24 did not do what was requested."""
 
 
 class PortalUnavailable(PortalError):
@@ -18,15 +18,15 @@ class PortalBusy(PortalUnavailable):
 
 
 class PortalClosed(PortalUnavailable):
-    """The portal is closed for maintenance, or we have agreed with ourselves to leave it alone."""
+    """The portal is closed for maintenance, or we pause our requests."""
 
 
 class MethodResting(PortalClosed):
-    """One method's running time is used up; the others are answered."""
+    """One method's running time is used up; the others still work."""
 
 
 class PortalResting(PortalClosed):
-    """It was closed a moment ago, and we leave it alone for a while; nothing was sent."""
+    """The portal was closed a moment ago, and we pause our requests; nothing was sent."""
 
 
 class AnswerLost(PortalUnavailable):
@@ -34,15 +34,15 @@ class AnswerLost(PortalUnavailable):
 
 
 class QuestionLost(AnswerLost):
-    """It only asked: whatever became of it, nothing was written."""
+    """The lost request was a read: nothing was written."""
 
 
 class GatewayLost(AnswerLost):
-    """The web server before the portal gave up on it (502, 504). The portal wants to be alone."""
+    """The web server before the portal timed out (502, 504). The portal needs a pause."""
 
 
 class AnswerStrange(PortalError):
-    """Bitrix24 answered in a shape that this client does not know; a newer client may."""
+    """Bitrix24 answered in a format that this client does not support; a newer one may."""
 
     def __init__(self, method: str, field: str, problem: str) -> None:
         super().__init__(f"{method}: {field}: {problem}")
@@ -51,7 +51,7 @@ class AnswerStrange(PortalError):
 
 
 class PortalRefused(PortalError):
-    """Bitrix24 understood the request and refused it; trying again will not help."""
+    """Bitrix24 understood the request and refused it; a retry does not help."""
 
     def __init__(self, code: str, description: str = "", status: int = 0) -> None:
         super().__init__(f"{code or '(no code)'}: {description}" if description else code)
@@ -61,8 +61,8 @@ class PortalRefused(PortalError):
 
 
 class PortalDenied(PortalRefused):
-    """Bitrix24 does not let us in at all: the webhook is wrong, deleted, or its owner dismissed."""
+    """Bitrix24 denies all access: the webhook is wrong or deleted, or its owner is dismissed."""
 
 
 class TokenExpired(PortalDenied):
-    """The application's access token has run out; a fresh one opens the door again."""
+    """The application's access token has expired; it must be refreshed."""

@@ -1,4 +1,4 @@
-"""A look at the portal before work: who we are there, what we may, what is missing."""
+"""A check of the portal before work: our user, its rights, and what is missing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +19,9 @@ NEEDED: Sequence[tuple[str, str]] = (
     ("department.get", "department"),
     ("telephony.externalCall.register", "telephony"),
 )
-#: Methods without which the dialler can do less; boxes of 2019 lack them.
+#: Methods without which some functions are missing; boxes of 2019 lack them.
 OPTIONAL = ("crm.item.list", "im.user.list.get")
-#: What makes the dialler know more, and what it is for.
+#: Optional methods for presence, with the scope that each needs.
 USEFUL: Sequence[tuple[str, str]] = (
     ("im.user.list.get", "im"),
     ("timeman.status", "timeman"),
@@ -30,37 +30,37 @@ USEFUL: Sequence[tuple[str, str]] = (
 
 @frozen(kw_only=True)
 class Health:
-    """What the portal says of us."""
+    """The portal's answers about our user."""
 
     user: int
     administrator: bool
     scopes: frozenset[str]
-    missing: tuple[str, ...]  #: scopes without which the dialler cannot do its work
-    useful: tuple[str, ...]  #: scopes without which it knows less of presence
+    missing: tuple[str, ...]  #: scopes that the dialler needs
+    useful: tuple[str, ...]  #: scopes that would give more presence data
     absent: tuple[str, ...]  #: methods this portal does not have
-    lines: str | None  #: why the dialler's line cannot be kept; None: it can
-    lacks: tuple[str, ...] = ()  #: methods and fields this portal does not have; we do without
-    #: Nothing here says who is at work: neither user.get nor last activities.
+    lines: str | None  #: why the dialler's line cannot be maintained; None: it can
+    lacks: tuple[str, ...] = ()  #: missing methods and fields that the dialler can do without
+    #: No source of presence: neither user.get nor last activities.
     blind: bool = False
 
 
 class HealthMethods(Asking):
-    """Questions that need no scope."""
+    """Checks that need no scope."""
 
     async def answers(self) -> None:
-        """Ask for next to nothing; raises if the portal does not answer."""
+        """A minimal request; raises if the portal does not answer."""
         await self.call("server.time", {})
 
     async def health(self, *, group: bool = False) -> Health:
         """
-        Look, and change nothing: one request, or two. ``group``: staff or tasks are chosen by a
-        work group.
+        Check without changing anything: one request, or two. ``group``: staff or tasks are chosen
+        by a work group.
 
         Raises:
             PortalDenied: the webhook is wrong. PortalUnavailable: try again later.
         """
         needed = [*NEEDED, *([("sonet_group.user.get", "sonet_group")] if group else [])]
-        said = await self.batch_of_each(
+        results = await self.batch_of_each(
             {
                 "profile": ("profile", {}),
                 "scope": ("scope", {}),
@@ -73,16 +73,16 @@ class HealthMethods(Asking):
                 **{f"o{name}": ("method.get", {"name": name}) for name in OPTIONAL},
             }
         )
-        profile = Row("profile", _result(said["profile"]))
-        listed = _result(said["scope"])
+        profile = Row("profile", _result(results["profile"]))
+        listed = _result(results["scope"])
         if not isinstance(listed, list):
             raise AnswerStrange("scope", "result", f"expected a list: {shown(listed)}")
         scopes = frozenset(plain(scope) for scope in listed)
-        absent = tuple(name for n, (name, _) in enumerate(needed) if not _exists(said[f"m{n}"]))
+        absent = tuple(name for n, (name, _) in enumerate(needed) if not _exists(results[f"m{n}"]))
         if "im" not in scopes and await self._comments_in_chat():
             needed.append(("im.dialog.messages.get", "im"))
-        fields = _not_told(said["me"])
-        lacks = (*(name for name in OPTIONAL if not _exists(said[f"o{name}"])), *fields)
+        fields = _missing_fields(results["me"])
+        lacks = (*(name for name in OPTIONAL if not _exists(results[f"o{name}"])), *fields)
         activity = "im" in scopes and "im.user.list.get" not in lacks
         return Health(
             user=profile.number("ID"),
@@ -91,53 +91,53 @@ class HealthMethods(Asking):
             missing=_lacking(needed, scopes),
             useful=_lacking(USEFUL, scopes),
             absent=absent,
-            lines=_refusal(said["lines"]),
+            lines=_refusal(results["lines"]),
             lacks=lacks,
             blind="IS_ONLINE" in fields and not activity,
         )
 
     async def _comments_in_chat(self) -> bool:
         """
-        Do tasks have a chat here? Then a lost comment can only be looked for there. (Who asks for
-        the chat of a task that has none yet makes it, as who opens the task does.)
+        Do tasks have a chat here? Then a lost comment can only be found there. (Requesting the chat
+        of a task that has none creates it, as opening the task does.)
         """
         newest = {"order": {"ID": "desc"}, "select": ["ID"], "start": -1}
         first = Ref("$result[newest][tasks][0][id]")
-        said = await self.batch_of_each(
+        results = await self.batch_of_each(
             {
                 "newest": ("tasks.task.list", newest),
                 "task": ("tasks.task.get", {"taskId": first, "select": ["ID", "CHAT_ID"]}),
             }
         )
-        task = said["task"].get("task") if isinstance(said["task"], dict) else None
+        task = results["task"].get("task") if isinstance(results["task"], dict) else None
         return isinstance(task, dict) and plain(task.get("chatId")) not in ("", "0")
 
 
-def _result(said: Any) -> Any:
-    if isinstance(said, Exception):
-        raise said
-    return said
+def _result(result: Any) -> Any:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _lacking(wanted: Sequence[tuple[str, str]], scopes: frozenset[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scope for _, scope in wanted if scope not in scopes))
 
 
-def _not_told(said: Any) -> tuple[str, ...]:
-    """Fields that user.get does not tell of ourselves; none, if we may not ask."""
-    rows = [] if isinstance(said, Exception) else readable_rows("user.get", said)
+def _missing_fields(result: Any) -> tuple[str, ...]:
+    """Fields that user.get does not return for our user; none if it is forbidden."""
+    rows = [] if isinstance(result, Exception) else readable_rows("user.get", result)
     wanted = ("IS_ONLINE", "LAST_LOGIN")
     return tuple(name for name in wanted if rows and name not in rows[0])
 
 
-def _exists(said: Any) -> bool:
-    if isinstance(said, Exception):
-        return True  # this portal cannot tell (an old box): not a reason to complain
-    return not isinstance(said, dict) or bool(said.get("isExisting"))
+def _exists(result: Any) -> bool:
+    if isinstance(result, Exception):
+        return True  # this portal (an old box) cannot report it: no error
+    return not isinstance(result, dict) or bool(result.get("isExisting"))
 
 
-def _refusal(said: Any) -> str | None:
-    if isinstance(said, PortalRefused) and not isinstance(said, PortalDenied):
-        return str(said)
-    _result(said)
+def _refusal(result: Any) -> str | None:
+    if isinstance(result, PortalRefused) and not isinstance(result, PortalDenied):
+        return str(result)
+    _result(result)
     return None

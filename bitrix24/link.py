@@ -1,9 +1,9 @@
 """
-The way to one portal: tells passing trouble from final trouble, tries again where that is safe,
-and keeps within limits, the portal's and our own.
+The connection to one portal: separates temporary errors from final ones, retries where that is
+safe, and keeps the limits, the portal's and our own.
 
-What is safe depends on the method: a read may be repeated at will; a write is never repeated after
-a lost answer, but verified by whoever sent it, once it can no longer be executed late.
+What is safe depends on the method: a read may be repeated any time; a write is never repeated
+after a lost answer, but verified by its sender once it can no longer be executed late.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,16 +35,16 @@ class Safety(Enum):
     """What a repetition of the same request does."""
 
     READ = 1  #: nothing
-    #: Nobody knows: a portal may execute a request long after its sender gave it up, and then what
-    #: was sent later comes first. So no write is repeated here once its answer is lost; whoever
-    #: sent it knows for how long it is doubtful, and what to look at then.
+    #: Unknown: a portal may execute a request long after its sender gave up, even after later
+    #: requests. So no write is repeated here once its answer is lost; the sender decides how long
+    #: the result is unknown, and what to check then.
     WRITE = 2
 
 
 _READS = ("get", "list", "getlist", "status", "tail")
 _ALSO_READS = frozenset({"scope", "profile", "methods", "server.time", "app.info", "user.admin"})
 
-#: Further tries after trouble of a kind, by what a repetition does.
+#: Retries after an error of a type, by what a repetition does.
 TRIES: Mapping[type[PortalUnavailable], Mapping[Safety, int]] = {
     PortalClosed: {Safety.READ: 0, Safety.WRITE: 0},
     GatewayLost: {Safety.READ: 0, Safety.WRITE: 0},
@@ -52,17 +52,17 @@ TRIES: Mapping[type[PortalUnavailable], Mapping[Safety, int]] = {
     PortalBusy: {Safety.READ: 3, Safety.WRITE: 3},
     PortalUnavailable: {Safety.READ: 2, Safety.WRITE: 2},
 }
-#: Seconds before the first, second, third further try.
+#: Seconds before the first, second, third retry.
 WAITS = (0.5, 2.0, 5.0)
-#: Seconds all traffic rests after PORTAL_DELETED, 502 or 504; the last one repeats.
+#: Seconds all requests pause after PORTAL_DELETED, 502 or 504; the last one repeats.
 RESTS = (5.0, 15.0, 30.0, 60.0)
-#: Seconds a method rests after OPERATION_TIME_LIMIT if the portal never said until when.
+#: Seconds a method pauses after OPERATION_TIME_LIMIT if the portal gave no time.
 METHOD_REST = 60.0
-#: And at most: the portal counts a method's running time over ten minutes.
+#: The longest such pause: the portal counts a method's running time over ten minutes.
 LONGEST_REST = 3600.0
-#: Requests a second in the long run, and at once. The cloud allows 2 and 50.
+#: Requests a second on average, and in a burst. The cloud allows 2 and 50.
 RATE, BURST = 10.0, 40
-#: Requests under way at once.
+#: Requests in flight at once.
 AT_ONCE = 3
 
 
@@ -74,7 +74,7 @@ def safety(method: str) -> Safety:
 
 
 class Line(Protocol):
-    """What ``Portal`` needs of the way to a portal."""
+    """What ``Portal`` needs of the connection to a portal."""
 
     async def call(
         self,
@@ -87,10 +87,10 @@ class Line(Protocol):
     ) -> Reply:
         """
         Call a method. ``within``: the methods of a batch, which decide whether it may be repeated;
-        ``key``: of REST 3.0, a text by which the portal may know the request again.
+        ``key``: the idempotency key of REST 3.0.
 
         Raises:
-            PortalUnavailable, AnswerLost: passing trouble. PortalRefused: final.
+            PortalUnavailable, AnswerLost: temporary. PortalRefused: final.
         """
         ...
 
@@ -100,7 +100,7 @@ class Line(Protocol):
 
 @define
 class Direct:
-    """One try, no waiting."""
+    """One try, no retry."""
 
     access: Access
     send: Send
@@ -124,12 +124,12 @@ class Direct:
         return decode(await self.send(request), method)
 
     def heard(self, method: str, error: Exception) -> None:
-        """Nothing to remember: each request is tried once."""
+        """Nothing to store: each request is tried once."""
 
 
 @define(eq=False)
 class Link:
-    """The service's way to its portal."""
+    """The service's connection to its portal."""
 
     log = Logger()
 
@@ -160,7 +160,7 @@ class Link:
         key: str = "",
     ) -> Reply:
         methods = tuple(within) or (method,)
-        kind = max((safety(name) for name in methods), key=lambda one: one.value)
+        kind = max((safety(name) for name in methods), key=lambda item: item.value)
         tries = 0
         renewed = False
         lost: AnswerLost | None = None
@@ -173,7 +173,7 @@ class Link:
                     raise error
                 renewed = True
             except PortalUnavailable as error:
-                # Once one answer was lost, nobody can say that nothing was executed.
+                # After a lost answer the request may have been executed.
                 lost = error if isinstance(error, AnswerLost) else lost
                 if tries >= _allowed(error, kind):
                     if lost is not None and kind is Safety.READ:
@@ -181,7 +181,7 @@ class Link:
                     raise lost or error from None
                 wait = WAITS[min(tries, len(WAITS) - 1)]
                 tries += 1
-                self.log.info("{error}; again in {wait} s", error=error, wait=wait)
+                self.log.info("{error}; retry in {wait} s", error=error, wait=wait)
                 await self._sleep(wait)
 
     async def _once(
@@ -195,7 +195,7 @@ class Link:
             request = evolve(self.access.request(method, params, rest3=rest3), key=key)
             reply = decode(await self.send(request), method)
         except (MethodResting, PortalResting):
-            raise  # our own word, not the portal's
+            raise  # our own pause, not the portal's answer
         except (PortalClosed, GatewayLost):
             self._rest()
             raise
@@ -210,7 +210,7 @@ class Link:
         return reply
 
     def heard(self, method: str, error: Exception) -> None:
-        """A command's error: of a request, or inside a batch."""
+        """Takes the error of a request, or of a command inside a batch."""
         if isinstance(error, PortalBusy) and "OPERATION_TIME_LIMIT" in str(error):
             self._rest_method(method)
 
@@ -219,10 +219,10 @@ class Link:
         for method in methods:
             if self._rest_until > now:
                 left = f"{self._rest_until - now:.0f} s"
-                raise PortalResting(f"{method}: the portal is left alone for {left} more")
+                raise PortalResting(f"{method}: all requests pause for {left} more")
             left = f"{self._methods.get(method, 0.0) - now:.0f} s"
             if self._methods.get(method, 0.0) > now:
-                raise MethodResting(f"{method}: not asked for {left} more, as the portal wishes")
+                raise MethodResting(f"{method}: pauses for {left} more, as the portal requires")
 
     def _rest(self) -> None:
         seconds = RESTS[min(self._rests, len(RESTS) - 1)]
@@ -230,14 +230,14 @@ class Link:
         self._rests += 1
 
     def _rest_method(self, method: str) -> None:
-        """Only this method's running time is used up; the others go on."""
+        """Pause this method only: its running time is used up."""
         now = self.clock.seconds()
         until = self._resets.get(method, 0.0)
         known = now < until <= now + LONGEST_REST
         self._methods[method] = until if known else now + METHOD_REST
 
     async def _room(self) -> None:
-        """Wait until our own limit has room: a bucket that drains, as the cloud's own does."""
+        """Wait for our own rate limit: a leaky bucket, as the cloud has."""
         while True:
             now = self.clock.seconds()
             self._used = max(0.0, self._used - (now - self._used_at) * self.rate)
@@ -252,5 +252,5 @@ class Link:
 
 
 def _allowed(error: PortalUnavailable, kind: Safety) -> int:
-    known = next(one for one in TRIES if isinstance(error, one))
-    return TRIES[known][kind]
+    trouble = next(error_type for error_type in TRIES if isinstance(error, error_type))
+    return TRIES[trouble][kind]

@@ -1,4 +1,4 @@
-"""The portal's methods that we use, named by what they mean to us."""
+"""The portal's methods that we use, named by meaning."""
 
 from datetime import tzinfo
 
@@ -14,7 +14,7 @@ from bitrix24.tasks import TaskMethods
 
 class Portal(TaskMethods, CommentMethods, ClientMethods, StaffMethods, CallMethods, HealthMethods):
     """
-    One portal. ``Portal(Link(…))`` for a service: it tries again, waits and keeps within limits;
+    One portal. ``Portal(Link(…))`` for a service: it retries, waits and keeps the limits;
     ``Portal.direct(…)`` tries once.
     """
 

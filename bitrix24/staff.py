@@ -1,4 +1,4 @@
-"""The call centre's staff: who they are, and what the portal knows of their presence."""
+"""The call centre's staff and their presence, as the portal reports them."""
 
 import re
 from collections.abc import Sequence
@@ -15,34 +15,34 @@ from bitrix24.wire import PAGE, Params, Row, each, items_of, plain, readable_row
 
 _log = Logger()
 
-#: PERSONAL_PHOTO is nothing to us: without it PHP 8 prints a warning into the answer, where the
-#: portal shows PHP's errors.
+#: PERSONAL_PHOTO is unused: without it PHP 8 prints a warning into the answer where the portal has
+#: display_errors on.
 _USER = [
     "ID", "NAME", "LAST_NAME", "ACTIVE", "UF_PHONE_INNER", "LAST_LOGIN", "IS_ONLINE",
     "PERSONAL_PHOTO",
 ]  # fmt: skip
-#: In the place of an answer that was not asked for.
+#: Stands for an answer that was not requested.
 _NONE = KeyError()
-#: More people than any call centre has.
+#: Most users read; no call centre has more.
 MOST_PEOPLE = 20_000
-#: More departments than any company has below the call centre's.
+#: Most departments read; no company has more.
 MOST_DEPARTMENTS = 10_000
-#: So many names are listed where the one wanted is not among them.
+#: Names listed in an error for an unknown name.
 MOST_LISTED = 20
 #: Audit types of the portal's event log.
 _LOGIN, _LOGOUT = "USER_AUTHORIZE", "USER_LOGOUT"
-#: The module that logs a person's own coming and going. (Module ``rest`` writes a USER_AUTHORIZE
-#: each hour for each application that works in a person's name, at night, too.)
+#: The module that logs a user's own logins and logouts. (Module ``rest`` writes a USER_AUTHORIZE
+#: every hour for each application of a user, at night too.)
 _PERSONS = "main"
 
 
 class StaffMethods(Asking):
     """Staff of the portal, as the dialler needs it."""
 
-    _prefixes = True  #: does user.get know ``>ID``? Boxes of 2019 drop it, and begin anew each time
+    _prefixes = True  #: does user.get support ``>ID``? Boxes of 2019 ignore it, restarting
 
     async def staff(self, which: StaffQuery) -> list[Employee]:
-        """The active people of departments (not those below them), a group, or with a field."""
+        """The active users of departments (not of sub-departments), of a group, or with a field."""
         criteria: dict[str, Any] = {"ACTIVE": True}
         if which.group is not None:
             method = "sonet_group.user.get"
@@ -57,7 +57,7 @@ class StaffMethods(Asking):
         select = [*_USER, *([which.field] if which.field else [])]
         rows = await self._people(criteria, select)
         for row in rows:
-            # The portal drops filters it does not know, and would name the whole company.
+            # The portal ignores unknown filters and would return the whole company.
             if which.field and which.field in row and plain(row.get(which.field)) != which.value:
                 raise AnswerStrange(
                     "user.get", which.field, f"a user does not have {which.value!r}"
@@ -69,7 +69,7 @@ class StaffMethods(Asking):
         )
 
     async def _people(self, criteria: Params, select: Sequence[str]) -> list[Row]:
-        """All who fulfil the criteria: page after page by their ids, or by counting."""
+        """All users who match the criteria: page by page, by id or by offset."""
         rows: list[Row] = []
         last = 0
         while True:
@@ -79,25 +79,25 @@ class StaffMethods(Asking):
                 else {"FILTER": criteria, "start": len(rows)}
             )
             by = {"sort": "ID", "order": "ASC", "select": select}
-            said = await self.call("user.get", {**here, **by})
-            page = readable_rows("user.get", said)
+            result = await self.call("user.get", {**here, **by})
+            page = readable_rows("user.get", result)
             if last and page and min(each(page, _id)) <= last:
                 if not self._prefixes:
                     raise AnswerStrange("user.get", "ID", "the same page again")
-                self._prefixes = False  # the first page is good: go on behind it
+                self._prefixes = False  # the first page is valid: continue after it
                 continue
             rows += page
-            if len(items_of("user.get", said)) < PAGE:
+            if len(items_of("user.get", result)) < PAGE:
                 return rows
             last = max(each(page, _id))
             if len(rows) > MOST_PEOPLE:
                 raise AnswerStrange("user.get", "ID", "pages without end")
 
     async def user_by_extension(self, extension: str) -> int | None:
-        """Whose internal number it is; None: nobody's."""
+        """The user with this internal number; None: there is none."""
         criteria = {"ACTIVE": True, "UF_PHONE_INNER": extension}
         for row in await self._people(criteria, _USER):
-            if row.words("UF_PHONE_INNER") == extension:  # what it does not know it drops
+            if row.words("UF_PHONE_INNER") == extension:  # unknown filters are ignored
                 return row.number("ID")
         return None
 
@@ -106,19 +106,21 @@ class StaffMethods(Asking):
         return await self._named("department.get", {})
 
     async def groups(self) -> list[Named]:
-        """The work groups that we may see."""
+        """The work groups that we may read."""
         return await self._named("sonet_group.get", {"ORDER": {"ID": "ASC"}})
 
     async def named(self, query: StaffQuery) -> StaffQuery:
         """
-        The same with numbers in the place of names.
+        The same query with numbers in place of names.
 
         Raises:
-            PortalRefused: no such department or group, or several; the text lists what there is.
+            PortalRefused: no such department or group, or several; the text lists the known ones.
         """
-        if any(isinstance(one, str) for one in query.departments):
+        if any(isinstance(department, str) for department in query.departments):
             known = await self.departments()
-            numbers = tuple(number_of("department", one, known) for one in query.departments)
+            numbers = tuple(
+                number_of("department", department, known) for department in query.departments
+            )
             query = evolve(query, departments=numbers)
         return evolve(query, group=await self.group_number(query.group))
 
@@ -127,35 +129,35 @@ class StaffMethods(Asking):
         return number_of("group", group, await self.groups()) if isinstance(group, str) else group
 
     async def _named(self, method: str, criteria: Params) -> list[Named]:
-        found: dict[int, Named] = {}
+        by_id: dict[int, Named] = {}
         start = 0
         while True:
-            said = await self.call(method, {**criteria, "start": start})
-            rows = readable_rows(method, said)
+            result = await self.call(method, {**criteria, "start": start})
+            rows = readable_rows(method, result)
             fresh = [
                 Named(row.number("ID"), row.words("NAME"), _parent(row))
                 for row in rows
-                if row.number("ID") not in found
+                if row.number("ID") not in by_id
             ]
-            found |= {one.id: one for one in fresh}
-            if len(items_of(method, said)) < PAGE:
-                return sorted(found.values(), key=lambda one: one.id)
-            if not fresh or len(found) > MOST_DEPARTMENTS:
+            by_id |= {item.id: item for item in fresh}
+            if len(items_of(method, result)) < PAGE:
+                return sorted(by_id.values(), key=lambda item: item.id)
+            if not fresh or len(by_id) > MOST_DEPARTMENTS:
                 raise AnswerStrange(method, "ID", "the same page again")
             start += PAGE
 
     async def with_below(self, departments: Sequence[int | str]) -> tuple[int, ...]:
-        """These departments and all below them: the portal's filter knows only the very ones."""
+        """These departments and all below them: the portal's filter matches exact ones only."""
         known = [number for number in departments if isinstance(number, int)]
         level = list(known)
         while level and len(known) < MOST_DEPARTMENTS:
             commands: dict[str, Command] = {
                 f"p{number}": ("department.get", {"PARENT": number}) for number in level
             }
-            said = await self.batch(commands)
+            results = await self.batch(commands)
             below = [
                 number
-                for rows in said.values()
+                for rows in results.values()
                 for number in each(readable_rows("department.get", rows), _id)
             ]
             level = [number for number in dict.fromkeys(below) if number not in known]
@@ -164,9 +166,9 @@ class StaffMethods(Asking):
 
     async def presence(self, users: Sequence[int], *, working_day: bool) -> dict[int, Presence]:
         """
-        Last activity and working day, by user; one request for 49 people.
+        Last activity and working day, by user; one request for 49 users.
 
-        What this portal does not tell (no scope, no such module) is None.
+        What this portal does not report (no scope, no such module) is None.
         """
         if not users:
             return {}
@@ -175,18 +177,20 @@ class StaffMethods(Asking):
         }
         if working_day:
             commands |= {f"d{user}": ("timeman.status", {"USER_ID": user}) for user in users}
-        said = await self.batch_of_each(commands)
-        for error in said.values():
+        results = await self.batch_of_each(commands)
+        for error in results.values():
             if isinstance(error, Exception) and (
                 not isinstance(error, PortalRefused) or isinstance(error, PortalDenied)
             ):
                 raise error
         seen: dict[int, datetime | None] = {}
-        if not isinstance(said["seen"], Exception):
-            rows = readable_rows("im.user.list.get", said["seen"])
+        if not isinstance(results["seen"], Exception):
+            rows = readable_rows("im.user.list.get", results["seen"])
             seen |= each(rows, lambda row: (row.number("id"), row.moment("last_activity_date")))
-        told = [user for user in users if not isinstance(said.get(f"d{user}", _NONE), Exception)]
-        days = dict(each(told, lambda user: (user, _day(said[f"d{user}"]))))
+        readable = [
+            user for user in users if not isinstance(results.get(f"d{user}", _NONE), Exception)
+        ]
+        days = dict(each(readable, lambda user: (user, _day(results[f"d{user}"]))))
         return {
             user: Presence(last_activity=seen.get(user), working_day=days.get(user))
             for user in users
@@ -195,15 +199,15 @@ class StaffMethods(Asking):
     async def logins_since(self, mark: int, *, limit: int = 2000) -> tuple[list[LoginEvent], int]:
         """
         Logins and logouts from the portal's event log after the entry ``mark``, oldest first; and
-        the last entry read. What applications do in a person's name is left out.
+        the last entry read. Entries of applications are left out.
 
         Needs REST 3.0, an administrator, and the main module's options "log successful logins"
-        and "log logouts". A closed browser writes no logout.
+        and "log logouts". Closing the browser writes no logout.
         """
         method = "main.eventlog.tail"
-        found: list[LoginEvent] = []
+        events: list[LoginEvent] = []
         for _ in range(limit // PAGE):
-            said = await self.call(
+            result = await self.call(
                 method,
                 {
                     "select": ["id", "timestampX", "auditTypeId", "itemId", "moduleId"],
@@ -212,31 +216,31 @@ class StaffMethods(Asking):
                 },
                 rest3=True,
             )
-            items = Row(method, said).need("items")
+            items = Row(method, result).need("items")
             rows = readable_rows(method, items, "items")
-            found += [event for event in each(rows, _login) if event is not None]
+            events += [event for event in each(rows, _login) if event is not None]
             before, mark = mark, max(each(rows, lambda row: row.number("id")), default=mark)
             if len(items_of(method, items, "items")) < PAGE or mark <= before:
                 break
-        return found, mark
+        return events, mark
 
 
 def number_of(kind: str, wanted: int | str, known: Sequence[Named]) -> int:
-    """Its number by its name, in capitals or not; PortalRefused: none or several have it."""
+    """The number for a name, ignoring case; PortalRefused: none or several have it."""
     if isinstance(wanted, int):
         return wanted
-    found = [one for one in known if one.name.casefold() == wanted.strip().casefold()]
-    if len(found) == 1:
-        return found[0].id
-    near = found or known[:MOST_LISTED]
-    listed = ", ".join(f"{one.name} ({one.id})" for one in near)
-    problem = "several are called so, give the number" if found else "no such name; there are"
+    matches = [item for item in known if item.name.casefold() == wanted.strip().casefold()]
+    if len(matches) == 1:
+        return matches[0].id
+    near = matches or known[:MOST_LISTED]
+    listed = ", ".join(f"{item.name} ({item.id})" for item in near)
+    problem = "several have this name, give the number" if matches else "no such name; there are"
     raise PortalRefused("", f"{kind} {wanted!r}: {problem}: {listed} (autodial groups)")
 
 
 def _login(row: Row) -> LoginEvent | None:
     at = row.moment("timestampX")
-    # A portal that does not say the module is one from before it logged anything else.
+    # A portal without the module field is older and logs nothing else.
     if at is None or row.get("moduleId") not in (None, "", _PERSONS):
         return None
     login = row.text("auditTypeId") == _LOGIN
@@ -244,8 +248,8 @@ def _login(row: Row) -> LoginEvent | None:
 
 
 def _parent(row: Row) -> int | None:
-    said = row.words("PARENT")
-    return int(said) if re.fullmatch("[1-9][0-9]{0,15}", said) else None
+    text = row.words("PARENT")
+    return int(text) if re.fullmatch("[1-9][0-9]{0,15}", text) else None
 
 
 def _id(row: Row) -> int:
@@ -263,5 +267,5 @@ def _employee(row: Row) -> Employee:
     )
 
 
-def _day(said: Any) -> str:
-    return Row("timeman.status", said).text("STATUS").lower()
+def _day(result: Any) -> str:
+    return Row("timeman.status", result).text("STATUS").lower()

@@ -1,7 +1,7 @@
 """
-Call tasks: walking them, reading one, writing back. Protocol words stay in here.
+Call tasks: reading all, reading one, writing back. The protocol's field names stay in here.
 
-Filters are built from constants only: the portal ignores unknown names silently, and a typing
+Filters are built from constants only: the portal silently ignores unknown names, and a typing
 error would mean "all tasks".
 """
 
@@ -29,27 +29,27 @@ from bitrix24.wire import (
 )
 
 _TASK = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "UF_CRM_TASK"]
-#: Stored statuses of a task that still wants work. (The filter STATUS is a computed one: an
-#: overdue task does not match STATUS=2. REAL_STATUS is what is stored.)
+#: Stored statuses of an open task. (The filter STATUS is computed: an overdue task does not match
+#: STATUS=2. REAL_STATUS is the stored one.)
 _OPEN = [1, 2, 3]
 _LIST = "tasks.task.list"
 
-#: A deadline that the portal has taken may be so much earlier, by a box that cuts it to its day, or
-#: differ by what two seasons' clocks do.
+#: A deadline stored by the portal may differ by this much from ours: a box may cut it to the
+#: day, and daylight saving may shift it.
 _CUT = timedelta(days=1, hours=2)
-#: So many tasks may disappear while a walk goes on.
+#: Tasks that may disappear during a walk.
 SLACK = 100
-#: How a task gets to a status: from which statuses, by which methods in order. The portal refuses
-#: all others, an administrator's, too (defer wants 1 or 2).
+#: How a task reaches a status: from which statuses, by which methods in order. The portal refuses
+#: all others, even from an administrator (defer needs 1 or 2).
 MOVES: Mapping[TaskStatus, Mapping[int, tuple[str, ...]]] = {
     TaskStatus.IN_PROGRESS: {1: ("start",), 2: ("start",), 6: ("renew", "start")},
     TaskStatus.DONE: dict.fromkeys((1, 2, 3, 6), ("complete",)),
     TaskStatus.DEFERRED: {1: ("defer",), 2: ("defer",), 3: ("pause", "defer")},
 }
-#: Statuses that are as good as the one wanted.
+#: Statuses that count as the wanted one.
 _REACHED = {
     TaskStatus.IN_PROGRESS: {3, 4, 5},
-    TaskStatus.DONE: {4, 5},  # 4: done, and its author will have a look
+    TaskStatus.DONE: {4, 5},  # 4: done, and waits for its author's approval
     TaskStatus.DEFERRED: {4, 5, 6},
 }
 
@@ -57,7 +57,7 @@ _REACHED = {
 class TaskMethods(Asking):
     """Tasks of the portal, as the dialler needs them."""
 
-    _pages_at_once = BATCH_LIMIT  #: less after a batch was too much for the portal
+    _pages_at_once = BATCH_LIMIT  #: fewer after a batch was too large for the portal
 
     async def open_tasks(
         self, which: TaskQuery, expected: int | None = None
@@ -65,101 +65,102 @@ class TaskMethods(Asking):
         """
         All open call tasks, the newest first, in pages of fifty: one request for 2,500 of them.
 
-        ``expected``: how many there were the last time, so that no more is asked of the portal
-        than needed. Tasks made during the walk are not in it.
+        ``expected``: the number of the last walk, so that no more than needed is requested. Tasks
+        created during the walk are not included.
         """
-        asked = _asked(which, {"REAL_STATUS": _OPEN})
-        async for page in self._walk(asked, expected, which.fields):
+        query = _query(which, {"REAL_STATUS": _OPEN})
+        async for page in self._walk(query, expected, which.fields):
             yield page
 
     async def changed_tasks(
         self, which: TaskQuery, since: datetime
     ) -> AsyncGenerator[TaskPage, None]:
         """
-        Call tasks changed since a moment of the portal's own clock, closed ones among them.
+        Call tasks changed since a moment of the portal's own clock, including closed ones.
 
-        Tasks that were deleted, or lost their tag or group, are not: only a whole walk shows that.
+        Tasks that were deleted, or lost their tag or group, are missing: only a full walk shows
+        that.
         """
-        asked = _asked(which, {">=CHANGED_DATE": written(since)})
-        async for page in self._walk(asked, 0, which.fields):
+        query = _query(which, {">=CHANGED_DATE": written(since)})
+        async for page in self._walk(query, 0, which.fields):
             yield page
 
     async def _walk(
-        self, asked: Params, expected: int | None, fields: Sequence[str]
+        self, query: Params, expected: int | None, fields: Sequence[str]
     ) -> AsyncGenerator[TaskPage, None]:
         """
-        Every page asks for ids below the last one's, and up to 50 pages travel in one batch, each
-        referring to the answer before it. The next batch is under way while this one is read.
+        Every page requests ids below the last one's. Up to 50 pages are sent in one batch, each
+        referring to the answer before it. The next batch is in flight while this one is read.
         """
-        most = BATCH_LIMIT * PAGE
-        pages = await self._pages(asked, None, most if expected is None else expected)
+        limit = BATCH_LIMIT * PAGE
+        pages = await self._pages(query, None, limit if expected is None else expected)
         total, seen = pages[0].total, 0
         last: int | None = None
         while pages:
             rows = len(_rows(pages[-1]))
             seen += (len(pages) - 1) * PAGE + rows
-            left = most if total is None else total - seen
+            left = limit if total is None else total - seen
             ahead = None
             if rows == PAGE and left > 0:
                 before, last = last, _lowest(_rows(pages[-1]))
                 if before is not None and last >= before:
                     raise AnswerStrange(_LIST, "id", "the same page again")
-                ahead = Deferred.fromCoroutine(self._pages(asked, last, left))
+                ahead = Deferred.fromCoroutine(self._pages(query, last, left))
             try:
                 for page in pages:
                     clock = _Clock(self._zone, page)
-                    yield _task_page(page, fields, clock, asked["filter"].get("TAG", ""))
+                    yield _task_page(page, fields, clock, query["filter"].get("TAG", ""))
                 pages = await ahead if ahead else []
             finally:
                 if ahead:
                     ahead.addErrback(lambda _: None)
                     ahead.cancel()
         if total is not None and total - seen > SLACK:
-            # Tasks may leave during a walk, but not so many: they would be taken for closed.
+            # A few tasks may disappear during a walk; so many would wrongly count as closed.
             raise AnswerStrange(_LIST, "tasks", f"{seen} rows of {total}")
 
-    async def _pages(self, asked: Params, below: int | None, rows: int) -> list[Reply]:
-        """The next pages, at least one, at most as many as ``rows`` rows and a batch have."""
+    async def _pages(self, query: Params, below: int | None, rows: int) -> list[Reply]:
+        """The next pages: at least one, at most those of ``rows`` rows or of a batch."""
         while True:
             wanted = max(1, min(ceil(rows / PAGE), self._pages_at_once))
             try:
                 if wanted == 1:
-                    pages = [await self._line.call(_LIST, _page(asked, below))]
+                    pages = [await self._line.call(_LIST, _page(query, below))]
                 else:
-                    pages = await self._batch_of_pages(asked, below, wanted)
+                    pages = await self._batch_of_pages(query, below, wanted)
             except AnswerLost:
                 if wanted == 1:
                     raise
-                # A slow box: its time for one request ran out. Ask for less at once for a while.
+                # A slow box: one request took too long. Request fewer pages for a while.
                 self._pages_at_once = max(1, wanted // 4)
             else:
                 self._pages_at_once = min(BATCH_LIMIT, 2 * self._pages_at_once)
                 return pages
 
     async def _batch_of_pages(
-        self, asked: Params, below: int | Ref | None, wanted: int
+        self, query: Params, below: int | Ref | None, wanted: int
     ) -> list[Reply]:
         commands: dict[str, Command] = {}
         for n in range(wanted):
-            commands[f"p{n}"] = (_LIST, _page(asked, below))
-            # Behind the last page this refers to nothing, and stays a text that begins with 0:
-            # ids below 0 are quickly found.
+            commands[f"p{n}"] = (_LIST, _page(query, below))
+            # After the last page this refers to nothing and stays a text that begins with 0: there
+            # are no ids below 0.
             below = Ref(f"0$result[p{n}][tasks][{PAGE - 1}][id]")
         pages: list[Reply] = []
-        for said in (await self.replies(commands)).values():
-            if isinstance(said, Exception):
+        for reply in (await self.replies(commands)).values():
+            if isinstance(reply, Exception):
                 if not pages:
-                    raise said
+                    raise reply
                 break
-            pages.append(said)
-            if len(_rows(said)) < PAGE:
-                break  # what the later ones referred to does not exist
+            pages.append(reply)
+            if len(_rows(reply)) < PAGE:
+                break  # the later pages refer to nothing
         return pages
 
     async def tells_tags(self, tags: Sequence[str]) -> bool | None:
         """
-        Do tasks tell their tags? Boxes of 2019 do not, and a task then looks like one without any.
-        Asked of tasks that have one of ``tags``; None: there is no such task.
+        Does the portal return a task's tags? Boxes of 2019 do not, and a task then looks untagged.
+        Checked with tasks that have one of ``tags``; None: there is no such task.
         """
         commands: dict[str, Command] = {
             f"t{n}": (
@@ -169,19 +170,19 @@ class TaskMethods(Asking):
             )
             for n, tag in enumerate(tags)
         }  # fmt: skip
-        told: list[bool] = []
-        for said in (await self.replies(commands)).values():
-            if isinstance(said, Exception):
-                raise said
-            told += [bool(_tags(row.get("tags"))) for row in _rows(said)]
-        return any(told) if told else None
+        with_tags: list[bool] = []
+        for reply in (await self.replies(commands)).values():
+            if isinstance(reply, Exception):
+                raise reply
+            with_tags += [bool(_tags(row.get("tags"))) for row in _rows(reply)]
+        return any(with_tags) if with_tags else None
 
     async def task(
         self, task_id: int, fields: Sequence[str] = (), *, chosen_by: str = ""
     ) -> PortalTask | None:
         """
-        One task as it is now; None if it is gone or out of our sight. ``chosen_by``: the tag that
-        call tasks have.
+        One task as it is now; None if it is deleted or forbidden. ``chosen_by``: the tag of call
+        tasks.
         """
         select = [*_TASK, "TAGS", *fields]
         reply = await self._line.call("tasks.task.get", {"taskId": task_id, "select": select})
@@ -192,8 +193,8 @@ class TaskMethods(Asking):
 
     async def move_deadline(self, task: PortalTask, deadline: datetime) -> Deadline:
         """
-        Put the task off; returns the deadline that the portal has taken, which cuts seconds and, as
-        a box of 2019, hours. The right needed is "change deadline".
+        Postpone the task; returns the deadline that the portal stored. The portal cuts seconds, and
+        a box of 2019 cuts hours too. The right needed is "change deadline".
         """
         return await self._update(task, {"DEADLINE": written(deadline)}, deadline)
 
@@ -201,23 +202,23 @@ class TaskMethods(Asking):
         self, task: PortalTask, user: int, *, deadline: datetime | None = None, delegate: bool
     ) -> Deadline:
         """
-        Give the task to somebody else, and move its deadline in the same breath if one is given.
-        Returns the deadline that the portal has then.
+        Change the responsible user, and move the deadline in the same request if one is given.
+        Returns the deadline that the portal stored.
 
         RESPONSIBLE_ID alone counts as delegation: the portal resets the status and makes the old
-        responsible an observer. Unless that is wanted, it travels with the title, unchanged.
+        responsible an observer. Unless that is wanted, the unchanged title is sent along.
         """
-        told = task.until
+        current = task.until
         if deadline is not None and delegate:
-            told = await self.move_deadline(task, deadline)
+            current = await self.move_deadline(task, deadline)
             deadline = None
         fields: dict[str, Any] = {} if deadline is None else {"DEADLINE": written(deadline)}
-        if task.responsible != user:  # again the same would count as a change
+        if task.responsible != user:  # sending the same user would count as a change
             fields |= {"RESPONSIBLE_ID": user} | ({} if delegate else {"TITLE": task.title})
-        return await self._update(task, fields, deadline) if fields else told
+        return await self._update(task, fields, deadline) if fields else current
 
     async def set_field(self, task: int, name: str, value: str) -> None:
-        """A field of a site's own (UF_…), whatever is in it."""
+        """Set a custom field (UF_…), whatever its old value."""
         await self._line.call("tasks.task.update", {"taskId": task, "fields": {name: value}})
 
     async def _update(
@@ -227,22 +228,22 @@ class TaskMethods(Asking):
         reply = await self._line.call(method, {"taskId": task.id, "fields": fields})
         whole = reply.result.get("task") if isinstance(reply.result, Mapping) else None
         if isinstance(whole, dict) and "deadline" in whole:
-            told = _deadline(Row(method, whole), _Clock(self._zone, reply))
+            stored = _deadline(Row(method, whole), _Clock(self._zone, reply))
         else:
             try:
-                now = await self.task(task.id)  # an answer that does not show the task
+                now = await self.task(task.id)  # an answer without the task
             except QuestionLost as error:
-                raise AnswerLost(str(error)) from None  # the write before it is what counts
+                raise AnswerLost(str(error)) from None  # the write before it counts
             if now is None:
-                return task.until  # it has gone out of our sight with this very change
-            told = now.until
-        if deadline is not None and (told.moment is None or abs(told.moment - deadline) > _CUT):
-            raise self.refused(method, f"answered, and the deadline is {told.wall or 'none'}")
-        return told
+                return task.until  # this change has removed our right to read it
+            stored = now.until
+        if deadline is not None and (stored.moment is None or abs(stored.moment - deadline) > _CUT):
+            raise self.refused(method, f"done, but the deadline is {stored.wall or 'none'}")
+        return stored
 
     async def bring_to(self, task: PortalTask, status: TaskStatus) -> bool:
         """
-        Move a task to a status by the portal's own rules; False: from where it is, it cannot.
+        Move a task to a status by the portal's own rules; False: not possible from its status.
 
         Safe to repeat with the task as it is now.
         """
@@ -251,22 +252,22 @@ class TaskMethods(Asking):
         steps = MOVES[status].get(task.status)
         if steps is None:
             return False
-        said: Any = None
+        result: Any = None
         for step in steps:
-            said = await self.call(f"tasks.task.{step}", {"taskId": task.id})
-        whole = said.get("task") if isinstance(said, Mapping) else None
+            result = await self.call(f"tasks.task.{step}", {"taskId": task.id})
+        whole = result.get("task") if isinstance(result, Mapping) else None
         if isinstance(whole, dict) and "status" in whole:
             reached = Row(f"tasks.task.{steps[-1]}", whole).number("status")
             if reached not in _REACHED[status]:
-                raise self.refused(f"tasks.task.{steps[-1]}", f"answered, and it is {reached}")
+                raise self.refused(f"tasks.task.{steps[-1]}", f"done, but the status is {reached}")
         return True
 
 
-def _asked(which: TaskQuery, criteria: Params) -> Params:
-    """What a walk asks for on each page."""
+def _query(which: TaskQuery, criteria: Params) -> Params:
+    """The parameters of each page of a walk."""
     chosen: dict[str, Any] = {}
     if which.group is not None:
-        if isinstance(which.group, str):  # the portal would take a name for group 0
+        if isinstance(which.group, str):  # the portal would read a name as group 0
             raise ValueError(f"the group {which.group!r} is not looked up yet")
         chosen["GROUP_ID"] = which.group
     if which.tag:
@@ -278,28 +279,28 @@ def _asked(which: TaskQuery, criteria: Params) -> Params:
     }
 
 
-def _page(asked: Params, below: int | Ref | None) -> Params:
-    """The first page is counted; ``start`` -1 means fifty rows and no counting."""
+def _page(query: Params, below: int | Ref | None) -> Params:
+    """Only the first page is counted; ``start`` -1 means fifty rows and no counting."""
     if below is None:
-        return {**asked, "start": 0}
-    return {**asked, "filter": {**asked["filter"], "<ID": below}, "start": -1}
+        return {**query, "start": 0}
+    return {**query, "filter": {**query["filter"], "<ID": below}, "start": -1}
 
 
 def _rows(reply: Reply) -> list[Row]:
-    """All rows, also those that are no objects: they count for the page."""
-    said = Row(_LIST, reply.result).need("tasks")
-    items = list(said.values()) if isinstance(said, Mapping) else said
+    """All rows, including items that are not objects: they count for the page."""
+    listed = Row(_LIST, reply.result).need("tasks")
+    items = list(listed.values()) if isinstance(listed, Mapping) else listed
     if not isinstance(items or [], list):
         raise AnswerStrange(_LIST, "tasks", f"expected a list, not {type(items).__name__}")
     return [Row(_LIST, item if isinstance(item, dict) else {}) for item in items or []]
 
 
 def _lowest(rows: Sequence[Row]) -> int:
-    """The number of the page's last task, or of the last before it that can be read."""
+    """The number of the last task of the page that can be read."""
     for row in reversed(rows):
         with suppress(AnswerStrange):
             return row.number("id")
-    raise AnswerStrange(_LIST, "id", "a page without any")
+    raise AnswerStrange(_LIST, "id", "a page without any id")
 
 
 def _task_page(reply: Reply, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> TaskPage:
@@ -321,7 +322,7 @@ def _task_page(reply: Reply, fields: Sequence[str], clock: "_Clock", chosen_by: 
 
 
 def _task(row: Row, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> PortalTask:
-    """``chosen_by``: the tag by which it was found."""
+    """``chosen_by``: the tag that the task was filtered by."""
     deadline = _deadline(row, clock)
     tags = _tags(row.get("tags"))
     return PortalTask(
@@ -332,69 +333,69 @@ def _task(row: Row, fields: Sequence[str], clock: "_Clock", chosen_by: str) -> P
         deadline=deadline.moment,
         told=deadline,
         clients=_links(row.need("ufCrmTask")),
-        # Found by a tag, and without any: this portal does not tell tags.
+        # Filtered by a tag, yet untagged: this portal does not return tags.
         tags=None if chosen_by and not tags else tags,
-        fields={name: said for name in fields if (said := _texts(row.get(_camel(name))))},
+        fields={name: texts for name in fields if (texts := _texts(row.get(_camel(name))))},
     )
 
 
 class _Clock:
-    """The server's clock, as an answer shows it: today's offset, and its zone if we know that."""
+    """The server's clock, as an answer shows it: today's offset, and its zone if known."""
 
     def __init__(self, zone: tzinfo | None, reply: Reply) -> None:
         self.offset = reply.offset
         now = (reply.at or datetime.now(UTC)).astimezone(zone or UTC)
-        # A zone that is not the server's would only be wrong in another way.
+        # A zone that is not the server's is not used: it would give other errors.
         self.zone = zone if zone is not None and now.utcoffset() == reply.offset else None
 
 
 def _deadline(row: Row, clock: _Clock) -> Deadline:
     """
-    Told by the clock of the one who asks, with his offset of today. The server's clock is what is
-    kept; with its zone the moment in the other season is known, too.
+    The portal writes it by the requesting user's clock, with today's offset. It stores the server's
+    clock; with the server's zone the moment in the other season (daylight saving) is known too.
     """
-    told = row.moment("deadline")
-    if told is None:
+    moment = row.moment("deadline")
+    if moment is None:
         return Deadline(None)
-    told = told.replace(second=0, microsecond=0)
+    moment = moment.replace(second=0, microsecond=0)
     if clock.offset is None:
-        return Deadline(told)
+        return Deadline(moment)
     try:
-        wall = (told + clock.offset).replace(tzinfo=None)
+        wall = (moment + clock.offset).replace(tzinfo=None)
     except OverflowError:
-        raise AnswerStrange(row.method, "deadline", "a date beyond all calendars") from None
+        raise AnswerStrange(row.method, "deadline", "a date out of range") from None
     meant = wall.replace(tzinfo=clock.zone).astimezone(UTC) if clock.zone is not None else None
-    return Deadline(told, wall.isoformat(timespec="minutes"), meant)
+    return Deadline(moment, wall.isoformat(timespec="minutes"), meant)
 
 
-def _links(said: Any) -> tuple[str, ...]:
-    """CRM codes, as a list, a map or one text; a task without links says [], false or null."""
-    if isinstance(said, Mapping):
-        said = list(said.values())
-    if isinstance(said, str):
-        said = re.split(r"[,;\s]+", said)
-    return tuple(filter(None, map(plain, said))) if isinstance(said, list) else ()
+def _links(raw: Any) -> tuple[str, ...]:
+    """CRM codes, as a list, a map or one text; without links it is [], false or null."""
+    if isinstance(raw, Mapping):
+        raw = list(raw.values())
+    if isinstance(raw, str):
+        raw = re.split(r"[,;\s]+", raw)
+    return tuple(filter(None, map(plain, raw))) if isinstance(raw, list) else ()
 
 
 def _camel(name: str) -> str:
-    """Names go in as UF_AUTO_123 and come out as ufAuto123."""
+    """Names are sent as UF_AUTO_123 and returned as ufAuto123."""
     head, *tail = name.lower().split("_")
     return head + "".join(part.capitalize() for part in tail)
 
 
-def _texts(said: Any) -> tuple[str, ...]:
-    """One value or several; an empty field says null, false, "" or []."""
-    values = said if isinstance(said, list) else [said]
+def _texts(raw: Any) -> tuple[str, ...]:
+    """One value or several; an empty field is null, false, "" or []."""
+    values = raw if isinstance(raw, list) else [raw]
     texts = ["1" if value is True else plain(value) for value in values if value not in (0, None)]
     return tuple(filter(None, texts))
 
 
-def _tags(said: Any) -> frozenset[str]:
+def _tags(raw: Any) -> frozenset[str]:
     """
-    Tags by number, ``{"35": {"id": 35, "title": "autodial"}}``, or as texts; without any, no such
-    field.
+    Tags by number, ``{"35": {"id": 35, "title": "autodial"}}``, or as texts; without tags the
+    field is missing.
     """
-    entries = said.values() if isinstance(said, Mapping) else said
+    entries = raw.values() if isinstance(raw, Mapping) else raw
     titles = [
         entry.get("title") if isinstance(entry, Mapping) else entry
         for entry in (entries if isinstance(entries, Iterable) else ())

@@ -1,9 +1,9 @@
 """
-HTTP to the portal: ``requests`` on a few threads of its own, so that the reactor never waits.
+HTTP to the portal: ``requests`` in a few threads of its own, so that the reactor never waits.
 
-One session per thread (sessions are not safe to share), no redirects (a redirect would carry the
-secret elsewhere). Every request has a limit in time as a whole, for a portal that drips a byte now
-and then outlives any limit on silence; and every answer one in bytes, counted inflated.
+One session per thread (sessions are not safe to share), no redirects (a redirect would send the
+secret elsewhere). Every request has a total time limit, because a portal that sends a byte now and
+then passes any read timeout. Every answer has a size limit, counted uncompressed.
 """
 
 import os
@@ -25,21 +25,21 @@ from bitrix24.causes import cause_of
 from bitrix24.errors import AnswerLost, PortalUnavailable
 from bitrix24.wire import KEY, Answer, Request, read_ahead
 
-#: Seconds to connect, and to wait for the answer. A box under load needs some for a batch.
+#: Seconds to connect, and to wait for the answer. A loaded box needs several for a batch.
 CONNECT, READ = 5.0, 30.0
-#: Requests under way at once. The cloud blocks an address that asks too fast.
+#: Requests in flight at once. The cloud blocks an address that sends too many.
 THREADS = 3
 
-#: Seconds for a request as a whole, and the slowest upload for which it is prolonged, in bytes a
+#: Seconds for a whole request, and the upload speed by which the limit is extended, in bytes a
 #: second (a recording has up to 54 MB).
 WHOLE, SLOWEST = 90.0, 100_000
-#: Longest answer, in bytes, inflated: 2,500 tasks with their clients have some three million, and
-#: more are not asked for at once. To read ten million as JSON takes a second.
+#: Longest answer, in bytes, uncompressed: 2,500 tasks with their clients have about three million,
+#: and more are not requested at once. Parsing ten million as JSON takes a second.
 LONGEST = 10_000_000
-#: Read at once from a connection.
+#: Bytes of one read from a connection.
 CHUNK = 65_536
 
-#: Failures of TLS before anything was sent. Any other may have come after the request.
+#: TLS errors before anything was sent. Any other may occur after the request.
 _HANDSHAKE = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL")
 
 
@@ -47,38 +47,38 @@ class _Pool(ThreadPool):
     """Threads that do not keep the process alive."""
 
     class threadFactory(threading.Thread):  # the name is ThreadPool's
-        def __init__(self, **wishes: Any) -> None:
-            super().__init__(daemon=True, **wishes)
+        def __init__(self, **options: Any) -> None:
+            super().__init__(daemon=True, **options)
 
 
 class _Exchange:
-    """One request on its way: which connection carries it, so that it can be cut off."""
+    """One request in flight, and its connection, so that it can be cut off."""
 
     def __init__(self) -> None:
         self.connection: urllib3.connection.HTTPConnection | None = None
-        self.over = False  #: its time was
+        self.over = False  #: the time limit has passed
 
     def cut(self) -> None:
-        """Its time is over: whoever reads from the connection finds its end."""
+        """The time limit has passed: the reading thread gets the end of the connection."""
         self.over = True
         carrier = self.connection.sock if self.connection is not None else None
         if carrier is not None:
-            # By a copy of the descriptor: a TLS socket that is shut down forgets its session.
+            # Through a copy of the descriptor: shutting down a TLS socket drops its session.
             with suppress(OSError), socket.socket(fileno=os.dup(carrier.fileno())) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
 
 
-_here = threading.local()  #: ``exchange``: of this thread
+_here = threading.local()  #: ``exchange``: this thread's request
 
 
 class _Carrier:
-    """A connection that says that it carries the thread's request."""
+    """A connection that registers itself as the carrier of the thread's request."""
 
-    def request(self, *args: Any, **wishes: Any) -> None:
+    def request(self, *args: Any, **options: Any) -> None:
         _here.exchange.connection = self
-        if _here.exchange.over:  # it took its time to connect: nothing is left to cut later
-            raise TimeoutError("its time is over")
-        super().request(*args, **wishes)  # type: ignore[misc]  # urllib3's, mixed in below
+        if _here.exchange.over:  # connecting took too long: nothing to cut later
+            raise TimeoutError("the time limit has passed")
+        super().request(*args, **options)  # type: ignore[misc]  # urllib3's, mixed in below
 
 
 class _Http(_Carrier, urllib3.connection.HTTPConnection):
@@ -98,16 +98,16 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """The same adapter, on our connections."""
+    """The same adapter, with our connections."""
 
-    def init_poolmanager(self, *args: Any, **wishes: Any) -> None:
-        super().init_poolmanager(*args, **wishes)
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
 @define(eq=False)
 class RequestsTransport:
-    """Send requests from a bounded pool. ``verify`` is True or the path of a CA file."""
+    """Sends requests from a bounded pool. ``verify`` is True or the path of a CA file."""
 
     reactor: IReactorFromThreads
     verify: bool | str = True
@@ -124,14 +124,14 @@ class RequestsTransport:
 
     def stop(self) -> None:
         """
-        Take no more requests. One under way is not waited for: a portal may take half a minute
-        to answer, and whoever sent it knows it as unanswered.
+        Accept no more requests. Requests in flight are not awaited: a portal may take half a minute
+        to answer, and their senders treat them as unanswered.
         """
         threading.Thread(target=self._pool.stop, name="bitrix24 end", daemon=True).start()
 
     async def __call__(self, request: Request) -> Answer:
         """
-        Send one request and return what came back, whatever its status.
+        Send one request and return the answer, whatever its status.
 
         Raises:
             PortalUnavailable: not sent. AnswerLost: sent, and no answer.
@@ -140,29 +140,29 @@ class RequestsTransport:
 
     def post(self, request: Request) -> Answer:
         """
-        The same, in the thread that calls.
+        The same, in the calling thread.
 
-        Raises besides:
+        Also raises:
             OSError: a file among the parameters cannot be read; nothing was sent.
         """
         body = request.body() if request.params is not None else None
         try:
             answer = self._exchange(request, body)
-        # The texts of these hold the address, whose path is the secret: only their kind is told.
+        # Their texts contain the address, whose path is the secret: only the type is shown.
         except requests.exceptions.SSLError as error:
-            if any(word in repr(error) for word in _HANDSHAKE):
-                raise PortalUnavailable(_said(request, error)) from None
-            raise AnswerLost(_said(request, error)) from None
+            if any(name in repr(error) for name in _HANDSHAKE):
+                raise PortalUnavailable(_failure(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         except (requests.ConnectTimeout, requests.exceptions.InvalidURL) as error:
-            raise PortalUnavailable(_said(request, error)) from None
+            raise PortalUnavailable(_failure(request, error)) from None
         except requests.ConnectionError as error:
             if "NewConnectionError" in repr(error) or "NameResolution" in repr(error):
-                raise PortalUnavailable(_said(request, error)) from None
-            raise AnswerLost(_said(request, error)) from None
+                raise PortalUnavailable(_failure(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         except requests.RequestException as error:
-            raise AnswerLost(_said(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:
-            raise AnswerLost(_said(request, error)) from None
+            raise AnswerLost(_failure(request, error)) from None
         return answer
 
     def _exchange(self, request: Request, body: bytes | None) -> Answer:
@@ -180,7 +180,7 @@ class RequestsTransport:
                 answer = read_ahead(
                     response.status_code,
                     self._read(request, response),
-                    # Somebody else's echo is no promise of ours.
+                    # Another request's key proves nothing.
                     request.key if response.headers.get(KEY) == request.key else "",
                 )
         except Exception:
@@ -188,7 +188,7 @@ class RequestsTransport:
                 raise
         finally:
             watch.cancel()
-        if exchange.over:  # what was cut off among its headers looks whole
+        if exchange.over:  # an answer cut among its headers looks complete
             raise AnswerLost(f"{request.method}: no end within {seconds:.0f} s")
         return answer
 
@@ -207,7 +207,7 @@ class RequestsTransport:
         return session.post(request.url, data=body, headers=headers, **settings)
 
     def _read(self, request: Request, response: requests.Response) -> bytes:
-        """The body, inflated, and no more of it than an answer may have."""
+        """The uncompressed body, up to the size limit."""
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding not in ("identity", "", "gzip", "deflate"):
             raise AnswerLost(f"{request.method}: an answer encoded as {encoding[:20]!r}")
@@ -237,6 +237,6 @@ class RequestsTransport:
         return session
 
 
-def _said(request: Request, error: Exception) -> str:
+def _failure(request: Request, error: Exception) -> str:
     cause = cause_of(error)
     return f"{request.method}: {type(error).__name__}" + (f": {cause}" if cause else "")

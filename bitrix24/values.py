@@ -1,4 +1,4 @@
-"""What the portal tells us, as values. Nothing here knows how it was asked."""
+"""The portal's data as values, independent of the requests."""
 
 import re
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ class TaskQuery:
 
     group: int | str | None = None  #: tasks of this work group, by number or name
     tag: str | None = None  #: tasks with this tag
-    tags: bool = False  #: tell each task's tags, too
-    fields: tuple[str, ...] = ()  #: and these: ACCOMPLICES, AUDITORS, UF_AUTO_123…
+    tags: bool = False  #: return each task's tags too
+    fields: tuple[str, ...] = ()  #: further fields: ACCOMPLICES, AUDITORS, UF_AUTO_123…
 
     def __attrs_post_init__(self) -> None:
         if self.group is None and not self.tag:
@@ -28,7 +28,7 @@ class TaskQuery:
 
 @frozen(kw_only=True)
 class PortalTask:
-    """One open task, as the portal holds it."""
+    """One task, as the portal stores it."""
 
     id: int
     title: str
@@ -36,11 +36,11 @@ class PortalTask:
     responsible: int
     deadline: datetime | None  #: UTC; seconds are always :00
     clients: tuple[str, ...]  #: CRM codes such as C_55, CO_7, L_9, D_102
-    #: What is told of the deadline, by which a change is known; None: ``deadline`` itself.
+    #: The deadline as returned, to detect a change; None: ``deadline`` itself.
     told: "Deadline | None" = None
-    #: In small letters; only if they were asked for. None: this portal does not tell them.
+    #: In lower case; only if requested. None: this portal does not return them.
     tags: frozenset[str] | None = frozenset()
-    #: What else was asked for, by the portal's name, as texts; an empty field is not in it.
+    #: Other requested fields, by the portal's name, as texts; empty fields are left out.
     fields: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     @property
@@ -55,18 +55,19 @@ class PortalTask:
 @frozen
 class Deadline:
     """
-    A task's deadline as the portal has it. The box keeps the wall clock of its server, and writes
-    it with the offset of today: for a date in the other season that is another moment.
+    A task's deadline as the portal stores it. The box stores the wall clock of its server, and
+    writes it with today's offset: for a date in the other season (daylight saving) that is
+    another moment.
     """
 
-    at: datetime | None  #: the moment as told, UTC
+    at: datetime | None  #: the moment as returned, UTC
     wall: str = ""  #: by the server's clock, ``2026-05-20T10:00``; empty: none, or not known
-    #: The moment that was meant, where the server's zone is known; None: as told.
+    #: The moment that was meant, if the server's zone is known; None: as returned.
     meant: datetime | None = None
 
     @property
     def moment(self) -> datetime | None:
-        """When it is, as well as we know."""
+        """The moment that was meant, if known; otherwise as returned."""
         return self.at if self.meant is None else self.meant
 
     @property
@@ -85,33 +86,33 @@ class Deadline:
 
     def same(self, known: "Deadline") -> bool:
         """
-        Has nobody moved it? At the change of clocks the portal writes the same clock with another
-        offset; and after a change of its zone the same moment by another clock.
+        Is it unchanged? When daylight saving changes, the portal writes the same wall clock with
+        another offset; after a change of its zone, the same moment with another wall clock.
         """
         return self.at == known.at or (bool(self.wall) and self.wall == known.wall)
 
 
 class TaskStatus(Enum):
-    """Where a task can be brought to; the portal's own numbers."""
+    """Statuses that a task can be moved to; the portal's own numbers."""
 
     IN_PROGRESS = 3
-    DONE = 5  #: 4 instead, if the task's author is to have a look
+    DONE = 5  #: 4 instead, if the task's author must approve it
     DEFERRED = 6
 
 
 @frozen(kw_only=True)
 class TaskPage:
-    """A piece of a walk over tasks."""
+    """One page of a walk over tasks."""
 
     tasks: tuple[PortalTask, ...]
-    unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, and its answer is damaged
-    without_id: int = 0  #: rows of which not even the task's number can be read
+    unreadable: Mapping[int, AnswerStrange]  #: by task: it exists, but its row is damaged
+    without_id: int = 0  #: rows whose task number cannot be read
     at: datetime | None = None  #: when the portal began to answer, by its own clock
 
 
 @frozen(kw_only=True)
 class StaffQuery:
-    """Who the operators are: by departments, by work group, or by a field of the user."""
+    """Which users are operators: by departments, work group, or a field of the user."""
 
     departments: tuple[int | str, ...] = ()  #: by number or name
     group: int | str | None = None
@@ -129,12 +130,12 @@ class Named:
 
     id: int
     name: str
-    parent: int | None = None  #: of a department, the one above it
+    parent: int | None = None  #: the department above it
 
 
 @frozen
 class Phone:
-    """A phone as somebody typed it."""
+    """A phone number as typed in the CRM."""
 
     value: str
     kind: str  #: WORK, MOBILE, HOME, FAX, PAGER, MAILING, OTHER
@@ -142,13 +143,13 @@ class Phone:
 
 @frozen(kw_only=True)
 class Client:
-    """Who is to be called: a contact, a company or a lead."""
+    """The client to call: a contact, a company or a lead."""
 
     entity_type: str  #: CONTACT, COMPANY or LEAD
     entity_id: int
     name: str
     phones: tuple[Phone, ...]
-    fields: Mapping[str, str] = field(factory=dict)  #: a site's own fields, as asked for
+    fields: Mapping[str, str] = field(factory=dict)  #: custom fields, as requested
 
 
 @frozen(kw_only=True)
@@ -157,16 +158,16 @@ class Employee:
 
     id: int
     name: str
-    extension: str  #: the internal number; empty if none was given
+    extension: str  #: the internal number; empty if there is none
     active: bool
-    #: The portal's word; it lags a logout by up to 24 minutes. None: boxes of 2019 do not say.
+    #: As reported; stays up to 24 minutes after a logout. None: not reported (boxes of 2019).
     online: bool | None
     last_login: datetime | None
 
 
 @frozen(kw_only=True)
 class Presence:
-    """What else the portal knows of a person's presence; None: it does not tell."""
+    """Further presence data of the portal; None: not reported."""
 
     last_activity: datetime | None = None
     working_day: str | None = None  #: opened, paused, closed, expired
@@ -176,9 +177,9 @@ class Presence:
 class LoginEvent:
     """One row of the portal's event log."""
 
-    id: int  #: grows; the place to go on from
+    id: int  #: increasing; the mark for the next request
     user: int
-    login: bool  #: else a logout
+    login: bool  #: otherwise a logout
     at: datetime
 
 
@@ -193,15 +194,15 @@ class CallRecord:
 
 @frozen(kw_only=True)
 class Talk:
-    """A call in which somebody of the portal spoke, whoever began it."""
+    """An answered call of a portal user, incoming or outgoing."""
 
-    id: int  #: of the portal's statistics; grows
-    number: str  #: the other side's, as the portal has it
+    id: int  #: of the portal's statistics; increasing
+    number: str  #: the other party's number, as the portal stores it
     user: int
     at: datetime
     seconds: int
-    external: str  #: the id that whoever registered it gave it; empty: none
-    entity: tuple[str, int] = ("", 0)  #: whose it was: CONTACT, COMPANY or LEAD, and its id
+    external: str  #: EXTERNAL_CALL_ID, set by the registering application; empty: none
+    entity: tuple[str, int] = ("", 0)  #: the client: CONTACT, COMPANY or LEAD, and its id
 
 
 def entity(code: str) -> tuple[str, int] | None:

@@ -1,9 +1,9 @@
 """
-Requests to the portal and what its answers mean. No sockets, no clock.
+Requests to the portal and the meaning of its answers. No sockets, no clock.
 
-The portal's ``error`` code decides, its HTTP status only helps: the box and the cloud disagree on
-statuses, and a code may be an empty string or a number in quotes. Answers that are not JSON come
-from a proxy or a PHP that died, and their status says whose fault it is.
+The portal's ``error`` code decides, its HTTP status is secondary: the box and the cloud use
+different statuses, and a code may be an empty string or a number in quotes. Answers that are not
+JSON come from a proxy or a crashed PHP; their status shows which.
 """
 
 import base64
@@ -34,11 +34,11 @@ from bitrix24.errors import (
 
 #: A limit was reached; rejected before execution.
 BUSY = frozenset({"QUERY_LIMIT_EXCEEDED", "OPERATION_TIME_LIMIT"})
-#: Closed by its people (PORTAL_DELETED is the box's "public part closed"); nothing was executed.
+#: Closed by its administrator (PORTAL_DELETED: "public part closed" on a box); nothing executed.
 CLOSED = frozenset({"OVERLOAD_LIMIT", "PORTAL_DELETED"})
-#: Something broke inside; whether the request was executed is unknown.
+#: An internal error; whether the request was executed is unknown.
 DOUBTFUL = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
-#: Not this request is refused, but whoever sends it.
+#: The sender is refused, not this request.
 DENIED = frozenset(
     {
         "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "INVALID_REQUEST", "invalid_token",
@@ -46,14 +46,14 @@ DENIED = frozenset(
         "PAYMENT_REQUIRED",
     }
 )  # fmt: skip
-#: Refusals of a web server that are about one request: too large a body, too long an address.
+#: A web server's refusals of one request: the body is too large, the address too long.
 _THIS_REQUEST = frozenset({413, 414, 431})
-#: Most commands the portal takes in one batch.
+#: Most commands the portal accepts in one batch.
 BATCH_LIMIT = 50
-#: Rows a list method gives in one answer; fixed by the portal.
+#: Rows of a list method in one answer; fixed by the portal.
 PAGE = 50
 
-#: The header by which REST 3.0 knows a request again, and says that it does.
+#: The header by which REST 3.0 recognizes a repeated request; echoed if supported.
 KEY = "Idempotency-Key"
 
 Params = Mapping[str, Any]
@@ -70,19 +70,19 @@ class Request:
     url: str = field(repr=False)  #: holds the webhook's secret
     params: Params | None = field(repr=False)
     token: str = field(default="", repr=False)  #: an application's access token
-    key: str = ""  #: of REST 3.0: a request with a key that was used before is not executed again
+    key: str = ""  #: REST 3.0: a request with a used key is not executed again
 
     def body(self) -> bytes:
         """
         The JSON. A ``Path`` among the parameters stands for the file's content in base64, and is
-        read here: call this where waiting for a disk harms nobody.
+        read here: call this where waiting for the disk is allowed.
         """
         return json.dumps(self.params, ensure_ascii=False, default=_content).encode()
 
 
 def _content(value: object) -> str:
     if isinstance(value, Path):
-        # Not through a link: whoever may write the folder would have us send another file.
+        # Links are not followed: a user who may write to the folder could have another file sent.
         with os.fdopen(os.open(value, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
             return base64.b64encode(stream.read()).decode("ascii")
     raise TypeError(f"{type(value).__name__} cannot be sent to the portal")
@@ -90,43 +90,43 @@ def _content(value: object) -> str:
 
 @frozen
 class Answer:
-    """What came back over HTTP."""
+    """An HTTP answer."""
 
     status: int
     body: bytes = field(repr=False)
     key: str = ""  #: the request's key, where the portal heeds it
-    #: The body as JSON, where it was read already, or why it is none.
-    _said: Any = field(default=_UNREAD, repr=False, eq=False, alias="said")
+    #: The parsed body if already read, or the error of parsing.
+    _json: Any = field(default=_UNREAD, repr=False, eq=False, alias="json")
 
-    def said(self) -> Any:
+    def json(self) -> Any:
         """
         The body as JSON.
 
         Raises:
             ValueError: as ``parsed``.
         """
-        if self._said is _UNREAD:
+        if self._json is _UNREAD:
             return parsed(self.body)
-        if isinstance(self._said, ValueError):
-            raise self._said
-        return self._said
+        if isinstance(self._json, ValueError):
+            raise self._json
+        return self._json
 
 
 def read_ahead(status: int, body: bytes, key: str = "") -> Answer:
-    """An answer whose JSON is read here, in a thread where that holds up nobody."""
+    """An answer whose JSON is parsed here, in the calling thread, off the reactor."""
     try:
-        return Answer(status, body, key, said=parsed(body))
+        return Answer(status, body, key, json=parsed(body))
     except ValueError as error:
-        return Answer(status, body, key, said=error)
+        return Answer(status, body, key, json=error)
 
 
 @frozen
 class Reply:
-    """A success: the result, and what its envelope says."""
+    """A success: the result, and the data of its envelope."""
 
     result: Any
-    total: int | None = None  #: rows in all, where the method counts them
-    resets_at: float | None = None  #: when the portal forgets our running time, epoch seconds
+    total: int | None = None  #: all rows, if the method counts them
+    resets_at: float | None = None  #: when the portal resets our running time, epoch seconds
     at: datetime | None = None  #: when the portal began to answer, by its own clock
     key: str = ""  #: the request's key, where the portal heeds it
     offset: timedelta | None = None  #: of the server's clock, today
@@ -141,25 +141,25 @@ def decode(answer: Answer, method: str) -> Reply:
     The answer's result, with its envelope.
 
     Raises:
-        PortalUnavailable: passing trouble, nothing was executed.
-        AnswerLost: passing trouble, and the request may have been executed.
+        PortalUnavailable: temporary, nothing was executed.
+        AnswerLost: temporary, and the request may have been executed.
         PortalRefused: final.
     """
     try:
-        said = answer.said()
+        content = answer.json()
     except ValueError:
         raise _not_json(answer, method) from None
-    if not isinstance(said, dict) or ("error" not in said and "result" not in said):
+    if not isinstance(content, dict) or ("error" not in content and "result" not in content):
         raise AnswerLost(f"{method}: neither a result nor an error, HTTP {answer.status}")
-    if "error" in said:
-        raise error_of(method, said, answer.status)
-    envelope = said.get("time")
+    if "error" in content:
+        raise error_of(method, content, answer.status)
+    envelope = content.get("time")
     if not isinstance(envelope, dict):
         envelope = {}
     reset = envelope.get("operating_reset_at")
     return Reply(
-        said["result"],
-        count(said.get("total")),
+        content["result"],
+        count(content.get("total")),
         float(reset) if isinstance(reset, int | float) and _stamp(reset) else None,
         _stamp(envelope.get("start")),
         answer.key,
@@ -169,25 +169,25 @@ def decode(answer: Answer, method: str) -> Reply:
 
 def parsed(body: bytes) -> Any:
     """
-    JSON as values that can be stored and shown. What no text can hold (half a surrogate pair, a
-    zero byte, bytes that are not UTF-8) becomes U+FFFD; a number of more digits than anything has
-    stays a text, and is refused where a number is wanted; so one damaged field damages no other.
+    JSON as values that can be stored and shown. What a text cannot hold (half a surrogate pair, a
+    zero byte, bytes that are not UTF-8) becomes U+FFFD. A number of more than 20 digits stays a
+    text, and is refused where a number is needed. So one damaged field damages no other.
 
     Raises:
-        ValueError: no JSON, nested deeper than any answer, or of more values.
+        ValueError: not JSON, nested too deeply, or too many values.
     """
     if body.count(b",") > MOST_VALUES:
-        raise ValueError("more values than any answer has")
+        raise ValueError("more values than allowed")
     try:
-        said = json.loads(
+        document = json.loads(
             body.decode("utf-8-sig", "replace"), parse_int=_whole, parse_constant=lambda name: None
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _whole_texts(said) if _DAMAGED.search(body) else said
+    return _whole_texts(document) if _DAMAGED.search(body) else document
 
 
-#: Between these, in seconds, a clock may be: the years 2000 and 2200.
+#: Valid clock times are between these, in seconds: the years 2000 and 2200.
 _ERA = (946_684_800, 7_258_118_400)
 #: Escapes of half surrogate pairs (and of whole ones), and of the zero byte.
 _DAMAGED = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
@@ -198,9 +198,9 @@ def _whole(digits: str) -> int | str:
     return int(digits) if len(digits) <= 20 else digits
 
 
-def _whole_texts(said: Any) -> Any:
-    """The same without what no text can hold. (Not recursive: an answer may be nested deeply.)"""
-    holder = [said]
+def _whole_texts(document: Any) -> Any:
+    """The same without what a text cannot hold. (Not recursive: answers may nest deeply.)"""
+    holder = [document]
     waiting: list[Any] = [holder]
     while waiting:
         inside = waiting.pop()
@@ -217,38 +217,40 @@ def _whole_texts(said: Any) -> Any:
     return holder[0]
 
 
-#: Values in an answer: 2,500 tasks with their clients have some hundred thousand.
+#: Most values in an answer: 2,500 tasks with their clients have some hundred thousand.
 MOST_VALUES = 1_000_000
-#: The largest number of anything: what a double holds exactly, as PHP's and JavaScript's do.
+#: The largest number accepted: exact in a double, as in PHP and JavaScript.
 LARGEST = 2**53
 
 
-def count(said: Any) -> int | None:
-    """A count of rows; None for what is none."""
-    known = isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= LARGEST
-    return said if known else None
+def count(value: Any) -> int | None:
+    """A count of rows; None if it is not a count."""
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return value if known else None
 
 
-def plain(said: Any) -> str:
-    """A text or a number as text; empty for all else, which no field that we show should hold."""
-    return str(said) if isinstance(said, str | int | float) and not isinstance(said, bool) else ""
+def plain(value: Any) -> str:
+    """A text or a number as text; empty for any other type."""
+    return (
+        str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    )
 
 
-def shown(said: Any) -> str:
-    """A value for an error's text, however it is nested."""
-    return repr(said)[:40] if isinstance(said, str | int | float | None) else type(said).__name__
+def shown(value: Any) -> str:
+    """A value for an error's text; only the type of a nested one."""
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _stamp(seconds: Any) -> datetime | None:
     if not isinstance(seconds, int | float) or not _ERA[0] < seconds < _ERA[1]:
-        return None  # what it says of the time is not worth an answer's loss
+        return None  # a damaged time must not lose the answer
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _offset(said: Any) -> timedelta | None:
-    """The offset of a date in an envelope; what it says of the time is worth no answer's loss."""
+def _offset(text: Any) -> timedelta | None:
+    """The offset of a date in an envelope; None if it is damaged: the answer is not lost."""
     try:
-        return datetime.fromisoformat(plain(said)).utcoffset()
+        return datetime.fromisoformat(plain(text)).utcoffset()
     except ValueError:
         return None
 
@@ -261,21 +263,21 @@ def _not_json(answer: Answer, method: str) -> Exception:
     if status in _THIS_REQUEST:
         return PortalRefused(f"HTTP {status}", f"{method}: refused by the web server")
     if status < 300 or status in (408, 499) or status >= 500:
-        return AnswerLost(text)  # PHP or a proxy gave up, perhaps half-way
-    # A proxy's page: the request did not get as far as the portal.
+        return AnswerLost(text)  # PHP or a proxy failed, perhaps half-way
+    # A proxy's page: the request did not reach the portal.
     return PortalUnavailable(text)
 
 
-def error_of(method: str, said: Any, status: int = 0) -> Exception:
+def error_of(method: str, body: Any, status: int = 0) -> Exception:
     """
-    The exception for an error object, of an answer or of one command of a batch; what has not even
-    the shape of an error is one without a code.
+    The exception for an error object, of an answer or of one command of a batch. An object of
+    another format is an error without a code.
     """
-    error = said.get("error") if isinstance(said, Mapping) else said
+    error = body.get("error") if isinstance(body, Mapping) else body
     if isinstance(error, Mapping):  # REST 3.0
         code, text = plain(error.get("code")), plain(error.get("message"))
     else:
-        described = said.get("error_description") if isinstance(said, Mapping) else ""
+        described = body.get("error_description") if isinstance(body, Mapping) else ""
         code, text = plain(error), plain(described)
     if code in BUSY:
         return PortalBusy(f"{method}: {code}")
@@ -285,9 +287,9 @@ def error_of(method: str, said: Any, status: int = 0) -> Exception:
         return AnswerLost(f"{method}: {code}")
     if code == "expired_token":
         return TokenExpired(code, text, status)
-    # With 401 any code is the front door's: the vendor's authorisation server has codes of its own
-    # (wrong_client, ERROR_OAUTH), and ACCESS_DENIED, a method's word with 403, is "by subscription"
-    # there. A missing scope alone is of one method.
+    # With 401 any code denies all access: the vendor's authorisation server has codes of its own
+    # (wrong_client, ERROR_OAUTH), and ACCESS_DENIED, with 403 a method's refusal, means "by
+    # subscription" there. Only a missing scope concerns one method.
     at_the_door = code in DENIED or (status == 401 and code != "insufficient_scope")
     kind = PortalDenied if at_the_door else PortalRefused
     return kind(code, f"{method}: {text}" if text else method, status)
@@ -297,12 +299,12 @@ def query(method: str, params: Params) -> str:
     """
     One command of a batch: ``method?query`` in PHP's bracket syntax, fully percent-encoded.
 
-    An unencoded ``>`` in a filter's key breaks the key, ``+`` becomes a space and ``#`` cuts the
-    rest off, so nothing is left unencoded.
+    An unencoded ``>`` in a filter's key breaks the key, ``+`` becomes a space and ``#`` cuts off
+    the rest, so everything is encoded.
 
     Raises:
-        ValueError: a text holds ``$result[`` or the like, which the portal would put something
-            else in place of. Send such a text by itself.
+        ValueError: a text contains ``$result[`` or the like, which the portal would replace. Send
+            such a text outside a batch.
     """
     pairs = [f"{_brackets(path)}={quote(value, safe='')}" for path, value in _flat((), params)]
     return f"{method}?{'&'.join(pairs)}"
@@ -316,7 +318,7 @@ def _brackets(path: tuple[str, ...]) -> str:
     return head + "".join(f"[{part}]" for part in tail)
 
 
-@lru_cache(maxsize=1000)  # a batch of lists names the same few fields thousands of times
+@lru_cache(maxsize=1000)  # a batch of lists repeats the same few fields thousands of times
 def _quoted(part: str) -> str:
     return quote(part, safe="")
 
@@ -349,11 +351,11 @@ def moment(text: str) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"a date beyond all calendars: {text!r}") from None
+        raise ValueError(f"a date out of range: {text!r}") from None
 
 
 def written(value: datetime) -> str:
-    """A moment as the portal reads it: ISO 8601 with an offset, to the second."""
+    """A moment in the portal's format: ISO 8601 with an offset, to the second."""
     if value.utcoffset() is None:
         raise ValueError(f"a moment needs a time zone: {value!r}")
     return value.astimezone(UTC).isoformat(timespec="seconds")
@@ -362,31 +364,31 @@ def written(value: datetime) -> str:
 @frozen
 class Row:
     """
-    One object of an answer, read field by field. Unknown fields are nobody's business; a missing
-    or ill-typed one raises ``AnswerStrange``, which names the method and the field.
+    One object of an answer, read field by field. Unknown fields are ignored; a missing or
+    ill-typed one raises ``AnswerStrange``, which names the method and the field.
     """
 
     method: str
-    said: dict[str, Any]
+    fields: dict[str, Any]
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.said, dict):
+        if not isinstance(self.fields, dict):
             raise AnswerStrange(self.method, "result", f"expected an object, not {self._kind()}")
 
     def _kind(self) -> str:
-        return type(self.said).__name__
+        return type(self.fields).__name__
 
     def __contains__(self, name: str) -> bool:
-        return name in self.said
+        return name in self.fields
 
     def get(self, name: str) -> Any:
         """The field, or None."""
-        return self.said.get(name)
+        return self.fields.get(name)
 
     def need(self, name: str) -> Any:
-        if name not in self.said:
+        if name not in self.fields:
             raise AnswerStrange(self.method, name, "missing")
-        return self.said[name]
+        return self.fields[name]
 
     def number(self, name: str) -> int:
         """A whole number, often written as a string."""
@@ -403,9 +405,9 @@ class Row:
         return str(value)
 
     def moment(self, name: str) -> datetime | None:
-        """A date as UTC; None for the many ways in which the portal says "none"."""
+        """A date as UTC; None for each of the portal's forms of "no date"."""
         value = self.get(name)
-        if not value:  # null, "", false, [] and {} (a date that nobody converted)
+        if not value:  # null, "", false, [] and {} (an unconverted date)
             return None
         try:
             return moment(plain(value))
@@ -413,7 +415,7 @@ class Row:
             raise AnswerStrange(self.method, name, f"not a date: {shown(value)}") from None
 
     def words(self, *names: str) -> str:
-        """These fields as one text, without those that are empty or no texts."""
+        """These fields as one text, without those that are empty or not texts."""
         return " ".join(filter(None, (plain(self.get(name)) for name in names)))
 
     def rows(self, name: str) -> "list[Row]":
@@ -427,14 +429,14 @@ class Row:
         return Row(self.method, value)
 
 
-def rows_of(method: str, said: Any, name: str = "result") -> list[Row]:
+def rows_of(method: str, value: Any, name: str = "result") -> list[Row]:
     """A list of objects, as ``Row.rows``."""
-    return [Row(method, item) for item in items_of(method, said, name)]
+    return [Row(method, item) for item in items_of(method, value, name)]
 
 
-def readable_rows(method: str, said: Any, name: str = "result") -> list[Row]:
-    """As ``rows_of``, without what is no object (null is nobody)."""
-    items = [item for item in items_of(method, said, name) if item is not None]
+def readable_rows(method: str, value: Any, name: str = "result") -> list[Row]:
+    """As ``rows_of``, without nulls and without items that are not objects."""
+    items = [item for item in items_of(method, value, name) if item is not None]
     return each(items, lambda item: Row(method, item))
 
 
@@ -444,32 +446,32 @@ def each(
     damaged: Callable[[AnswerStrange], None] = lambda error: None,
 ) -> list[U]:
     """
-    What can be read of an answer's rows: one damaged row does not stop the others.
+    The readable rows of an answer: one damaged row does not stop the others.
 
     Raises:
-        AnswerStrange: there are rows, and not one can be read. That is no damage: the portal speaks
-            otherwise than we know.
+        AnswerStrange: there are rows, but none can be read. Then the portal's format is not the
+            one we know.
     """
-    found: list[U] = []
+    readable: list[U] = []
     errors: list[AnswerStrange] = []
     for row in rows:
         try:
-            found.append(read(row))
+            readable.append(read(row))
         except AnswerStrange as strange:
             errors.append(strange)
-    if errors and not found:
+    if errors and not readable:
         raise errors[0]
     for error in errors:
         damaged(error)
-    return found
+    return readable
 
 
-def items_of(method: str, said: Any, name: str = "result") -> list[Any]:
-    """A list's items, whatever they are: how many there are says whether a page was full."""
-    if isinstance(said, Mapping):
-        said = list(said.values())
-    if not said:  # null and false mean "none", too
+def items_of(method: str, value: Any, name: str = "result") -> list[Any]:
+    """A list's items of any type: their number shows whether a page was full."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not value:  # null and false also mean "none"
         return []
-    if not isinstance(said, list):
-        raise AnswerStrange(method, name, f"expected a list, not {type(said).__name__}")
-    return said
+    if not isinstance(value, list):
+        raise AnswerStrange(method, name, f"expected a list, not {type(value).__name__}")
+    return value

@@ -1,4 +1,4 @@
-"""Call files and Asterisk's spool. Knows Asterisk; knows nothing of portals or databases."""
+"""Call files and Asterisk's spool. Depends on Asterisk only, not on portals or databases."""
 
 from call_files.call_file import CallFile, CallFileError
 from call_files.spool import Spool, SpoolError

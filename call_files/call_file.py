@@ -1,9 +1,9 @@
 """
-A call file as a value: what Asterisk's pbx_spool is asked to do, and how that is written.
+A call file as a value: one call for Asterisk's pbx_spool, and its text.
 
 Rendering refuses what the format cannot carry. The format ends a value at a newline (the rest
-would be the next key: an injection), at ``;`` and at `` #``, and skips a line of more than 1,022
-bytes as a whole. Nothing a person typed belongs in a call file, so there is no escaping.
+would be the next key: an injection), at ``;`` and at `` #``, and skips a whole line of more than
+1,022 bytes. A call file contains nothing typed by a person, so there is no escaping.
 """
 
 import re
@@ -13,27 +13,27 @@ from attrs import Factory, frozen
 
 #: pbx_spool.c reads into 1,024 bytes and skips a line of more than 1,022 and its newline.
 MAX_LINE = 1022
-#: A leftover after a crash of Asterisk is dialled again when its mtime comes: now + 2 x this.
-#: A day makes that two days, and the clean-up at start removes it long before.
+#: A file left after a crash of Asterisk is dialled again at its mtime: now + 2 x this. With a day
+#: that is two days later; the clean-up at start removes the file long before.
 RETRY_TIME = 86_400
 
-#: How our files may be called.
+#: Names of our files.
 FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VARIABLE = re.compile(r"_{0,2}[A-Za-z][A-Za-z0-9_]*")
 
 
 class CallFileError(ValueError):
-    """This call file cannot be written: the format has no way to carry a value."""
+    """This call file cannot be written: the format cannot carry a value."""
 
 
 @frozen(kw_only=True)
 class CallFile:
-    """One call to place. Retries are the dialler's business, so there are none in here."""
+    """One call to place, without retries: those are decided by the dialler."""
 
-    name: str  #: unique for ever: a name used twice loses or repeats calls
+    name: str  #: never reused: a name used twice loses or repeats calls
     channel: str  #: Tech/destination, for example Local/442079460000@autodial-out/n
     context: str  #: where the answered call goes, at extension ``s``, priority 1
-    wait: int  #: seconds until the answer, everything included (claim, trunk fail-over)
+    wait: int  #: seconds until the answer, including claim and trunk fail-over
     caller_id: str = ""  #: number shown to the client's network; never a name
     variables: Mapping[str, str] = Factory(dict)
 

@@ -1,13 +1,13 @@
 """
-Asterisk's spool directory, as its writer sees it.
+Writes call files to Asterisk's spool directory.
 
-Asterisk may read a file the moment it appears, half-written or not, so a file is written in a
-staging directory *inside* ``outgoing`` (sub-directories are ignored there), given to Asterisk's
-user, and renamed in: atomic, and on one file system by construction unless somebody mounted
-something there, which is checked at start.
+Asterisk may read a file as soon as it appears, even half-written. So a file is written in a
+staging directory *inside* ``outgoing`` (Asterisk ignores sub-directories there), given to
+Asterisk's user, and renamed. The rename is atomic, and stays on one file system unless something
+is mounted there, which is checked at start.
 
-Where we run as root, whoever may write the spool could lay a link in our way. So nothing is reached
-by a path: files are made new (O_EXCL) below directories that were opened and looked at.
+If we run as root, a user who may write to the spool could plant a link. So no file is opened by
+path: files are created (O_EXCL) below directories that were opened and checked.
 """
 
 import os
@@ -22,7 +22,7 @@ from call_files.call_file import FILE_NAME, CallFile
 #: The staging directory. pbx_spool ignores directories, and the rename stays on one file system.
 STAGING = ".autodial-staging"
 SUFFIX = ".call"
-#: Of a try whether the spool can be written, and how large it is: no call file is larger.
+#: The test file that shows whether the spool is writable, and its size: no call file is larger.
 PROBE, PROBE_SIZE = ".autodial-probe", 4096
 
 
@@ -36,8 +36,8 @@ class Spool:
     The ``outgoing`` directory of one Asterisk.
 
     Files must belong to Asterisk's user: an unreadable file is deleted without a call, and one
-    that Asterisk cannot write is dialled again and again. We either are that user, or we are
-    root and give the file away.
+    that Asterisk cannot write is dialled again and again. We run as that user, or as root and
+    change the file's owner.
     """
 
     outgoing: Path = field(converter=Path)
@@ -48,10 +48,10 @@ class Spool:
 
     def prepare(self) -> None:
         """
-        Check the directory and make the staging place; call it once, at start.
+        Check the directory and make the staging directory; call it once, at start.
 
         Raises:
-            SpoolError: missing, not ours to write, or two file systems.
+            SpoolError: missing, not writable for us, or on two file systems.
         """
         if not self.outgoing.is_dir():
             raise SpoolError(
@@ -72,7 +72,7 @@ class Spool:
         try:
             self.staging.mkdir(mode=0o700)
         except FileExistsError:
-            pass  # looked at below
+            pass  # checked below
         except OSError as error:
             raise SpoolError(f"{self.staging} cannot be made: {error.strerror}") from error
         with self._opened() as (outgoing, staging):
@@ -83,8 +83,8 @@ class Spool:
                     f"{self.staging} is on another file system than {self.outgoing}: a file moved"
                     " between two can be dialled before it is complete; unmount it"
                 )
-            for draft in os.listdir(staging):  # noqa: PTH208  # a path could lead elsewhere by now
-                # A crash between writing and renaming: it was never handed over.
+            for draft in os.listdir(staging):  # noqa: PTH208  # a path may lead elsewhere by now
+                # Left by a crash between writing and renaming: Asterisk never saw it.
                 os.unlink(draft, dir_fd=staging)
             with suppress(OSError):
                 os.rmdir(PROBE, dir_fd=outgoing)
@@ -92,10 +92,10 @@ class Spool:
     @contextmanager
     def _opened(self) -> Iterator[tuple[int, int]]:
         """
-        The descriptors of the spool and of the staging place.
+        The descriptors of the spool and of the staging directory.
 
         Raises:
-            SpoolError: the staging place is not a directory of ours, or something in it refused.
+            SpoolError: staging is not a directory of ours, or an operation in it failed.
         """
         try:
             outgoing = os.open(self.outgoing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -105,7 +105,7 @@ class Spool:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 staging = os.open(STAGING, flags, dir_fd=outgoing)
-            except NotADirectoryError:  # so is a link called that is not to be followed
+            except NotADirectoryError:  # also raised for a link, with O_NOFOLLOW
                 raise SpoolError(
                     f"{self.staging} is not a directory but a link or a file that somebody put"
                     " there: remove it"
@@ -124,11 +124,11 @@ class Spool:
 
     def submit(self, call: CallFile) -> Path:
         """
-        Hand one call to Asterisk. When this returns, it may already be ringing.
+        Submit one call to Asterisk. When this returns, it may already ring.
 
         Raises:
             CallFileError: the format cannot carry it. SpoolError: the name was used before, or
-            the directory refused the file.
+            the file cannot be written.
         """
         text = call.render()
         draft = f"{call.name}{SUFFIX}"
@@ -145,17 +145,17 @@ class Spool:
                     self._give_away(file)
                 os.rename(draft, draft, src_dir_fd=staging, dst_dir_fd=outgoing)
             except OSError:
-                os.unlink(draft, dir_fd=staging)  # a full disk: the name is not used up
+                os.unlink(draft, dir_fd=staging)  # a full disk: the name can be used again
                 raise
         return final
 
     def probe(self) -> None:
         """
-        Can a call be handed over now? Writes a draft, and makes a directory in the spool, where
-        Asterisk ignores directories; both are gone afterwards.
+        Check that a call can be submitted now. Writes a draft, and makes a directory in the spool,
+        where Asterisk ignores directories; both are removed again.
 
         Raises:
-            SpoolError: no; with the operating system's reason.
+            SpoolError: it cannot; with the operating system's reason.
         """
         with self._opened() as (outgoing, staging):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -167,14 +167,14 @@ class Spool:
                 os.close(file)
                 os.unlink(PROBE, dir_fd=staging)
             try:
-                with suppress(FileExistsError):  # of a process that was killed here
+                with suppress(FileExistsError):  # left by a process that was killed here
                     os.mkdir(PROBE, 0o700, dir_fd=outgoing)
                 os.rmdir(PROBE, dir_fd=outgoing)
             except OSError as error:
                 raise SpoolError(f"{self.outgoing}: {error.strerror}") from error
 
     def waiting(self) -> frozenset[str]:
-        """The names of our files that are still there: to be dialled, or being dialled."""
+        """The names of our files still in the spool: to be dialled, or being dialled."""
         return frozenset(path.stem for path in self.outgoing.glob(f"*{SUFFIX}"))
 
     def withdraw(self, name: str) -> bool:
@@ -184,7 +184,7 @@ class Spool:
         Harmless for a call that is already up: without retries Asterisk has no use for the file.
         """
         if not FILE_NAME.fullmatch(name):
-            return False  # none of ours is called so
+            return False  # not a name of ours
         try:
             (self.outgoing / f"{name}{SUFFIX}").unlink()
         except FileNotFoundError:

@@ -1,8 +1,9 @@
 """
-A PBX to try the dialler on: a real Asterisk, and a second one that plays carriers and phones.
+A PBX for trying out the dialler: a real Asterisk, and a second one that simulates trunks and
+phones.
 
-Both live below one directory that goes when they stop; nothing is mounted, nothing is installed
-on the machine, and both die with the process that started them. All ports are on 127.0.0.1.
+Both run below one directory that is removed when they stop; nothing is mounted or installed on the
+machine, and both end with the process that started them. All ports are on 127.0.0.1.
 """
 
 import os
@@ -17,9 +18,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-#: Where install.sh keeps the root file system it made, if the distribution has no Asterisk.
+#: Root file system made by install.sh, if the distribution has no Asterisk.
 ROOTFS = Path(os.environ.get("AUTODIAL24_CACHE", "/var/cache/autodial24")) / "rootfs"
-#: Seconds an Asterisk may take to boot on a busy machine.
+#: Seconds an Asterisk may take to start on a busy machine.
 BOOT = 90.0
 
 _HERE = Path(__file__).parent
@@ -32,10 +33,10 @@ class ExchangeError(Exception):
 
 def asterisk_root() -> Path:
     """
-    The root directory whose /usr/sbin/asterisk is to be used: this machine's, or the cached one.
+    The root directory whose /usr/sbin/asterisk is used: this machine's, or the cached one.
 
     Raises:
-        ExchangeError: there is none, or we lack the rights to use it.
+        ExchangeError: there is none, or we may not use it.
     """
     if os.geteuid() != 0:
         raise ExchangeError("the demo exchange runs Asterisk under its own user: run as root")
@@ -52,7 +53,7 @@ class Entry:
     kind: str  #: operator, client or client-end
     number: str
     at: int  #: seconds since the epoch
-    task: str  #: X-Autodial-Task (operator), or the carrier's number (client)
+    task: str  #: X-Autodial-Task (operator), or the trunk's number (client)
     attempt: str  #: X-Autodial-Attempt
     shown_number: str
     shown_name: str
@@ -61,7 +62,7 @@ class Entry:
 
 @define
 class Asterisk:
-    """One Asterisk with a directory of its own, run as the ``asterisk`` user."""
+    """One Asterisk with its own directory, run as the user ``asterisk``."""
 
     root: Path
     directory: Path  #: as Asterisk sees it, inside ``root``
@@ -69,7 +70,7 @@ class Asterisk:
 
     @property
     def outside(self) -> Path:
-        """The same directory as this process sees it."""
+        """The same directory, as this process sees it."""
         return self.root / self.directory.relative_to("/")
 
     def write(self, files: Mapping[str, str]) -> None:
@@ -85,7 +86,7 @@ class Asterisk:
             os.chown(path, *owner)
 
     def start(self) -> None:
-        """Boot it and wait until it is ready."""
+        """Start it and wait until it is ready."""
         inside = [
             "env",
             f"--chdir={self.directory}",
@@ -109,8 +110,8 @@ class Asterisk:
         until = time.monotonic() + BOOT
         while "fully booted" not in self.cli("core waitfullybooted", check=False):
             if self.process.poll() is not None or time.monotonic() > until:
-                said = (self.outside / "console").read_text(errors="replace")[-2000:]
-                raise ExchangeError(f"Asterisk did not start:\n{said}")
+                output = (self.outside / "console").read_text(errors="replace")[-2000:]
+                raise ExchangeError(f"Asterisk did not start:\n{output}")
             time.sleep(0.1)
 
     def cli(self, command: str, *, check: bool = True) -> str:
@@ -129,7 +130,7 @@ class Asterisk:
         return done.stdout.decode("utf-8", "replace")
 
     def stop(self) -> None:
-        """Shut it down: calls are hung up, their handlers run."""
+        """Shut it down: calls are hung up, and their hangup handlers run."""
         if self.process is not None:
             self.process.terminate()
             try:
@@ -140,7 +141,7 @@ class Asterisk:
             self.process = None
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as in a power failure."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -153,14 +154,14 @@ class Asterisk:
 
 @define
 class Exchange:
-    """The PBX with the dialler's contexts, and the far end: two carriers, several phones."""
+    """The PBX with the dialler's contexts, and the far end: two trunks, several phones."""
 
     pbx: Asterisk
     far: Asterisk
     ports: dict[str, int]
     ami_secret: str
     agi_secret: str  #: AD_SECRET of the dialplan
-    phone_secret: str  #: with which each of the phones registers
+    phone_secret: str  #: the password of each phone's registration
     extensions: tuple[str, ...]
 
     @property
@@ -177,12 +178,12 @@ class Exchange:
         self.wait_for_phones()
 
     def wait_for_phones(self) -> None:
-        """Wait until every phone has registered and both carriers answer."""
+        """Wait until every phone has registered and both trunks answer."""
         wanted = len(self.extensions)
         until = time.monotonic() + BOOT
         while True:
             contacts = self.pbx.cli("pjsip show contacts")
-            alive = contacts.count(" Avail ")  # only the two carriers are qualified
+            alive = contacts.count(" Avail ")  # only the two trunks are qualified
             phones = sum(f"  {extension}/sip:" in contacts for extension in self.extensions)
             if alive == 2 and phones == wanted:
                 return
@@ -191,7 +192,7 @@ class Exchange:
             time.sleep(0.2)
 
     def set_fate(self, extension: str, fate: str) -> None:
-        """What an operator's phone does when it rings: talks, slow, long, misses, busy, rejects."""
+        """Set how an operator's phone reacts: talks, slow, long, misses, busy, rejects."""
         self.far.cli(f"database put fate {extension} {fate}")
 
     def unregister(self, extension: str) -> None:
@@ -201,7 +202,7 @@ class Exchange:
         self.far.cli(f"pjsip send register phone-{extension}")
 
     def journal(self) -> list[Entry]:
-        """What reached the far end, in order."""
+        """The calls that reached the far end, in order."""
         path = self.far.outside / "journal"
         if not path.exists():
             return []
@@ -209,7 +210,7 @@ class Exchange:
         return [_entry(row) for row in rows if row.count("|") >= 7]
 
     def channels(self) -> int:
-        """How many channels are up on the PBX."""
+        """The number of channels on the PBX."""
         return int(self.pbx.cli("core show channels count").split()[0])
 
     def stop(self) -> None:
@@ -224,7 +225,7 @@ def _entry(row: str) -> Entry:
 
 
 @contextmanager
-def exchange(  # noqa: PLR0913  # what an exchange is made of, by name
+def exchange(  # noqa: PLR0913  # the parts of an exchange, by name
     *,
     extensions: tuple[str, ...],
     agi_port: int,
@@ -237,12 +238,12 @@ def exchange(  # noqa: PLR0913  # what an exchange is made of, by name
     keep_logs: Path | None = None,
 ) -> Iterator[Exchange]:
     """
-    Boot the two Asterisks and clear them away afterwards, whatever happens.
+    Start the two Asterisks and remove them afterwards, even after an error.
 
     ``operator_rings`` and ``operator_talks`` are seconds of a phone whose fate is "talks";
-    ``impatience`` is how long the client waits who hangs up while the operator's phone rings;
-    ``live_dangerously`` is Asterisk's own option ("yes": functions that act may be called from
-    outside the dialplan, too).
+    ``impatience``: seconds until the client hangs up who does so while the operator's phone rings;
+    ``live_dangerously`` is Asterisk's own option ("yes": functions with side effects may also be
+    called from outside the dialplan).
     """
     root = asterisk_root()
     with ExitStack() as stack:
@@ -292,7 +293,7 @@ def exchange(  # noqa: PLR0913  # what an exchange is made of, by name
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that are free now, for UDP and TCP alike."""
+    """Ports of 127.0.0.1 that are free now, for both UDP and TCP."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
@@ -345,12 +346,12 @@ def _rtp(role: int) -> dict[str, str]:
 
 
 def _modules(root: Path) -> Path:
-    # Debian moved them below the architecture's directory after Asterisk 16.
+    # Since Asterisk 16 Debian has them below the architecture's directory.
     places = ("usr/lib/*/asterisk/modules", "usr/lib/asterisk/modules")
-    found = [path for place in places for path in root.glob(place)]
-    if not found:
+    folders = [path for place in places for path in root.glob(place)]
+    if not folders:
         raise ExchangeError(f"no Asterisk modules below {root}")
-    return found[0]
+    return folders[0]
 
 
 def _temporary(root: Path) -> Path:

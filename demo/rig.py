@@ -1,6 +1,6 @@
 """
-The whole house on one machine: exchange, simulated portal, and the dialler as a process of its
-own, started as an administrator starts it. The demo and the system tests stand on this.
+The test bench on one machine: exchange, simulated portal, and the dialler as a process of its own,
+started as an administrator starts it. The demo and the system tests use it.
 """
 
 import json
@@ -24,11 +24,11 @@ from bitrix24.simulator.seed import DEPARTMENT, TAG, add_contact, add_operator, 
 from demo.pbx import Exchange, exchange, free_ports
 from fastagi_server import BACKLOG
 
-#: Seconds anything may take on a busy machine before we say it never will.
+#: Seconds to wait for anything on a busy machine before it counts as failed.
 PATIENCE = 120.0
 
 
-#: How systemd hands a socket over: descriptor 3, and who it is for.
+#: Socket activation as systemd does it: descriptor 3, and the receiving process.
 _HAND_OVER = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -37,7 +37,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-#: A dialler whose reconciler gives up sooner what has no channel.
+#: A dialler whose reconciler gives up an attempt without a channel sooner.
 _SOONER = """
 import sys
 from datetime import timedelta
@@ -50,19 +50,19 @@ start()
 
 
 class RigError(Exception):
-    """Something that should have happened did not."""
+    """An expected event did not happen."""
 
 
 @define
 class Rig:
-    """Everything running, and handles to break it with."""
+    """All running parts, and methods to break them."""
 
     exchange: Exchange
     portal: SimulatedPortal
     directory: Path
     port: int  #: of the FastAGI server
     settings: dict[str, Any]
-    #: Seconds after which the reconciler gives up an attempt without a channel; None: as it does.
+    #: Seconds after which the reconciler gives up an attempt without a channel; None: its default.
     grace: float | None = None
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _numbers: Counter[str] = field(factory=Counter, init=False)
@@ -83,32 +83,32 @@ class Rig:
         return self.directory / "autodial.log"
 
     def portal_up(self) -> None:
-        """Serve the portal; always at the same address, with the memory it has."""
+        """Serve the portal, always at the same address, with its data."""
         webhook = self._serving.enter_context(serve(self.portal, port=self._portal_port))
         self._portal_port = int(webhook.split(":")[2].partition("/")[0])
         self.settings["portal"]["webhook"] = webhook
 
     @property
     def portal_page(self) -> str:
-        """What a person opens to watch from the portal's side."""
+        """The address of the portal's page for a browser."""
         return f"http://127.0.0.1:{self._portal_port}/"
 
     def portal_down(self) -> None:
         self._serving.close()
 
     def operator(self, number: int, extension: str, fate: str = "talks") -> None:
-        """A member of the call centre, at work, with a phone that does ``fate``."""
+        """Add an operator at work, with a phone that does ``fate``."""
         add_operator(self.portal, number, extension, seen=datetime.now(UTC))
         self.exchange.set_fate(extension, fate)
 
     def logout(self, number: int) -> None:
-        """He has been away for an hour."""
+        """Set the operator's last activity to an hour ago."""
         self.portal.users[number]["LAST_ACTIVITY"] = datetime.fromtimestamp(time.time() - 3600, UTC)
 
     def task(
         self, fate: str, *, responsible: int, name: str | None = None, tags: tuple[str, ...] = ()
     ) -> int:
-        """A call task due now, whose client's phone does ``fate`` (see far/); a new number."""
+        """Add a call task due now, whose client's phone does ``fate`` (see far/); a new number."""
         index = self._numbers[fate] % 10
         self._numbers[fate] += 1
         number = f"+44207946 0{fate}{index}"
@@ -125,7 +125,7 @@ class Rig:
         self.config.write_text(toml(self.settings), encoding="utf-8")
         program = ["-m", "autodial"] if self.grace is None else ["-c", _SOONER, str(self.grace)]
         command = [sys.executable, *program, "--config", str(self.config)]
-        command += ["run", "--as-root"]  # it gives its call files to the user of that Asterisk
+        command += ["run", "--as-root"]  # its call files must belong to the user of that Asterisk
         passed: tuple[int, ...] = ()
         if self._held is not None:
             passed = (self._held.fileno(),)
@@ -146,7 +146,7 @@ class Rig:
             raise RigError(f"the dialler did not start:\n{self.said()[-3000:]}")
 
     def hold_port(self) -> None:
-        """From the next start on, hold the FastAGI port across restarts, as systemd does."""
+        """From the next start, keep the FastAGI port open across restarts, as systemd does."""
         self._held = socket.create_server(("127.0.0.1", self.port), backlog=BACKLOG)
 
     def let_go_of_port(self) -> None:
@@ -162,15 +162,15 @@ class Rig:
         return self.log.read_bytes()[since:].decode("utf-8", "replace")
 
     def cut_off_server(self) -> None:
-        """The dialplan finds nobody at the FastAGI address."""
-        # (Nobody listens there; and the dialler, which looks at the port, is content.)
+        """Make the dialplan call a FastAGI address without a server."""
+        # (Nothing listens there; the dialler, which checks its own port, sees no error.)
         self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.2:{self.port}")
 
     def restore_server(self) -> None:
         self.exchange.pbx.cli(f"dialplan set global AD_AGI agi://127.0.0.1:{self.port}")
 
     def freeze_dialler(self) -> None:
-        """It accepts connections and says nothing, as a process in trouble does."""
+        """Freeze it: it accepts connections and does not answer."""
         assert self.dialler is not None
         self.dialler.send_signal(signal.SIGSTOP)
 
@@ -179,16 +179,16 @@ class Rig:
         self.dialler.send_signal(signal.SIGCONT)
 
     def stop_dialler(self) -> None:
-        """Ask it to stop, as systemd does."""
+        """Send SIGTERM, as systemd does."""
         self._end_dialler(signal.SIGTERM)
 
     def restart_dialler(self) -> None:
-        """Stop and start, as after an upgrade."""
+        """Stop and start it, as for an upgrade."""
         self.stop_dialler()
         self.start_dialler()
 
     def kill_dialler(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as in a power failure."""
         self._end_dialler(signal.SIGKILL)
 
     def _end_dialler(self, number: int) -> None:
@@ -204,7 +204,7 @@ class Rig:
                 self.dialler = None
 
     def wait(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-        """Wait until something is so; an error if it never is."""
+        """Wait until a condition holds; RigError after ``seconds``."""
         until = time.monotonic() + seconds
         while not true():
             if time.monotonic() > until:
@@ -223,7 +223,7 @@ def rig(
     **behaviour: Any,
 ) -> Iterator[Rig]:
     """
-    Exchange and portal running, the dialler configured and not yet started.
+    Run exchange and portal; the dialler is configured and not yet started.
 
     ``overrides`` replace keys of the configuration's sections; ``behaviour`` goes to the exchange.
     """
@@ -285,7 +285,7 @@ def _save_log(whole: Rig, target: Path) -> None:
 
 
 def toml(settings: Mapping[str, Any]) -> str:
-    """Two levels of settings as TOML; its strings, numbers and arrays are written like JSON's."""
+    """Two levels of settings as TOML; strings, numbers and arrays are written as in JSON."""
     rows = [f"{k} = {_value(v)}" for k, v in settings.items() if not isinstance(v, Mapping)]
     for section, values in settings.items():
         if isinstance(values, Mapping):

@@ -1,8 +1,8 @@
 """
-``autodial demo``: the whole job before your eyes, then what became of it, then a verdict.
+``autodial demo``: a live view of a complete run, then its results, then a verdict.
 
-Nothing is faked but the people: a real Asterisk dials over real SIP, the portal is simulated and
-spoken to over HTTP, and the dialler is the product, run as a process of its own.
+Only the people and the portal are simulated: a real Asterisk dials over real SIP, the portal is
+reached over HTTP, and the dialler is the product, run as a process of its own.
 """
 
 import os
@@ -32,20 +32,20 @@ from demo.rig import Rig, RigError, rig
 
 T = TypeVar("T")
 
-#: Extension -> what its phone does, and what a person would call it.
+#: Extension -> what its phone does.
 OPERATORS = {"101": "talks", "102": "talks", "103": "slow", "104": "misses"}
 #: What the clients' phones do, in the order of the tasks (demo/far/extensions.conf).
 FATES = (
-    ("00", "talks"), ("40", "busy"), ("44", "rings out"), ("60", "carrier 1 down"),
+    ("00", "talks"), ("40", "busy"), ("44", "rings out"), ("60", "trunk 1 down"),
     ("46", "never rings"), ("48", "rejected"), ("49", "declined"), ("50", "off"),
     ("52", "wrong number"), ("72", "hangs up while the operator rings"),
     ("70", "hangs up at once"), ("55", "congestion"), ("74", "talks, hangs up first"),
-    ("53", "number changed"), ("01", "talks"), ("62", "carrier 1 down, busy"),
+    ("53", "number changed"), ("01", "talks"), ("62", "trunk 1 down, busy"),
     ("56", "network failure"), ("02", "talks"), ("54", "number incomplete"), ("03", "talks"),
     ("41", "busy"), ("51", "off"), ("57", "not acceptable"), ("04", "talks"), ("45", "rings out"),
     ("05", "talks"),
 )  # fmt: skip
-#: Longest run, in seconds, before something must be wrong.
+#: Longest run, in seconds.
 LONGEST = 170.0
 
 _NAMES = (
@@ -55,10 +55,10 @@ _NAMES = (
 
 
 def run_demo(tasks: int, keep_logs: Path | None) -> int:
-    """Run it; 0 if every attempt had exactly one outcome and every report arrived."""
+    """Run it; 0 if every attempt has exactly one outcome and every report was delivered."""
     console = Console(markup=False, emoji=False)
-    # Ctrl-C and SIGTERM alike unwind everything that was started, also where SIGINT was ignored
-    # because a script started us in the background.
+    # Ctrl-C and SIGTERM both stop everything that was started, even if SIGINT is ignored because a
+    # script started us in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -68,14 +68,14 @@ def run_demo(tasks: int, keep_logs: Path | None) -> int:
         console.print(str(error), style="red")
         return 1
     except KeyboardInterrupt:
-        console.print("interrupted; everything was stopped and cleared away")
+        console.print("interrupted; everything was stopped and removed")
         return 130
 
 
 def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) -> int:
     if not console.is_terminal:
         console.width = 150
-    console.print("Booting two Asterisks: the PBX, and a far end that plays carriers and phones …")
+    console.print("Booting two Asterisks: the PBX, and a far end with trunks and phones …")
     with rig(
         extensions=tuple(OPERATORS),
         directory=directory,
@@ -88,13 +88,13 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
             running.operator(number, extension, fate)
         fates = {}
         for number in range(tasks):
-            fate, words = FATES[number % len(FATES)]
-            made = running.task(
+            fate, description = FATES[number % len(FATES)]
+            task = running.task(
                 fate,
                 responsible=500 + number % len(OPERATORS),
                 name=_NAMES[number % len(_NAMES)],
             )
-            fates[made] = words
+            fates[task] = description
         console.print(
             f"PBX {running.exchange.pbx.cli('core show version').split(' built')[0]}, "
             f"{tasks} call tasks in the portal, {len(OPERATORS)} operators at their phones.\n"
@@ -107,8 +107,8 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
 
 
 def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) -> None:
-    """The live picture, until everything has ended and was reported."""
-    told: set[str] = set()
+    """The live view, until every attempt has ended and was reported."""
+    printed: set[str] = set()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         until = time.monotonic() + LONGEST
         while time.monotonic() < until:
@@ -116,7 +116,7 @@ def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) ->
             if console.is_terminal:
                 live.update(_picture(running, attempts, fates))
             else:
-                _print_new(console, attempts, fates, told)
+                _print_new(console, attempts, fates, printed)
             if len({a.task for a in attempts}) == tasks and all(
                 a.state == "reported" or a.outcome == "withdrawn" for a in attempts
             ):
@@ -127,12 +127,15 @@ def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) ->
 
 
 def _print_new(
-    console: Console, attempts: Sequence[views.AttemptLine], fates: dict[int, str], told: set[str]
+    console: Console,
+    attempts: Sequence[views.AttemptLine],
+    fates: dict[int, str],
+    printed: set[str],
 ) -> None:
-    """Without a terminal: a line for each attempt as it ends."""
+    """Without a terminal: a line for each attempt at its end."""
     for attempt in attempts:
-        if attempt.outcome and attempt.id not in told:
-            told.add(attempt.id)
+        if attempt.outcome and attempt.id not in printed:
+            printed.add(attempt.id)
             console.print(
                 f"{attempt.id:<9} {attempt.number:<14} client {fates[attempt.task]:<34}"
                 f" -> {attempt.outcome}"
@@ -164,7 +167,7 @@ def _colour(outcome: str | None) -> str:
 
 
 def _tell(console: Console, running: Rig, fates: dict[int, str], seconds: float) -> int:
-    """The story of one task, the totals, what the portal holds now, and the verdict."""
+    """The history of one task, the totals, the portal's data, and the verdict."""
     config = load(running.config)
     attempts = _attempts(running)
     shown = next((a for a in attempts if a.outcome == "talked"), attempts[0] if attempts else None)
@@ -222,7 +225,7 @@ def _portal_table(console: Console, running: Rig, fates: dict[int, str], zone: s
 def _faults(
     running: Rig, attempts: Sequence[views.AttemptLine], fates: dict[int, str]
 ) -> list[str]:
-    """What a run must not leave behind."""
+    """Errors of the run: missing outcomes and reports, and things left over."""
     faults = []
     portal = running.portal
     for task in sorted(set(fates) - {attempt.task for attempt in attempts}):
@@ -230,9 +233,9 @@ def _faults(
     ends = _read(running, ended_counts)
     before: dict[int, Outcome] = {}
     for attempt in attempts:
-        told = ends[attempt.id]
-        if attempt.outcome is None or told != 1:
-            faults.append(f"{attempt.id} has {told} outcomes")
+        outcomes = ends[attempt.id]
+        if attempt.outcome is None or outcomes != 1:
+            faults.append(f"{attempt.id} has {outcomes} outcomes")
             continue
         outcome = Outcome(attempt.outcome)
         comments = [
@@ -240,7 +243,7 @@ def _faults(
             if f"[{attempt.id}]" in row["POST_MESSAGE"]
         ]  # fmt: skip
         calls = [row for row in portal.statistics if row["EXTERNAL_CALL_ID"] == attempt.id]
-        # None is written where a call ended as the one before it.
+        # No comment is written if a call ends as the one before it.
         wanted = {0, 1} if before.get(attempt.task) is outcome else {1}
         before[attempt.task] = outcome
         if outcome is not Outcome.WITHDRAWN and len(comments) not in wanted:

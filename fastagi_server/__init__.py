@@ -2,7 +2,7 @@
 A FastAGI library for Twisted.
 
 ``FastAgiServer`` routes sessions to scripts by path; a script is a coroutine that gets an
-``AgiSession``. Knows Asterisk; knows nothing of portals or databases.
+``AgiSession``. Depends on Asterisk only, not on portals or databases.
 """
 
 from fastagi_server.commands import Commands

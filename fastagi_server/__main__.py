@@ -1,4 +1,4 @@
-"""``python -m fastagi_server agi://127.0.0.1:4573/ping``: exit 0 if it is well, 1 if it is not."""
+"""``python -m fastagi_server agi://127.0.0.1:4573/ping``: exit 0 if healthy, 1 if not."""
 
 import sys
 

@@ -1,10 +1,10 @@
 """
 Every AGI command of Asterisk 22, as a coroutine with its result named.
 
-Timeouts are seconds here; Asterisk wants milliseconds. Escape digits are the keys that interrupt
-a playback; none by default. Each raises what ``AgiSession.send`` raises, and ``ActionFailed``
-where Asterisk says that it did not do it (mostly: the caller hung up meanwhile). Commands that
-work after the caller has hung up say so; the others raise ``DeadChannel`` then.
+Timeouts are seconds here; Asterisk expects milliseconds. Escape digits are the keys that interrupt
+a playback; none by default. Each command raises what ``AgiSession.send`` raises, and
+``ActionFailed`` where Asterisk reports a failure (usually the caller has hung up). Commands that
+work after the caller has hung up are marked; the others then raise ``DeadChannel``.
 """
 
 from abc import abstractmethod
@@ -19,14 +19,14 @@ from fastagi_server.wire import Reply, command, set_variables
 
 
 class Commands:
-    """What a session can ask of Asterisk."""
+    """The commands of a session."""
 
     @abstractmethod
     def send(self, line: bytes) -> Awaitable[Reply]:
         """Send one encoded command at once; await its own reply."""
 
-    def _ask(self, name: str, *words: object) -> Awaitable[Reply]:
-        return self.send(command(name, *[str(word) for word in words]))
+    def _ask(self, name: str, *arguments: object) -> Awaitable[Reply]:
+        return self.send(command(name, *[str(argument) for argument in arguments]))
 
     # Variables. All of these work after the caller has hung up.
 
@@ -39,7 +39,7 @@ class Commands:
         """
         Evaluate a dialplan expression such as ``${A}|${LEN(${B})}``; empty if unset.
 
-        ``channel``: another one's; ActionFailed if there is none of that name.
+        ``channel``: of another channel; ActionFailed if it does not exist.
         """
         reply = await self._ask("GET FULL VARIABLE", expression, *_given(channel))
         if results.number(reply) == 0:
@@ -47,30 +47,30 @@ class Commands:
         return reply.value or ""
 
     async def set(self, name: str, value: str) -> None:
-        """Set one variable or function to any text without control characters."""
+        """Set one variable or function to a text without control characters."""
         reply = await self.send(command("SET VARIABLE", name, value))
         if reply.result != "1":
             results.done(reply)
 
     async def get_many(self, *names: str) -> tuple[str, ...]:
         """
-        Several variables or functions in one round trip, empty where unset. Each value comes
-        through as it is, a newline in it, too, which ``get`` cannot carry (``URIENCODE``).
+        Several variables or functions in one round trip, empty where unset. Values are encoded
+        (``URIENCODE``), so a newline in a value is kept; ``get`` cannot carry one.
         """
-        said = await self.get_full("|".join([f"${{URIENCODE(${{{name}}})}}" for name in names]))
-        values = tuple(unquote(value, errors="surrogateescape") for value in said.split("|"))
+        text = await self.get_full("|".join([f"${{URIENCODE(${{{name}}})}}" for name in names]))
+        values = tuple(unquote(value, errors="surrogateescape") for value in text.split("|"))
         if len(values) != len(names):
-            raise ActionFailed(f"{len(values)} values for {len(names)} names: {said[:80]!r}")
+            raise ActionFailed(f"{len(values)} values for {len(names)} names: {text[:80]!r}")
         return values
 
     async def set_many(self, values: Mapping[str, str]) -> None:
-        """Set several to any texts without control characters in one round trip (``EXEC MSet``)."""
+        """Set several to texts without control characters in one round trip (``EXEC MSet``)."""
         results.number(await self.send(set_variables(values)))
 
     # AstDB and the log. All of these work after the caller has hung up.
 
     async def database_get(self, family: str, key: str) -> str | None:
-        """An entry of AstDB; None if there is none."""
+        """An entry of AstDB; None if it does not exist."""
         reply = await self._ask("DATABASE GET", family, key)
         return reply.value if results.number(reply) == 1 else None
 
@@ -79,13 +79,13 @@ class Commands:
         results.done(await self._ask("DATABASE PUT", family, key, value))
 
     async def database_del(self, family: str, key: str) -> None:
-        """Delete an entry. Whether there was one Asterisk does not say (22 answers 1)."""
+        """Delete an entry. Asterisk 22 answers 1 whether it existed or not."""
         results.done(await self._ask("DATABASE DEL", family, key))
 
     async def database_deltree(self, family: str, keytree: str = "") -> None:
         """
-        Delete a family, or a part of it. (Asterisk 22 answers 0 if something was deleted, and 1 if
-        there was nothing: the number is not used.)
+        Delete a family, or a part of it. (Asterisk 22 answers 0 if something was deleted, 1 if
+        not; the number is ignored.)
         """
         results.number(await self._ask("DATABASE DELTREE", family, *_given(keytree)))
 
@@ -94,21 +94,21 @@ class Commands:
         results.done(await self._ask("VERBOSE", message, level))
 
     async def noop(self, text: str = "") -> None:
-        """Nothing; with ``agi set debug on`` a mark in the log."""
+        """Does nothing; ``agi set debug on`` shows it in the log."""
         results.number(await self._ask("NOOP", *_given(text)))
 
     # The dialplan.
 
     async def execute(self, application: str, options: str = "") -> int:
         """
-        Run a dialplan application, also after the caller has hung up; its own result.
+        Run a dialplan application, also after the caller has hung up; returns its result.
 
         Functions and variables in ``options`` are evaluated only if the channel has
         ``AGIEXECFULL=yes``.
 
         Raises:
-            UnknownApplication: Asterisk has none of this name, or its module is not loaded.
-            ActionFailed: the application ended with -1: mostly, the caller hung up.
+            UnknownApplication: it does not exist, or its module is not loaded.
+            ActionFailed: the application ended with -1: usually the caller hung up.
         """
         reply = await self._ask("EXEC", application, options)
         if reply.result == "-2":
@@ -119,9 +119,9 @@ class Commands:
         self, context: str, extension: str, priority: str = "1", *arguments: str
     ) -> None:
         """
-        Run a subroutine of the dialplan and come back at its Return().
+        Run a subroutine of the dialplan and return at its Return().
 
-        A comma in an argument would split it: ActionFailed if there is no such place.
+        ActionFailed if the place does not exist. A comma in an argument splits the argument.
         """
         given = (",".join(arguments),) if arguments else ()
         results.number(await self._ask("GOSUB", context, extension, priority, *given))
@@ -135,55 +135,55 @@ class Commands:
         results.number(await self._ask("SET EXTENSION", extension))
 
     async def set_priority(self, priority: str) -> None:
-        """A number or a label; UsageError if there is no such one."""
+        """A number or a label; UsageError if it does not exist."""
         results.number(await self._ask("SET PRIORITY", priority))
 
     async def async_agi_break(self) -> None:
-        """Give an Async AGI channel back to the dialplan; elsewhere it does nothing."""
+        """Return an Async AGI channel to the dialplan; no effect on other channels."""
         results.number(await self._ask("ASYNCAGI BREAK"))
 
     # The channel.
 
     async def answer(self) -> None:
-        """Answer, if that was not done yet."""
+        """Answer, if not answered yet."""
         results.number(await self._ask("ANSWER"))
 
     async def hangup(self, channel: str = "") -> None:
-        """Hang up this channel or another; ActionFailed if there is no such one."""
+        """Hang up this channel or another; ActionFailed if it does not exist."""
         results.done(await self._ask("HANGUP", *_given(channel)))
 
     async def channel_status(self, channel: str = "") -> ChannelState:
-        """The state of this channel or another; ActionFailed if there is no such one."""
+        """The state of this channel or another; ActionFailed if it does not exist."""
         return ChannelState(results.number(await self._ask("CHANNEL STATUS", *_given(channel))))
 
     async def set_autohangup(self, seconds: int) -> None:
-        """Hang up by itself so much later; 0: no longer."""
+        """Hang up automatically after this many seconds; 0: switch that off."""
         results.number(await self._ask("SET AUTOHANGUP", seconds))
 
     async def set_callerid(self, text: str) -> None:
-        """Number, or ``"Name" <number>``; for a name that people typed, set CALLERID(name)."""
+        """Number, or ``"Name" <number>``; set a name typed by people with CALLERID(name)."""
         results.done(await self._ask("SET CALLERID", text))
 
     async def set_music(self, on: bool, music_class: str = "") -> None:
         """Music on hold; a playback ends it."""
-        words = ("ON", *_given(music_class)) if on else ("OFF",)
-        results.number(await self._ask("SET MUSIC", *words))
+        arguments = ("ON", *_given(music_class)) if on else ("OFF",)
+        results.number(await self._ask("SET MUSIC", *arguments))
 
     async def tdd_mode(self, on: bool) -> bool:
-        """Text telephony for the deaf; False: the channel cannot."""
+        """Text telephony for the deaf; False: the channel does not support it."""
         return results.number(await self._ask("TDD MODE", "on" if on else "off")) == 1
 
     # Sounds and digits. File names go without their extension.
 
     async def stream_file(self, file: str, escape: str = "", offset: int = 0) -> Played:
-        """Play a file; ActionFailed if there is none. ``offset``: samples."""
+        """Play a file; ActionFailed if it does not exist. ``offset``: samples."""
         return results.played(await self._ask("STREAM FILE", file, escape, offset))
 
     async def control_stream_file(  # noqa: PLR0913  # Asterisk's command has so many
         self, file: str, escape: str = "", *, skip: int = 3000, forward: str = "#",
         rewind: str = "*", pause: str = "", offset: int = 0,
     ) -> Played:  # fmt: skip
-        """Play a file that the caller winds by keys; ``skip`` and ``offset`` in milliseconds."""
+        """Play a file that the caller winds with keys; ``skip`` and ``offset`` in milliseconds."""
         keys = (forward, rewind, pause)
         reply = await self._ask("CONTROL STREAM FILE", file, escape, skip, *keys, offset)
         return results.played(reply)
@@ -197,7 +197,7 @@ class Commands:
         return results.digits(await self._ask("GET DATA", file, _ms(timeout), most))
 
     async def wait_for_digit(self, timeout: float = -1) -> str:
-        """A key, or empty if none came in time; below 0: wait as long as the session lives."""
+        """A key, or empty after the timeout; below 0: wait as long as the session lives."""
         return results.digit(await self._ask("WAIT FOR DIGIT", _ms(timeout)))
 
     async def record_file(  # noqa: PLR0913  # Asterisk's command has so many
@@ -207,12 +207,12 @@ class Commands:
         """
         Record the caller until a key, the timeout, or ``silence`` seconds without a sound.
 
-        ``offset``: samples into a file that is there.
+        ``offset``: samples into an existing file.
         """
         rest: list[object] = [offset, *(("BEEP",) if beep else ())]
         rest += [f"s={silence}"] if silence else []
-        words = (file, sound, escape, _ms(timeout), *rest)
-        return results.recorded(await self._ask("RECORD FILE", *words))
+        arguments = (file, sound, escape, _ms(timeout), *rest)
+        return results.recorded(await self._ask("RECORD FILE", *arguments))
 
     async def say_alpha(self, text: str, escape: str = "") -> str:
         """Spell a text; the key that interrupted it, or empty."""
@@ -223,7 +223,7 @@ class Commands:
         return results.digit(await self._ask("SAY DIGITS", number, escape))
 
     async def say_number(self, number: int, escape: str = "", gender: str = "") -> str:
-        """Say a number; ``gender``: f, m, n, or as the language wants it."""
+        """Say a number; ``gender``: f, m, n, or as the language requires."""
         return results.digit(await self._ask("SAY NUMBER", number, escape, *_given(gender)))
 
     async def say_phonetic(self, text: str, escape: str = "") -> str:
@@ -243,14 +243,14 @@ class Commands:
         zone: str = "",
     ) -> str:  # fmt: skip
         """Say a moment in a format of voicemail.conf; ``zone`` as ``Europe/Moscow``."""
-        words = (_epoch(moment), escape, form, *_given(zone))
-        return results.digit(await self._ask("SAY DATETIME", *words))
+        arguments = (_epoch(moment), escape, form, *_given(zone))
+        return results.digit(await self._ask("SAY DATETIME", *arguments))
 
     # Text and pictures, for channels that carry them.
 
     async def receive_char(self, timeout: float = 0) -> str:
         """
-        A character, or empty if none came in time; 0: wait as long as the session lives.
+        A character, or empty after the timeout; 0: wait as long as the session lives.
         ActionFailed on a channel that carries no text.
         """
         return results.digit(await self._ask("RECEIVE CHAR", _ms(timeout)))
@@ -262,21 +262,21 @@ class Commands:
         return reply.value or ""
 
     async def send_text(self, text: str) -> None:
-        """To a phone that shows text; one that does not says nothing."""
+        """Shown by phones that support text; others ignore it."""
         results.number(await self._ask("SEND TEXT", text))
 
     async def send_image(self, image: str) -> None:
-        """To a phone that shows pictures; one that does not says nothing."""
+        """Shown by phones that support pictures; others ignore it."""
         results.number(await self._ask("SEND IMAGE", image))
 
-    # Speech, for Asterisks with an engine.
+    # Speech, for an Asterisk with an engine.
 
     async def speech_create(self, engine: str) -> None:
-        """Begin; ActionFailed if there is no such engine."""
+        """Begin; ActionFailed if the engine does not exist."""
         results.done(await self._ask("SPEECH CREATE", engine))
 
     async def speech_set(self, name: str, value: str) -> None:
-        """A setting of the engine's own."""
+        """Set an option of the engine."""
         results.done(await self._ask("SPEECH SET", name, value))
 
     async def speech_destroy(self) -> None:
@@ -288,26 +288,26 @@ class Commands:
         results.done(await self._ask("SPEECH LOAD GRAMMAR", name, path))
 
     async def speech_unload_grammar(self, name: str) -> None:
-        """Forget a grammar; works after the caller has hung up."""
+        """Unload a grammar; works after the caller has hung up."""
         results.done(await self._ask("SPEECH UNLOAD GRAMMAR", name))
 
     async def speech_activate_grammar(self, name: str) -> None:
-        """Listen for it."""
+        """Recognize this grammar from now on."""
         results.done(await self._ask("SPEECH ACTIVATE GRAMMAR", name))
 
     async def speech_deactivate_grammar(self, name: str) -> None:
-        """Listen for it no longer."""
+        """Recognize this grammar no longer."""
         results.done(await self._ask("SPEECH DEACTIVATE GRAMMAR", name))
 
     async def speech_recognize(self, prompt: str, timeout: float, offset: int = 0) -> Recognized:
-        """Play a prompt and listen; digits end it, too."""
+        """Play a prompt and recognize speech; digits also end it."""
         reply = await self._ask("SPEECH RECOGNIZE", prompt, _ms(timeout), *_given(offset))
         return results.recognized(reply)
 
 
-def _given(word: object) -> tuple[object, ...]:
-    """An optional last word, left out if it is empty."""
-    return (word,) if word else ()
+def _given(argument: object) -> tuple[object, ...]:
+    """An optional last argument, left out if it is empty."""
+    return (argument,) if argument else ()
 
 
 def _ms(seconds: float) -> int:

@@ -1,8 +1,8 @@
 """
 Deadlines of many sessions on one timer.
 
-All of a kind have the same time, so who came first is due first: a dict in the order of arrival
-is the queue, and to come and to go cost a dictionary's insert and removal.
+All sessions of a kind have the same time, so the first to start is the first due: a dict in the
+order of arrival is the queue. A start and an end cost one insert and one removal.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ T = TypeVar("T")
 @define(eq=False)
 class Deadlines(Generic[T]):
     """
-    ``due`` is told of each that was not ended within so many seconds of its start, and of the
-    moment (of the clock) when that was.
+    ``due`` is called with each item that did not end within ``seconds`` of its start, and with the
+    clock's time when it was due.
     """
 
     clock: IReactorTime
@@ -31,39 +31,39 @@ class Deadlines(Generic[T]):
         return len(self._until)
 
     def __iter__(self) -> Iterator[T]:
-        """Who came first comes first."""
+        """In the order of arrival."""
         return iter(self._until)
 
-    def start(self, one: T) -> None:
-        """From now on."""
-        self._until[one] = self.clock.seconds() + self.seconds
+    def start(self, item: T) -> None:
+        """Start the deadline now."""
+        self._until[item] = self.clock.seconds() + self.seconds
         if self._timer is None:
             self._timer = self.clock.callLater(self.seconds, self._look)
 
-    def start_at(self, one: T, moment: float) -> None:
-        """From a moment in the past, not before that of the one before."""
-        self._until[one] = moment + self.seconds
+    def start_at(self, item: T, moment: float) -> None:
+        """Start it at a past moment, not earlier than the previous item's."""
+        self._until[item] = moment + self.seconds
         if self._timer is None:
             wait = moment + self.seconds - self.clock.seconds()
             self._timer = self.clock.callLater(max(0.0, wait), self._look)
 
-    def end(self, one: T) -> bool:
-        """It made it, or has gone. False: it was not there."""
-        return self._until.pop(one, None) is not None
+    def end(self, item: T) -> bool:
+        """Remove an item. False: it was not there."""
+        return self._until.pop(item, None) is not None
 
     def _look(self) -> None:
         self._timer = None
         now = self.clock.seconds()
         while self._until:
-            one, until = next(iter(self._until.items()))
+            item, until = next(iter(self._until.items()))
             if until > now:
                 self._timer = self.clock.callLater(until - now, self._look)
                 return
-            del self._until[one]
-            self.due(one, until)
+            del self._until[item]
+            self.due(item, until)
 
     def stop(self) -> None:
-        """Forget all, and leave no timer behind."""
+        """Remove all items and cancel the timer."""
         self._until.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -6,7 +6,7 @@ class AgiError(Exception):
 
 
 class WireError(AgiError):
-    """Asterisk's side said something that is not AGI; the session cannot go on."""
+    """The peer sent something that is not AGI; the session cannot go on."""
 
 
 class CallEnded(AgiError):
@@ -14,15 +14,15 @@ class CallEnded(AgiError):
 
 
 class SessionTimeout(CallEnded):
-    """The session outlived its deadline and was closed, so that no caller waits in silence."""
+    """The session exceeded its deadline and was closed, so that no caller waits in silence."""
 
 
 class UnknownScript(AgiError):
-    """The dialplan asked for a path that the server does not know."""
+    """The dialplan requested a path that the server does not have."""
 
 
 class NotAuthenticated(AgiError):
-    """The other side does not know the secret that our Asterisk knows; it is told nothing."""
+    """The peer does not have the secret that our Asterisk has; it gets no information."""
 
 
 class CommandRefused(AgiError):
@@ -39,7 +39,7 @@ class CommandFailed(AgiError):
 
 
 class ActionFailed(AgiError):
-    """Asterisk understood, and did not do it: the caller hung up meanwhile, or there is no such."""
+    """Asterisk understood and failed: the caller has hung up, or the target does not exist."""
 
 
 class UnknownApplication(ActionFailed):
@@ -47,11 +47,11 @@ class UnknownApplication(ActionFailed):
 
 
 class DeadChannel(CommandFailed):
-    """511: the channel has hung up and this command needs a living one."""
+    """511: the channel has hung up and this command needs a live one."""
 
 
 class UnknownCommand(CommandFailed):
-    """510: this Asterisk does not know the command."""
+    """510: this Asterisk does not have the command."""
 
 
 class UsageError(CommandFailed):

@@ -1,8 +1,8 @@
 """
-Is a FastAGI server well? Asked through the very protocol that calls use.
+Health check of a FastAGI server, through the protocol that calls use.
 
-The server runs ``ping``; whoever wants to know (a monitoring program, an administrator) plays
-Asterisk for a moment: ``python -m fastagi_server agi://127.0.0.1:4573/ping``.
+The server runs ``ping``. A monitoring program or an administrator acts as Asterisk for a moment:
+``python -m fastagi_server agi://127.0.0.1:4573/ping``.
 """
 
 import re
@@ -14,7 +14,7 @@ from fastagi_server.session import FAILURE, AgiSession
 from fastagi_server.testing import environment
 from fastagi_server.wire import set_variables
 
-#: What ``ping`` sets on the channel, so that a dialplan can ask as well.
+#: What ``ping`` sets on the channel, so that a dialplan can check as well.
 PONG = "AGI_PONG"
 _ADDRESS = re.compile(
     r"agi://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[]+)(:(?P<port>[0-9]+))?(/(?P<script>.*))?"
@@ -32,23 +32,23 @@ async def ping(call: AgiSession) -> None:
 
 def check(address: str, timeout: float = 3.0) -> float:
     """
-    Ask ``agi://host[:port]/script``; the seconds that it took. Blocking.
+    Check ``agi://host[:port]/script``; returns the seconds that it took. Blocking.
 
     Raises:
-        NotWell: nobody answers, the script failed, or it said nothing; with what was seen.
+        NotWell: no answer, the script failed, or it sent nothing; the text says which.
     """
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
         raise NotWell(f"{address!r} is not an address as agi://127.0.0.1:4573/ping")
-    host, port = found["host"].strip("[]"), int(found["port"] or 4573)
-    script = found["script"] or ""
+    host, port = match["host"].strip("[]"), int(match["port"] or 4573)
+    script = match["script"] or ""
     begun = time.monotonic()
-    said = data = b""
+    received = data = b""
     try:
         with socket.create_connection((host, port), timeout) as peer:
             peer.sendall(environment(script))
             while (data := peer.recv(4096)) and data != FAILURE:
-                said += data
+                received += data
                 peer.sendall(b"200 result=0\n" * data.count(b"\n"))
                 if time.monotonic() - begun > timeout:
                     raise TimeoutError
@@ -60,6 +60,6 @@ def check(address: str, timeout: float = 3.0) -> float:
         raise NotWell(f"{address}: {error.strerror or error}; is it running?") from error
     if data == FAILURE:
         raise NotWell(f"{address}: the script failed, or there is none of this name")
-    if not said:
+    if not received:
         raise NotWell(f"{address}: closed without a word: too many sessions, or we are not allowed")
     return time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""Log lines that a stranger can cause: few of them, however often he tries."""
+"""Log lines that an unauthenticated peer can cause, limited in rate."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ EVERY = 10.0
 @define(eq=False)
 class RateLimitedLog:
     """
-    Lines of one kind at most every so many seconds; the next says how many were left out.
+    At most one line of a kind every ``every`` seconds; the next one counts those left out.
 
     The kind is the format, so there are as many kinds as formats in the code.
     """

@@ -1,8 +1,8 @@
 """
-What Asterisk's answers mean, as values: digits, ends of playback and recording, channel states.
+Asterisk's answers as values: digits, ends of playback and recording, channel states.
 
-A digit is a text of one character; an empty one says that no key was pressed. Asterisk answers
-with its character code, and with -1 when the caller hung up or it could not do what was asked.
+A digit is a text of one character; empty means that no key was pressed. Asterisk answers with the
+character code, and with -1 when the caller hung up or the command failed.
 """
 
 import re
@@ -43,7 +43,7 @@ class Digits:
     """What was keyed after a prompt."""
 
     digits: str
-    timed_out: bool  #: fewer than the most allowed, or no end key
+    timed_out: bool  #: fewer digits than allowed, or no end key
 
 
 @frozen
@@ -66,7 +66,7 @@ class Heard:
 
 @frozen
 class Recognized:
-    """What came of SPEECH RECOGNIZE."""
+    """The result of SPEECH RECOGNIZE."""
 
     kind: str  #: speech, digit, hangup or timeout
     digit: str
@@ -75,23 +75,23 @@ class Recognized:
 
 
 def number(reply: Reply) -> int:
-    """The result as a number; ActionFailed if it is none, or below zero."""
+    """The result as a number; ActionFailed if it is not a number, or negative."""
     if not re.fullmatch("[0-9]{1,10}", reply.result):
         raise ActionFailed(f"result={reply.result} {reply.value or ''} {reply.detail}".strip())
     return int(reply.result)
 
 
 def done(reply: Reply) -> None:
-    """For commands that say 1 for yes and 0 for no, where no is a failure."""
+    """For commands that answer 1 for success and 0 for failure."""
     if reply.result != "1":
         raise ActionFailed(f"result={reply.result} {reply.detail}".strip())
 
 
 def digit(reply: Reply) -> str:
-    """The key behind a character code; empty: none."""
+    """The key of a character code; empty: none."""
     code = number(reply)
     if code > 0x10FFFF:
-        raise ActionFailed(f"result={reply.result} is no key")
+        raise ActionFailed(f"result={reply.result} is not a key")
     return chr(code) if code else ""
 
 
@@ -106,7 +106,7 @@ def digits(reply: Reply) -> Digits:
 
 
 def recorded(reply: Reply) -> Recorded:
-    """A recording that ended with a hang-up is one; result -1 with other words is a failure."""
+    """A recording that ends with a hang-up is valid; -1 with any other value is a failure."""
     if reply.value == "hangup":
         return Recorded("hangup", "", endpos(reply))
     key = digit(reply)
@@ -114,18 +114,18 @@ def recorded(reply: Reply) -> Recorded:
 
 
 def endpos(reply: Reply) -> int:
-    found = re.search(r"\bendpos=(-?[0-9]{1,18})", reply.detail)
-    return int(found.group(1)) if found else 0
+    match = re.search(r"\bendpos=(-?[0-9]{1,18})", reply.detail)
+    return int(match.group(1)) if match else 0
 
 
 def recognized(reply: Reply) -> Recognized:
     done(reply)
-    # A guess may hold a bracket, so what the codec took for the value may be too long.
-    said = f"({reply.value or ''}){reply.detail}"
-    kind = re.match(r"\(([a-z]*)\)", said)
-    key = re.search(r"\bdigit=(\S)", said)
-    end = re.search(r"\bendpos=(-?[0-9]{1,18})", said)
-    guesses = re.findall(r'\bscore\d+=(-?\d+) text\d+="(.*?)" grammar\d+=(\S*)', said)
+    # A guess may contain a bracket, so the value as the codec read it may be too long.
+    answer = f"({reply.value or ''}){reply.detail}"
+    kind = re.match(r"\(([a-z]*)\)", answer)
+    key = re.search(r"\bdigit=(\S)", answer)
+    end = re.search(r"\bendpos=(-?[0-9]{1,18})", answer)
+    guesses = re.findall(r'\bscore\d+=(-?\d+) text\d+="(.*?)" grammar\d+=(\S*)', answer)
     return Recognized(
         kind.group(1) if kind else "",
         key.group(1) if key else "",

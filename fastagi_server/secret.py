@@ -1,11 +1,11 @@
 """
-Who asks: a secret that one Asterisk shares with this server.
+Authentication: a secret that one Asterisk shares with this server.
 
-FastAGI has no authentication, and any process of the host can open a session. So a session must
-first prove that its other side is our Asterisk: it hashes a nonce of ours together with a
-global variable that holds the secret. The secret itself is on no wire, in no log (Asterisk's holds
-every argument that the dialplan passes, and with ``agi set debug`` all that is said) and in no
-process list; an answer that was overheard proves nothing later.
+FastAGI has no authentication, and any process of the host can open a session. So a session first
+proves that its peer is our Asterisk: Asterisk hashes a nonce of ours together with a global
+variable that holds the secret. The secret itself is never sent, never logged (Asterisk's log holds
+every argument that the dialplan passes, and with ``agi set debug`` the whole session) and in no
+process list; a proof that was intercepted is useless for another session.
 """
 
 from hashlib import sha1
@@ -27,14 +27,14 @@ class SharedSecret:
 
     async def is_known_to(self, session: AgiSession) -> bool:
         """
-        Ask for the proof: one round trip, also after the caller has hung up.
+        Request the proof: one round trip, also after the caller has hung up.
 
         Raises:
             CommandFailed, CallEnded: as ``AgiSession.send``.
         """
         nonce = token_hex(16)
-        asked = f"${{SHA1({nonce}${{GLOBAL({self.variable})}})}}"
-        reply = await session.send(command("GET FULL VARIABLE", asked))
+        expression = f"${{SHA1({nonce}${{GLOBAL({self.variable})}})}}"
+        reply = await session.send(command("GET FULL VARIABLE", expression))
         expected = sha1(f"{nonce}{self.secret}".encode(), usedforsecurity=False).hexdigest()
-        said = (reply.value or "").encode("utf-8", "surrogateescape")
-        return compare_digest(said, expected.encode())
+        proof = (reply.value or "").encode("utf-8", "surrogateescape")
+        return compare_digest(proof, expected.encode())

@@ -1,9 +1,9 @@
 """
-The FastAGI server: who may connect, which script runs, and what no peer can do to the others.
+The FastAGI server: which peers may connect, which script runs, and the limits of each session.
 
-FastAGI has no authentication of its own, and whoever *answers* on this port can run commands on
-the PBX; whoever *asks* can run our scripts. So: listen on loopback by default, name the allowed
-addresses otherwise, ask for the secret of the installation first (see ``secret``), and bound
+FastAGI has no authentication of its own. Whoever *answers* on this port can run commands on the
+PBX; whoever *connects* can run our scripts. So: listen on loopback by default, name the allowed
+addresses otherwise, require the secret of the installation first (see ``secret``), and limit
 sessions, lines and time.
 """
 
@@ -30,26 +30,26 @@ from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.secret import SharedSecret
 from fastagi_server.session import AgiSession, Script
 
-#: How long one session may take, in seconds. A server that keeps silent hangs the channel for
-#: ever (Asterisk has no read timeout), so this bound is what frees a caller.
+#: How long one session may take, in seconds. A server that does not answer blocks the channel for
+#: ever (Asterisk has no read timeout), so this limit frees the caller.
 DEADLINE = 5.0
 #: How long the opening block may take; Asterisk writes it at once.
 BLOCK_DEADLINE = 2.0
-#: How long a script may go on after its session has ended, before what it waits for is cancelled.
+#: Seconds a script may go on after its session has ended; then what it awaits is cancelled.
 HANDLER_DEADLINE = 30.0
-#: How long a peer that was told to go may take to read what was said to it.
+#: Seconds a peer may take to read the last bytes after its session was closed.
 LEAVING = 1.0
-#: How many sessions may be open at once; a further one is closed, and the dialplan goes on.
+#: Most sessions open at once; a further one is closed, and the dialplan goes on.
 MAX_SESSIONS = 500
 #: The listening queue. Twisted's default of 50 drops connections in a burst, and Asterisk gives
 #: up on a connection after 2 seconds.
 BACKLOG = 4096
 
-#: What a session may say before it has proved who asks: a block of environment with room for its
+#: Bytes that a session may send before it is authenticated: the environment with room for its
 #: arguments, and one reply.
 UNAUTHENTICATED_BYTES = 20_000
 
-#: How many addresses are remembered with whether they may connect.
+#: Most addresses whose permission is cached.
 MAX_HOSTS = 1_000
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -57,19 +57,19 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 @define
 class Counters:
-    """What the server has seen since it started."""
+    """Counts since the server started."""
 
-    accepted: int = 0  #: sessions let in
+    accepted: int = 0  #: sessions accepted
     refused_address: int = 0
     refused_limit: int = 0
-    refused_secret: int = 0  #: sessions that did not know the secret
-    evicted: int = 0  #: sessions closed for a new one before they had said who they are
+    refused_secret: int = 0  #: sessions without the secret
+    evicted: int = 0  #: unauthenticated sessions closed to make room for a new one
     finished: int = 0  #: scripts that ran to their end
-    failed: int = 0  #: scripts that raised, or whose caller had gone
+    failed: int = 0  #: scripts that raised, or whose caller had hung up
     unknown_script: int = 0
-    timed_out: int = 0  #: sessions closed because they outlived a deadline
-    not_agi: int = 0  #: sessions closed because the other side did not speak AGI
-    cancelled: int = 0  #: scripts that outlived theirs
+    timed_out: int = 0  #: sessions closed because they exceeded a deadline
+    not_agi: int = 0  #: sessions closed because the peer did not speak AGI
+    cancelled: int = 0  #: scripts cancelled after their deadline
 
 
 @define(eq=False, slots=False)
@@ -77,13 +77,13 @@ class FastAgiServer(Factory):
     """
     Serve scripts by path: ``AGI(agi://host:4573/claim,...)`` runs ``scripts["claim"]``.
 
-    A script that raises ends its own session only; the dialplan sees AGISTATUS=FAILURE. So it does
-    for a path that is not known. Every time is in seconds; ``handler_deadline`` None: a script is
-    never cancelled, for scripts that must not be left half-way. With a ``secret`` only the scripts
-    of ``unauthenticated`` run for somebody who does not know it.
+    A script that raises ends its own session only; the dialplan sees AGISTATUS=FAILURE. The same
+    holds for an unknown path. Every time is in seconds; ``handler_deadline`` None: a script is
+    never cancelled, for scripts that must not stop half-way. With a ``secret`` only the scripts
+    of ``unauthenticated`` run for a peer without it.
 
-    When as many sessions are open as may be, the oldest that has not said who it is makes room:
-    silent connections keep nobody out.
+    At the limit of sessions the oldest unauthenticated one is closed for a new one, so silent
+    connections cannot block the server.
     """
 
     log = Logger()
@@ -100,16 +100,16 @@ class FastAgiServer(Factory):
     counters: Counters = field(factory=Counters)
     #: How many sessions are open.
     sessions: int = field(default=0, init=False)
-    #: What a session may say before it is trusted; None: no secret, no such limit.
+    #: Bytes a session may send before it is authenticated; None: no secret, no such limit.
     unauthenticated_bytes: int | None = field(default=None, init=False)
-    _new: Deadlines[AgiSession] = field(init=False)  #: for as long as the block may take
-    _old: Deadlines[AgiSession] = field(init=False)  #: from then on
+    _new: Deadlines[AgiSession] = field(init=False)  #: until the block deadline
+    _old: Deadlines[AgiSession] = field(init=False)  #: after it
     _leaving: Deadlines[AgiSession] = field(init=False)
     _alone: Deadlines[AgiSession] | None = field(default=None, init=False)
     _draining: bool = field(default=False, init=False)
     _drained: list[Deferred[None]] = field(factory=list, init=False)
     _networks: list[IPv4Network | IPv6Network] = field(factory=list, init=False)
-    _hosts: dict[str, bool] = field(factory=dict, init=False)  #: who has knocked, and may he
+    _hosts: dict[str, bool] = field(factory=dict, init=False)  #: may this address connect?
     _limited_log: RateLimitedLog = field(init=False)
 
     noisy = False
@@ -129,7 +129,7 @@ class FastAgiServer(Factory):
         return self.admit(getattr(addr, "host", ""))
 
     def admit(self, host: str) -> AgiSession | None:
-        """A session for this peer; None: it is not let in."""
+        """A session for this peer; None: it is refused."""
         known = self._hosts.get(host)
         if known is None:
             known = self._meet(host)
@@ -151,7 +151,7 @@ class FastAgiServer(Factory):
         return session
 
     def _make_room(self) -> bool:
-        """Close the oldest session of whom nothing is known; False: there is none."""
+        """Close the oldest unauthenticated session; False: there is none."""
         for session in (*self._old, *self._new):
             if not self._known(session):
                 self.counters.evicted += 1
@@ -197,7 +197,7 @@ class FastAgiServer(Factory):
         self.counters.cancelled += 1
         session.cancel_script()
 
-    # What a session says of its life.
+    # The events of a session.
 
     def started(self, session: AgiSession) -> Script:
         name = session.environment.script
@@ -213,7 +213,7 @@ class FastAgiServer(Factory):
         except CommandFailed as error:
             raise NotAuthenticated(f"{name}: the proof was answered with {error.code}") from None
         except CallEnded:
-            raise NotAuthenticated(f"{name}: closed before it had proved who asks") from None
+            raise NotAuthenticated(f"{name}: closed before authentication") from None
         if not known:
             raise NotAuthenticated(
                 f"{name}: whoever asks does not know the secret (global variable {secret.variable})"
@@ -263,7 +263,7 @@ class FastAgiServer(Factory):
             self._rest()
 
     def drain(self) -> Deferred[None]:
-        """Take no further session; fires when those under way have ended by their deadline."""
+        """Accept no further session; fires when the open ones have ended by their deadline."""
         self._draining = True
         done: Deferred[None] = Deferred()
         self._drained.append(done)
@@ -272,7 +272,7 @@ class FastAgiServer(Factory):
         return done
 
     def _rest(self) -> None:
-        """No session, no timer. (Scripts may go on alone.)"""
+        """No session is left: stop the timers. (Scripts may go on alone.)"""
         for deadlines in (self._new, self._old, self._leaving):
             deadlines.stop()
         while self._drained:
@@ -296,5 +296,5 @@ async def _unknown(session: AgiSession) -> None:
 
 
 def _short(text: str) -> str:
-    """As much of a stranger's text as a log line needs."""
+    """A peer's text, cut for a log line."""
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,9 +1,9 @@
 """
 One AGI session on a socket: the Twisted shell around the sans-IO codec.
 
-Scripts see coroutines; this file sees bytes, deadlines and lost connections. It never sends a
+Scripts use coroutines; this file handles bytes, deadlines and lost connections. It never sends a
 command before the previous reply was read (Asterisk would postpone it and every later answer
-would be off by one), with the one exception that works: a batch followed by a half-close.
+would be off by one). The one exception that works is a batch followed by a half-close.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -34,12 +34,12 @@ Script = Callable[["AgiSession"], Awaitable[None]]
 
 
 #: Read by Asterisk in place of a command: AGISTATUS becomes FAILURE. After a mere close it would be
-#: SUCCESS, and a dialplan could not tell a script that failed from one that had nothing to say.
+#: SUCCESS, and a dialplan could not tell a failed script from one that sent nothing.
 FAILURE = b"failure\n"
 
 
 class SessionOwner(Shape):
-    """Who is told about a session's life: the server, or a test."""
+    """Receives the events of a session: the server, or a test."""
 
     unauthenticated_bytes: int | None
 
@@ -49,20 +49,20 @@ class SessionOwner(Shape):
     def closed(self, session: "AgiSession") -> None: ...
 
 
-class _Asked:
+class _Pending:
     """
-    Commands on their way, and what waits for their replies: a script that the session itself
-    steps, at no further cost; or a Deferred, where somebody else runs the coroutine.
+    Commands in flight, and what waits for their replies: a script that the session itself steps, at
+    no further cost; or a Deferred, where other code runs the coroutine.
     """
 
-    __slots__ = ("awaited", "count", "failure", "replies", "told")
+    __slots__ = ("awaited", "count", "failure", "replies", "waiter")
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.replies: list[Reply] = []
         self.awaited = False
         self.failure: CallEnded | None = None
-        self.told: Deferred[None] | None = None
+        self.waiter: Deferred[None] | None = None
 
     def __await__(self) -> "Generator[Any, Any, list[Reply]]":
         if self.failure is None and len(self.replies) < self.count:
@@ -72,15 +72,15 @@ class _Asked:
         return self.replies
 
     def _arrival(self) -> "Generator[Any, Any, None]":
-        # The session's own step takes note, and comes back when it is over. Twisted's runner of
-        # coroutines gives back at once what is no Deferred: then it gets one.
+        # ``_step`` marks this as awaited and resumes it after the replies. Twisted's runner of
+        # coroutines sends back at once whatever is not a Deferred: then it gets one.
         if (yield self) is self:
-            self.told = Deferred()
-            yield from self.told.__await__()
+            self.waiter = Deferred()
+            yield from self.waiter.__await__()
 
 
-class _AskedOne(_Asked):
-    """A single command: its reply, or the error that it amounts to."""
+class _PendingOne(_Pending):
+    """A single command: its reply, or the error in it."""
 
     __slots__ = ()
 
@@ -88,12 +88,12 @@ class _AskedOne(_Asked):
         self.count = 1
         self.replies = []
         self.awaited = False
-        self.failure = self.told = None
+        self.failure = self.waiter = None
 
     def __await__(self) -> "Generator[Any, Any, Reply]":  # type: ignore[override]
         if not self.replies and self.failure is None and (yield self) is self:
-            self.told = Deferred()
-            yield from self.told.__await__()
+            self.waiter = Deferred()
+            yield from self.waiter.__await__()
         if self.failure is not None:
             raise self.failure
         reply = self.replies[0]
@@ -106,9 +106,9 @@ class AgiSession(Commands, Protocol):
     """
     A call, as a script sees it.
 
-    ``environment`` is what Asterisk said at the start; ``hung_up`` becomes true once the caller
-    has gone. The session is closed when the script returns or fails, and by its owner when it has
-    lasted too long. What can be asked of Asterisk is in ``Commands``.
+    ``environment`` is the opening block; ``hung_up`` becomes true once the caller has hung up. The
+    session is closed when the script returns or fails, and by its owner after its deadline. The
+    commands are in ``Commands``.
     """
 
     transport: ITCPTransport
@@ -117,14 +117,14 @@ class AgiSession(Commands, Protocol):
     def __init__(self, owner: SessionOwner) -> None:
         self._owner = owner
         self._wire = AgiWire()
-        self._asked: _Asked | None = None
+        self._pending: _Pending | None = None
         self._script: Coroutine[Any, Any, None] | None = None
         self._awaited: Deferred[Any] | None = None
         self._half_closed = False
         self._gone: CallEnded | None = None
         self.hung_up = False
-        self.authenticated = False  #: its owner knows who is on the other side
-        #: Bytes that it may say before it is trusted; None: as many as it likes.
+        self.authenticated = False  #: set by the owner once the peer has proved the secret
+        #: Bytes that it may still send before it is authenticated; None: no limit.
         self._left = owner.unauthenticated_bytes
 
     @property
@@ -134,12 +134,12 @@ class AgiSession(Commands, Protocol):
 
     @property
     def opened(self) -> bool:
-        """Has Asterisk said what it wants?"""
+        """Has the environment been received?"""
         return self._wire.opened
 
     @property
     def running(self) -> bool:
-        """Has a script begun that has not ended yet?"""
+        """Is a script running?"""
         return self._script is not None
 
     def argument(self, position: int) -> str:
@@ -149,7 +149,7 @@ class AgiSession(Commands, Protocol):
 
     @property
     def alive(self) -> bool:
-        """Can an answer still be sent? False once the connection has gone or timed out."""
+        """Can a command still be sent? False once the connection is closed or timed out."""
         return self._gone is None
 
     def send(self, line: bytes) -> Awaitable[Reply]:
@@ -158,29 +158,29 @@ class AgiSession(Commands, Protocol):
 
         Raises:
             CommandFailed: Asterisk refused it (510, 511, 520).
-            CallEnded: the connection went, or the deadline passed, before the answer.
+            CallEnded: the connection closed, or the deadline passed, before the answer.
         """
-        if self._asked is not None or self._half_closed or self._gone is not None:
+        if self._pending is not None or self._half_closed or self._gone is not None:
             self._must_not_send()
-        asked = self._asked = _AskedOne()
+        pending = self._pending = _PendingOne()
         self.transport.write(line)
-        return asked
+        return pending
 
     async def batch(self, *lines: bytes) -> list[Reply]:
         """
         Send the last commands of the session in one write and read all their replies.
 
-        The sending side is closed behind them: only then does Asterisk work through commands
-        it has buffered. Nothing can be sent afterwards. Refusals are returned, not raised:
-        the other commands have run all the same.
+        The sending side is closed after them: only then does Asterisk execute the commands it has
+        buffered. Nothing can be sent afterwards. Refusals are returned, not raised:
+        the other commands have run.
         """
-        if self._asked is not None or self._half_closed or self._gone is not None:
+        if self._pending is not None or self._half_closed or self._gone is not None:
             self._must_not_send()
-        asked = self._asked = _Asked(len(lines))
+        pending = self._pending = _Pending(len(lines))
         self.transport.write(b"".join(lines))
         self._half_closed = True
         self.transport.loseWriteConnection()
-        return await asked
+        return await pending
 
     def _must_not_send(self) -> NoReturn:
         if self._gone is not None:
@@ -190,25 +190,25 @@ class AgiSession(Commands, Protocol):
         raise RuntimeError("one command at a time: wait for the reply, or use batch()")
 
     def dataReceived(self, data: bytes) -> None:
-        wire, asked = self._wire, self._asked
-        if asked is not None and wire.between_lines and asked.count == 1:
+        wire, pending = self._wire, self._pending
+        if pending is not None and wire.between_lines and pending.count == 1:
             known = COMMON.get(data)
             if known is not None:
                 # The answer to most commands, and most commands are awaited by the script itself.
-                asked.replies.append(known)
-                self._asked = None
-                if asked.awaited:
+                pending.replies.append(known)
+                self._pending = None
+                if pending.awaited:
                     self._step(None)
                 else:
-                    self._go_on(asked)
+                    self._go_on(pending)
                 return
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0 and not self.authenticated:
-                # A stranger: the block and one reply are all that he has to say.
-                self._owner.spoke_otherwise(self, WireError("more than a proof"))
+                # An unauthenticated peer has only the block and one reply to send.
+                self._owner.spoke_otherwise(self, WireError("too many bytes before authentication"))
                 self.transport.abortConnection()
-                self._end(CallEnded("it said more than a proof"))
+                self._end(CallEnded("too many bytes before authentication"))
                 return
         try:
             for event in wire.receive(data):
@@ -225,29 +225,29 @@ class AgiSession(Commands, Protocol):
             self._end(CallEnded(str(error)))
 
     def _answered(self, reply: Reply) -> None:
-        asked = self._asked
-        if asked is None:
-            raise WireError(f"a reply nobody waits for: {reply.code} {reply.detail}")
-        asked.replies.append(reply)
-        if len(asked.replies) == asked.count:
-            self._asked = None
-            self._go_on(asked)
+        pending = self._pending
+        if pending is None:
+            raise WireError(f"an unexpected reply: {reply.code} {reply.detail}")
+        pending.replies.append(reply)
+        if len(pending.replies) == pending.count:
+            self._pending = None
+            self._go_on(pending)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._end(CallEnded("the connection was closed"))
         self._owner.closed(self)
 
     def _run(self, script: Script) -> None:
-        made = script(self)
-        self._script = made if iscoroutine(made) else _as_coroutine(made)
+        awaitable = script(self)
+        self._script = awaitable if iscoroutine(awaitable) else _as_coroutine(awaitable)
         self._step(None)
 
-    def _go_on(self, asked: _Asked) -> None:
-        """Its replies are there, or will never be."""
-        if asked.awaited:
+    def _go_on(self, pending: _Pending) -> None:
+        """The replies are complete, or will never come."""
+        if pending.awaited:
             self._step(None)
-        elif asked.told is not None:
-            asked.told.callback(None)
+        elif pending.waiter is not None:
+            pending.waiter.callback(None)
 
     def _step(self, value: object) -> None:
         """
@@ -268,11 +268,11 @@ class AgiSession(Commands, Protocol):
             except BaseException:
                 self._script_ended(Failure())
                 return
-            if isinstance(waits, _Asked):
+            if isinstance(waits, _Pending):
                 waits.awaited = True
                 return
             if isinstance(waits, Deferred):
-                # One that has its result never comes here: awaiting it goes on at once.
+                # A Deferred that has its result is not yielded: awaiting it continues at once.
                 self._awaited = waits
                 waits.addBoth(self._fired)
                 return
@@ -289,31 +289,31 @@ class AgiSession(Commands, Protocol):
             self.transport.write(FAILURE)
         self.transport.loseConnection()
 
-    # What its owner does to it.
+    # Called by the owner.
 
     def time_out(self, seconds: float) -> None:
-        """It has lasted too long: a caller waits for it in silence. The dialplan goes on."""
+        """The deadline has passed and the caller waits in silence. The dialplan goes on."""
         if self._gone is None and not self._half_closed:
             self.transport.write(FAILURE)
         self.transport.loseConnection()
         self._end(SessionTimeout(f"no end after {seconds:g} s"))
 
     def abort(self) -> None:
-        """Close it whatever the peer has read."""
+        """Close it at once; unsent bytes are lost."""
         self.transport.abortConnection()
 
     def cancel_script(self) -> None:
-        """End what the script waits for, if that is a Deferred of its own."""
+        """Cancel what the script awaits, if that is a Deferred of its own."""
         if self._awaited is not None:
             self._awaited.cancel()
 
     def _end(self, reason: CallEnded) -> None:
         if self._gone is None:
             self._gone = reason
-        if self._asked is not None:
-            asked, self._asked = self._asked, None
-            asked.failure = self._gone
-            self._go_on(asked)
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.failure = self._gone
+            self._go_on(pending)
 
 
 async def _as_coroutine(script: Awaitable[None]) -> None:

@@ -2,8 +2,8 @@
 A fake Asterisk for tests: the other end of one AGI session, without a socket.
 
 It keeps variables, answers as Asterisk 22 answers, refuses what Asterisk refuses (a dead
-channel's 511, a usage error's 520 block), and postpones commands that come before their turn as
-the real one does, so that a server which pipelines fails here too.
+channel's 511, a usage error's 520 block), and postpones commands that come before their turn, as
+Asterisk does, so that a server which pipelines fails here too.
 """
 
 import re
@@ -23,7 +23,7 @@ DEAD = ("NOOP", "GET VARIABLE", "GET FULL VARIABLE", "SET VARIABLE", "EXEC", "DA
 
 
 class _Transport(StringTransport):
-    """A transport that knows half-close, as a TCP one does."""
+    """A transport with half-close, as TCP has it."""
 
     half_closed = False
 
@@ -35,7 +35,7 @@ class FakeAsterisk:
     """
     One channel that runs ``AGI(agi://127.0.0.1/<script>,<arguments>)``.
 
-    ``variables`` holds what the server has set; ``commands`` what it said, in order; ``database``
+    ``variables`` holds what the server has set; ``commands`` what it sent, in order; ``database``
     is AstDB, ``globals`` are the dialplan's. ``dead`` makes it a hung-up channel. ``failed`` is
     true after a script that failed (AGISTATUS=FAILURE).
     """
@@ -64,15 +64,15 @@ class FakeAsterisk:
         self.send(environment(script, *arguments, channel=channel) + (b"HANGUP\n" * self.dead))
 
     def send(self, data: bytes) -> None:
-        """Deliver bytes to the server and serve what it says in return."""
+        """Deliver bytes to the server and answer what it sends in return."""
         self.protocol.dataReceived(data)
         self.serve()
 
     def serve(self) -> None:
-        """Answer commands until the server has nothing more to say."""
-        while said := self.transport.value().decode("utf-8", "surrogateescape"):
+        """Answer commands until the server sends nothing more."""
+        while text := self.transport.value().decode("utf-8", "surrogateescape"):
             self.transport.clear()
-            lines = (self._early + said).split("\n")
+            lines = (self._early + text).split("\n")
             self._early = "" if self.transport.half_closed else "\n".join(lines[1:])
             runnable = lines[:-1] if self.transport.half_closed else lines[:1]
             for line in runnable:
@@ -82,7 +82,7 @@ class FakeAsterisk:
                 self.protocol.dataReceived(self._answer(line).encode("utf-8", "surrogateescape"))
 
     def hang_up(self) -> None:
-        """The caller goes: Asterisk says so and waits for the server to finish."""
+        """The caller hangs up: Asterisk reports it and waits for the server to finish."""
         self.dead = True
         self.send(b"HANGUP\n")
 
@@ -125,32 +125,32 @@ class FakeAsterisk:
         """Variables, alone or in URIENCODE(), and a SharedSecret's proof; else empty."""
         known = self.variables
 
-        def encoded(found: re.Match[str]) -> str:
-            return quote(known.get(found[1], ""), errors="surrogateescape")
+        def encoded(match: re.Match[str]) -> str:
+            return quote(known.get(match[1], ""), errors="surrogateescape")
 
-        def hashed(found: re.Match[str]) -> str:
-            return sha1(f"{found[1]}{self.globals.get(found[2], '')}".encode()).hexdigest()
+        def hashed(match: re.Match[str]) -> str:
+            return sha1(f"{match[1]}{self.globals.get(match[2], '')}".encode()).hexdigest()
 
-        said = re.sub(r"\$\{URIENCODE\(\$\{([^{}]+)\}\)\}", encoded, expression)
-        said = re.sub(r"\$\{SHA1\(([0-9a-f]*)\$\{GLOBAL\((\w+)\)\}\)\}", hashed, said)
-        return re.sub(r"\$\{([^{}]+)\}", lambda found: known.get(found[1], ""), said)
+        text = re.sub(r"\$\{URIENCODE\(\$\{([^{}]+)\}\)\}", encoded, expression)
+        text = re.sub(r"\$\{SHA1\(([0-9a-f]*)\$\{GLOBAL\((\w+)\)\}\)\}", hashed, text)
+        return re.sub(r"\$\{([^{}]+)\}", lambda match: known.get(match[1], ""), text)
 
 
 def _arguments(text: str) -> list[str]:
-    """As Asterisk takes an application's arguments apart."""
-    found, depth, quoted = [""], 0, False
+    """Splits an application's arguments as Asterisk does."""
+    parts, depth, quoted = [""], 0, False
     rest = iter(text)
     for character in rest:
         if character == "\\":
-            found[-1] += next(rest, "")
+            parts[-1] += next(rest, "")
         elif character == '"':
             quoted = not quoted
         elif character == "," and not depth and not quoted:
-            found.append("")
+            parts.append("")
         else:
             depth += (character in "([") - (character in ")]")
-            found[-1] += character
-    return found
+            parts[-1] += character
+    return parts
 
 
 def environment(script: str, *arguments: str, channel: Mapping[str, str] | None = None) -> bytes:

@@ -3,12 +3,12 @@ The transport of FastAGI sessions: each connection is a reader of the reactor.
 
 As ``reactor.listenTCP``, with half the system calls (29 instead of 52 a session of six commands):
 
-* a command is sent at once; the write buffer is for what the kernel does not take;
+* a command is sent at once; the write buffer is for what the kernel does not accept;
 * the listening socket has a low-water mark (SO_RCVLOWAT): Asterisk writes its opening block line by
-  line, in 23 pieces, and the server is woken once for most of them. The first read sets it back
-  to 1. (A mark as long as the block would be slower: Nagle's algorithm holds the last line back
-  until those before it are acknowledged, which is delayed until they are read.) A block shorter
-  than the mark is read after ``LIFT`` seconds.
+  line, in 23 pieces, and the server is woken once for most of them. The first read resets it
+  to 1. (A mark as long as the block would be slower: Nagle's algorithm delays the last line until
+  the lines before it are acknowledged, and that waits until they are read.) A block shorter than
+  the mark is read after ``LIFT`` seconds.
 
 CPU of a session, median of 7 rounds in turns (``bench/fastagi``), as a multiple of one thread of C:
 six commands 1.17, half-closed 1.02; Twisted's own transport 1.63 and 1.62.
@@ -38,7 +38,7 @@ LIFT = 0.02
 CHUNK, ACCEPTS = 4_096, 64
 #: Seconds before connections are accepted again after an error (too many open files, mostly).
 PAUSE = 0.5
-#: Unsent bytes with which a connection is closed: its peer does not read.
+#: Unsent bytes above which a connection is closed: its peer does not read.
 MAX_UNSENT = 1_000_000
 
 _NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
@@ -57,11 +57,11 @@ def listen(
     held: socket.socket | None = None,
 ) -> "AgiPort":
     """
-    Listen as ``reactor.listenTCP`` does. ``held`` is a socket that listens already, for a port that
+    Listen as ``reactor.listenTCP`` does. ``held`` is an already listening socket, for a port that
     another process keeps open across restarts.
 
     Raises:
-        CannotListenError: the address is taken, or not one of this host.
+        CannotListenError: the address is in use, or not an address of this host.
     """
     listener = held or socket.socket(socket.AF_INET6 if ":" in interface else socket.AF_INET)
     try:
@@ -86,7 +86,7 @@ class AgiPort:
     def __init__(self, reactor: Any, server: FastAgiServer, listener: socket.socket) -> None:
         self.reactor, self._server, self._listener = reactor, server, listener
         self._paused: IDelayedCall | None = None
-        #: Connections of which fewer bytes than the low-water mark have come.
+        #: Connections that have received fewer bytes than the low-water mark.
         self.unread = Deadlines[AgiConnection](reactor, LIFT, AgiConnection.lift)
         self.fileno = listener.fileno
         reactor.addReader(self)
@@ -98,7 +98,7 @@ class AgiPort:
         return _address(self._listener.getsockname())
 
     def stopListening(self) -> "Deferred[None]":
-        """Accept no further connection; sessions in progress continue."""
+        """Accept no further connection; open sessions continue."""
         if self._paused is not None and self._paused.active():
             self._paused.cancel()
         self.reactor.removeReader(self)
@@ -127,7 +127,7 @@ class AgiPort:
 
 @implementer(IReadWriteDescriptor)
 class AgiConnection:
-    """One connection: what an ``AgiSession`` needs of a transport."""
+    """One connection, as the transport of an ``AgiSession``."""
 
     __slots__ = ("_closing", "_data_received", "_half_closed", "_low_water", "_peer", "_port",
                  "_session", "_socket", "_unsent", "disconnected", "fileno")  # fmt: skip
@@ -184,7 +184,7 @@ class AgiConnection:
                 self.loseWriteConnection()
 
     def loseWriteConnection(self) -> None:
-        """Close the sending side once all is sent; replies are still read."""
+        """Close the sending side once everything is sent; replies are still read."""
         self._half_closed = True
         if not self._unsent and not self.disconnected:
             try:
@@ -193,7 +193,7 @@ class AgiConnection:
                 return  # the next read reports it
 
     def loseConnection(self) -> None:
-        """Close once all is sent."""
+        """Close once everything is sent."""
         self._closing = True
         if not self._unsent:
             self.connectionLost(_DONE)
@@ -210,7 +210,7 @@ class AgiConnection:
             if self._low_water:
                 self._lift()
                 if not data.endswith(b"\n\n"):
-                    # The first read has let the rest come, which the peer's kernel held back.
+                    # After the first read the peer's kernel sends the rest, which it had delayed.
                     data += self._more()
         except BlockingIOError:
             return
@@ -234,7 +234,7 @@ class AgiConnection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def lift(self, moment: float = 0) -> None:
-        """Fewer bytes than the low-water mark have come in time: read them."""
+        """Fewer bytes than the low-water mark came in ``LIFT`` seconds: read them."""
         self._lift()
         try:
             self.doRead()
@@ -243,7 +243,7 @@ class AgiConnection:
             self.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        """End the connection, whoever ends it; the session is told once."""
+        """End the connection; the session is notified once."""
         if self.disconnected:
             return
         self.disconnected = True

@@ -1,21 +1,21 @@
 """
 The AGI wire protocol, and nothing else.
 
-Bytes go in, events come out; somebody else owns the socket and the clock. What is easy to get
-wrong on this wire lives here (Asterisk's ``res/res_agi.c`` is the authority):
+Bytes go in, events come out; the socket and the clock are elsewhere. What is easy to get wrong in
+this protocol is handled here (Asterisk's ``res/res_agi.c`` is the reference):
 
-* ``HANGUP`` is a line of its own between replies, unasked for. When the caller is already gone
-  it follows the last ``agi_`` line directly, or comes glued to the end of the environment;
-* a usage error is a block of lines that opens with ``520-`` and ends with ``520 ``;
+* ``HANGUP`` is a line of its own between replies, unsolicited. When the caller has already hung up
+  it follows the last ``agi_`` line directly, or is joined to the end of the environment;
+* a usage error is a block of lines that starts with ``520-`` and ends with ``520 ``;
 * GOSUB sends ``100 result=0 Trying...`` first and its real answer later;
-* names are raw bytes. Asterisk cuts them at 79 bytes, in the middle of a character if need be,
-  so bytes that are not UTF-8 are kept (surrogate escapes), never refused;
-* a command longer than 2,047 bytes (Asterisk 16; 8,191 in 22) would be executed cut off and its
-  rest executed *as the next command*; a newline would do the same. Both are refused.
+* names are raw bytes. Asterisk cuts them at 79 bytes, even in the middle of a character, so bytes
+  that are not UTF-8 are kept (surrogate escapes), never refused;
+* a command longer than 2,047 bytes (Asterisk 16; 8,191 in 22) would be cut, and its rest executed
+  *as the next command*; a newline has the same effect. Both are refused.
 
-A limit that no parser can lift: a variable that holds a newline breaks a reply into several
-lines on Asterisk's side. It is noticed, unless the line before the newline ends with a bracket,
-and ends the session. Ask for such values wrapped in ``${URIENCODE(...)}``.
+A limit of the protocol itself: Asterisk splits a reply at a newline in a variable. This is
+detected, unless the line before the newline ends with a bracket, and ends the session. Request
+such values wrapped in ``${URIENCODE(...)}``.
 """
 
 import re
@@ -34,13 +34,13 @@ MAX_ENVIRONMENT = 200
 #: Longest command we send, newline included: the 2,047 of Asterisk 16 with a margin.
 MAX_COMMAND = 2_000
 
-#: Most lines in a row that answer nothing (``HANGUP``, ``100``). Asterisk says HANGUP at the hangup
+#: Most lines in a row that are no reply (``HANGUP``, ``100``). Asterisk sends HANGUP at the hangup
 #: and at the end of a session.
 MAX_IDLE = 8
 
 _REPLY = re.compile(r"(\d{3}) (?:result=(\S*)(?: \((.*)\))?)?(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: What MSet takes for its own: in a name it cannot be, in a value it is escaped.
+#: Special characters of MSet: refused in a name, escaped in a value.
 _SPLITS_NAME = re.compile(r'[,"\\=\x00-\x1f\x7f]')
 _SPLITS_VALUE = re.compile(r'[,"\\()\[\]]')
 
@@ -49,7 +49,7 @@ class Environment:
     """
     The opening block: ``agi_`` variables without their prefix, and the arguments in order.
 
-    It is taken apart when somebody asks: most scripts want their arguments and nothing else.
+    It is parsed on demand: most scripts need only their arguments.
     """
 
     __slots__ = ("_block", "_variables")
@@ -61,7 +61,7 @@ class Environment:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Environment) and self.variables == other.variables
 
-    __hash__ = None  # type: ignore[assignment]  # nobody keeps them in sets
+    __hash__ = None  # type: ignore[assignment]  # never kept in sets
 
     def __repr__(self) -> str:
         return f"Environment({dict(self.variables)!r})"
@@ -80,19 +80,19 @@ class Environment:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What the dialplan passed after the address: ``AGI(agi://host/script,one,two)``."""
-        found = self._block.find(b"agi_arg_1:")
-        if found < 0:
+        start = self._block.find(b"agi_arg_1:")
+        if start < 0:
             return ()
-        rows = self._block[found:].split(b"\n")  # they are its last lines
+        rows = self._block[start:].split(b"\n")  # the arguments are the last lines
         return tuple([_value(row) for row in rows if row.startswith(b"agi_arg_")])
 
     @property
     def script(self) -> str:
         """The path of the agi:// address, without its query."""
-        found = self._block.find(b"agi_network_script:")
-        if found < 0:
+        start = self._block.find(b"agi_network_script:")
+        if start < 0:
             return ""
-        row = self._block[found : self._block.index(b"\n", found)]
+        row = self._block[start : self._block.index(b"\n", start)]
         return _value(row).partition("?")[0].strip("/")
 
 
@@ -108,33 +108,33 @@ class Reply:
 
 @frozen
 class Hangup:
-    """The caller has gone. Commands that need a living channel will now be refused (511)."""
+    """The caller has hung up. Commands that need a live channel are now refused (511)."""
 
 
 Event = Environment | Reply | Hangup
 
-#: The answers to nearly all commands that set something, and what they say.
+#: The answers to nearly all commands that set something, and their meaning.
 COMMON: Mapping[bytes, Reply] = {
     f"200 result={result}\n".encode(): Reply(200, result) for result in ("0", "1")
 }
 
 
 class AgiWire:
-    """One AGI conversation, as the server sees it. Feed it bytes; it yields events."""
+    """One AGI session, on the server's side. Feed it bytes; it returns events."""
 
     __slots__ = ("_buffer", "_idle", "_skip_blank", "_usage", "between_lines", "opened")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self.opened = False  #: the environment has come
-        #: What comes next is the start of a reply: one of COMMON needs no further look.
+        self.opened = False  #: the environment has been received
+        #: The next byte starts a reply: one of COMMON needs no parsing.
         self.between_lines = False
         self._skip_blank = False
-        self._idle = 0  #: lines in a row that answer nothing
+        self._idle = 0  #: lines in a row that are no reply
         self._usage: list[str] = []
 
     def receive(self, data: bytes) -> list[Event]:
-        """Take what the network gave; return every event now complete."""
+        """Take received bytes; return every event that is now complete."""
         self._buffer += data
         events: list[Event] = []
         if b"\n" in data:
@@ -151,15 +151,15 @@ class AgiWire:
         return events
 
     def _opening(self) -> list[Event]:
-        """The environment, once all of it has come: mostly in one piece, or in a few."""
+        """The environment, once it is complete; it comes in one piece or a few."""
         block = self._buffer
         lines = block.count(b"\n")
-        # Of the complete lines: what follows the block is none of it, however it begins.
+        # Counts complete lines only: what follows the block does not belong to it.
         of_it = block.count(b"\nagi_", 0, block.rfind(b"\n")) + block.startswith(b"agi_")
         if lines > MAX_ENVIRONMENT + 1 and of_it > MAX_ENVIRONMENT:
             raise WireError(f"more than {MAX_ENVIRONMENT} lines of environment")
         if of_it >= lines:
-            return []  # nothing but lines of it so far
+            return []  # only lines of the block so far
         if of_it == lines - 1 and block.endswith(b"\n\n"):
             opening, self._buffer, end = Environment(bytes(block[:-1])), bytearray(), b""
         else:
@@ -174,7 +174,7 @@ class AgiWire:
         self.opened = True
         if end == b"":
             return [opening]
-        # A caller already gone may leave HANGUP in place of, or before, the empty line.
+        # If the caller has already hung up, HANGUP may replace or precede the empty line.
         self._skip_blank = True
         return [opening, Hangup()]
 
@@ -207,7 +207,7 @@ class AgiWire:
     def _usage_line(self, line: str) -> list[Event]:
         self._usage.append(line.removeprefix("520-").removeprefix("520 "))
         if len(self._usage) > MAX_ENVIRONMENT:
-            raise WireError("a usage text without an end")
+            raise WireError("a usage text that does not end")
         if not line.startswith("520 "):
             return []
         usage, self._usage = self._usage, []
@@ -231,9 +231,9 @@ def command(name: str, *arguments: str) -> bytes:
     """
     Encode one command line.
 
-    The name is Asterisk's own and goes as it is (``SET VARIABLE``); the arguments are quoted, with
-    ``\\`` and ``"`` escaped. Control characters are refused, not escaped: AGI has no way to carry
-    them, and a newline would inject a second command.
+    The name is Asterisk's and is sent unchanged (``SET VARIABLE``); the arguments are quoted, with
+    ``\\`` and ``"`` escaped. Control characters are refused, not escaped: AGI cannot carry them,
+    and a newline would inject a second command.
 
     Raises:
         CommandRefused: a control character, or a line over MAX_COMMAND bytes.
@@ -258,8 +258,8 @@ def set_variables(values: Mapping[str, str]) -> bytes:
     """
     Encode ``EXEC MSet``: many variables in one command and one round trip.
 
-    MSet splits at commas outside of brackets, eats quotes, and takes the next character after a
-    backslash as it is: so any text can be carried, but for control characters.
+    MSet splits at commas outside brackets, removes quotes, and takes the character after a
+    backslash literally, so any text can be sent except control characters.
 
     Raises:
         CommandRefused: a control character, a name with a comma, a quote, a backslash or ``=``, or

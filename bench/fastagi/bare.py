@@ -1,6 +1,6 @@
 """
-How fast can Python be at all? The same sessions on a bare epoll loop: no time-outs, no limits, no
-errors handled, no coroutines, each text pasted together as it comes. Not a server: a yardstick.
+The upper limit for Python: the same sessions on a bare epoll loop, without timeouts, limits, error
+handling or coroutines; texts are concatenated directly. For comparison only, not a server.
 
     python bench/fastagi/bare.py PORT
 """
@@ -27,8 +27,10 @@ class Session:
 def script(block: bytes) -> Generator[bytes, bytes, None]:
     name = block[(start := block.find(b"script: ") + 8) : block.find(b"\n", start)]
     if name == b"autodial":
-        said = yield b'GET FULL VARIABLE "${AUTODIAL_TASK}"\n'
-        for key, value in variables(said[said.find(b"(") + 1 : said.rfind(b")")].decode()).items():
+        reply = yield b'GET FULL VARIABLE "${AUTODIAL_TASK}"\n'
+        for key, value in variables(
+            reply[reply.find(b"(") + 1 : reply.rfind(b")")].decode()
+        ).items():
             yield f'SET VARIABLE {key} "{value}"\n'.encode()
         yield b"NOOP\n"
     else:

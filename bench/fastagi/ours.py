@@ -4,7 +4,7 @@ handling as the dialler has them.
 
     python bench/fastagi/ours.py PORT [stock]
 
-``stock``: on Twisted's own transport instead of the transport.
+``stock``: on Twisted's own transport instead of ours.
 """
 
 import sys
@@ -26,7 +26,7 @@ reactor: Any = _reactor
 
 
 async def standard(call: AgiSession) -> None:
-    """One question, four variables one by one, and a NoOp: as scripts are often written."""
+    """One request, four variables one by one, and a NoOp, as in typical scripts."""
     task = await call.get_full("${AUTODIAL_TASK}")
     for name, value in values(task).items():
         await call.set(name, value)
@@ -34,7 +34,7 @@ async def standard(call: AgiSession) -> None:
 
 
 async def mset(call: AgiSession) -> None:
-    """One question, and all variables at once."""
+    """One request, and all variables at once."""
     await call.set_many(values(await call.get_full("${AUTODIAL_TASK}")))
 
 
@@ -44,7 +44,7 @@ async def arg(call: AgiSession) -> None:
 
 
 async def pipe(call: AgiSession) -> None:
-    """The same, half-closed behind it: no further round trip for the caller."""
+    """The same, then half-closed: no further round trip for the caller."""
     await call.batch(set_variables(values(call.argument(0))))
 
 

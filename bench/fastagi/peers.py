@@ -1,11 +1,11 @@
 """
-Other people's servers under the same load, as far as they go.
+Other FastAGI servers under the same load, where they support it.
 
     python bench/fastagi/peers.py panoramisk PORT
     python bench/fastagi/peers.py pyst2 PORT
 
 pyst2's server does not import on Python 3, and its AGI class sets a signal handler, writes text to
-a stream of bytes and each line to stderr; it runs here in threads with these worked round.
+a byte stream and each line to stderr; here it runs in threads with workarounds for these.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def variables(task: str) -> dict[str, str]:
-    """What the dialplan is told of a task, by whatever server; the load generator checks it."""
+    """What each server sets on the channel for a task; the load generator checks it."""
     return {
         "AUTODIAL_DIAL": f"PJSIP/{100 + int(task) % 50}",
         "CALLERID(name)": f"AUTODIAL {task}",
@@ -31,8 +31,8 @@ def panoramisk(port: int) -> None:
     from panoramisk.fast_agi import Application
 
     async def standard(request: Any) -> None:
-        said = await request.send_command('GET FULL VARIABLE "${AUTODIAL_TASK}"')
-        for name, value in variables(said["result"][1]).items():
+        reply = await request.send_command('GET FULL VARIABLE "${AUTODIAL_TASK}"')
+        for name, value in variables(reply["result"][1]).items():
             await request.send_command(f'SET VARIABLE {name} "{value}"')
         await request.send_command("NOOP")
 
@@ -58,8 +58,8 @@ def pyst2(port: int) -> None:
 
     class Session(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            said = io.TextIOWrapper(self.wfile, write_through=True)
-            agi = AGI(self.rfile, said, _Silent())
+            output = io.TextIOWrapper(self.wfile, write_through=True)
+            agi = AGI(self.rfile, output, _Silent())
             for name, value in variables(agi.get_full_variable("${AUTODIAL_TASK}")).items():
                 agi.set_variable(name, value)
             agi.noop()

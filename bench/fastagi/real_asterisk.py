@@ -1,11 +1,11 @@
 """
-FastAGI servers with a real Asterisk as the caller: what AGI() costs the call that waits for it.
+FastAGI servers with a real Asterisk as the client: the time that AGI() takes for a call.
 
     python bench/fastagi/real_asterisk.py [--rounds 5] [--loops 300] [--calls 200]
 
-One channel runs AGI() again and again: wall time of each. Then so many call files at once, each a
-call that runs it once: calls a second. All servers take turns within each round; medians, and
-ratios to the plain server in C. Needs what the demo needs (install.sh setup), as root.
+One channel runs AGI() in a loop: wall time of each. Then many call files at once, each a call that
+runs it once: calls a second. All servers take turns within each round; medians, and ratios to the
+plain server in C. Has the demo's requirements (install.sh setup), as root.
 """
 
 import tempfile
@@ -95,8 +95,10 @@ def main(rounds: int, loops: int, count: int) -> None:
         (port,) = free_ports(1)
         pbx = stack.enter_context(exchange(extensions=("101",), agi_port=port))
         spool = prepared(pbx)
-        chosen = [one for one in contenders(into) if one.name in MEASURED]
-        servers = {one.name: stack.enter_context(running(one))[0] for one in chosen}
+        chosen = [contender for contender in contenders(into) if contender.name in MEASURED]
+        servers = {
+            contender.name: stack.enter_context(running(contender))[0] for contender in chosen
+        }
         walls: dict[tuple[str, str], list[float]] = defaultdict(list)
         rates: dict[tuple[str, str], list[float]] = defaultdict(list)
         for address in servers.values():

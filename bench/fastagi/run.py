@@ -1,12 +1,12 @@
 """
-FastAGI servers side by side: ours with all it has, plain servers in C, and what the package index
-offers.
+FastAGI servers compared: ours with all its features, plain servers in C, and those of the package
+index.
 
     python bench/fastagi/run.py [--rounds 5] [--seconds 1.2] [--plot fastagi.svg]
 
-The load generator (agiload.c) plays Asterisk 22's side, writes its block line by line, and checks
-what each session sets. All contenders take turns within each round; medians and ratios are
-printed. CPU per session is the figure to trust: the generator itself is the limit of the rest.
+The load generator (agiload.c) acts as Asterisk 22: it writes the block line by line, and checks
+what each session sets. All contenders take turns within each round; medians and ratios are printed.
+CPU per session is the reliable figure: the generator itself limits the others.
 """
 
 import json
@@ -30,7 +30,7 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 WORKLOADS = ("std", "mset", "arg", "pipe")
-#: So many bytes of the opening block wake the server once, as for ours.
+#: Low-water mark in bytes: the opening block wakes the server once, as ours.
 MARK = "400"
 
 
@@ -52,7 +52,7 @@ def compiled(name: str, into: Path) -> str:
 
 def contenders(into: Path) -> list[Contender]:
     plain = compiled("agiplain", into)
-    found = [
+    chosen = [
         Contender("C", (plain, "PORT")),
         Contender("C, mark", (plain, "PORT", MARK)),
         Contender("bare Python", (sys.executable, str(HERE / "bare.py"), "PORT"), ("std", "arg")),
@@ -65,21 +65,21 @@ def contenders(into: Path) -> list[Contender]:
         module = {"pyst2": "asterisk"}.get(peer, peer)
         if find_spec(module) is not None:
             peers = str(HERE / "peers.py")
-            found.append(Contender(peer, (sys.executable, peers, peer, "PORT"), workloads))
-    return found
+            chosen.append(Contender(peer, (sys.executable, peers, peer, "PORT"), workloads))
+    return chosen
 
 
 @contextmanager
 def running(contender: Contender) -> Iterator[tuple[int, int]]:
-    """The server on a core of its own: port and process."""
+    """Run the server on a core of its own; yields port and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = [str(port) if word == "PORT" else word for word in contender.command]
+    arguments = [str(port) if argument == "PORT" else argument for argument in contender.command]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the server
     process = subprocess.Popen(
-        [*pinned(0), *words], stdout=subprocess.PIPE, stderr=log, env=environment, text=True
+        [*pinned(0), *arguments], stdout=subprocess.PIPE, stderr=log, env=environment, text=True
     )
     try:
         assert process.stdout is not None
@@ -96,13 +96,13 @@ def pinned(core: int) -> list[str]:
     return ["taskset", "-c", str(cores[core % len(cores)])]
 
 
-def load(generator: str, port: int, process: int, *words: str) -> dict[str, Any]:
+def load(generator: str, port: int, process: int, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [*pinned(1), generator, "-p", str(port), "-s", str(process), *words],
+        [*pinned(1), generator, "-p", str(port), "-s", str(process), *arguments],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def syscalls(generator: str, port: int, process: int) -> float | None:
@@ -115,14 +115,14 @@ def syscalls(generator: str, port: int, process: int) -> float | None:
             )
         except FileNotFoundError:
             return None
-        load(generator, port, process, "-c", "1", "-n", "20")  # it is attached by then
+        load(generator, port, process, "-c", "1", "-n", "20")  # until strace is attached
         sessions = 20 + load(generator, port, process, "-c", "1", "-n", "200")["ok"]
         tracer.terminate()
         tracer.wait()
         rows = [row.split() for row in Path(counted.name).read_text().splitlines()]
     # Percent, seconds, microseconds a call, calls, and perhaps errors.
     counts = [int(row[3]) for row in rows if len(row) > 4 and row[3].isdigit()]
-    return sum(counts[:-1]) / sessions  # the last is the total
+    return sum(counts[:-1]) / sessions  # the last row is the total
 
 
 @click.command()
@@ -140,52 +140,53 @@ def main(rounds: int, seconds: float, only: str | None, plot: Path | None) -> No
         generator = compiled("agiload", into)
         chosen = [c for c in contenders(into) if only is None or c.name in only.split(";")]
         servers = {c.name: stack.enter_context(running(c)) for c in chosen}
-        made: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        results: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for _ in range(rounds):
             for workload in WORKLOADS:
                 for contender in chosen:
                     if workload in contender.workloads:
-                        words = ("-c", "50", "-w", workload, "-d", str(seconds), "-W", "0.3")
-                        said = load(generator, *servers[contender.name], *words)
-                        made[contender.name, workload].append(said)
+                        arguments = ("-c", "50", "-w", workload, "-d", str(seconds), "-W", "0.3")
+                        figures = load(generator, *servers[contender.name], *arguments)
+                        results[contender.name, workload].append(figures)
         for workload in WORKLOADS:
-            console.print(table(workload, chosen, made))
+            console.print(table(workload, chosen, results))
         console.print(others(generator, chosen, servers))
         if plot is not None:
-            draw(plot, chosen, made)
+            draw(plot, chosen, results)
 
 
-def middle(said: list[dict[str, Any]], key: str) -> float:
-    return float(median(one[key] for one in said))
+def middle(runs: list[dict[str, Any]], key: str) -> float:
+    return float(median(run[key] for run in runs))
 
 
 def table(
-    workload: str, chosen: list[Contender], made: Mapping[tuple[str, str], list[dict[str, Any]]]
+    workload: str, chosen: list[Contender], results: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> Table:
-    """Medians, and ratios to plain C and to C with a mark (capacity: 1 / CPU)."""
+    """Medians, and ratios to plain C and to C with a low-water mark (capacity: 1 / CPU)."""
     shown = Table(
         "server", "CPU us/session", "of C", "of C, mark", "sessions/s", "p50 us", "p99 us",
         "errors", title=f"{workload}, 50 at once",
     )  # fmt: skip
-    cost = {c.name: middle(made[c.name, workload], "srv_cpu_us") for c in chosen
-            if (c.name, workload) in made}  # fmt: skip
-    for name, mine in cost.items():
-        said = made[name, workload]
+    cost = {c.name: middle(results[c.name, workload], "srv_cpu_us") for c in chosen
+            if (c.name, workload) in results}  # fmt: skip
+    for name, own_cost in cost.items():
+        runs = results[name, workload]
         ratios = [
-            f"{cost[one] / mine:.2f}" if one in cost and mine else "" for one in ("C", "C, mark")
+            f"{cost[peer] / own_cost:.2f}" if peer in cost and own_cost else ""
+            for peer in ("C", "C, mark")
         ]
         shown.add_row(
-            name, f"{mine:.1f}", *ratios, f"{middle(said, 'per_s'):,.0f}",
-            f"{middle(said, 'p50_us'):,.0f}", f"{middle(said, 'p99_us'):,.0f}",
-            str(sum(one["err"] for one in said)),
+            name, f"{own_cost:.1f}", *ratios, f"{middle(runs, 'per_s'):,.0f}",
+            f"{middle(runs, 'p50_us'):,.0f}", f"{middle(runs, 'p99_us'):,.0f}",
+            str(sum(peer["err"] for peer in runs)),
         )  # fmt: skip
     return shown
 
 
 def draw(
-    target: Path, chosen: list[Contender], made: Mapping[tuple[str, str], list[dict[str, Any]]]
+    target: Path, chosen: list[Contender], results: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> None:
-    """CPU per session of all, by workload."""
+    """CPU per session of all contenders, by workload."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -195,9 +196,9 @@ def draw(
     names = [contender.name for contender in chosen]
     height = 0.8 / len(WORKLOADS)
     for row, workload in enumerate(WORKLOADS):
-        known = [(n, name) for n, name in enumerate(names) if (name, workload) in made]
+        known = [(n, name) for n, name in enumerate(names) if (name, workload) in results]
         places = [n + row * height for n, _ in known]
-        costs = [middle(made[name, workload], "srv_cpu_us") for _, name in known]
+        costs = [middle(results[name, workload], "srv_cpu_us") for _, name in known]
         bars = axes.barh(places, costs, height, label=workload)
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
     axes.set_yticks([n + 0.3 for n in range(len(names))], names)
@@ -210,12 +211,12 @@ def draw(
 def others(
     generator: str, chosen: list[Contender], servers: Mapping[str, tuple[int, int]]
 ) -> Table:
-    """What needs one run: memory of idle sessions in a fresh server, a burst, system calls."""
+    """Single-run figures: memory of idle sessions in a fresh server, a burst, system calls."""
     shown = Table("server", "KB per 1,000 idle", "1,000 connects: slowest, ms", "errors",
                   "syscalls/session")  # fmt: skip
     for contender in chosen:
         with running(contender) as (port, process):
-            load(generator, port, process, "-c", "1", "-n", "50")  # what the first ones allocate
+            load(generator, port, process, "-c", "1", "-n", "50")  # initial allocations
             idle = load(generator, port, process, "-c", "1000", "-i")
         port, process = servers[contender.name]
         calls = syscalls(generator, port, process)

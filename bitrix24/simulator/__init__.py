@@ -1,9 +1,9 @@
 """
-A Bitrix24 portal small enough to hold in memory, served over HTTP.
+A simulated Bitrix24 portal in memory, served over HTTP.
 
-It keeps what a real portal keeps, answers in a real portal's shapes, refuses what a real portal
-refuses, and can be told to misbehave. Bitrix24 is proprietary: this is written from its public
-documentation and from measured behaviour, and holds the methods the dialler needs.
+It stores what a real portal stores, answers in the same formats, refuses the same requests, and
+can inject faults. Bitrix24 is proprietary: this is written from its public documentation and from
+measured behaviour, and has the methods that the dialler needs.
 """
 
 from bitrix24.simulator.http import serve

@@ -1,4 +1,4 @@
-"""``python -m bitrix24.simulator``: a portal to try clients on, until interrupted."""
+"""``python -m bitrix24.simulator``: a portal for trying out clients, until interrupted."""
 
 import signal
 from datetime import UTC, datetime
@@ -17,10 +17,10 @@ from bitrix24.simulator.seed import DEPARTMENT, TAG, populate
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same portal.")
 @click.option(
     "--flavour", type=click.Choice(list(FLAVOURS)), default="box", show_default=True,
-    help="Which portal to be.",
+    help="Which portal to simulate.",
 )  # fmt: skip
 @click.option("--latency", default=0.0, help="Seconds each request takes longer.")
-@click.option("--events-to", help="Address that gets the portal's events.")
+@click.option("--events-to", help="URL that receives the portal's events.")
 def main(  # noqa: PLR0913  # click hands over each option
     port: int,
     tasks: int,

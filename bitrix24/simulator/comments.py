@@ -1,4 +1,4 @@
-"""What is said about tasks: comments of the forum or the chat, and the history of changes."""
+"""Comments of tasks, in the forum or the chat, and the history of changes."""
 
 import re
 from datetime import datetime
@@ -28,10 +28,10 @@ def task_history(portal: PortalState, params: Row) -> Any:
         if name in ("FIELD", "USER_ID", "CREATED_DATE"):
             rows = [row for row in rows if holds(sign, row[name], wanted, portal.into)]
     rows = ordered(rows, php.as_map(typed(params, "order")) or {"ID": "asc"})
-    return {"list": [_told(portal, row) for row in rows]}
+    return {"list": [_history_row(portal, row) for row in rows]}
 
 
-def _told(portal: PortalState, row: Row) -> Row:
+def _history_row(portal: PortalState, row: Row) -> Row:
     user = portal.users.get(row["USER_ID"], {"NAME": "", "LAST_NAME": ""})
     return {
         "id": row["ID"],
@@ -52,8 +52,8 @@ def _stored(value: Any) -> str:
 
 
 def comment_add(portal: PortalState, params: Row) -> Any:
-    # task.* methods take their arguments by position, whatever the names. The portal drops texts
-    # that hold the method's own name.
+    # Arguments of task.* methods are positional, whatever their names. The portal ignores texts
+    # that contain the method's own name.
     values = [value for value in params.values() if not _names_itself(value)]
     task_id, fields = [*values, None, None][:2]
     row = portal.tasks.get(intval(task_id or 0))
@@ -69,12 +69,12 @@ def comment_add(portal: PortalState, params: Row) -> Any:
     if author not in portal.users:
         raise Refusal(400, "ERROR_CORE", "Author not found<br>")
     if portal.comments_in_chat and portal.chats_by_hand and row["ID"] not in portal.chats:
-        return 0  # there is nowhere to write to, and nothing was written
+        return 0  # the chat does not exist, and nothing was written
     return _comment(portal, row, text, author)
 
 
 def comment_update(portal: PortalState, params: Row) -> Any:
-    """Of the forum only; a chat's messages have methods of their own."""
+    """For the forum only; a chat's messages have methods of their own."""
     task_id, item, fields = [*params.values(), None, None, None][:3]
     rows = portal.comments.get(intval(task_id or 0), [])
     row = next((row for row in rows if row["ID"] == intval(item)), None)
@@ -103,9 +103,9 @@ def _comment(portal: PortalState, row: Row, text: str, author: int) -> int:
 
 def comment_list(portal: PortalState, params: Row) -> Any:
     if portal.comments_in_chat:
-        return []  # no refusal: what is said there is simply not in the forum
-    found = portal.tasks.get(intval(next(iter(params.values()), 0)))
-    if found is None or not may_read(portal, found):
+        return []  # no refusal: comments of the chat are not in the forum
+    task = portal.tasks.get(intval(next(iter(params.values()), 0)))
+    if task is None or not may_read(portal, task):
         return []
     return [
         {
@@ -114,7 +114,7 @@ def comment_list(portal: PortalState, params: Row) -> Any:
             "POST_MESSAGE": row["POST_MESSAGE"],
             "POST_DATE": portal.out(row["POST_DATE"]),
         }
-        for row in portal.comments.get(found["ID"], [])
+        for row in portal.comments.get(task["ID"], [])
     ]
 
 

@@ -1,4 +1,4 @@
-"""CRM entities with their phones, as the old methods and crm.item.* answer."""
+"""CRM entities with their phones, for the old methods and crm.item.*."""
 
 import re
 from collections.abc import Iterable
@@ -14,22 +14,26 @@ Rows = dict[int, Row]
 
 #: Type numbers of crm.item.* that are not smart processes.
 _LEAD, _DEAL, _CONTACT, _COMPANY = 1, 2, 3, 4
-#: Columns that every entity of the kind has, also where nobody filled them in.
+#: Columns that every entity of the kind has, even unfilled.
 _PLAIN = {"SECOND_NAME": None, "ASSIGNED_BY_ID": 1, "COMPANY_ID": None}
 
 
 def _list(portal: PortalState, rows: Rows, params: Row) -> Page:
     criteria = php.as_map(params.get("filter"))
     order = php.as_map(params.get("order")) or {"ID": "ASC"}
-    some, further = _candidates(rows, criteria)
-    found = [row for row in some if _matches(portal, row, further)]
-    found = ordered(found, order)
+    candidates, further = _candidates(rows, criteria)
+    matching = [row for row in candidates if _matches(portal, row, further)]
+    matching = ordered(matching, order)
     select = [str(name) for name in php.as_list(params.get("select"))]
-    return page(found, params.get("start"), lambda some: [_shown(row, select) for row in some])
+    return page(
+        matching,
+        params.get("start"),
+        lambda candidates: [_shown(row, select) for row in candidates],
+    )
 
 
 def _candidates(rows: Rows, criteria: Row) -> tuple[Iterable[Row], Row]:
-    """By id where the filter names ids: a portal has an index for that. And what is left of it."""
+    """The rows by id if the filter names ids (a portal has an index), and the remaining filter."""
     name = next((name for name in ("@ID", "ID") if name in criteria), None)
     if name is None:
         return rows.values(), criteria
@@ -54,21 +58,21 @@ def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
 
 
 def _shown(row: Row, select: list[str]) -> Row:
-    """Multifields come only if named, and an entity without phones has no PHONE at all."""
-    said: Row = {
+    """Multifields are returned only if named; an entity without phones has no PHONE."""
+    fields: Row = {
         name: None if value is None else php.strval(value)
         for name, value in ({**_PLAIN, **row} if "NAME" in row else row).items()
         if name not in ("PHONE", "CONTACT_IDS")
         and (not select or "*" in select or name in select or name == "ID")
     }
     if "HAS_PHONE" in select or "*" in select or not select:
-        said["HAS_PHONE"] = "Y" if row.get("PHONE") else "N"
+        fields["HAS_PHONE"] = "Y" if row.get("PHONE") else "N"
     if "PHONE" in select and row.get("PHONE"):
-        said["PHONE"] = [
+        fields["PHONE"] = [
             {"ID": str(n), "VALUE_TYPE": kind, "VALUE": value, "TYPE_ID": "PHONE"}
             for n, (kind, value) in enumerate(row["PHONE"], int(row["ID"]) * 10)
         ]
-    return said
+    return fields
 
 
 def contact_list(portal: PortalState, params: Row) -> Page:
@@ -128,17 +132,17 @@ def item_list(portal: PortalState, params: Row) -> Page:
         raise missing("entityTypeId")
     if not intval(kind):
         raise ill_typed("entityTypeId", kind, "int")
-    found = [_item(row) for row in _items(portal, intval(kind)).values()]
+    items = [_item(row) for row in _items(portal, intval(kind)).values()]
     for prefixed, wanted in php.as_map(params.get("filter")).items():
         sign, name = criterion(prefixed)
         if name in _ITEM:
-            found = [row for row in found if holds(sign, row[name], wanted, portal.into)]
-        elif found:
+            items = [row for row in items if holds(sign, row[name], wanted, portal.into)]
+        elif items:
             raise Refusal(400, "ERROR_CORE", f"Unknown field definition `{name}`")
-    found = ordered(found, php.as_map(params.get("order")) or {"id": "ASC"})
+    items = ordered(items, php.as_map(params.get("order")) or {"id": "ASC"})
     select = [str(name) for name in php.as_list(params.get("select"))] or ["*"]
     return page(
-        found,
+        items,
         params.get("start"),
         lambda some: {"items": [_selected(row, select) for row in some]},
     )
@@ -180,7 +184,7 @@ def _item(row: Row) -> Row:
 
 
 def _selected(row: Row, select: list[str]) -> Row:
-    """``fm`` cannot be named: it comes with everything, or not at all."""
+    """``fm`` cannot be selected by name: it comes with ``*`` only."""
     if "*" in select:
         return row
     return {name: value for name, value in row.items() if name in select and name != "fm"}
@@ -189,7 +193,7 @@ def _selected(row: Row, select: list[str]) -> Row:
 def find_by_phone(portal: PortalState, params: Row) -> Any:
     wanted = {_digits(value) for value in php.as_list(params.get("values"))}
     families = (("CONTACT", portal.contacts), ("COMPANY", portal.companies), ("LEAD", portal.leads))
-    found = {
+    matches = {
         name: [
             number
             for number, row in sorted(rows.items())
@@ -197,7 +201,7 @@ def find_by_phone(portal: PortalState, params: Row) -> Any:
         ]
         for name, rows in families
     }
-    return {name: numbers for name, numbers in found.items() if numbers}
+    return {name: numbers for name, numbers in matches.items() if numbers}
 
 
 def _digits(value: Any) -> str:

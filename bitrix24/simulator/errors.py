@@ -1,8 +1,8 @@
-"""What the simulated portal refuses, with the code and status that the box gives."""
+"""Refusals of the simulated portal, with the box's codes and statuses."""
 
 from collections.abc import Mapping
 
-#: Statuses that the documentation gives where the box's code gives another.
+#: Statuses of the documentation where the box's code uses another.
 DOCUMENTED: Mapping[str, int] = {
     "INVALID_CREDENTIALS": 403,
     "insufficient_scope": 403,
@@ -11,7 +11,7 @@ DOCUMENTED: Mapping[str, int] = {
     "PORTAL_DELETED": 500,
 }
 
-#: Texts of ``tasks.*`` are localized: clients must not rely on them.
+#: Texts of ``tasks.*`` are localized: clients must not depend on them.
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "no task": {"ru": "Задача не найдена или доступ запрещён", "en": "Task not found or forbidden"},
     "no right": {"ru": "Нет прав на это действие", "en": "You may not do this"},

@@ -1,7 +1,7 @@
 """
 The bodies of events: urlencoded, with bracket keys.
 
-They hold ids only. ``undefined`` is the literal text.
+They contain ids only. ``undefined`` is a literal text.
 """
 
 from datetime import datetime

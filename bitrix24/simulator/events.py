@@ -1,4 +1,4 @@
-"""Events: who wants to be told of them, and how the portal's queue sends them: once."""
+"""Events: their handlers, and the portal's queue, which sends each event once."""
 
 import threading
 import urllib.request
@@ -20,7 +20,7 @@ def sender(url: str) -> Callable[[bytes], None]:
         request = urllib.request.Request(
             url, body, {"Content-Type": "application/x-www-form-urlencoded"}
         )
-        with suppress(OSError):  # the portal's queue does not try again
+        with suppress(OSError):  # the portal's queue does not retry
             urllib.request.urlopen(request, timeout=PATIENCE).close()
 
     def send(body: bytes) -> None:
@@ -39,7 +39,7 @@ def bind(portal: PortalState, params: dict[str, Any]) -> Any:
 
 def unbind(portal: PortalState, params: dict[str, Any]) -> Any:
     count = portal.handlers.count(_handler(params))
-    portal.handlers[:] = [one for one in portal.handlers if one != _handler(params)]
+    portal.handlers[:] = [handler for handler in portal.handlers if handler != _handler(params)]
     return {"count": count}
 
 

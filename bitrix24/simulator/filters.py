@@ -1,7 +1,7 @@
 """
-Filters as the portal's lists read them: a sign before the name, a value or several behind it.
+Filters of the portal's lists: a sign before the name, and one or several values.
 
-Which names a list knows is its own business; what it does not know it ignores, silently.
+Each list has its own names; it silently ignores unknown ones.
 """
 
 import re
@@ -26,20 +26,20 @@ Reader = Callable[[str], datetime]
 
 @lru_cache
 def criterion(prefixed: str) -> tuple[str, str]:
-    """``>=ID`` in its two parts; a name without a sign is "="."""
+    """Split ``>=ID`` into sign and name; a name without a sign means "="."""
     sign = next((sign for sign in _SIGNS if prefixed.startswith(sign)), "")
     return sign or "=", prefixed[len(sign) :]
 
 
 def holds(sign: str, have: Any, wanted: Any, read: Reader) -> bool:
-    """Does a field's value fulfil a criterion? As ``rule``, for one value."""
+    """Does a field's value match a criterion? As ``rule``, for one value."""
     return rule(sign, wanted, read)(have)
 
 
 def rule(sign: str, wanted: Any, read: Reader) -> Callable[[Any], bool]:
     """
-    A criterion, ready for many rows. Several wanted values are alternatives, and so are several
-    that a field has. ``read`` understands dates.
+    A criterion as a function for many rows. Several wanted values are alternatives, and so are
+    several values of a field. ``read`` parses dates.
     """
     if sign.startswith("!"):
         other = rule(sign[1:] or "=", wanted, read)
@@ -48,7 +48,7 @@ def rule(sign: str, wanted: Any, read: Reader) -> Callable[[Any], bool]:
         return _among(php.as_list(wanted) or [None], read)
     if sign in ("%", "?", "=%", "%="):
         return lambda have: any(
-            _like(php.strval(one), php.strval(wanted), sign) for one in _each(have)
+            _like(php.strval(value), php.strval(wanted), sign) for value in _each(have)
         )
     if sign == "><":
         low, high = [*php.as_list(wanted), None, None][:2]
@@ -92,7 +92,7 @@ def _pair(have: Any, wanted: Any, read: Reader) -> tuple[Any, Any]:
 
 
 def ordered(rows: list[dict[str, Any]], order: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows in an order such as ``{"ID": "desc"}``; a name that rows do not have sorts nothing."""
+    """Rows in an order such as ``{"ID": "desc"}``; an unknown name does not sort."""
     for name, way in reversed(list(order.items())):
         reverse = php.strval(way).lower() == "desc"
         rows = sorted(rows, key=lambda row: _key(row.get(name)), reverse=reverse)

@@ -1,4 +1,4 @@
-"""Methods that need no scope: who am I, what may I, what is there."""
+"""Methods that need no scope: the user, its rights, the portal."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def app_info(portal: PortalState, params: Row) -> Any:
 
 
 def notify(portal: PortalState, params: Row) -> Any:
-    """Of notices with one tag the portal keeps the last."""
+    """The portal keeps the last notice of each tag."""
     user = intval(params.get("USER_ID"))
     if not user:
         raise Refusal(400, "USER_ID_EMPTY", "User ID can't be empty")

@@ -1,4 +1,4 @@
-"""The simulated portal over HTTP, on threads of its own; loopback unless told otherwise."""
+"""The simulated portal over HTTP, in threads of its own; on loopback by default."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from bitrix24.wire import KEY
 
 #: Connections at once.
 MAX_CONNECTIONS = 500
-#: Longest body: a recording of 40 MB in base64, with room. Seconds for a body as a whole, and for
-#: which a connection may be silent. Longest line of a chunked body, and most lines behind it.
+#: Longest body: a recording of 40 MB in base64, with a margin. Seconds for a whole body, and of
+#: silence on a connection. Longest line of a chunked body, and most lines of its trailer.
 MAX_BODY, LIFETIME, SILENCE, LINE, TRAILERS = 80_000_000, 120.0, 60.0, 1024, 50
 
 
@@ -43,17 +43,17 @@ class _Server(ThreadingHTTPServer):
     open: set["_Handler"]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that dies in the middle of its request is no fault of the portal's."""
+        """A client that disconnects during its request is not an error of the portal."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """A further connection is closed; each has a thread of its own."""
+        """Above the limit a connection is closed; each has a thread of its own."""
         return len(self.open) < MAX_CONNECTIONS
 
 
 class _Refused(Exception):
-    """A body that is not read; the answer is its status."""
+    """A body that is not read; the answer is this status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = urlsplit(self.path)
         portal = self.server.portal
-        if parts.path in ("/", "/state"):  # for people and tests, no part of the interface
+        if parts.path in ("/", "/state"):  # for people and tests, not part of the interface
             html = parts.path == "/"
             text = page(portal) if html else json.dumps(state(portal), ensure_ascii=False)
             self._answer(200, text.encode(), "text/html" if html else "application/json")
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         """
         Raises:
-            _Refused: too large, too slow, or no body that could be read.
+            _Refused: too large, too slow, or unreadable.
         """
         self._until = time.monotonic() + LIFETIME
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -167,7 +167,7 @@ def serve(
     """
     Serve until the block is left; yields the webhook's address. ``latency`` is in seconds.
 
-    Leaving it is how a portal goes down: open connections are cut, its memory stays.
+    Leaving the block simulates an outage: open connections are closed, the data stays.
     """
     server = _Server((host, port), _Handler)
     server.portal = portal
@@ -186,6 +186,6 @@ def serve(
         server.server_close()
         for handler in tuple(server.open):
             handler.close_connection = True
-            with suppress(OSError):  # it may have gone by itself
+            with suppress(OSError):  # it may be closed already
                 handler.connection.shutdown(socket.SHUT_RDWR)
         thread.join()

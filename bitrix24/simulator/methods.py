@@ -1,4 +1,4 @@
-"""Which methods there are, and the scope that each needs."""
+"""The methods, and the scope that each needs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from bitrix24.simulator.state import PortalState, Row
 
 Method = Callable[[PortalState, Row], Any]
 
-#: Which scope each family of methods needs. Methods of other families need none.
+#: The scope that each family of methods needs. Other families need none.
 _SCOPES = {
     "tasks": "task", "task": "task", "crm": "crm", "user": "user", "department": "department",
     "sonet_group": "sonet_group", "telephony": "telephony", "voximplant": "telephony", "im": "im",
@@ -61,7 +61,7 @@ METHODS: Mapping[str, Method] = {
     "methods": methods,
     "method.get": method_get,
 }
-#: REST 3.0, where the portal has it: other routes, other errors.
+#: REST 3.0, if the portal has it: other routes, other errors.
 METHODS_3: Mapping[str, Method] = {**comments.METHODS_3, **presence.METHODS_3}
-#: Only for applications; a webhook is turned away.
+#: For applications only; refused for a webhook.
 APPLICATIONS_ONLY = ("event.", "placement.", "app.option.", "voximplant.user.")

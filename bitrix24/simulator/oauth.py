@@ -1,4 +1,4 @@
-"""The authorisation server, which for a real portal stands elsewhere."""
+"""The authorisation server; for a real portal it is another host."""
 
 import json
 import secrets
@@ -13,9 +13,9 @@ TOKEN = timedelta(hours=1)
 
 
 def token_answer(portal: PortalState, params: Row) -> Answer:
-    """The authorisation server, which for a real portal stands elsewhere."""
-    ours = (params.get("client_id"), params.get("client_secret"))
-    if ours != (portal.client_id, portal.client_secret):
+    """The authorisation server; for a real portal it is another host."""
+    credentials = (params.get("client_id"), params.get("client_secret"))
+    if credentials != (portal.client_id, portal.client_secret):
         return Answer(401, b'{"error":"invalid_client"}')
     kind = params.get("grant_type")
     if kind not in ("authorization_code", "refresh_token"):
@@ -27,7 +27,7 @@ def token_answer(portal: PortalState, params: Row) -> Answer:
     access = secrets.token_hex(16)
     portal.tokens[access] = portal.now() + TOKEN
     portal.refresh_token = secrets.token_hex(16)  # it changes with every use
-    said = {
+    body = {
         "access_token": access, "refresh_token": portal.refresh_token, "expires_in": 3600,
         "scope": ",".join(sorted(portal.scopes)), "user_id": portal.user_id, "status": "L",
         "expires": int((portal.now() + TOKEN).timestamp()), "domain": "oauth.example.com",
@@ -35,4 +35,4 @@ def token_answer(portal: PortalState, params: Row) -> Answer:
         "client_endpoint": "https://portal.example.com/rest/",
         "member_id": MEMBER,
     }  # fmt: skip
-    return Answer(200, json.dumps(said).encode())
+    return Answer(200, json.dumps(body).encode())

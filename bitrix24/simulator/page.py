@@ -1,4 +1,4 @@
-"""A page that shows the simulated portal to a person, and its state for tests. Read only."""
+"""A web page of the simulated portal, and its state for tests. Read only."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from bitrix24.simulator.state import PortalState
 _STATUS = {
     1: "новая", 2: "ждёт", 3: "выполняется", 4: "на контроле", 5: "завершена", 6: "отложена",
 }  # fmt: skip
-#: Rows of the tables; those touched last, where there are more.
+#: Most rows of the tables; the last changed ones.
 _ROWS, _CALLS = 60, 15
 
 _STYLE = """
@@ -25,7 +25,7 @@ th{background:#eef1f4;font-weight:600} .card{background:#fff3d6}
 
 
 def page(portal: PortalState) -> str:
-    """The page, which asks for itself again every two seconds."""
+    """The page, which reloads every two seconds."""
     with portal.lock:
         tasks = [
             (
@@ -79,7 +79,7 @@ def page(portal: PortalState) -> str:
 
 
 def state(portal: PortalState) -> dict[str, Any]:
-    """What the portal holds, for a test in another process."""
+    """The portal's data, for a test in another process."""
     with portal.lock:
         return {
             "tasks": {
@@ -157,6 +157,6 @@ def _table(title: str, heads: Iterable[str], rows: Iterable[Iterable[Any]], kind
 
 
 def _cell(value: Any) -> str:
-    """Text on one line: neither markup, nor what turns the direction of writing."""
+    """Text on one line, without markup and without characters that change its direction."""
     text = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in str(value))
     return escape(text)

@@ -1,7 +1,7 @@
 """
-PHP's habits that show on the wire: query strings, JSON, truth.
+PHP's conventions in the protocol: query strings, JSON, truth values.
 
-Real clients stumble over exactly these, so the simulator has them too.
+Real clients fail on these, so the simulator has them too.
 """
 
 import json
@@ -39,7 +39,7 @@ def parse_query(text: str) -> dict[str, Any]:
 
 
 def parse_multipart(kind: str, body: bytes) -> dict[str, Any]:
-    """A form as browsers and some libraries send it; files are not taken."""
+    """A form as browsers and some libraries send it; files are ignored."""
     message = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
     pairs = []
     for part in message.walk():
@@ -63,7 +63,7 @@ def _put(target: dict[str, Any], path: list[str], value: str) -> None:
 
 
 def _lists(value: Any) -> Any:
-    """A map whose keys are 0, 1, 2… is a list to PHP's JSON."""
+    """A map with keys 0, 1, 2… is a list in PHP's JSON."""
     if not isinstance(value, dict):
         return value
     inner = {key: _lists(item) for key, item in value.items()}
@@ -75,7 +75,7 @@ def _lists(value: Any) -> Any:
 def dump(value: Any) -> bytes:
     """JSON as the portal writes it: empty maps are ``[]``, ``<>&'"`` and ``/`` are escaped."""
     text = json.dumps(_empty(value), ensure_ascii=False, separators=(",", ":"))
-    # JSON itself has none of these outside its strings.
+    # In JSON these occur only inside strings.
     for plain, escaped in (
         ("/", "\\/"), ("<", "\\u003C"), (">", "\\u003E"), ("&", "\\u0026"), ("'", "\\u0027"),
     ):  # fmt: skip
@@ -88,7 +88,7 @@ def _quote(match: re.Match[str]) -> str:
 
 
 def _empty(value: Any) -> Any:
-    if isinstance(value, str):  # most of all
+    if isinstance(value, str):  # the most frequent case
         return value
     if isinstance(value, dict):
         return {str(k): _empty(v) for k, v in value.items()} if value else []
@@ -98,11 +98,11 @@ def _empty(value: Any) -> Any:
 
 
 class UnconvertedDate:
-    """A date object nobody turned into text: the portal's JSON shows ``{}``."""
+    """A date object not converted to text: the portal's JSON shows ``{}``."""
 
 
 def as_php(part: dict[Any, Any]) -> Any:
-    """A PHP array: a list as long as its keys are 0, 1, 2 …; otherwise a map."""
+    """A PHP array: a list if its keys are 0, 1, 2 …; otherwise a map."""
     if part and [str(key) for key in part] == [str(n) for n in range(len(part))]:
         return list(part.values())
     return part
@@ -110,7 +110,7 @@ def as_php(part: dict[Any, Any]) -> Any:
 
 @frozen
 class Page:
-    """Rows of a list method, with what the envelope says about the rest."""
+    """Rows of a list method, with the total and the next offset of the envelope."""
 
     rows: Any
     total: int | None = None
@@ -124,7 +124,7 @@ def page(
     *,
     exact: bool = False,
 ) -> Page:
-    """Fifty rows from ``start``, floored to a page unless ``exact``; -1 means "no counting"."""
+    """Fifty rows from ``start``, rounded down to a page unless ``exact``; -1: no counting."""
     first = intval(start)
     if first < 0:
         return Page(wrap(rows[:50]))
@@ -134,12 +134,12 @@ def page(
 
 
 def truthy(value: Any) -> bool:
-    """PHP's idea of true: the string "false" is, "0" and "" are not."""
+    """PHP's truth: the string "false" is true, "0" and "" are not."""
     return value not in (None, False, 0, "", "0", [], {})
 
 
 def as_list(value: Any) -> list[Any]:
-    """A parameter that may be one value, a list, or a map with numbers for keys."""
+    """A parameter that may be one value, a list, or a map with number keys."""
     match value:
         case dict():
             return list(value.values())
@@ -152,7 +152,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def as_map(value: Any) -> dict[str, Any]:
-    """A parameter that should be a map; a list has numbers for keys, a single value none."""
+    """A parameter that should be a map; a list gets number keys, a single value is empty."""
     match value:
         case dict():
             return {str(key): item for key, item in value.items()}
@@ -163,7 +163,7 @@ def as_map(value: Any) -> dict[str, Any]:
 
 
 def intval(value: Any) -> int:
-    """PHP's intval: the digits in front, 0 without any; an array is 1 unless it is empty."""
+    """PHP's intval: the leading digits, 0 without any; an array is 1 unless empty."""
     if isinstance(value, dict | list):
         return int(bool(value))
     if isinstance(value, bool | int | float):
@@ -173,7 +173,7 @@ def intval(value: Any) -> int:
 
 
 def strval(value: Any) -> str:
-    """PHP's strval: true is 1, false and null are nothing."""
+    """PHP's strval: true is 1, false and null are empty."""
     if value is None or value is False:
         return ""
     if value is True:
@@ -194,15 +194,15 @@ _CLOCK = r"(?:[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?)?"
 
 
 def strtotime(text: str, now: datetime, zone: tzinfo) -> datetime | None:
-    """The common half of what PHP's strtotime reads; a text without an offset is in ``zone``."""
+    """The common formats of PHP's strtotime; a text without an offset is in ``zone``."""
     text = text.strip()
     here = now.astimezone(zone)
     if re.fullmatch(r"@-?\d+", text):
         return datetime.fromtimestamp(int(text[1:]), UTC)
     midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
-    words = {"now": here, "today": midnight, "tomorrow": midnight + timedelta(days=1)}
-    if text.lower() in words:
-        return words[text.lower()].astimezone(UTC)
+    keywords = {"now": here, "today": midnight, "tomorrow": midnight + timedelta(days=1)}
+    if text.lower() in keywords:
+        return keywords[text.lower()].astimezone(UTC)
     if match := re.fullmatch(r"([+-]\s*\d+)\s*([a-z]+?)s?", text.lower()):
         seconds = _UNITS.get(match.group(2))
         count = int(match.group(1).replace(" ", ""))

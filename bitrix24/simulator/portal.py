@@ -1,8 +1,8 @@
 """
-The simulated portal: its front door, and the envelope of every answer.
+The simulated portal: its entry point, and the envelope of every answer.
 
-Requests come as HTTP would bring them; ``now`` is an argument of the constructor. Thread-safe:
-one request at a time, as one lock sees to.
+Requests have the form of HTTP requests; ``now`` is an argument of the constructor. Thread-safe: a
+lock admits one request at a time.
 """
 
 import json
@@ -32,31 +32,31 @@ from bitrix24.simulator.references import resolved
 from bitrix24.simulator.state import PortalState, Row
 from bitrix24.wire import Answer, Request
 
-#: The cloud's leaky bucket: requests at once, and drained a second.
+#: The cloud's leaky bucket: its size in requests, and requests drained a second.
 BUCKET, DRAIN = 50, 2.0
 
-#: Portals as they are met. Every difference is a named option of ``SimulatedPortal``.
+#: Portals found in practice. Every difference is a named option of ``SimulatedPortal``.
 FLAVOURS: Mapping[str, Mapping[str, Any]] = {
     "box": {},
-    #: As of 2019, the oldest that is supported.
+    #: As of 2019, the oldest supported.
     "old box": {
         "rest3": False, "user_select": False, "user_prefixes": False, "user_presence": False,
         "tags_told": "no", "crm_items": False, "deadline_by_day": True,
     },
     "new box": {"comments_in_chat": True, "log_logins": True, "log_logouts": True},
-    #: As the documentation of August 2026 has it: not yet on the boxes whose source was read.
+    #: As in the documentation of August 2026; not yet in the box sources that were read.
     "newest box": {"comments_in_chat": True, "idempotency_keys": True},
     "cloud": {
         "cloud": True, "comments_in_chat": True, "documented_statuses": True,
         "idempotency_keys": True,
     },
 }  # fmt: skip
-#: How long the answer to a request with an idempotency key is kept.
+#: How long the answer to a request with an idempotency key is stored.
 KEPT_ANSWER = timedelta(hours=24)
 
 
 class Fault(Enum):
-    """How the portal can misbehave on one request."""
+    """Faults of the portal in one request."""
 
     TOO_FAST = "503 QUERY_LIMIT_EXCEEDED, nothing executed"
     BLOCKED = "429 OPERATION_TIME_LIMIT, nothing executed"
@@ -71,22 +71,22 @@ class Fault(Enum):
 
 
 class ConnectionDropped(Exception):
-    """The HTTP shell must close the connection without an answer."""
+    """The HTTP layer must close the connection without an answer."""
 
 
 @define(eq=False)
 class SimulatedPortal(PortalState):
-    """One portal and its front door."""
+    """One portal with its entry point."""
 
     _faults: list[Fault] = field(factory=list, init=False)
     _late: list[tuple[datetime, tuple[Any, ...]]] = field(factory=list, init=False)
     _bucket: float = field(default=0.0, init=False)
     _bucket_at: datetime | None = field(default=None, init=False)
-    #: Answers kept by idempotency key, and their requests' bodies.
+    #: Answers stored by idempotency key, with the bodies of their requests.
     kept: dict[tuple[str, str], tuple[datetime, str, Answer]] = field(factory=dict, init=False)
 
     async def send(self, request: Request) -> Answer:
-        """Take a request of our own client without HTTP between."""
+        """Answer a request of our own client without HTTP."""
         parts = urlsplit(request.url)
         kind = "application/json"
         body = b"" if request.params is None else request.body()
@@ -97,12 +97,12 @@ class SimulatedPortal(PortalState):
             raise AnswerLost(request.method) from None
 
     def fail_next(self, *faults: Fault) -> None:
-        """Misbehave on the next requests, one fault each."""
+        """Inject faults into the next requests, one each."""
         with self.lock:
             self._faults += faults
 
     def catch_up(self) -> None:
-        """Execute what clients have given up and whose time has come, as a busy portal does."""
+        """Execute the due requests that clients have given up, as a busy portal does."""
         with self.lock:
             now = self.now()
             due = [request for at, request in self._late if at <= now]
@@ -186,11 +186,11 @@ class SimulatedPortal(PortalState):
         return (
             self._once(path, params, token, https, key)
             if keyed
-            else self._asked(path, params, token, https)
+            else self._perform(path, params, token, https)
         )
 
     def _once(self, path: str, params: Row, token: str, https: bool, key: str) -> Answer:
-        """The same request again is answered from memory; only successes are remembered."""
+        """A repeated request gets the stored answer; only successes are stored."""
         body, name = repr(params), (path.rpartition("/")[2].lower(), key)
         if not re.fullmatch("[ -~]{1,255}", key):
             refusal = Refusal(400, "INVALIDIDEMPOTENCYKEYEXCEPTION", "Invalid idempotency key")
@@ -201,19 +201,19 @@ class SimulatedPortal(PortalState):
                 text = "The key was used with another request body"
                 return self._refused(Refusal(422, "IDEMPOTENCYKEYREUSEDEXCEPTION", text), path)
             return kept[2]
-        answer = evolve(self._asked(path, params, token, https), key=key)
+        answer = evolve(self._perform(path, params, token, https), key=key)
         if answer.status == 200:
             self.kept[name] = (self.now(), body, answer)
         return answer
 
-    def _asked(self, path: str, params: Row, token: str, https: bool) -> Answer:
+    def _perform(self, path: str, params: Row, token: str, https: bool) -> Answer:
         started = self.now()
         try:
             name, result = self._execute(path, params, token, https)
         except Refusal as refusal:
             return self._refused(refusal, path)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError):
-            # What PHP cannot make sense of ends in a page, with whatever was done until then.
+            # A request that PHP cannot process ends in a page; earlier changes stay.
             return Answer(500, _FATAL)
         self.requests.append(name)
         warning = b"" if not self.warned else _WARNING
@@ -229,14 +229,14 @@ class SimulatedPortal(PortalState):
             status = DOCUMENTED.get(refusal.code, status)
         if path.startswith("/rest/api/"):
             code = f"BITRIX_REST_V3_EXCEPTION_{refusal.code.upper() or 'ERROR'}"
-            said: Row = {"error": {"code": code, "message": refusal.description}}
+            body: Row = {"error": {"code": code, "message": refusal.description}}
         else:
-            said = {"error": refusal.code, "error_description": refusal.description}
-        return Answer(status, php.dump(said))
+            body = {"error": refusal.code, "error_description": refusal.description}
+        return Answer(status, php.dump(body))
 
     def _execute(self, path: str, params: Row, token: str, https: bool) -> tuple[str, Row]:
         match = _ROUTE.fullmatch(path)
-        # The method is looked up before the secret is checked.
+        # The portal looks up the method before it checks the secret.
         unknown = Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
         if match is None:
             raise unknown
@@ -271,7 +271,7 @@ class SimulatedPortal(PortalState):
             text = "Method is blocked due to operation time limit."
             raise Refusal(429, "OPERATION_TIME_LIMIT", text)
         self._check_scope(method, third=known is METHODS_3)
-        if method.startswith("task."):  # positional: what steers the answer is taken out first
+        if method.startswith("task."):  # positional: paging parameters are removed first
             params = {key: value for key, value in params.items() if key != "start"}
         result = _listed(known[method](self, params))
         self.executed.append(method)
@@ -299,7 +299,7 @@ class SimulatedPortal(PortalState):
             raise Refusal(403 if third else 401, "insufficient_scope", text)
 
     def _batch(self, params: Row, *, webhook: bool) -> Row:
-        said: dict[str, Row] = {
+        answer: dict[str, Row] = {
             key: {}
             for key in ("result", "result_error", "result_total", "result_next", "result_time")
         }
@@ -308,22 +308,22 @@ class SimulatedPortal(PortalState):
                 continue
             started = self.now()
             try:
-                result = self._command(position, text, said, webhook=webhook)
+                result = self._command(position, text, answer, webhook=webhook)
             except Refusal as refusal:
-                # A missing scope has no text here.
+                # A missing scope has no text in a batch.
                 text = "" if refusal.code == "insufficient_scope" else refusal.description
-                said["result_error"][key] = {"error": refusal.code, "error_description": text}
+                answer["result_error"][key] = {"error": refusal.code, "error_description": text}
                 if php.truthy(params.get("halt")):
                     break
                 continue
-            said["result"][key] = result["result"]
+            answer["result"][key] = result["result"]
             for part in ("total", "next"):
                 if part in result:
-                    said[f"result_{part}"][key] = result[part]
-            said["result_time"][key] = self._time(started)
-        return {name: php.as_php(part) for name, part in said.items()}
+                    answer[f"result_{part}"][key] = result[part]
+            answer["result_time"][key] = self._time(started)
+        return {name: php.as_php(part) for name, part in answer.items()}
 
-    def _command(self, position: int, text: str, said: dict[str, Row], *, webhook: bool) -> Row:
+    def _command(self, position: int, text: str, answer: dict[str, Row], *, webhook: bool) -> Row:
         name, _, query = text.partition("?")
         method = name.lower()
         if position >= 50:
@@ -335,7 +335,7 @@ class SimulatedPortal(PortalState):
         known = method in METHODS and self.has(method)
         if not known and not method.startswith(APPLICATIONS_ONLY):
             raise Refusal(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
-        params = resolved(php.parse_query(query), said)
+        params = resolved(php.parse_query(query), answer)
         return self._run(METHODS, method, params, webhook=webhook)
 
     def _by_server(self, moment: datetime) -> str:
@@ -344,7 +344,7 @@ class SimulatedPortal(PortalState):
 
     def _time(self, started: datetime) -> Row:
         finished = self.now()
-        said = {
+        times = {
             "start": int(started.timestamp()),
             "finish": finished.timestamp(),
             "duration": (finished - started).total_seconds(),
@@ -354,27 +354,27 @@ class SimulatedPortal(PortalState):
         }
         if self.cloud:
             reset = int(finished.timestamp()) + 600
-            said |= {"operating_reset_at": reset, "operating": 0}
-        return said
+            times |= {"operating_reset_at": reset, "operating": 0}
+        return times
 
 
 def _parameters(query: str, kind: str, body: bytes) -> Row:
     params = php.parse_query(query)
-    kind = kind[:25].lower() + kind[25:]  # the boundary behind it has its own case
+    kind = kind[:25].lower() + kind[25:]  # the boundary after it is case-sensitive
     if kind.startswith("application/json"):
         try:
-            said = json.loads(body)
-            json.dumps(said, ensure_ascii=False).encode()  # half a surrogate pair is not JSON
+            parsed = json.loads(body)
+            json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair is not JSON
         except ValueError:
-            said = {}  # swallowed silently, as by the portal
-        return params | php.as_map(said)
+            parsed = {}  # ignored silently, as the portal does
+        return params | php.as_map(parsed)
     if kind.startswith("multipart/form-data"):
         return params | php.parse_multipart(kind, body)
     return params | php.parse_query(body.decode("utf-8", "replace"))
 
 
 def _listed(result: Any) -> Row:
-    """Methods that page return a Page; all others their bare result."""
+    """Methods with paging return a Page; all others the bare result."""
     if isinstance(result, php.Page):
         counts = {"next": result.next, "total": result.total}
         return {"result": result.rows, **{k: v for k, v in counts.items() if v is not None}}

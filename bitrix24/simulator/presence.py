@@ -9,20 +9,20 @@ from bitrix24.simulator.filters import holds, ordered
 from bitrix24.simulator.php import intval
 from bitrix24.simulator.state import PortalState, Row
 
-#: IS_ONLINE follows the last activity by this much, also after a logout.
+#: IS_ONLINE lasts this long after the last activity, even after a logout.
 LAG = timedelta(seconds=1440)
-#: How long the event log is kept.
+#: How long the event log keeps entries.
 KEPT = timedelta(days=7)
 
 
 def online(portal: PortalState, row: Row) -> bool:
-    """What the portal believes: decays after 24 minutes, does not notice a logout."""
+    """IS_ONLINE: until 24 minutes after the last activity, whether logged out or not."""
     active = row["LAST_ACTIVITY"]
     return active is not None and portal.now() - active < LAG
 
 
 def log_in(portal: PortalState, user: int) -> None:
-    """A person opens the portal."""
+    """A user opens the portal."""
     with portal.lock:
         row = portal.users[user]
         row["LAST_LOGIN"] = row["LAST_ACTIVITY"] = portal.now()
@@ -31,14 +31,14 @@ def log_in(portal: PortalState, user: int) -> None:
 
 
 def log_out(portal: PortalState, user: int) -> None:
-    """A person logs out. (A closed browser leaves no trace at all.)"""
+    """A user logs out. (Closing the browser leaves no trace.)"""
     with portal.lock:
         if portal.log_logouts:
             _note(portal, user, "USER_LOGOUT")
 
 
 def rest_authorization(portal: PortalState, user: int) -> None:
-    """An application of his is at work, whether he is or not: once an hour, in the same log."""
+    """An application of the user logs in, once an hour, in the same log."""
     with portal.lock:
         if portal.log_logins:
             _note(portal, user, "USER_AUTHORIZE", "rest")
@@ -62,8 +62,8 @@ def im_user(portal: PortalState, params: Row) -> Any:
 
 def im_users(portal: PortalState, params: Row) -> Any:
     rows = [portal.users.get(intval(number)) for number in php.as_list(params.get("ID"))]
-    said = [_im(portal, row) for row in rows if row is not None]
-    return said if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in said}
+    users = [_im(portal, row) for row in rows if row is not None]
+    return users if params.get("RESULT_TYPE") == "array" else {str(r["id"]): r for r in users}
 
 
 def _im(portal: PortalState, row: Row) -> Row:
@@ -71,7 +71,7 @@ def _im(portal: PortalState, row: Row) -> Row:
         "id": row["ID"],
         "name": f"{row['NAME']} {row['LAST_NAME']}",
         "active": row["ACTIVE"],
-        "status": "online",  # whatever he does
+        "status": "online",  # always
         "last_activity_date": portal.out(row["LAST_ACTIVITY"]) or False,
         "desktop_last_date": False,
         "idle": False,
@@ -93,7 +93,7 @@ def timeman_status(portal: PortalState, params: Row) -> Any:
         raise old("User not found")
     day = row.get("DAY")
     if day is None:
-        return {"STATUS": "CLOSED"}  # nobody ever opened one
+        return {"STATUS": "CLOSED"}  # never opened
     return {"STATUS": day, "TIME_START": portal.out(row["LAST_LOGIN"]), "TIME_FINISH": None}
 
 

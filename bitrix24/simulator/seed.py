@@ -1,7 +1,7 @@
 """
-Fill a simulated portal with staff, clients and call tasks: one by one, or a whole one by a seed.
+Fill a simulated portal with staff, clients and call tasks: one by one, or all from a seed.
 
-Numbers are reserved for fiction (Ofcom's 020 7946 0xxx); the ways to mistype them are real.
+The numbers are reserved for fiction (Ofcom's 020 7946 0xxx); the ways of writing them are real.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _CLIENTS = (
     "Иван Петров", "Мария Сидорова", "O'Brien & Sons", "ИП «Васильев»", "Ольга <Оля> Ким",
     "Пётр; Ильич", "Élodie Dupré", "Анна-Мария Ши", "Без Имени", "Юрий Цой",
 )  # fmt: skip
-#: How people write the number 020 7946 0ddd of the United Kingdom into a Russian CRM.
+#: How people write the British number 020 7946 0ddd in a Russian CRM.
 _MESSY = (
     "+44 20 7946 0{0}", "+442079460{0}", "+44 (20) 7946-0{0}", "8~10 44 20 7946 0{0}",
     "+44 20 7946 0{0} доб. 12", "+44 20 7946 0{0} #15", "тел: +44 20 7946 0{0}",
@@ -29,9 +29,9 @@ _MESSY = (
 _JUNK = ("нет", "спросить у Ани", "123", "", "+44 20 79", "000-000", "+7 (000) 000-00-00")
 _KINDS = ("MOBILE", "WORK", "WORK", "HOME", "OTHER", "FAX", "PAGER")
 
-#: The department and the tag that make a call centre and its call tasks.
+#: The department of the call centre and the tag of its call tasks.
 DEPARTMENT, TAG = 5, "autodial"
-#: A smart process: its type's number, and the prefix of its items' codes.
+#: A smart process: its type number, and the prefix of its items' codes.
 PROCESS, PROCESS_CODE = 128, "T80"
 
 
@@ -43,7 +43,7 @@ def add_operator(
     name: str | None = None,
     seen: datetime | None = None,
 ) -> None:
-    """A member of the call centre; at work if ``seen`` is recent."""
+    """A user of the call centre; at work if ``seen`` is recent."""
     portal.departments.setdefault(1, {"ID": 1, "NAME": "Компания", "PARENT": 0})
     portal.departments.setdefault(DEPARTMENT, {"ID": DEPARTMENT, "NAME": "Call-центр", "PARENT": 1})
     first, _, last = (name or _NAMES[number % len(_NAMES)]).partition(" ")
@@ -113,7 +113,7 @@ def add_task(
     portal: SimulatedPortal, title: str, *codes: str, responsible: int, deadline: datetime,
     tags: tuple[str, ...] = (),
 ) -> int:  # fmt: skip
-    """A call task, tagged as one, and with other tags; returns its id."""
+    """A call task with its tag and further tags; returns its id."""
     fields = {
         "TITLE": title,
         "RESPONSIBLE_ID": responsible,
@@ -129,8 +129,8 @@ def populate(
     portal: SimulatedPortal, seed: int, *, tasks: int, operators: int, now: datetime
 ) -> None:
     """
-    A whole portal, the same for the same seed: staff of two departments with logins through the
-    day, clients of every kind with messy phones, tasks due between yesterday and tomorrow.
+    A complete portal, the same for the same seed: staff of two departments with logins through
+    the day, clients of every kind with irregular phones, tasks due from yesterday to tomorrow.
     """
     random = Random(seed)
     portal.departments[6] = {"ID": 6, "NAME": "Вторая смена", "PARENT": DEPARTMENT}
@@ -148,7 +148,7 @@ def populate(
 
 
 def _operator(portal: SimulatedPortal, random: Random, number: int, now: datetime) -> None:
-    """He came in the morning, or yesterday; some have left, a few have no internal number."""
+    """Logged in this morning or yesterday; some are gone, a few have no internal number."""
     extension = "" if random.random() < 0.05 else str(number - 400 + 1)
     add_operator(portal, number, extension)
     row = portal.users[number]

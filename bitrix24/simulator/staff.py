@@ -9,7 +9,7 @@ from bitrix24.simulator.php import Page, UnconvertedDate, intval, page
 from bitrix24.simulator.presence import online
 from bitrix24.simulator.state import PortalState, Row
 
-#: Names a filter knows; custom fields (UF_USR_…) are known if any user has them.
+#: Names a filter supports; custom fields (UF_USR_…) are supported if any user has them.
 _FILTER = {
     "ID", "ACTIVE", "NAME", "LAST_NAME", "SECOND_NAME", "EMAIL", "LAST_LOGIN", "DATE_REGISTER",
     "LAST_ACTIVITY_DATE", "IS_ONLINE", "WORK_POSITION", "WORK_PHONE", "PERSONAL_MOBILE",
@@ -19,7 +19,7 @@ _FILTER = {
 
 def user_get(portal: PortalState, params: Row) -> Page:
     upper = {str(key).upper(): value for key, value in params.items()}
-    # Filters may also stand beside the others, as in user.get?ID=501.
+    # Filters may also be given as parameters, as in user.get?ID=501.
     steering = ("FILTER", "SORT", "ORDER", "SELECT", "START", "ADMIN_MODE")
     criteria = {key: value for key, value in upper.items() if key not in steering}
     criteria |= {key.upper(): value for key, value in php.as_map(upper.get("FILTER")).items()}
@@ -28,7 +28,7 @@ def user_get(portal: PortalState, params: Row) -> Page:
 
 
 def user_search(portal: PortalState, params: Row) -> Page:
-    """As user.get; ``FIND`` and the parts of a name match their beginnings."""
+    """As user.get; ``FIND`` and the names match prefixes."""
     upper = {str(key).upper(): value for key, value in params.items()}
     criteria = upper | {k.upper(): v for k, v in php.as_map(upper.get("FILTER")).items()}
     names = {key: php.strval(criteria.pop(key, "")) for key in ("NAME", "LAST_NAME")}
@@ -47,7 +47,7 @@ def user_search(portal: PortalState, params: Row) -> Page:
 
 
 def _people(portal: PortalState, rows: list[Row], upper: Row) -> Page:
-    # Older boxes know no select here.
+    # Older boxes do not support select here.
     select = php.as_list(upper.get("SELECT")) if portal.user_select else []
     by = php.strval(upper.get("SORT") or "ID").upper()
     rows = ordered(
@@ -57,12 +57,12 @@ def _people(portal: PortalState, rows: list[Row], upper: Row) -> Page:
     if portal.php_warnings and select and "PERSONAL_PHOTO" not in select:
         portal.warned = True
     shown = lambda some: [_shown(portal, row, select) for row in some]  # noqa: E731
-    said = page(rows, start, shown, exact=True)
-    return Page(said.rows, total=0) if start < 0 else said
+    people = page(rows, start, shown, exact=True)
+    return Page(people.rows, total=0) if start < 0 else people
 
 
 def user_current(portal: PortalState, params: Row) -> Any:
-    """One's own row, where even the last activity is a text."""
+    """The requesting user's row; here the last activity is a text too."""
     row = portal.users[portal.user_id]
     active = portal.out(row["LAST_ACTIVITY"]) or ""
     return {**_shown(portal, row, []), "LAST_ACTIVITY_DATE": active}
@@ -73,7 +73,7 @@ def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
     for prefixed, wanted in criteria.items():
         sign, name = criterion(prefixed)
         if sign != "=" and not portal.user_prefixes:
-            continue  # boxes of 2019 know no prefixes here, and drop what they do not know
+            continue  # boxes of 2019 ignore filters with prefixes here
         if name == "ACTIVE":
             if row["ACTIVE"] != (php.truthy(wanted) and wanted != "N"):
                 return False
@@ -88,7 +88,7 @@ def _matches(portal: PortalState, row: Row, criteria: Row) -> bool:
 
 
 def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:
-    said: Row = {
+    fields: Row = {
         "ID": str(row["ID"]),
         "ACTIVE": row["ACTIVE"],
         "NAME": row["NAME"],
@@ -102,8 +102,8 @@ def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:
         **{name: value for name, value in row.items() if name.startswith("UF_USR_")},
     }
     if not portal.user_presence:
-        del said["LAST_LOGIN"], said["IS_ONLINE"]
-    return {k: v for k, v in said.items() if not select or k in select or "*" in select}
+        del fields["LAST_LOGIN"], fields["IS_ONLINE"]
+    return {k: v for k, v in fields.items() if not select or k in select or "*" in select}
 
 
 def department_get(portal: PortalState, params: Row) -> Page:

@@ -1,4 +1,4 @@
-"""What one portal is and remembers. The methods work on it; it knows none of them."""
+"""The options and data of one portal. The methods work on it."""
 
 import itertools
 import secrets
@@ -26,48 +26,48 @@ SCOPES = frozenset(
 
 @define(eq=False)
 class PortalState:
-    """The options and the memory of one portal. Tests and the demo read and set them."""
+    """The options and the data of one portal. Tests and the demo read and set them."""
 
     secret: str = "simulated0secret"
     user_id: int = 1
-    login: str = "autodial"  #: of the webhook's user; serves in its address, too
+    login: str = "autodial"  #: of the webhook's user; also valid in its address
     zone: tzinfo = timezone(timedelta(hours=3))  #: of the webhook's user
     server_zone: tzinfo | None = None  #: of the server's PHP; None: the same
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     scopes: frozenset[str] = SCOPES
     language: str = "ru"
     administrator: bool = True  #: the webhook's user
-    #: Limits, and running times in every answer.
+    #: Rate limits, and running times in every answer.
     cloud: bool = False
     documented_statuses: bool = False  #: HTTP statuses of the documentation, not of the box
     https_required: bool = False  #: the box's default; a constant of PHP switches it off
     #: Boxes before tasks 25.700 keep comments in a forum; later ones in the task's chat.
     comments_in_chat: bool = False
     rest3: bool = True  #: /rest/api/ is there
-    idempotency_keys: bool = False  #: REST 3.0 knows a request again by its Idempotency-Key
+    idempotency_keys: bool = False  #: REST 3.0 recognizes a repeated Idempotency-Key
     user_select: bool = True  #: older boxes ignore ``select`` in user.get,
-    user_prefixes: bool = True  #: drop filters with a prefix there (``>ID``),
-    user_presence: bool = True  #: and tell neither LAST_LOGIN nor IS_ONLINE
-    php_warnings: bool = False  #: display_errors is on, and PHP is of 8
-    tags_told: str = "map"  #: how tasks tell their tags: map, texts (a list of them), no
+    user_prefixes: bool = True  #: ignore filters with a prefix there (``>ID``),
+    user_presence: bool = True  #: and return neither LAST_LOGIN nor IS_ONLINE
+    php_warnings: bool = False  #: display_errors is on, and PHP is version 8
+    tags_told: str = "map"  #: format of a task's tags: map, texts (a list), no
     crm_items: bool = True  #: crm.item.list is there
-    links_as: str = "list"  #: how a task tells its CRM links: list, map, text
+    links_as: str = "list"  #: format of a task's CRM links: list, map, text
     deadline_by_day: bool = False  #: boxes of 2019 cut a deadline to the day
-    chats_by_hand: bool = False  #: a task's chat does not exist before somebody asks for it
+    chats_by_hand: bool = False  #: a task's chat is created on first request
     late: timedelta = timedelta(seconds=60)  #: see ``Fault.LATE``
     telephony_by_webhook: bool = True  #: older boxes answer WRONG_AUTH_TYPE
     timeman: bool = True  #: the working-time module is installed
     log_logins: bool = False  #: the main module's options, both off by default
     log_logouts: bool = False
     no_links: Any = False  #: ufCrmTask of a task without links: False, None or []
-    deadline_changes: int | None = None  #: how often others than an administrator may
+    deadline_changes: int | None = None  #: how often a user other than an administrator may
     statistics_readable: bool = True
-    #: Methods that the webhook's user may not use, or whose running time is used up, by small name.
+    #: Methods that the webhook's user may not use, or whose running time is used up; lower case.
     forbidden: set[str] = field(factory=set)
     blocked: set[str] = field(factory=set)
-    client_id: str = "local.simulated"  #: of the one application
+    client_id: str = "local.simulated"  #: of the only application
     client_secret: str = "simulated1secret"
-    code: str = "simulated3code"  #: what the portal's page of consent hands to the application
+    code: str = "simulated3code"  #: given to the application by the portal's consent page
 
     tasks: dict[int, Row] = field(factory=dict, init=False)
     comments: dict[int, list[Row]] = field(factory=dict, init=False)
@@ -91,17 +91,17 @@ class PortalState:
     cards: list[tuple[str, str, int]] = field(factory=list, init=False)
     notices: list[Row] = field(factory=list, init=False)
     requests: list[str] = field(factory=list, init=False)
-    #: Methods executed, those inside batches, too.
+    #: Methods executed, including those inside batches.
     executed: list[str] = field(factory=list, init=False)
-    #: Called with the body of each event, as the portal's queue would POST it. Sent once.
+    #: Called once with the body of each event, as the portal's queue would POST it.
     on_event: list[Callable[[bytes], None]] = field(factory=list, init=False)
     application_token: str = "simulated2token"
-    tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, until when
+    tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, with expiry
     refresh_token: str = field(factory=lambda: secrets.token_hex(16), init=False)
-    chats: set[int] = field(factory=set, init=False)  #: tasks whose chat was made
-    warned: bool = field(default=False, init=False)  #: PHP has printed something into this answer
+    chats: set[int] = field(factory=set, init=False)  #: tasks whose chat exists
+    warned: bool = field(default=False, init=False)  #: PHP has printed a warning into this answer
     _ids: "itertools.count[int]" = field(factory=lambda: itertools.count(8001), init=False)
-    #: Events of the request under way, sent when it is over.
+    #: Events of the current request, sent at its end.
     queued_events: list[bytes] = field(factory=list, init=False)
     lock: threading.RLock = field(factory=threading.RLock, init=False)
 
@@ -112,7 +112,7 @@ class PortalState:
         }  # fmt: skip
 
     def has(self, method: str, *, third: bool = False) -> bool:
-        """Is the method there on a portal of this age?"""
+        """Does a portal of this age have the method?"""
         if method == "tasks.task.chat.message.send":
             return third and self.comments_in_chat
         return self.crm_items or not method.startswith("crm.item.")
@@ -127,20 +127,20 @@ class PortalState:
         return TEXTS[key][self.language]
 
     def emit(self, event: str, **data: Any) -> None:
-        """Queue an event; it leaves when the request is over."""
+        """Queue an event; it is sent at the end of the request."""
         if self.on_event:
             self.queued_events.append(event_body(event, data, self.application_token, self.now()))
 
     def out(self, value: datetime | None) -> str | None:
-        """A moment as the portal writes it: with the offset that its user has today."""
+        """A moment as the portal writes it: with its user's offset of today."""
         offset = self.now().astimezone(self.zone).utcoffset() or timedelta(0)
         there = timezone(offset)
         return value.astimezone(there).isoformat(timespec="seconds") if value else None
 
     def out_wall(self, value: datetime | None) -> str | None:
         """
-        A date of a task as the portal writes it: the stored wall clock of the server, with the
-        offset of today. In the other season than today's that is another moment.
+        A date of a task as the portal writes it: the stored wall clock of the server, with today's
+        offset. For a date in the other season (daylight saving) that is another moment.
         """
         if value is None:
             return None
@@ -154,9 +154,9 @@ class PortalState:
         return wall.replace(tzinfo=there).isoformat(timespec="seconds")
 
     def typed(self, text: str) -> datetime | None:
-        """A moment in a field; without an offset it is the server's zone."""
+        """A moment in a field; without an offset it is in the server's zone."""
         return php.strtotime(text, self.now(), self.server_zone or self.zone)
 
     def into(self, text: str) -> datetime:
-        """A moment in a filter; what cannot be read is 1970, silently."""
+        """A moment in a filter; an unreadable one silently becomes 1970."""
         return self.typed(text) or datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Tasks, as the portal's controllers answer."""
+"""Tasks, with the answers of the portal's controllers."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _PLAIN = [
     "XML_ID", "GROUP_ID", "ALLOW_CHANGE_DEADLINE", "ALLOW_TIME_TRACKING", "TIME_ESTIMATE",
     "START_DATE_PLAN", "END_DATE_PLAN", "STAGE_ID", "SITE_ID", "ADD_IN_REPORT",
 ]  # fmt: skip
-#: Names a filter knows besides those that are read from the row as they are.
+#: Names a filter supports besides those read directly from the row.
 _COMPUTED = {
     "STATUS", "TAG", "MEMBER", "DOER", "AUDITOR", "ACCOMPLICE", "ROLE", "OVERDUED", "WO_DEADLINE",
     "NOT_VIEWED", "DEPARTMENT_ID", "ONLY_ROOT_TASKS",
@@ -65,7 +65,7 @@ def task_list(portal: PortalState, params: Row) -> Page:
     return page(
         rows,
         start,
-        lambda found: {"tasks": [_shown(portal, row, select) for row in found]},
+        lambda selected: {"tasks": [_shown(portal, row, select) for row in selected]},
     )
 
 
@@ -78,7 +78,7 @@ def typed(params: Row, name: str) -> Any:
 
 
 def _between(portal: PortalState, criteria: Row, *, newest_first: bool = False) -> Iterator[Row]:
-    """All tasks by id, those between ``>ID`` and ``<ID`` only: a portal has an index for that."""
+    """Tasks by id, only those between ``>ID`` and ``<ID``: a portal has an index for that."""
     ids = sorted(portal.tasks)
     first = bisect_right(ids, intval(criteria[">ID"])) if ">ID" in criteria else 0
     end = bisect_left(ids, intval(criteria["<ID"])) if "<ID" in criteria else len(ids)
@@ -93,7 +93,7 @@ def _test(portal: PortalState, criteria: Row) -> Callable[[Row], bool]:
         sign, name = criterion(prefixed)
         if prefixed.startswith("::SUBFILTER"):
             tests.append(_test(portal, php.as_map(wanted)))
-        elif name in _STORED or name in _COMPUTED:  # else a typing error: it returns all tasks
+        elif name in _STORED or name in _COMPUTED:  # unknown names are ignored
             tests.append(_compares(portal, name, sign, wanted))
     either = php.strval(criteria.get("::LOGIC")).upper() == "OR" and tests
     return lambda row: (any if either else all)(test(row) for test in tests)
@@ -121,7 +121,7 @@ def _is(portal: PortalState, row: Row, name: str) -> bool:
 
 
 def _value(portal: PortalState, row: Row, name: str) -> Any:
-    """What a filter's name compares."""
+    """The value that a filter's name refers to."""
     match name:
         case "REAL_STATUS":
             return row["STATUS"]
@@ -152,7 +152,7 @@ def _members(row: Row) -> list[int]:
 
 
 def may_read(portal: PortalState, row: Row) -> bool:
-    """An administrator reads all; others what they, or a group of theirs, take part in."""
+    """An administrator reads all tasks; others those of themselves and of their groups."""
     if "read" in row["DENY"]:
         return False
     if portal.administrator or portal.user_id in _members(row):
@@ -174,40 +174,40 @@ def _sub_status(portal: PortalState, row: Row) -> int:
 
 
 def _shown(portal: PortalState, row: Row, select: list[str]) -> Row:  # noqa: C901  # one line for each habit of a portal
-    """Unknown names are ignored; nothing known, or ``*``, is all but the portal's own fields."""
+    """Unknown names are ignored; without a known name, or with ``*``, all but custom fields."""
     names = [name for name in _PLAIN if name in select]
     special = {"TAGS", "CHAT_ID", "AUDITORS", "ACCOMPLICES"}.intersection(select)
     own = [name for name in select if name.startswith("UF_")]
     if "*" in select or not (names or special or own):
         names = _PLAIN
-    said: Row = {}
+    fields: Row = {}
     for name in names:
         value = portal.out_wall(row[name]) if name in _DATES else row[name]
-        said[_camel(name)] = None if value is None else str(value)
+        fields[_camel(name)] = None if value is None else str(value)
     if "STATUS" in names:
-        said["subStatus"] = str(_sub_status(portal, row))
+        fields["subStatus"] = str(_sub_status(portal, row))
     if "UF_CRM_TASK" in own or "UF_*" in own:
-        said["ufCrmTask"] = _links(portal, row)
+        fields["ufCrmTask"] = _links(portal, row)
     for name in own:
         if any(name in task for task in portal.tasks.values()) and name != "UF_CRM_TASK":
-            said[_camel(name)] = row.get(name, False)
+            fields[_camel(name)] = row.get(name, False)
     if "TAGS" in special and row["TAGS"] and portal.tags_told != "no":
         numbers = {tag: portal.tag_number(tag) for tag in row["TAGS"]}
-        said["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
+        fields["tags"] = {str(n): {"id": n, "title": tag} for tag, n in numbers.items()}
         if portal.tags_told == "texts":
-            said["tags"] = list(row["TAGS"])
+            fields["tags"] = list(row["TAGS"])
     if "CHAT_ID" in special and portal.comments_in_chat:
-        portal.chats.add(row["ID"])  # who asks for it makes it
-        said["chatId"] = row["ID"] + CHAT
+        portal.chats.add(row["ID"])  # requesting it creates it
+        fields["chatId"] = row["ID"] + CHAT
     for name in ("AUDITORS", "ACCOMPLICES"):
         if name in special:
-            said[name.lower()] = [str(number) for number in row[name]]
-            said[f"{name.lower()}Data"] = {str(n): _person(portal, n) for n in row[name]}
-    said["group"] = _group(portal, row["GROUP_ID"])
+            fields[name.lower()] = [str(number) for number in row[name]]
+            fields[f"{name.lower()}Data"] = {str(n): _person(portal, n) for n in row[name]}
+    fields["group"] = _group(portal, row["GROUP_ID"])
     for name, key in (("CREATED_BY", "creator"), ("RESPONSIBLE_ID", "responsible")):
         if name in names:
-            said[key] = _person(portal, row[name])
-    return said
+            fields[key] = _person(portal, row[name])
+    return fields
 
 
 def _links(portal: PortalState, row: Row) -> Any:
@@ -248,13 +248,13 @@ def _camel(name: str) -> str:
 def task_get(portal: PortalState, params: Row) -> Any:
     row = portal.tasks.get(_task_id(params))
     if row is None or not may_read(portal, row):
-        return []  # missing and forbidden look alike
+        return []  # missing and forbidden give the same answer
     select = [str(name) for name in php.as_list(params.get("select"))]
     return {"task": _full(portal, row, select) if select else _whole(portal, row)}
 
 
 def _whole(portal: PortalState, row: Row) -> Row:
-    """A task as it comes where no ``select`` can be given: its tags are texts there."""
+    """A task as methods without ``select`` return it: its tags are texts."""
     tags = {"tags": list(row["TAGS"])} if row["TAGS"] and portal.tags_told != "no" else {}
     return {**_full(portal, row, []), **tags}
 
@@ -280,7 +280,7 @@ def _may_edit(portal: PortalState, row: Row) -> bool:
 
 
 def _may_move(portal: PortalState, row: Row) -> bool:
-    """An administrator passes; the responsible only where the task and its policy allow."""
+    """An administrator may; the responsible only if the task and its policy allow."""
     if "deadline" in row["DENY"]:
         return False
     if portal.administrator:
@@ -298,11 +298,11 @@ def _may_delegate(portal: PortalState, row: Row) -> bool:
 
 
 def _may_step(portal: PortalState, row: Row) -> bool:
-    """Who works on a task, or wrote it, moves it on."""
+    """The author and those who work on the task may change its status."""
     if "status" in row["DENY"]:
         return False
-    mine = (row["CREATED_BY"], row["RESPONSIBLE_ID"], *row["ACCOMPLICES"])
-    return portal.administrator or portal.user_id in mine
+    users = (row["CREATED_BY"], row["RESPONSIBLE_ID"], *row["ACCOMPLICES"])
+    return portal.administrator or portal.user_id in users
 
 
 def _task_id(params: Row) -> int:
@@ -337,7 +337,7 @@ def add_by_rest(portal: PortalState, params: Row) -> Any:
 
 
 def task_add(portal: PortalState, params: Row) -> Any:
-    """Without a look at whether the responsible exists."""
+    """Does not check that the responsible exists."""
     fields = _fields(params)
     if not fields.get("TITLE"):
         raise Refusal(400, "ERROR_CORE", portal.text("title"))
@@ -380,27 +380,27 @@ _TEXTS = {"TITLE", "DESCRIPTION", "ALLOW_CHANGE_DEADLINE", "TASK_CONTROL", "MARK
 
 
 def _read(portal: PortalState, fields: Row) -> Row:
-    """Fields as they are stored; unknown ones are dropped."""
-    said: Row = {}
+    """Fields in their stored form; unknown ones are dropped."""
+    stored: Row = {}
     for name, value in fields.items():
         if name in ("DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN"):
-            said[name] = _deadline(portal, value)
+            stored[name] = _deadline(portal, value)
         elif name in _NUMBERS:
-            said[name] = intval(value)
+            stored[name] = intval(value)
         elif name in _TEXTS:
-            said[name] = php.strval(value)
+            stored[name] = php.strval(value)
         elif name in ("UF_CRM_TASK", "TAGS"):
-            said[name] = [str(one) for one in php.as_list(value) if one not in ("", None)]
+            stored[name] = [str(item) for item in php.as_list(value) if item not in ("", None)]
         elif name in ("AUDITORS", "ACCOMPLICES"):
-            said[name] = [intval(one) for one in php.as_list(value) if intval(one)]
+            stored[name] = [intval(item) for item in php.as_list(value) if intval(item)]
         elif name.startswith("UF_"):
             several = isinstance(value, list)
-            said[name] = [php.strval(one) for one in value] if several else php.strval(value)
-    if not 1 <= said.get("STATUS", 2) <= 7:
+            stored[name] = [php.strval(item) for item in value] if several else php.strval(value)
+    if not 1 <= stored.get("STATUS", 2) <= 7:
         raise Refusal(400, "ERROR_CORE", portal.text("status"))
-    if said.get("PARENT_ID") and said["PARENT_ID"] not in portal.tasks:
+    if stored.get("PARENT_ID") and stored["PARENT_ID"] not in portal.tasks:
         raise Refusal(400, "ERROR_CORE", portal.text("parent"))
-    return said
+    return stored
 
 
 def _user(portal: PortalState, given: Any) -> int:
@@ -410,7 +410,7 @@ def _user(portal: PortalState, given: Any) -> int:
 
 
 def _deadline(portal: PortalState, given: Any) -> datetime | None:
-    """What is stored: the instant, its seconds cut."""
+    """The stored deadline: the moment without seconds."""
     if not given:
         return None
     moment = portal.typed(php.strval(given))
@@ -430,11 +430,11 @@ def task_update(portal: PortalState, params: Row) -> Any:
         raise Refusal(400, "ERROR_CORE", portal.text("title"))
     delegates = list(fields) == ["RESPONSIBLE_ID"]
     if delegates and changed["RESPONSIBLE_ID"] not in row["AUDITORS"]:
-        unchanged = False  # again the same person is a change, unless he observes already
+        unchanged = False  # the same user is a change, unless already an observer
     else:
         unchanged = all(row.get(name) == value for name, value in changed.items())
     alone = set(fields) <= _DEADLINE_FIELDS or len(fields) == 1
-    if not (alone and unchanged):  # no right is asked for where nothing would change
+    if not (alone and unchanged):  # no right is needed if nothing changes
         _check_update(portal, row, set(fields))
         if delegates:
             _delegate(row, changed)
@@ -445,7 +445,7 @@ def task_update(portal: PortalState, params: Row) -> Any:
 
 
 def _check_update(portal: PortalState, row: Row, names: set[str]) -> None:
-    """Which right is asked for depends on the set of fields."""
+    """The right needed depends on the set of fields."""
     if names <= _DEADLINE_FIELDS:
         allowed = _may_move(portal, row)
     elif names == {"RESPONSIBLE_ID"}:
@@ -459,7 +459,7 @@ def _check_update(portal: PortalState, row: Row, names: set[str]) -> None:
 
 
 def _delegate(row: Row, changed: Row) -> None:
-    """The responsible alone is a delegation: the status is reset, and the old one observes."""
+    """RESPONSIBLE_ID alone delegates: the status is reset, the old responsible observes."""
     if row["RESPONSIBLE_ID"] not in row["AUDITORS"]:
         changed["AUDITORS"] = [*row["AUDITORS"], row["RESPONSIBLE_ID"]]
     changed["STATUS"] = 2
@@ -509,7 +509,7 @@ def task_delegate(portal: PortalState, params: Row) -> Any:
     return {"task": _whole(portal, row)}
 
 
-#: Method -> from which statuses, to which, and the code of a refusal.
+#: Method -> allowed statuses, new status, and the code of a refusal.
 _STEPS: dict[str, tuple[set[int], int, str]] = {
     "start": ({1, 2}, 3, "0"),
     "pause": ({3}, 2, "1048582"),

@@ -13,7 +13,7 @@ from bitrix24.simulator.filters import criterion, holds, ordered
 from bitrix24.simulator.php import Page, UnconvertedDate, intval, page
 from bitrix24.simulator.state import PortalState, Row
 
-#: Columns of a finished call that the portal does not show: for tests.
+#: Columns of a finished call that the portal does not return: for tests.
 _OURS = ("MISSED", "REGISTERED")
 #: An unfinished call with the same key is returned again for this long.
 SAME_CALL = timedelta(minutes=30)
@@ -87,7 +87,7 @@ def call_register(portal: PortalState, params: Row) -> Any:
         raise old("Unknown TYPE")
     line = str(params.get("LINE_NUMBER") or "")[:50]
     if line:
-        portal.lines.setdefault(line, "")  # an unknown line is made, without a name
+        portal.lines.setdefault(line, "")  # an unknown line is created, without a name
     key = (user, phone, str(params["TYPE"]), line, str(params.get("EXTERNAL_CALL_ID") or ""))
     now = portal.now()
     given = params.get("CALL_START_DATE")
@@ -95,7 +95,7 @@ def call_register(portal: PortalState, params: Row) -> Any:
     if start is None:
         raise old("CALL_START_DATE should be in the ISO-8601 format")
     for call_id, call in portal.calls.items():
-        # Of a line and an own id only what was given now is compared.
+        # The line and the external id are compared only if given now.
         same = all(new in ("", known) for new, known in zip(key, call["key"], strict=True))
         if same and now - call["START"] < SAME_CALL:
             _show(portal, call_id, params, user)
@@ -133,7 +133,7 @@ def _crm(portal: PortalState, params: Row, phone: str) -> tuple[str, int] | None
     if params.get("CRM_ENTITY_TYPE") and params.get("CRM_ENTITY_ID"):
         return str(params["CRM_ENTITY_TYPE"]), intval(params["CRM_ENTITY_ID"])
     if any(row["UF_PHONE_INNER"] == phone for row in portal.users.values()):
-        return None  # a colleague: an internal call
+        return None  # a user's number: an internal call
     digits = re.sub(r"\D", "", phone)
     families = (("CONTACT", portal.contacts), ("COMPANY", portal.companies), ("LEAD", portal.leads))
     for kind, rows in families:
@@ -144,7 +144,7 @@ def _crm(portal: PortalState, params: Row, phone: str) -> tuple[str, int] | None
 
 
 def _make_lead(portal: PortalState, call: Row, params: Row) -> None:
-    """An unknown caller becomes a lead, if that is wanted."""
+    """An unknown caller becomes a lead, if requested."""
     wanted = php.truthy(params.get("CRM_CREATE")) and call["CRM"] is None
     if not wanted or any(row["UF_PHONE_INNER"] == call["PHONE"] for row in portal.users.values()):
         return
@@ -221,20 +221,20 @@ def call_finish(portal: PortalState, params: Row) -> Any:
     }
     portal.statistics.append(row)
     portal.cards.append(("hide", call_id, call["USER"]))
-    if call["TYPE"] == 1 and code == "200":  # he was called back: no longer missed
+    if call["TYPE"] == 1 and code == "200":  # the client was called back: no longer missed
         for earlier in portal.statistics:
             if earlier["PHONE_NUMBER"] == call["PHONE"]:
                 earlier["MISSED"] = False
-    told = (
+    sent = (
         "CALL_ID", "CALL_TYPE", "PHONE_NUMBER", "PORTAL_NUMBER", "PORTAL_USER_ID", "CALL_DURATION",
         "COST", "COST_CURRENCY", "CALL_FAILED_CODE", "CALL_FAILED_REASON", "CRM_ACTIVITY_ID",
     )  # fmt: skip
     portal.emit(
         "OnVoximplantCallEnd",
-        **{name: php.strval(row[name]) for name in told},
+        **{name: php.strval(row[name]) for name in sent},
         CALL_START_DATE=portal.out(call["START"]),
     )
-    said = {
+    result = {
         "CALL_ID": call_id,
         "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"],
         "PORTAL_USER_ID": user,
@@ -259,8 +259,8 @@ def call_finish(portal: PortalState, params: Row) -> Any:
     }
     if number is None:
         text = "Could not find associated crm entity for the current call"
-        said["ERRORS"] = {"ACTIVITY_CREATION": text}
-    return said
+        result["ERRORS"] = {"ACTIVITY_CREATION": text}
+    return result
 
 
 def attach_record(portal: PortalState, params: Row) -> Any:
@@ -273,7 +273,7 @@ def attach_record(portal: PortalState, params: Row) -> Any:
     if not name.lower().endswith((".mp3", ".wav")):
         raise old("Only wav and mp3 files are supported")
     if not params.get("FILE_CONTENT"):
-        # The two other ways are not simulated: an upload of its own, a download by the portal.
+        # Two other ways are not simulated: a separate upload, a download by the portal.
         raise old("FILE_CONTENT is what the simulated portal takes")
     try:
         content = base64.b64decode("".join(str(params["FILE_CONTENT"]).split()), validate=True)
@@ -295,7 +295,7 @@ def statistic_get(portal: PortalState, params: Row) -> Page:
             if name in _OURS or name not in row or holds(sign, row[name], wanted, portal.into)
         ]
     rows = ordered(rows, {str(params.get("SORT") or "ID").upper(): params.get("ORDER")})
-    said = [
+    shown = [
         {
             **{name: php.strval(value) for name, value in row.items() if name not in _OURS},
             "EXTERNAL_CALL_ID": row["EXTERNAL_CALL_ID"] or None,
@@ -304,7 +304,7 @@ def statistic_get(portal: PortalState, params: Row) -> Page:
         }
         for row in rows
     ]
-    return page(said, params.get("start"))
+    return page(shown, params.get("start"))
 
 
 METHODS = {
