@@ -21,7 +21,7 @@ def main(days: int, cap: float) -> None:
         uncapped = list(pool.map(partial(strong, abandoned_cap=0.5), range(2)))
     for seed, day in enumerate(capped):
         print(
-            f"day {seed}: {day.answers.rate:.1%} of {day.answers.answered}, overdial {day.beyond}"
+            f"day {seed}: {day.answers.rate:.1%} of {day.answers.answered}, overdial {day.overdial}"
         )
     print(f"worst {max(day.answers.rate for day in capped):.1%}, cap {cap:.1%}")
     print(f"without a cap: {', '.join(f'{day.answers.rate:.1%}' for day in uncapped)}")

@@ -33,7 +33,7 @@ from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
 from autodial.engine.surroundings import all_well
 from autodial.model.ids import OperatorId
-from autodial.store import tasks
+from autodial.store import planning
 from autodial.store.connections import open_engine
 from autodial.store.presence import StaffRow
 from autodial.store.releases import migrate
@@ -43,7 +43,7 @@ from call_files import Spool
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CHUNK = 20_000
-QUESTIONS = ("_DUE", "_PHONES", "_MADE", "_CALLS", "_HEARD", "_NEVER", "_WRONG")
+QUESTIONS = ("_DUE", "_PHONES", "_MADE", "_CALLS", "_EXTERNAL", "_DO_NOT_CALL", "_WRONG")
 
 
 @define
@@ -55,6 +55,9 @@ class Blocking:
     async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
         with self.engine.begin() as db:
             return function(db, *args, **named)
+
+    def in_place(self) -> bool:
+        return True
 
 
 def configuration(place: Path) -> Config:
@@ -122,7 +125,9 @@ def plans(engine: sa.Engine) -> list[str]:
     lines = []
     with engine.connect() as db:
         for name in QUESTIONS:
-            statement = getattr(tasks, name).params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
+            statement = getattr(planning, name).params(
+                now=NOON, limit=25, ids=[1, 2, 3], since=NOON
+            )
             text = str(statement.compile(engine, compile_kwargs={"render_postcompile": True}))
             rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))
             lines.append(f"{name}: " + "; ".join(row[3] for row in rows))

@@ -56,7 +56,7 @@ CALLS_OF_TASK, EVENTS, WRITE_BACKS = 2.6, 6.5, 2.36
 TALKED = "dial,ANSWER,16,SIP%20200%20OK,talk,{},1000,1010,1075,c,1"
 COMMANDS = (
     "tasks", "tasks --all", "why {task}", "why --operator 101", "status", "operators",
-    "presence --days 1", "outbox", "never", "show {attempt}", "pause 101", "resume 101",
+    "presence --days 1", "outbox", "do-not-call", "show {attempt}", "pause 101", "resume 101",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ machine, and both end with the process that started them. All ports are on 127.0
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -231,7 +232,7 @@ def exchange(  # noqa: PLR0913  # the parts of an exchange, by name
     agi_port: int,
     operator_rings: float = 1,
     operator_talks: float = 2,
-    impatience: float = 1.5,
+    impatience: float = 0.5,
     longest_call: int = 600,
     record: bool = False,
     live_dangerously: str = "no",
@@ -318,6 +319,8 @@ def _files(role: str, values: Mapping[str, str]) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
         for key, value in values.items():
             text = text.replace(f"@{key}@", value)
+        if placeholder := re.search("@[A-Z_]+@", text):
+            raise ExchangeError(f"{path}: no value for {placeholder.group()}")
         texts[name] = text
     return texts
 

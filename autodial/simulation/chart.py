@@ -1,30 +1,20 @@
 """A simulated day as a picture: attempts and talks over the hours, in SVG."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pygal
+import leather
 
 Point = tuple[datetime, int, int]
 
 
 def svg(points: Sequence[Point], zone: ZoneInfo, title: str) -> str:
     """``points`` are moments, each with the talks and the attempts made by then."""
-
-    def clock(moment: datetime) -> str:  # the library hands moments back as UTC, without saying so
-        return f"{moment.replace(tzinfo=UTC).astimezone(zone):%H:%M}"
-
-    chart = pygal.DateTimeLine(
-        title=title,
-        show_dots=False,
-        include_x_axis=True,
-        x_value_formatter=clock,
-        js=(),  # one file, which loads nothing
-        width=800,
-        height=400,
-    )
-    chart.x_labels = [at for at, _, _ in points if at.astimezone(zone).minute == 0]
-    chart.add("attempts", [(at, attempts) for at, _, attempts in points])
-    chart.add("talks", [(at, talks) for at, talks, _ in points])
-    return str(chart.render(is_unicode=True))
+    clocks = [at.astimezone(zone).replace(tzinfo=None) for at, _, _ in points]
+    chart = leather.Chart(title)
+    chart.add_x_axis(tick_formatter=lambda clock, *_: f"{clock:%H:%M}")
+    for name, place in (("attempts", 2), ("talks", 1)):
+        values = [point[place] for point in points]
+        chart.add_line(list(zip(clocks, values, strict=True)), name=name)
+    return str(chart.to_svg(width=800, height=400))

@@ -82,7 +82,7 @@ _CALLS = sa.union(  # each half by its own index; one attempt found by both coun
 )  # fmt: skip
 
 
-EXTERNAL = sa.union(
+_EXTERNAL = sa.union(
     *(
         sa.select(phones.c.task, phones.c.number, external_calls.c.id, external_calls.c.at)
         .join_from(phones, external_calls, same)
@@ -99,7 +99,7 @@ _WRONG = sa.select(attempts.c.task, attempts.c.generation, attempts.c.number).wh
 )
 
 
-DO_NOT_CALL = sa.union(
+_DO_NOT_CALL = sa.union(
     *(
         sa.select(phones.c.task, phones.c.number)
         .join_from(phones, do_not_call, same)
@@ -148,7 +148,7 @@ def _as_tasks(
     ids = [row.id for row in rows]
     numbers = phones_of(db, ids)
     counts = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
-    unwanted = {(row.task, row.number) for row in db.execute(DO_NOT_CALL, {"ids": ids})}
+    unwanted = {(row.task, row.number) for row in db.execute(_DO_NOT_CALL, {"ids": ids})}
     history, called_now = _persons(db, ids, since)
     wrong = _wrong(db, ids)
     return [
@@ -192,7 +192,7 @@ def _persons(
     numbers whose owner is being called for another task.
     """
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
-    for row in db.execute(EXTERNAL, {"ids": ids, "since": since}):
+    for row in db.execute(_EXTERNAL, {"ids": ids, "since": since}):
         by_number = calls.setdefault(row.task, {})
         by_number[row.number] = (*by_number.get(row.number, ()), Called(row.at, talked=True))
     now: dict[int, frozenset[str]] = {}
