@@ -61,15 +61,15 @@ class Chaos:
         chosen = [KINDS[name] for name in kinds]
         weights = [kind.weight for kind in chosen]
         per_fault = calls / max(1, faults)
-        made, last = 0, time.monotonic()
-        while made < calls or len(self.happened) < faults:
+        count, last = 0, time.monotonic()
+        while count < calls or len(self.happened) < faults:
             self._feed()
             now = self._made()
-            if now > made:
-                made, last = now, time.monotonic()
+            if now > count:
+                count, last = now, time.monotonic()
             elif time.monotonic() - last > STUCK:
                 raise AssertionError(f"no attempt for {STUCK:g} s\n{self.rig.said()[-4000:]}")
-            if len(self.happened) < faults and made >= per_fault * len(self.happened):
+            if len(self.happened) < faults and count >= per_fault * len(self.happened):
                 self.do(self.random.choices(chosen, weights)[0].name)
                 last = time.monotonic()
             else:

@@ -80,8 +80,8 @@ def asterisk_stopped_now(rig: Rig, random: Random) -> None:
 
 def manager_cut(rig: Rig, random: Random) -> None:
     """The connection to Asterisk's manager breaks off."""
-    said = rig.exchange.pbx.cli("manager show connected")
-    for number in re.findall(r"(?m)^\s*autodial\s+\S+\s+\d+\s+\d+\s+(\d+)", said):
+    output = rig.exchange.pbx.cli("manager show connected")
+    for number in re.findall(r"(?m)^\s*autodial\s+\S+\s+\d+\s+\d+\s+(\d+)", output):
         rig.exchange.pbx.cli(f"manager kick session {number}", check=False)
 
 

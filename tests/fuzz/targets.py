@@ -97,17 +97,17 @@ def portal(data: bytes) -> None:
     with suppress(PortalError):
         decode(Answer(200 + which, body), "x")
     try:
-        said = json.loads(body)
+        payload = json.loads(body)
     except RecursionError:
         return
     except ValueError:
         # No JSON: then a recipe. Each pair of bytes puts something else into a recorded answer.
-        said = load(SHAPES[which].name)
+        payload = load(SHAPES[which].name)
         for place, junk in zip(body[:12:2], body[1:12:2], strict=False):
-            found = places(said)
-            said = put(said, found[place % len(found)], JUNK[junk % len(JUNK)])
+            paths = places(payload)
+            payload = put(payload, paths[place % len(paths)], JUNK[junk % len(JUNK)])
     with suppress(PortalError, RecursionError):  # of json.dumps in the test's own door
-        answered(SHAPES[which], said)
+        answered(SHAPES[which], payload)
 
 
 RULES = tuple(
@@ -121,8 +121,8 @@ def phones(data: bytes) -> None:
     """A field of the CRM and a line of a list: digits that can be dialled, or a reason."""
     text = data.decode("utf-8", "replace")
     for rules in RULES:
-        found, refused = dialable([Entry(text, "WORK", "x", "CONTACT", 1)], rules)
-        for phone in found:
+        accepted, refused = dialable([Entry(text, "WORK", "x", "CONTACT", 1)], rules)
+        for phone in accepted:
             digits = phone.number.removeprefix("+")
             assert digits.isascii() and digits.isdigit() and 2 <= len(digits) <= 17
             assert phone.number.startswith("+") or not is_emergency(phone.number, rules.region)
@@ -177,11 +177,11 @@ _WHOLE: dict[str, Any] = {
 def configuration(data: bytes) -> None:
     """A file: a configuration whose meanings can be asked for, or a sentence for each mistake."""
     try:
-        said = tomllib.loads(data.decode())
+        settings = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         return
     merged = dict(_WHOLE)
-    for name, section in said.items():
+    for name, section in settings.items():
         old = merged.get(name)
         both = isinstance(old, dict) and isinstance(section, dict)
         merged[name] = {**old, **section} if both else section  # type: ignore[dict-item]

@@ -65,14 +65,14 @@ def scans(database: Any, statement: str, parameters: Any) -> list[str]:
         for table, alias in re.findall(r"\b(\w+) AS (\w+)\b", statement)
         if table in GROWING
     }
-    found = []
+    steps = []
     for *_, step in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
         match = _SCAN.match(step)
         if match is None or match["by"] in SMALL:
             continue
         if names.get(match["what"], match["what"]) in GROWING:
-            found.append(step)
-    return found
+            steps.append(step)
+    return steps
 
 
 @define
@@ -96,6 +96,6 @@ class Plans:
         if verb not in ("SELECT", "UPDATE", "DELETE", "WITH"):
             return
         one = parameters[0] if isinstance(parameters, list) else parameters
-        found = scans(connection.connection.dbapi_connection, statement, one)
-        if found:
-            raise Scan(f"{'; '.join(found)}\n{statement}")
+        steps = scans(connection.connection.dbapi_connection, statement, one)
+        if steps:
+            raise Scan(f"{'; '.join(steps)}\n{statement}")

@@ -28,14 +28,14 @@ def attempts(rig: Rig, task: int | None = None) -> list[views.AttemptLine]:
 
 def state(rig: Rig, task: int) -> str:
     """State of the task's last attempt; empty if there is none."""
-    made = attempts(rig, task)
-    return made[-1].state if made else ""
+    lines = attempts(rig, task)
+    return lines[-1].state if lines else ""
 
 
 def outcome(rig: Rig, task: int) -> Outcome | None:
     """Outcome of the task's last attempt."""
-    made = attempts(rig, task)
-    return Outcome(made[-1].outcome) if made and made[-1].outcome else None
+    lines = attempts(rig, task)
+    return Outcome(lines[-1].outcome) if lines and lines[-1].outcome else None
 
 
 def wait_for_state(rig: Rig, task: int, *states: str) -> None:
@@ -45,12 +45,12 @@ def wait_for_state(rig: Rig, task: int, *states: str) -> None:
 def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> None:
     """Until each task has been dialled, and the portal told of every attempt."""
 
-    def told() -> bool:
-        made = attempts(rig)
-        done = {a.task for a in made if a.state == "reported" or a.outcome == "withdrawn"}
-        return set(tasks) <= done and all(a.outcome for a in made) and not undelivered(rig)
+    def reported() -> bool:
+        lines = attempts(rig)
+        done = {a.task for a in lines if a.state == "reported" or a.outcome == "withdrawn"}
+        return set(tasks) <= done and all(a.outcome for a in lines) and not undelivered(rig)
 
-    rig.wait(told, "all reports", seconds)
+    rig.wait(reported, "all reports", seconds)
 
 
 def reasons(rig: Rig) -> Counter[str]:
@@ -89,9 +89,9 @@ def assert_house_in_order(rig: Rig) -> None:
     for attempt in attempts(rig):
         assert ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times"
         assert attempt.outcome is not None
-        told = any(d.attempt == attempt.id and d.kind == "comment" for d in owed)
-        assert told or Outcome(attempt.outcome) not in ANSWERED
-        assert int(told) == len(comments_of(rig, attempt)), f"comments of {attempt.id}"
+        commented = any(d.attempt == attempt.id and d.kind == "comment" for d in owed)
+        assert commented or Outcome(attempt.outcome) not in ANSWERED
+        assert int(commented) == len(comments_of(rig, attempt)), f"comments of {attempt.id}"
         registered = any(d.attempt == attempt.id and d.kind == "register" for d in owed)
         assert registered or Outcome(attempt.outcome) in NO_CONTACT
         assert int(registered) == len(calls_of(rig, attempt.id)), f"calls of {attempt.id}"

@@ -34,14 +34,14 @@ class Message:
     @property
     def user(self) -> str:
         """Who is called: the user part of the request's address."""
-        found = re.match(r"\S+ sips?:(.*)@", self.first)
-        return found.group(1) if found else ""
+        match = re.match(r"\S+ sips?:(.*)@", self.first)
+        return match.group(1) if match else ""
 
     @property
     def status(self) -> int:
         """Of a response; 0: a request."""
-        found = re.match(r"SIP/2\.0 (\d{3})", self.first)
-        return int(found.group(1)) if found else 0
+        match = re.match(r"SIP/2\.0 (\d{3})", self.first)
+        return int(match.group(1)) if match else 0
 
 
 @frozen
@@ -153,9 +153,9 @@ class SipPeer:
             while True:
                 waiting = self._responses.setdefault(call, [])
                 while waiting:
-                    found = waiting.pop(0)
-                    if found.status >= 200:
-                        return found
+                    response = waiting.pop(0)
+                    if response.status >= 200:
+                        return response
                 if not self._news.wait(10):
                     raise TimeoutError("no final response from the PBX")
 
@@ -237,22 +237,22 @@ def _parsed(data: bytes) -> Message:
 
 def _digest(asked: str, user: str, password: str, method: str, target: str) -> str:
     """The answer to a challenge (RFC 2617, with qop=auth where it is offered)."""
-    said = dict(re.findall(r'(\w+)="?([^",]*)"?', asked))
-    realm, nonce = said["realm"], said["nonce"]
+    challenge = dict(re.findall(r'(\w+)="?([^",]*)"?', asked))
+    realm, nonce = challenge["realm"], challenge["nonce"]
 
     def hashed(text: str) -> str:
         return md5(text.encode()).hexdigest()
 
     mine, theirs = hashed(f"{user}:{realm}:{password}"), hashed(f"{method}:{target}")
     fields = {"username": user, "realm": realm, "nonce": nonce, "uri": target}
-    if "qop" in said:
+    if "qop" in challenge:
         fields["cnonce"] = "c1"
         fields["response"] = hashed(f"{mine}:{nonce}:00000001:c1:auth:{theirs}")
         more = ", qop=auth, nc=00000001"
     else:
         fields["response"] = hashed(f"{mine}:{nonce}:{theirs}")
         more = ""
-    opaque = f', opaque="{said["opaque"]}"' if "opaque" in said else ""
+    opaque = f', opaque="{challenge["opaque"]}"' if "opaque" in challenge else ""
     return (
         "Digest "
         + ", ".join(f'{k}="{v}"' for k, v in fields.items())

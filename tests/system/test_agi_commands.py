@@ -93,11 +93,11 @@ class Script:
     async def __call__(self, call: AgiSession) -> None:
         assert self.work is not None
         try:
-            made = await self.work(call)
+            result = await self.work(call)
         except BaseException as error:
             self.done.errback(error)
         else:
-            self.done.callback(made)
+            self.done.callback(result)
 
 
 class Bench:
@@ -122,10 +122,10 @@ class Bench:
         place = f"{name}@agi-{'dead' if name == 'dead' else 'run'}"
         other = "s@agi-keys" if name == "keys" else "s@agi-quiet"
         self.pbx.cli(f"channel originate Local/{place}/n extension {other}")
-        made = await script.done.addTimeout(80, reactor)
+        result = await script.done.addTimeout(80, reactor)
         while self.server.sessions:
             await deferLater(reactor, 0.05)
-        return made
+        return result
 
 
 async def _does(call: AgiSession) -> None:
@@ -148,9 +148,9 @@ def bench() -> Iterator[Bench]:
     (port,) = free_ports(1)
     with exchange(extensions=("101",), agi_port=port) as running:
         add_dialplan(running.pbx, "agi", DIALPLAN.format(port=port))
-        made = Bench(running, port)
-        yield made
-        pytest_twisted.blockon(made.port.stopListening())
+        bench = Bench(running, port)
+        yield bench
+        pytest_twisted.blockon(bench.port.stopListening())
 
 
 FAILED, DEAD = ActionFailed, DeadChannel
@@ -281,39 +281,41 @@ async def all_of(call: AgiSession, table: dict[str, tuple[Ask, object]]) -> dict
     return {name: await outcome(call, ask) for name, (ask, _) in table.items()}
 
 
-def differing(made: dict[str, object], table: dict[str, tuple[Ask, object]]) -> dict[str, object]:
+def differing(
+    results: dict[str, object], table: dict[str, tuple[Ask, object]]
+) -> dict[str, object]:
     """What came of a command, where it is not what the table says (a value, or a class)."""
     wrong: dict[str, object] = {}
     for name, (_, wanted) in table.items():
-        said = made[name]
-        key = getattr(said, "digit", said) if isinstance(wanted, str) else said
-        if not (isinstance(said, wanted) if isinstance(wanted, type) else key == wanted):
-            wrong[name] = (wanted, said)
+        result = results[name]
+        key = getattr(result, "digit", result) if isinstance(wanted, str) else result
+        if not (isinstance(result, wanted) if isinstance(wanted, type) else key == wanted):
+            wrong[name] = (wanted, result)
     return wrong
 
 
 @pytest_twisted.ensureDeferred
 async def test_with_nobody_keying(bench: Bench) -> None:
-    made = await bench.run("quiet", lambda call: all_of(call, QUIET))
-    assert {} == differing(made, QUIET)
-    assert made["stream file"].endpos > 0
-    assert "timeout" == made["record file"].why
+    results = await bench.run("quiet", lambda call: all_of(call, QUIET))
+    assert {} == differing(results, QUIET)
+    assert results["stream file"].endpos > 0
+    assert "timeout" == results["record file"].why
     while "elsewhere" not in bench.pbx.cli("database show agitest went-on"):
         await deferLater(reactor, 0.05)
 
 
 @pytest_twisted.ensureDeferred
 async def test_with_a_caller_who_keys(bench: Bench) -> None:
-    made = await bench.run("keys", lambda call: all_of(call, KEYS))
-    assert {} == differing(made, KEYS)
-    assert "5" == made["stream file"].digit == made["control stream file"].digit
-    assert "dtmf" == made["record file"].why
+    results = await bench.run("keys", lambda call: all_of(call, KEYS))
+    assert {} == differing(results, KEYS)
+    assert "5" == results["stream file"].digit == results["control stream file"].digit
+    assert "dtmf" == results["record file"].why
 
 
 @pytest_twisted.ensureDeferred
 async def test_after_the_caller_has_gone(bench: Bench) -> None:
-    made = await bench.run("dead", lambda call: all_of(call, GONE))
-    assert {} == differing(made, GONE)
+    results = await bench.run("dead", lambda call: all_of(call, GONE))
+    assert {} == differing(results, GONE)
 
 
 @pytest.mark.parametrize(
@@ -325,17 +327,17 @@ async def test_the_dialplan_sees_whether_a_script_failed(
     bench: Bench, script: str, status: str
 ) -> None:
     bench.pbx.cli(f"channel originate Local/{script}@agi-status/n extension s@agi-quiet")
-    while not (said := bench.pbx.cli(f"database get agistatus {script}")).startswith("Value:"):
+    while not (output := bench.pbx.cli(f"database get agistatus {script}")).startswith("Value:"):
         await deferLater(reactor, 0.05)
 
-    assert said.split()[1] == status
+    assert output.split()[1] == status
 
 
 def test_no_command_of_this_asterisk_is_left_out(bench: Bench) -> None:
     """``agi show commands`` names each command that one of the tables asks for."""
     shown = bench.pbx.cli("agi show commands").splitlines()[2:]
     known = [re.match(r"\s*(?:Yes|No)\s+(.*?)   ", line) for line in shown]
-    names = {found.group(1).strip() for found in known if found}
+    names = {match.group(1).strip() for match in known if match}
     asked = {*QUIET, *KEYS, *GONE}
 
     assert len(names) > 40
@@ -395,8 +397,8 @@ def test_the_guide_s_server_runs_and_is_well(tmp_path: Path) -> None:
             else:
                 break
         asked = [sys.executable, "-m", "fastagi_server", address]
-        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-        assert said.startswith(f"{address}: well")
+        output = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        assert output.startswith(f"{address}: well")
     finally:
         running.terminate()
         running.wait()

@@ -13,7 +13,7 @@ EXTENSIONS = ("101", "102")
 
 
 @pytest.fixture(scope="module")
-def made(house: Callable[..., Rig]) -> Rig:
+def shared_rig(house: Callable[..., Rig]) -> Rig:
     return house(
         extensions=EXTENSIONS,
         operator_rings=0.5,
@@ -24,14 +24,14 @@ def made(house: Callable[..., Rig]) -> Rig:
 
 
 @pytest.fixture
-def rig(made: Rig) -> Iterator[Rig]:
+def rig(shared_rig: Rig) -> Iterator[Rig]:
     """A running dialler with one operator at work; order in the house afterwards."""
-    if made.dialler is None:
-        made.operator(501, "101")
-        made.start_dialler()
-    scene.staff(made, e101="talks")
-    yield made
-    scene.assert_house_in_order(made)
+    if shared_rig.dialler is None:
+        shared_rig.operator(501, "101")
+        shared_rig.start_dialler()
+    scene.staff(shared_rig, e101="talks")
+    yield shared_rig
+    scene.assert_house_in_order(shared_rig)
 
 
 def kept(rig: Rig, attempt: str) -> bool:
@@ -247,10 +247,10 @@ def test_portal_down_for_the_whole_run(rig: Rig) -> None:
     rig.portal_up()
     scene.wait_for_reports(rig, tasks)
     ended = sorted((scene.attempts(rig, task)[0] for task in tasks), key=lambda a: a.ended_at or 0)
-    told = sorted((row["ID"], task) for task in tasks for row in rig.portal.comments[task])
+    comments = sorted((row["ID"], task) for task in tasks for row in rig.portal.comments[task])
 
     assert during < len(tasks)
-    assert [attempt.task for attempt in ended] == [task for _, task in told]
+    assert [attempt.task for attempt in ended] == [task for _, task in comments]
 
 
 def test_a_silent_portal_can_stop_the_dialling(house: Callable[..., Rig]) -> None:

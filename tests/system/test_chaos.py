@@ -28,23 +28,23 @@ def test_nothing_is_doubled_lost_or_stuck_whatever_happens(
 ) -> None:
     with chaos(SEED, tmp_path) as running:
         running.run(100, 20)
-        found = audit(running.rig, running.happened)
+        result = audit(running.rig, running.happened)
 
     assert f"seed {SEED}" in capsys.readouterr().out, "whoever reads a failure can have it again"
-    assert [] == found.broken
-    assert found.attempts >= 100
+    assert [] == result.broken
+    assert result.attempts >= 100
     assert 20 == len(running.happened)
 
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101",), operator_rings=0.5, operator_talks=2,
         overrides={"portal": {"poll": "1s"}},
     )  # fmt: skip
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def kept(rig: Rig, attempt: str) -> bool:

@@ -55,10 +55,10 @@ def ran(house: Callable[..., Rig]) -> tuple[Rig, dict[str, int]]:
 def test_one_attempt_one_outcome(ran: tuple[Rig, dict[str, int]], name: str) -> None:
     rig, tasks = ran
     _, expected, words = FATES[name]
-    made = scene.attempts(rig, tasks[name])
+    attempts = scene.attempts(rig, tasks[name])
 
-    assert [expected.value] == [attempt.outcome for attempt in made]
-    assert words == made[0].report["tech"]
+    assert [expected.value] == [attempt.outcome for attempt in attempts]
+    assert words == attempts[0].report["tech"]
 
 
 @pytest.mark.parametrize("name", FATES)
@@ -85,14 +85,14 @@ def test_the_deadline_is_put_off_by_the_rule(ran: tuple[Rig, dict[str, int]], na
 def test_fail_over_happens_inside_one_attempt(ran: tuple[Rig, dict[str, int]]) -> None:
     """Carrier 1 fails, carrier 2 connects; a client who was reached is never tried again."""
     rig, tasks = ran
-    (made,) = scene.attempts(rig, tasks["carrier 1 down"])
-    carriers = [e.task for e in rig.exchange.journal() if e.number == made.number[1:]
+    (attempt,) = scene.attempts(rig, tasks["carrier 1 down"])
+    carriers = [e.task for e in rig.exchange.journal() if e.number == attempt.number[1:]
                 and e.kind == "client"]  # fmt: skip
     reached = ("busy 486", "rings out", "100 Trying only", "rejected 403", "off 480", "talks")
     numbers = [scene.attempts(rig, tasks[name])[0].number[1:] for name in reached]
 
     assert carriers == ["1", "2"]
-    assert made.report["trunk"] == "carrier2"
+    assert attempt.report["trunk"] == "carrier2"
     assert [1] * len(numbers) == [scene.dialled(rig).count(number) for number in numbers]
 
 
@@ -102,8 +102,8 @@ def test_nothing_is_left_behind(ran: tuple[Rig, dict[str, int]]) -> None:
 
 def test_the_portal_files_each_talk_under_its_client(ran: tuple[Rig, dict[str, int]]) -> None:
     rig, tasks = ran
-    (made,) = scene.attempts(rig, tasks["talks"])
-    (call,) = scene.calls_of(rig, made.id)
+    (attempt,) = scene.attempts(rig, tasks["talks"])
+    (call,) = scene.calls_of(rig, attempt.id)
     task = rig.portal.tasks[tasks["talks"]]
 
     assert ("CONTACT", task["UF_CRM_TASK"][0]) == (

@@ -21,7 +21,7 @@ from tests.system.sip_peer import SipPeer
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_rings=1,
         operator_talks=2,
@@ -30,10 +30,10 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "purposes": [{"name": "advertising", "tag": "реклама", "confirm": True}],
         },
     )
-    made.operator(501, "101")
-    made.operator(502, "102")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.operator(502, "102")
+    rig.start_dialler()
+    return rig
 
 
 def autodial(rig: Rig, *words: str) -> str:

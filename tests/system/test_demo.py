@@ -39,19 +39,19 @@ def test_it_shows_the_whole_job_and_ends_well() -> None:
         [*DEMO, "--tasks", "26"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as demo:
         assert demo.stdout is not None
-        said = ""
-        while not said.count("\nt8"):
-            said += demo.stdout.readline()
+        output = ""
+        while not output.count("\nt8"):
+            output += demo.stdout.readline()
         assert len(leftovers(demo.pid)) > 4, "while it runs they are there"
-        said += demo.stdout.read()
+        output += demo.stdout.read()
 
-    assert demo.returncode == 0, said
-    assert "26 attempts, 26 outcomes, every report delivered." in said
-    assert "The story of task" in said
-    assert "What the portal holds now" in said
+    assert demo.returncode == 0, output
+    assert "26 attempts, 26 outcomes, every report delivered." in output
+    assert "The story of task" in output
+    assert "What the portal holds now" in output
     for outcome in ("talked", "busy", "silent", "rejected", "unreachable", "bad number",
                     "client left", "line failed"):  # fmt: skip
-        assert outcome in said
+        assert outcome in output
     assert [] == leftovers(demo.pid)
     assert mounted == mounts()
 
@@ -68,9 +68,9 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
             if line.startswith("t8"):
                 break
         os.killpg(demo.pid, signal.SIGINT)
-        said = demo.stdout.read()
+        output = demo.stdout.read()
 
-    assert demo.returncode == 130, said
-    assert "interrupted" in said
+    assert demo.returncode == 130, output
+    assert "interrupted" in output
     assert [] == leftovers(demo.pid)
     assert mounted == mounts()

@@ -18,15 +18,15 @@ from tests.system import scene
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
     """A dialler that places no calls by itself."""
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         overrides={"pace": {"automatic": False}, "portal": {"poll": "1s"}},
     )
-    made.operator(501, "101")
-    made.operator(502, "102")
-    made.start_dialler()
-    Spool(made.exchange.spool).prepare()
-    return made
+    rig.operator(501, "101")
+    rig.operator(502, "102")
+    rig.start_dialler()
+    Spool(rig.exchange.spool).prepare()
+    return rig
 
 
 def drop(rig: Rig, name: str, task: int, number: str = "task", wait: int = 30) -> None:

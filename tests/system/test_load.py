@@ -46,16 +46,16 @@ def test_three_hundred_tasks_due_at_once(house: Callable[..., Rig]) -> None:
     ]
     rig.start_dialler()
     scene.wait_for_reports(rig, tasks, 280)
-    made = scene.attempts(rig)
-    starts = sorted(attempt.spooled_at for attempt in made)
+    attempts = scene.attempts(rig)
+    starts = sorted(attempt.spooled_at for attempt in attempts)
     gaps = [late - early for early, late in pairwise(starts)]
 
-    assert len(made) == 300
-    assert set(tasks) == {attempt.task for attempt in made}
-    assert {"talked", "busy", "rejected", "bad number"} >= {a.outcome for a in made}
+    assert len(attempts) == 300
+    assert set(tasks) == {attempt.task for attempt in attempts}
+    assert {"talked", "busy", "rejected", "bad number"} >= {a.outcome for a in attempts}
     # No two tasks share a number: each client's phone rang once.
     assert len(scene.dialled(rig)) == 300
-    assert busiest(made) <= 10, "no more than the lines of both carriers"
+    assert busiest(attempts) <= 10, "no more than the lines of both carriers"
     assert min(gaps) >= timedelta(seconds=1 / 8 - 0.002), "no faster than eight a second"
     scene.assert_house_in_order(rig)
 
@@ -77,12 +77,12 @@ def test_a_dialler_killed_again_and_again(house: Callable[..., Rig]) -> None:
         rig.kill_dialler()
         rig.start_dialler()
     scene.wait_for_reports(rig, tasks, 200)
-    made = scene.attempts(rig)
+    attempts = scene.attempts(rig)
     rung = scene.dialled(rig)
     # Withdrawn: written down, and killed before the call file was in the spool.
-    called = [a for a in made if a.outcome != Outcome.WITHDRAWN.value]
+    called = [a for a in attempts if a.outcome != Outcome.WITHDRAWN.value]
 
     assert len(rung) == len(set(rung)), "somebody was dialled twice"
     assert {a.number[1:] for a in called if a.outcome == Outcome.TALKED.value} <= set(rung)
-    assert set(tasks) == {attempt.task for attempt in made}
+    assert set(tasks) == {attempt.task for attempt in attempts}
     scene.assert_house_in_order(rig)

@@ -18,15 +18,15 @@ EXTENSIONS = ("101", "102", "103")
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=EXTENSIONS,
         operator_rings=1,
         operator_talks=2,
         overrides={"portal": {"poll": "1s"}, "asterisk": {"ring_operator": 5}},
     )
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def rung(rig: Rig, task: int) -> list[Entry]:

@@ -45,7 +45,7 @@ NOT_RUNG = {
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "103"),
         operator_rings=0.5,
         operator_talks=1,
@@ -59,17 +59,17 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "retry": {"line_failed": ["1h"], "silent": ["1h"], "forwarded": ["1h"]},
         },
     )
-    made.operator(501, "101")
-    made.exchange.pbx.cli("database put moved followed no")
-    scene.add_dialplan(made.exchange.pbx, "moved", INBOUND)
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.exchange.pbx.cli("database put moved followed no")
+    scene.add_dialplan(rig.exchange.pbx, "moved", INBOUND)
+    rig.start_dialler()
+    return rig
 
 
 @pytest.fixture(scope="module")
 def peer(rig: Rig) -> Iterator[SipPeer]:
-    with SipPeer(rig.exchange.ports["DEAD_PORT"], rig.exchange.ports["SIP_PORT"]) as found:
-        yield found
+    with SipPeer(rig.exchange.ports["DEAD_PORT"], rig.exchange.ports["SIP_PORT"]) as peer:
+        yield peer
 
 
 @pytest.fixture
@@ -96,11 +96,11 @@ def carriers(rig: Rig, task: int) -> list[str]:
     return [e.task for e in rig.exchange.journal() if e.number == number and e.kind == "client"]
 
 
-@pytest.mark.parametrize("said", RANG)
+@pytest.mark.parametrize("reply", RANG)
 def test_no_other_carrier_is_tried_once_the_phone_may_have_rung(
-    rig: Rig, call: Callable[..., int], said: str
+    rig: Rig, call: Callable[..., int], reply: str
 ) -> None:
-    task = call(RANG[said])
+    task = call(RANG[reply])
     (attempt,) = scene.attempts(rig, task)
     known = scene.read(rig, lambda db: planning.load_task(db, TaskId(task)))
 
@@ -111,11 +111,11 @@ def test_no_other_carrier_is_tried_once_the_phone_may_have_rung(
     assert 1 == known.attempts
 
 
-@pytest.mark.parametrize("said", NOT_RUNG)
+@pytest.mark.parametrize("reply", NOT_RUNG)
 def test_a_carrier_that_failed_before_is_followed_by_the_next(
-    rig: Rig, call: Callable[..., int], said: str
+    rig: Rig, call: Callable[..., int], reply: str
 ) -> None:
-    task = call(NOT_RUNG[said])
+    task = call(NOT_RUNG[reply])
 
     assert (Outcome.TALKED, ["1"]) == (scene.outcome(rig, task), carriers(rig, task))
 

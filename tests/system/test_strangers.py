@@ -35,22 +35,22 @@ exten => s,1,Set(N=0)
 
 def ask(rig: Rig, script: str, *arguments: str, secret: str = "") -> bytes:
     """One AGI session by hand: what the server says, each question answered as Asterisk would."""
-    said = b""
+    received = b""
     with socket.create_connection(("127.0.0.1", rig.port), 5) as peer:
         peer.settimeout(10)
         peer.sendall(environment(script, *arguments))
         while data := peer.recv(4096):
-            said += data
-            for word in re.findall(rb"SHA1\(([0-9a-f]+)\$", data):
-                proof = sha1(word + secret.encode()).hexdigest()
+            received += data
+            for nonce in re.findall(rb"SHA1\(([0-9a-f]+)\$", data):
+                proof = sha1(nonce + secret.encode()).hexdigest()
                 peer.sendall(f"200 result=1 ({proof})\n".encode())
             peer.sendall(b"200 result=0\n" * data.count(b'EXEC "MSet"'))
-    return said
+    return received
 
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_talks=4,
         overrides={
@@ -58,10 +58,10 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "fastagi": {"max_sessions": 50, "deadline": "20s"},
         },
     )
-    made.operator(501, "101")
-    made.hold_port()
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.hold_port()
+    rig.start_dialler()
+    return rig
 
 
 def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
@@ -96,13 +96,13 @@ def test_an_end_is_not_believed_while_the_call_goes_on(rig: Rig) -> None:
     task = rig.task("78", responsible=501)
     scene.wait_for_talk(rig, "101")
     attempt = scene.attempts(rig, task)[0]
-    said = ask(rig, "result", attempt.id, "dial", "BUSY", "17", secret=rig.exchange.agi_secret)
+    reply = ask(rig, "result", attempt.id, "dial", "BUSY", "17", secret=rig.exchange.agi_secret)
     state = scene.state(rig, task)
     scene.wait_for_reports(rig, [task])
-    made = scene.attempts(rig, task)
+    attempts = scene.attempts(rig, task)
 
-    assert (b"AD_ACK" in said, state) == (False, "answered")
-    assert [Outcome.TALKED.value] == [one.outcome for one in made]
+    assert (b"AD_ACK" in reply, state) == (False, "answered")
+    assert [Outcome.TALKED.value] == [one.outcome for one in attempts]
     assert 1 == scene.dialled(rig).count(attempt.number[1:])
     scene.assert_house_in_order(rig)
 

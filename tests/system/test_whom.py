@@ -33,7 +33,7 @@ def finish(rig: Rig, task: int) -> views.AttemptLine:
 @pytest.fixture(scope="module")
 def strict(house: Callable[..., Rig]) -> Rig:
     """Only the responsible and his deputy take his tasks; 101 is deputised by 103."""
-    made = house(
+    rig = house(
         extensions=("101", "102", "103"),
         operator_rings=1,
         operator_talks=2,
@@ -52,9 +52,9 @@ def strict(house: Callable[..., Rig]) -> Rig:
             },
         },
     )  # fmt: skip
-    made.operator(502, "102")
-    made.start_dialler()
-    return made
+    rig.operator(502, "102")
+    rig.start_dialler()
+    return rig
 
 
 def test_the_responsible_is_away_so_his_deputy_talks_and_becomes_responsible(strict: Rig) -> None:
@@ -123,7 +123,7 @@ def test_everybody_logs_out_in_mid_run(strict: Rig) -> None:
 @pytest.fixture(scope="module")
 def strong(house: Callable[..., Rig]) -> Rig:
     """Two clients for each operator, and a cap that is never reached."""
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_rings=1,
         operator_talks=3,
@@ -138,9 +138,9 @@ def strong(house: Callable[..., Rig]) -> Rig:
             "asterisk": {"ring_operator": 5},
         },
     )
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def test_two_clients_answer_for_one_operator(strong: Rig) -> None:

@@ -104,10 +104,10 @@ class _Mortal(FakeStore):
         self.dies = (left - 1, after)
         if left == 0 and not after:
             raise _Killed
-        made = await super().run(function, *arguments, **named)
+        result = await super().run(function, *arguments, **named)
         if left == 0:
             raise _Killed
-        return made
+        return result
 
 
 RARELY = st.sampled_from((False, False, False, True))
@@ -170,8 +170,8 @@ class AnyOrder(RuleBasedStateMachine):
             id=self.next_task, title="x", status=2, responsible=501 + wait % 2, deadline=due,
             clients=(),
         )  # fmt: skip
-        found = tasks.Imported(task, tuple(PHONES[n] for n in sorted(who)))
-        self.run(tasks.save_tasks, [found], self.now(), asked=self.now())
+        imported = tasks.Imported(task, tuple(PHONES[n] for n in sorted(who)))
+        self.run(tasks.save_tasks, [imported], self.now(), asked=self.now())
 
     @rule(number=st.integers(101, 110))
     def deadline_by_hand(self, number: int) -> None:
@@ -202,8 +202,8 @@ class AnyOrder(RuleBasedStateMachine):
         """As the portal's statistics say."""
         self.next_task += 1
         entity = next((p.entity_type, p.entity_id) for p in (*PHONES, PHONE) if p.number == number)
-        heard = ExternalCall(self.next_task, number, self.now(), 1, entity)
-        self.run(save_external_calls, [heard], self.now())
+        external = ExternalCall(self.next_task, number, self.now(), 1, entity)
+        self.run(save_external_calls, [external], self.now())
         self.borne[PERSON[number]].append(self.now())
 
     @rule(number=st.sampled_from(sorted(PERSON)), on=RARELY)
@@ -304,11 +304,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _claim(self, attempt: AttemptId) -> None:
         """The moment of truth: a yes rings a client's phone."""
-        said = run_now(self.house.call_control.claim(attempt))
-        if said is not None:
+        claimed = run_now(self.house.call_control.claim(attempt))
+        if claimed is not None:
             self.rung.append(attempt)
             self.claimed[attempt] = self.now()
-            self._rings(said.attempt.number)
+            self._rings(claimed.attempt.number)
 
     def _rings(self, number: str) -> None:
         """Judged by nothing but this file."""
@@ -370,11 +370,11 @@ class AnyOrder(RuleBasedStateMachine):
         if not wanted:
             return
         attempt = data.draw(st.sampled_from(wanted))
-        told = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
+        report = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
         work = {
             "turn": lambda: self.house.dispatcher.turn(),
             "claim": lambda: self.house.call_control.claim(attempt),
-            "result": lambda: self.house.engine.ends.record(attempt, told),
+            "result": lambda: self.house.engine.ends.record(attempt, report),
             "word": lambda: self.house.engine.codes.dispose("101", "2"),
         }[what]
         self.store.dies = (writes, after)
@@ -418,8 +418,8 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def every_attempt_ends_once(self) -> None:
         ended = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None))
-        told = [line for line in self.run(views.attempt_lines) if line.outcome]
-        assert self.run(lambda db: db.scalar(ended)) == len(told)
+        lines = [line for line in self.run(views.attempt_lines) if line.outcome]
+        assert self.run(lambda db: db.scalar(ended)) == len(lines)
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -26,9 +26,9 @@ Run = Callable[..., Any]
 
 def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
     attempt = house.dial()
-    said = house.ask("claim", attempt, "442079460000", "").variables
+    variables = house.ask("claim", attempt, "442079460000", "").variables
 
-    assert said == {
+    assert variables == {
         "AD_GO": "1",
         "AD_ID": attempt,
         "AD_TASK": "8017",
@@ -159,9 +159,11 @@ def test_an_unknown_call_is_left_to_the_dialplan(house: House) -> None:
 def test_a_result_is_acknowledged_when_it_is_on_disk(house: House) -> None:
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
-    said = house.ask("result", attempt, "dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "1")
+    asterisk = house.ask(
+        "result", attempt, "dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "1"
+    )
 
-    assert said.variables == {"AD_ACK": "1"}
+    assert asterisk.variables == {"AD_ACK": "1"}
     assert house.line().outcome == "busy"
     assert house.engine.calls.all() == ()
 
@@ -177,10 +179,10 @@ def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> No
             raise OSError("disk full")
 
     house.engine.ends.store = Full()  # type: ignore[assignment]
-    said = house.ask("result", attempt, "dial", "BUSY", "17")
+    asterisk = house.ask("result", attempt, "dial", "BUSY", "17")
 
-    assert said.variables == {}
-    assert said.transport.disconnecting
+    assert asterisk.variables == {}
+    assert asterisk.transport.disconnecting
 
 
 def test_what_astdb_kept_is_deleted_with_the_next_answer(house: House) -> None:
@@ -252,10 +254,10 @@ def test_a_large_staff_fits_one_command(house: House, run: Run) -> None:
     staff = [staff_row(1000 + number, f"{number:040}") for number in range(500)]
     house.roster.set_staff(staff)
     attempt = house.dial()
-    said = house.ask("claim", attempt, "442079460000", "").variables
+    variables = house.ask("claim", attempt, "442079460000", "").variables
 
-    assert "1" == said["AD_GO"]
-    assert 10 == len(said["AD_OPS"].split(":"))
+    assert "1" == variables["AD_GO"]
+    assert 10 == len(variables["AD_OPS"].split(":"))
     assert 10 == len(house.ask("resolve", attempt).variables["AD_OPS"].split(":"))
 
 

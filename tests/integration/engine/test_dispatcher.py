@@ -65,11 +65,11 @@ async def test_shadow_mode_says_and_does_nothing(make: Make, run: Run, now: Now)
     assert [] == spooled(house)
     assert [] == run(views.attempt_lines) == run(views.messages)
     assert {8017: "shadow"} == reasons(run)
-    said = [told.kind for told in run(story, 8017)]
-    assert ["imported", "would be dialled"] == said, "once, until it is looked at again"
+    kinds = [event.kind for event in run(story, 8017)]
+    assert ["imported", "would be dialled"] == kinds, "once, until it is looked at again"
     now.advance(minutes=31)
     await house.dispatcher.turn()
-    assert 2 == [told.kind for told in run(story, 8017)].count("would be dialled")
+    assert 2 == [event.kind for event in run(story, 8017)].count("would be dialled")
 
 
 @pytest_twisted.ensureDeferred
@@ -91,8 +91,8 @@ async def test_a_paused_operator_gets_no_calls_and_is_not_rung_for_others(
     house = make()
     run(pauses.pause, OperatorId(501), NOON)
     await house.dispatcher.turn()
-    made = run(attempt_queries.load_attempt, AttemptId("t8017-1"))
-    assert made and "102" == made.extension
+    attempt = run(attempt_queries.load_attempt, AttemptId("t8017-1"))
+    assert attempt and "102" == attempt.extension
     ring = house.call_control.whom_to_ring(AttemptId("t8017-1"))
     assert ring is not None and ("102", "103") == ring.extensions
 
@@ -299,9 +299,11 @@ async def test_in_shadow_mode_one_operator_takes_one_call(make: Make, run: Run, 
     for _ in range(20):
         await house.dispatcher.turn()
         now.advance(seconds=1)
-    told = [line for number in range(8017, 8026) for line in run(story, number)]
-    said = Counter(line.detail.rpartition(" ")[2] for line in told if "would" in line.kind)
-    assert said == {"101": 1, "102": 1, "103": 1}
+    events = [line for number in range(8017, 8026) for line in run(story, number)]
+    per_operator = Counter(
+        line.detail.rpartition(" ")[2] for line in events if "would" in line.kind
+    )
+    assert per_operator == {"101": 1, "102": 1, "103": 1}
 
 
 @pytest_twisted.ensureDeferred
@@ -363,12 +365,12 @@ async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now:
     house = make(staff={"wrap_up": timedelta(minutes=2)})
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
-    told = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
-    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(told))
-    him = house.roster.by_id(OperatorId(501))
-    assert him is not None and "writes" == him.state(now())
+    fields = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
+    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(fields))
+    operator = house.roster.by_id(OperatorId(501))
+    assert operator is not None and "writes" == operator.state(now())
     now.advance(minutes=2)
-    assert "free" == him.state(now())
+    assert "free" == operator.state(now())
 
 
 @pytest_twisted.ensureDeferred
@@ -406,16 +408,16 @@ async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize(("word", "cause", "hour"), [("NOANSWER", "19", 18), ("BUSY", "17", 12)])
+@pytest.mark.parametrize(("status", "cause", "hour"), [("NOANSWER", "19", 18), ("BUSY", "17", 12)])
 async def test_best_hours_are_for_who_did_not_hear_us(
-    make: Make, run: Run, now: Now, word: str, cause: str, hour: int
+    make: Make, run: Run, now: Now, status: str, cause: str, hour: int
 ) -> None:
     """Silent: in the evening. Busy: he is there, so at the rule's time."""
     evening = ClientConfig.model_validate({"preset": "none", "best_hours": ["18:00-20:00"]})
     house = make(client=evening.model_dump())
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), now())
-    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
+    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(["dial", status, cause, ""]))
     (line,) = run(views.task_lines)
     assert line.due is not None and hour == line.due.astimezone(NOON.tzinfo).hour
 

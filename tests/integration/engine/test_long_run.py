@@ -172,15 +172,15 @@ class Day:
             operator = Operator(
                 id=OperatorId(number), name="x", extension=str(number - 400), online=True
             )
-            made = self.run(
+            attempt = self.run(
                 ledger.open_attempt, task, Dial(task.phones[0], operator, (Route("c"),)),
                 self.now(),
                 lease=timedelta(days=1),
             )  # fmt: skip
-            assert self.run(ledger.claim, made.id, self.now())
-            self.ringing[made.id] = operator.extension
+            assert self.run(ledger.claim, attempt.id, self.now())
+            self.ringing[attempt.id] = operator.extension
             if self.random.random() < 0.6:
-                self.run(ledger.ringing, made.id, operator.extension, self.now(), TELLING)
+                self.run(ledger.ringing, attempt.id, operator.extension, self.now(), TELLING)
             return
 
     def end(self) -> None:
@@ -229,20 +229,20 @@ def test_each_write_exactly_once_after_a_thousand_steps(
     for _ in range(1000):
         it.step()
     it.settle()
-    portal, made = it.portal, run(views.attempt_lines)
+    portal, attempts = it.portal, run(views.attempt_lines)
 
-    assert len(made) > 40 and it.crashes > 12 and len(it.faults) >= 10, "it was a bad day"
+    assert len(attempts) > 40 and it.crashes > 12 and len(it.faults) >= 10, "it was a bad day"
     texts = [
         row["POST_MESSAGE"]
         for task, rows in portal.comments.items()
         for row in rows
         if f"[t{task}-" in row["POST_MESSAGE"]  # others hear of it, too
     ]
-    assert {line.id: 1 for line in made} == Counter(
+    assert {line.id: 1 for line in attempts} == Counter(
         text.rpartition("[")[2].rstrip("]") for text in texts
     )
     finished = Counter(row["EXTERNAL_CALL_ID"] for row in portal.statistics)
-    answered = {line.id: 1 for line in made if Outcome(str(line.outcome)) in ANSWERED}
+    answered = {line.id: 1 for line in attempts if Outcome(str(line.outcome)) in ANSWERED}
     assert answered == finished
     known = {row["EXTERNAL_CALL_ID"]: row["REGISTERED"] for row in portal.statistics}
     for call in portal.calls.values():
@@ -250,13 +250,13 @@ def test_each_write_exactly_once_after_a_thousand_steps(
         # lost, and the repetition came later, the first is left open: nobody knows its name.
         assert known[call["EXTERNAL_CALL_ID"]] - call["START"] >= timedelta(minutes=30)
     assert {"delivered", "void"} >= {message.state for message in run(views.messages)}
-    assert {"reported"} == {line.state for line in made}
+    assert {"reported"} == {line.state for line in attempts}
     for line in run(views.task_lines):
         row = portal.tasks[line.id]
         ours = Counter(h["task"] for h in portal.history if h["field"] == "DEADLINE")[line.id]
-        tries = [attempt for attempt in made if attempt.task == line.id]
+        tries = [attempt for attempt in attempts if attempt.task == line.id]
         assert ours <= len(tries), "at most one deadline of ours for each attempt"
-        by_hand = sum(told.kind == "moved by hand" for told in run(story, line.id))
+        by_hand = sum(event.kind == "moved by hand" for event in run(story, line.id))
         assert by_hand <= it.moved[line.id], "our own deadline was taken for a person's"
         if line.open and line.reason == "not due":
             assert row["DEADLINE"] == to_the_minute(line.due)

@@ -74,8 +74,8 @@ async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now
 async def test_the_dialplan_is_told_the_number_for_each_carrier(make: Make, now: Now) -> None:
     house = make(asterisk=numbered())
     await turns(house, now, 1)
-    said = house.ask("claim", FIRST, "442079460000", "").variables
-    assert ("a:b", f"{ONE}:") == (said["AD_TRUNKS"], said["AD_CIDS"])
+    variables = house.ask("claim", FIRST, "442079460000", "").variables
+    assert ("a:b", f"{ONE}:") == (variables["AD_TRUNKS"], variables["AD_CIDS"])
 
 
 @pytest_twisted.ensureDeferred
@@ -95,10 +95,10 @@ async def test_a_purpose_waits_for_its_own_carrier_while_others_are_dialled(
     run(tasks.save_tasks, both, NOON, asked=NOON)
     bring(run, portal_task(8019))
     await turns(house, now, 4)
-    made = {attempt.task: attempt.routes for attempt in run(attempt_queries.in_flight)}
-    assert {8017, 8019} == set(made)
-    assert ("b", TWO) == (made[8017][0].trunk, made[8017][0].caller_id)
-    assert ("a", "") == (made[8019][0].trunk, made[8019][0].caller_id)
+    routes_of = {attempt.task: attempt.routes for attempt in run(attempt_queries.in_flight)}
+    assert {8017, 8019} == set(routes_of)
+    assert ("b", TWO) == (routes_of[8017][0].trunk, routes_of[8017][0].caller_id)
+    assert ("a", "") == (routes_of[8019][0].trunk, routes_of[8019][0].caller_id)
     assert "no route" == next(line.reason for line in run(views.task_lines) if line.id == 8018)
 
 
@@ -141,9 +141,9 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     """And who had him gets nobody, or the operator held for the first: nobody holds two."""
     house = strong(make, run)
     await turns(house, now, 10)
-    made = {attempt.id for attempt in run(attempt_queries.in_flight)}
+    dialled = {attempt.id for attempt in run(attempt_queries.in_flight)}
     held = {attempt: who for who, attempt in run(attempt_queries.reserved).items()}
-    overdial = sorted(made - set(held))[0]
+    overdial = sorted(dialled - set(held))[0]
     await house.call_control.claim(overdial)
     ring = house.call_control.whom_to_ring(overdial)
     assert ring is not None and {"101", "102", "103"} == set(ring.extensions)
@@ -225,5 +225,5 @@ async def test_what_is_measured_survives_a_restart(make: Make, run: Run, now: No
 
 
 def _answers(house: House, now: Now) -> tuple[int, int]:
-    found = house.engine.calls.statistics.answers(now())
-    return found.answered, found.abandoned
+    counts = house.engine.calls.statistics.answers(now())
+    return counts.answered, counts.abandoned

@@ -56,9 +56,9 @@ async def put_off(house: House, now: Now) -> datetime:
 
 
 def due(run: Run, task: int = 8017) -> datetime | None:
-    found = run(planning.load_task, TaskId(task))
-    assert found
-    return found.due  # type: ignore[no-any-return]
+    row = run(planning.load_task, TaskId(task))
+    assert row
+    return row.due  # type: ignore[no-any-return]
 
 
 def told_portal(run: Run) -> list[str]:
@@ -395,8 +395,8 @@ def test_why_and_status_know_of_days_off_and_pauses(
 def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -> None:
     assert "does not run" in told("reload").output
     path.write_text(path.read_text().replace("[hours]", '[hours]\nmonday = "soon"'))
-    said = told("reload")
-    assert 1 == said.exit_code and "hours.monday" in said.output
+    result = told("reload")
+    assert 1 == result.exit_code and "hours.monday" in result.output
 
 
 # Settings.
@@ -404,14 +404,14 @@ def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -
 
 def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
     old = load(path)
-    said = old.model_dump(exclude_unset=True)
-    said["portal"] = {"webhook": "http://127.0.0.1/rest/1/another/", "comments": "one"}
-    said["fastagi"] = {**said["fastagi"], "secret": "0123456789abcdef", "port": 9}
-    said["client"] = {"preset": "ru-230fz"}
-    said["store"] = {"path": "/elsewhere/x", "keep": {"events": "10d"}}
-    said["language"] = "en"
-    said["hours"] = {"zone": "UTC", "monday": "10:00-11:00"}
-    new, changed, waiting = taken_over(old, parse(said, "test"))
+    settings = old.model_dump(exclude_unset=True)
+    settings["portal"] = {"webhook": "http://127.0.0.1/rest/1/another/", "comments": "one"}
+    settings["fastagi"] = {**settings["fastagi"], "secret": "0123456789abcdef", "port": 9}
+    settings["client"] = {"preset": "ru-230fz"}
+    settings["store"] = {"path": "/elsewhere/x", "keep": {"events": "10d"}}
+    settings["language"] = "en"
+    settings["hours"] = {"zone": "UTC", "monday": "10:00-11:00"}
+    new, changed, waiting = taken_over(old, parse(settings, "test"))
 
     assert ("portal", "client", "store", "hours") == tuple(
         name for name in ("portal", "client", "store", "hours") if name in changed
@@ -436,10 +436,10 @@ def test_a_day_that_is_off_now_is_something_new(
     path: Path, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     """ "off" and nothing at all are kept alike; they do not mean the same."""
-    said = load(path).model_dump(exclude_unset=True)
-    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
-    old = parse({**said, "hours": {}, "client": before}, "test")
-    new = parse({**said, "hours": {}, "client": {**before, **after}}, "test")
+    settings = load(path).model_dump(exclude_unset=True)
+    settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    old = parse({**settings, "hours": {}, "client": before}, "test")
+    new = parse({**settings, "hours": {}, "client": {**before, **after}}, "test")
     for one, other in ((old, new), (new, old)):
         now, changed, _ = taken_over(one, other)
         assert ("client",) == changed
@@ -447,20 +447,22 @@ def test_a_day_that_is_off_now_is_something_new(
 
 
 def test_what_does_not_fit_what_waits_is_not_taken_over(path: Path) -> None:
-    said = load(path).model_dump(exclude_unset=True)
-    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
-    said["hours"] = {}
-    old = parse({**said, "portal": {**said["portal"], "pool": 5}}, "test")
-    new = parse({**said, "purposes": [{"name": "x", "tag": "x", "line": "autodial-2"}]}, "test")
+    settings = load(path).model_dump(exclude_unset=True)
+    settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    settings["hours"] = {}
+    old = parse({**settings, "portal": {**settings["portal"], "pool": 5}}, "test")
+    new = parse({**settings, "purposes": [{"name": "x", "tag": "x", "line": "autodial-2"}]}, "test")
     with pytest.raises(ConfigError, match=r"pool.*until the next start"):
         taken_over(old, new)
 
 
 def test_the_clock_of_the_portal_s_dates_waits(path: Path) -> None:
-    said = load(path).model_dump(exclude_unset=True)
-    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
-    old = parse({**said, "hours": {"zone": "UTC"}}, "test")
-    now, changed, waiting = taken_over(old, parse({**said, "hours": {"zone": "Asia/Omsk"}}, "test"))
+    settings = load(path).model_dump(exclude_unset=True)
+    settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    old = parse({**settings, "hours": {"zone": "UTC"}}, "test")
+    now, changed, waiting = taken_over(
+        old, parse({**settings, "hours": {"zone": "Asia/Omsk"}}, "test")
+    )
     assert (("hours",), 1) == (changed, len(waiting))
     assert ("UTC", "Asia/Omsk") == (now.portal_zone.key, now.hours.zone)
 
@@ -600,9 +602,9 @@ def _heeds_sighup(status: str) -> bool:
 def wait_for(log: Path, text: str, since: int = 0) -> str:
     until = monotonic() + 60
     while monotonic() < until:
-        said = log.read_text()[since:]
-        if text in said:
-            return said
+        output = log.read_text()[since:]
+        if text in output:
+            return output
         sleep(0.05)
     raise AssertionError(f"{text!r} is not in the log:\n{log.read_text()}")
 
@@ -625,8 +627,8 @@ def test_a_signal_has_the_settings_read_again_and_ends_nothing(
     mark = len(log.read_text())
     path.write_text(old.replace("[hours]", '[hours]\nmonday = "soon"'))
     os.kill(process.pid, signal.SIGHUP)
-    said = wait_for(log, "not read again", mark)
-    assert "hours.monday" in said and "Traceback" not in said
+    output = wait_for(log, "not read again", mark)
+    assert "hours.monday" in output and "Traceback" not in output
     wait_for(log, "autodial reload", mark)  # what is in the file is not what runs
     assert process.poll() is None
     mark = len(log.read_text())

@@ -65,18 +65,18 @@ def phone_of(number: int) -> Phone:
     return evolve(PHONE, number=f"+44207946{number % 1000:04d}", entity_id=number)
 
 
-def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
-    imported = [tasks.Imported(task, (phone_of(task.id),)) for task in found]
+def bring(run: Run, *portal_tasks: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
+    imported = [tasks.Imported(task, (phone_of(task.id),)) for task in portal_tasks]
     run(tasks.save_tasks, imported, at, asked=at)
     if complete:
-        run(tasks.close_others, {task.id for task in found}, at)
+        run(tasks.close_others, {task.id for task in portal_tasks}, at)
 
 
 def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime = NOON) -> AttemptId:
     task = run(planning.load_task, TaskId(number))
     assert isinstance(task, CallTask)
-    made = run(ledger.open_attempt, task, _to(task, operator), at, lease=LEASE)
-    return AttemptId(made.id)
+    attempt = run(ledger.open_attempt, task, _to(task, operator), at, lease=LEASE)
+    return AttemptId(attempt.id)
 
 
 def _to(task: CallTask, operator: Operator) -> Dial:
@@ -129,16 +129,16 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
 def test_a_refused_second_run_does_not_end_the_first(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(attempt_end.record, attempt, Report(stage="refused"), NOON, EndPolicy())
+    result = run(attempt_end.record, attempt, Report(stage="refused"), NOON, EndPolicy())
 
-    assert attempt_end.Recorded.KNOWN is said.recorded
+    assert attempt_end.Recorded.KNOWN is result.recorded
     assert [line.state for line in run(views.attempt_lines)] == ["claimed"]
 
 
 def test_a_report_for_nobody_s_attempt(run: Run) -> None:
-    said = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, EndPolicy())
+    result = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, EndPolicy())
 
-    assert attempt_end.Recorded.UNKNOWN is said.recorded
+    assert attempt_end.Recorded.UNKNOWN is result.recorded
 
 
 def test_the_end_frees_the_operator_and_puts_the_task_off(run: Run, task: int) -> None:
@@ -173,8 +173,8 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
 
     later = NOON + timedelta(hours=3)
     bring(run, portal_task(8017, later), at=NOON + timedelta(minutes=1))
-    found = run(planning.load_task, TaskId(8017))
-    assert ("", later, 0) == (found.closed_reason, found.due, found.attempts)
+    row = run(planning.load_task, TaskId(8017))
+    assert ("", later, 0) == (row.closed_reason, row.due, row.attempts)
 
 
 @pytest.mark.parametrize("report", [TALKED, BUSY])
@@ -185,9 +185,9 @@ def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: R
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
     run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), EndPolicy())
-    found = run(planning.load_task, TaskId(8017))
+    row = run(planning.load_task, TaskId(8017))
 
-    assert (tomorrow, "") == (found.due, found.closed_reason)
+    assert (tomorrow, "") == (row.due, row.closed_reason)
     assert [message for message in run(views.messages) if message.kind == "task"] == []
 
 
@@ -264,9 +264,9 @@ def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> No
     """The reconciler looked a moment ago, and the claim came in between: the call goes on."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, EndPolicy())
+    result = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, EndPolicy())
 
-    assert attempt_end.Recorded.KNOWN is said.recorded
+    assert attempt_end.Recorded.KNOWN is result.recorded
     assert ["claimed"] == [line.state for line in run(views.attempt_lines)]
     assert 1 == len(run(attempt_queries.reserved))
 
@@ -328,7 +328,7 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
     run(ledger.ringing, attempt, "101", NOON)
     run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
 
-    assert [told.kind for told in run(story, 8017)] == [
+    assert [event.kind for event in run(story, 8017)] == [
         "imported",
         "spooled",
         "claimed",
@@ -400,9 +400,9 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
     migrate(path)
 
     assert [8017] == [line.id for line in read(path, views.task_lines)]
-    found = read(path, lambda db: planning.load_task(db, TaskId(8017)))
-    assert found
-    assert [("+442079460000", "")] == [(phone.number, phone.dtmf) for phone in found.phones]
+    task = read(path, lambda db: planning.load_task(db, TaskId(8017)))
+    assert task
+    assert [("+442079460000", "")] == [(phone.number, phone.dtmf) for phone in task.phones]
     assert ["101"] == [line.extension for line in read(path, views.operator_lines)]
     assert [("t8017-1", "comment")] == [(d.attempt, d.kind) for d in read(path, views.messages)]
 
@@ -425,9 +425,9 @@ def test_who_waited_for_an_operator_counts_although_he_talked(
 def test_an_upgrade_finds_who_waited_in_the_reports_there_are(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     migrate(path, "0007")
-    told = {"answered": "2026-11-23 12:00:00+00:00", "talked": "2026-11-23 12:00:01+00:00"}
-    later = {**told, "talked": "2026-11-23 12:00:09+00:00"}
-    kinds = [("talked", told, 0), ("talked", later, 0), ("talked", None, 0),
+    payload = {"answered": "2026-11-23 12:00:00+00:00", "talked": "2026-11-23 12:00:01+00:00"}
+    later = {**payload, "talked": "2026-11-23 12:00:09+00:00"}
+    kinds = [("talked", payload, 0), ("talked", later, 0), ("talked", None, 0),
              ("operator missed", {}, 1), ("busy", {}, 0)]  # fmt: skip
     with open_engine(path).begin() as db:
         old = sa.MetaData()

@@ -83,8 +83,8 @@ def application(tokens: Path) -> Application:
 
 
 def token_of(ours: Application) -> str:
-    made: Request = ours.request("profile", {})
-    return made.token
+    request: Request = ours.request("profile", {})
+    return request.token
 
 
 def test_tokens_that_others_may_read_are_closed(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_root_does_not_run_the_dialler_unless_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    said = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "run"])
+    result = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "run"])
 
-    assert (1, True) == (said.exit_code, "runuser -u asterisk" in said.output)
+    assert (1, True) == (result.exit_code, "runuser -u asterisk" in result.output)
 
 
 @pytest.fixture
@@ -278,9 +278,9 @@ def test_asterisk_can_read_the_globals_afterwards(both: tuple[Path, Path], tmp_p
     os.chown(spool, 12345, 12346)
     both[0].write_text(f'[asterisk]\nspool = "{spool}"\n')
     share_secret(*both)
-    found = both[1].stat()
+    info = both[1].stat()
 
-    assert (12346, 0o640) == (found.st_gid, stat.S_IMODE(found.st_mode))
+    assert (12346, 0o640) == (info.st_gid, stat.S_IMODE(info.st_mode))
 
 
 def test_files_that_share_a_secret_and_are_open_are_closed(both: tuple[Path, Path]) -> None:

@@ -163,10 +163,10 @@ async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> 
     at = OLD
     run(lambda db: presence_staff(db, at))
     called(run, 100, at, closed=False, report=TALKED)
-    said = run(
+    attempt = run(
         dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, at, EndPolicy(),
     )  # fmt: skip
-    assert said == AttemptId("t100-1")
+    assert attempt == AttemptId("t100-1")
     run(lambda db: db.execute(sa.update(outbox).values(state="delivered", done_at=at)))
     run(tasks.close_these, [100], at)
     await forget()
@@ -210,8 +210,8 @@ async def test_where_reading_goes_on_stays(run: Run, forget: Callable[..., Any])
         LoginEvent(id=n, at=OLD + timedelta(hours=n), user=501, login=n % 2 == 0) for n in range(9)
     ]
     run(presence.save_logins, log, NOON)
-    heard = [others.ExternalCall(n, "+442079460001", OLD, 501) for n in range(1, 9)]
-    run(others.save_external_calls, heard, NOON)
+    calls = [others.ExternalCall(n, "+442079460001", OLD, 501) for n in range(1, 9)]
+    run(others.save_external_calls, calls, NOON)
     await forget()
 
     assert [8] == run(lambda db: db.scalars(sa.select(external_calls.c.id)).all())
@@ -259,8 +259,12 @@ async def test_what_came_after_a_refused_write_back_stays(
     attempt = dial(run, 100, at=at)
     run(ledger.claim, attempt, at)
     run(attempt_end.record, attempt, BUSY, at, EndPolicy(write_back=WriteBack()))
-    told = outbox.c.id > first
-    run(lambda db: db.execute(sa.update(outbox).where(told).values(state="delivered", done_at=at)))
+    later_rows = outbox.c.id > first
+    run(
+        lambda db: db.execute(
+            sa.update(outbox).where(later_rows).values(state="delivered", done_at=at)
+        )
+    )
     await forget()
     assert 1 == run(again, None, NOON)
 

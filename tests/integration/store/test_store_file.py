@@ -113,7 +113,7 @@ async def test_a_stopped_store_is_free_again(path: Path) -> None:
 
 
 def test_a_start_that_may_succeed_in_a_while_is_tried_again(
-    told: Callable[..., Result], store: Path
+    invoke: Callable[..., Result], store: Path
 ) -> None:
     """By its exit code: a full disk, or a copy being put back, needs nobody's hand."""
     arguments = [sys.executable, "-m", "autodial", "--config", f"{store.parent}/autodial.toml"]
@@ -339,7 +339,7 @@ COMMANDS = (
 
 
 @pytest.fixture
-def told(tmp_path: Path, store: Path) -> Callable[..., Result]:
+def invoke(tmp_path: Path, store: Path) -> Callable[..., Result]:
     configuration = tmp_path / "autodial.toml"
     (tmp_path / "outgoing").mkdir()
     configuration.write_text(
@@ -369,7 +369,7 @@ path = "{store}"
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_tells_a_newer_store_and_leaves_it_alone(
-    told: Callable[..., Result], store: Path, command: list[str]
+    invoke: Callable[..., Result], store: Path, command: list[str]
 ) -> None:
     set_release(store, "9999")
     before = bytes_of(store)
@@ -378,33 +378,33 @@ def test_every_command_tells_a_newer_store_and_leaves_it_alone(
         run = subprocess.run(
             [*arguments, *command], capture_output=True, text=True, timeout=60, check=False
         )
-        said, code = run.stderr, run.returncode
+        output, code = run.stderr, run.returncode
         assert 78 == code
     else:
-        result = told(*command)
-        said, code = result.output, result.exit_code
+        result = invoke(*command)
+        output, code = result.output, result.exit_code
         assert 1 == code
 
-    assert "written by a newer program" in said
-    assert "Traceback" not in said
+    assert "written by a newer program" in output
+    assert "Traceback" not in output
     assert before == bytes_of(store)
 
 
 def test_backup_and_restore_by_command(
-    told: Callable[..., Result], store: Path, tmp_path: Path
+    invoke: Callable[..., Result], store: Path, tmp_path: Path
 ) -> None:
-    made = told("backup", str(tmp_path / "copy"))
-    assert (0, 0o600) == (made.exit_code, (tmp_path / "copy").stat().st_mode & 0o777)
+    result = invoke("backup", str(tmp_path / "copy"))
+    assert (0, 0o600) == (result.exit_code, (tmp_path / "copy").stat().st_mode & 0o777)
     write(store, lambda db: pauses.pause(db, pauses.EVERYBODY, NOON))
-    back = told("restore", str(tmp_path / "copy"))
+    back = invoke("restore", str(tmp_path / "copy"))
 
     assert 0 == back.exit_code
     assert "before-restore" in back.output
     assert frozenset() == read(store, lambda db: pauses.paused(db, NOON))
-    again = told("backup", str(tmp_path / "copy"))
+    again = invoke("backup", str(tmp_path / "copy"))
     assert (1, True) == (again.exit_code, "name a new file" in again.output)
     with only_one(store):
-        assert "Stop that one first" in told("restore", str(tmp_path / "copy")).output
+        assert "Stop that one first" in invoke("restore", str(tmp_path / "copy")).output
 
 
 # Trouble with the file.
@@ -607,7 +607,7 @@ def test_messages_to_the_portal_survive_the_change_of_terms(path: Path) -> None:
     migrate(path)
 
     with closing(sqlite3.connect(path)) as db:
-        told = db.execute(
+        messages = db.execute(
             "SELECT kind, task, operator, revision, state FROM outbox ORDER BY id"
         ).fetchall()
         assert [
@@ -615,7 +615,7 @@ def test_messages_to_the_portal_survive_the_change_of_terms(path: Path) -> None:
             ("comment", 8017, 0, 0, "delivered"), ("comment", 8017, 0, 11, "pending"),
             ("comment", 8018, 0, 0, "dead"), ("task", 8017, 0, 1_000_000, "sending"),
             ("status", 8017, 0, 0, "void"),
-        ] == told  # fmt: skip
+        ] == messages  # fmt: skip
         payloads = [json.loads(row[0]) for row in db.execute("SELECT payload FROM outbox")]
         assert {"disposition": "done", "user": 501} == payloads[3]
         whole = "SELECT generation, dtmf, reserved, disposition FROM attempts"

@@ -36,7 +36,7 @@ JUNK: tuple[Any, ...] = (
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in an answer."""
-    found = [path]
+    paths = [path]
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -45,8 +45,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         else ()
     )
     for key, item in inner:
-        found += places(item, (*path, key))
-    return found
+        paths += places(item, (*path, key))
+    return paths
 
 
 def put(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
@@ -66,17 +66,19 @@ def put(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
 def test_junk_anywhere_is_an_error_of_the_portal_or_harms_nothing(
     sample: Sample, data: st.DataObject
 ) -> None:
-    said = load(sample.name)
+    payload = load(sample.name)
     for _ in range(data.draw(st.integers(1, 3))):
-        said = put(said, data.draw(st.sampled_from(places(said))), data.draw(st.sampled_from(JUNK)))
+        payload = put(
+            payload, data.draw(st.sampled_from(places(payload))), data.draw(st.sampled_from(JUNK))
+        )
     with suppress(PortalError):
-        answered(sample, said)
+        answered(sample, payload)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
-def test_any_json_as_an_error_is_an_error(said: Any) -> None:
-    assert isinstance(error_of("x", said), PortalError)
+def test_any_json_as_an_error_is_an_error(payload: Any) -> None:
+    assert isinstance(error_of("x", payload), PortalError)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +155,16 @@ def test_a_full_page_is_one_whatever_is_damaged_in_it() -> None:
 )
 def test_a_damaged_client_hides_nobody_else(rows: Any) -> None:
     """Of a kind that cannot be read nothing is known; the task keeps the numbers it had."""
-    said = {
+    payload = {
         "result": {
             "result": {"C_0": [{"ID": "7", "NAME": "Анна"}], "CO_0": rows},
             "result_error": [],
         }
     }
-    found = answered(Sample("x", lambda p: p.clients(["C_7", "CO_8"])), said)
+    clients = answered(Sample("x", lambda p: p.clients(["C_7", "CO_8"])), payload)
 
-    assert None is found["CO_8"]
-    assert ["Анна"] == [client.name for client in found["C_7"]]
+    assert None is clients["CO_8"]
+    assert ["Анна"] == [client.name for client in clients["C_7"]]
 
 
 def test_a_portal_that_gives_one_page_for_ever_is_an_error() -> None:
@@ -175,8 +177,8 @@ def test_a_portal_that_gives_one_page_for_ever_is_an_error() -> None:
 def test_a_task_whose_number_cannot_be_read_is_counted(junk: Any) -> None:
     row = load("tasks.task.list")["result"]["tasks"][0]
     sample = SHAPES[0]
-    said = {"result": {"tasks": [row, junk, {**row, "id": "8018", "status": []}]}, "total": 3}
-    page = answered(sample, said)
+    payload = {"result": {"tasks": [row, junk, {**row, "id": "8018", "status": []}]}, "total": 3}
+    page = answered(sample, payload)
 
     assert ([int(row["id"])], [8018], 1) == (
         [t.id for t in page.tasks],

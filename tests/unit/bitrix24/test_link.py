@@ -254,8 +254,8 @@ def test_a_limit_on_one_method_leaves_the_others_alone_however_many_wait() -> No
 def test_a_limit_told_inside_a_batch_is_kept_too() -> None:
     far = Far([])
     far.link.heard(READ, PortalBusy(f"{READ}: OPERATION_TIME_LIMIT"))
-    said = far.until_done(far.call("batch", within=["user.get", READ]))
-    assert isinstance(said, PortalClosed)
+    error = far.until_done(far.call("batch", within=["user.get", READ]))
+    assert isinstance(error, PortalClosed)
     assert [] == far.asked
     assert far.until_done(far.call("batch", within=["user.get"])) is True
     far.clock.advance(METHOD_REST)

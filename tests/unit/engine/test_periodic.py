@@ -36,9 +36,9 @@ def test_what_is_raised_on_purpose_is_a_sentence_and_not_at_every_turn() -> None
         service.startService()
         for _ in range(100):
             clock.advance(1)
-    said = [event for event in logs if "make room" in str(event.get("error"))]
+    events = [event for event in logs if "make room" in str(event.get("error"))]
 
-    assert [LogLevel.error] * 2 == [event["log_level"] for event in said]
+    assert [LogLevel.error] * 2 == [event["log_level"] for event in events]
     assert not any("log_failure" in event for event in logs)
 
 

@@ -31,14 +31,14 @@ EPOCH = int(NOON.timestamp())
 class Asked(Commands):
     """Answers every command with the same line, as Asterisk wrote it."""
 
-    said: str
+    reply_line: str
     sent: list[str] = field(factory=list)
 
     async def send(self, line: bytes) -> Reply:
         self.sent.append(line.decode().rstrip("\n"))
         wire = AgiWire()
         wire.receive(b"agi_network: yes\n\n")
-        (reply,) = wire.receive(f"{self.said}\n".encode())
+        (reply,) = wire.receive(f"{self.reply_line}\n".encode())
         assert isinstance(reply, Reply)
         return reply
 

@@ -72,12 +72,12 @@ def test_the_guide_s_secret() -> None:
     """The server that the library's guide shows."""
     (shown,) = [block for block in blocks("docs/fastagi.md") if "SharedSecret(" in block]
     known = {"hello": _done, "reactor": Clock(), "SharedSecret": SharedSecret}
-    made: dict[str, Any] = {}
-    exec(shown, known | {"FastAgiServer": FastAgiServer}, made)
-    asterisk = FakeAsterisk(made["server"])
+    namespace: dict[str, Any] = {}
+    exec(shown, known | {"FastAgiServer": FastAgiServer}, namespace)
+    asterisk = FakeAsterisk(namespace["server"])
     asterisk.connect("hello")
     assert asterisk.failed
-    asterisk = FakeAsterisk(made["server"])
+    asterisk = FakeAsterisk(namespace["server"])
     asterisk.globals["MY_SECRET"] = "0123456789abcdef"
     asterisk.connect("hello")
 
@@ -139,18 +139,18 @@ def test_silent_connections_keep_nobody_out() -> None:
     assert 0 == running.counters.refused_limit
 
 
-@pytest.mark.parametrize("word", [b"HANGUP\n", b"100 result=0 Trying...\n", b"x"])
-def test_a_stranger_has_no_more_to_say_than_a_proof(word: bytes) -> None:
+@pytest.mark.parametrize("data", [b"HANGUP\n", b"100 result=0 Trying...\n", b"x"])
+def test_a_stranger_has_no_more_to_say_than_a_proof(data: bytes) -> None:
     """A stream without end would keep the others waiting."""
     running = server()
     transport = silent(running)
     session = transport.session  # type: ignore[attr-defined]
     session.dataReceived(environment("x"))
-    said = 0
+    sent = 0
     while not transport.disconnecting:
-        session.dataReceived(word * 1000)
-        said += 1000 * len(word)
-        assert said < 100_000
+        session.dataReceived(data * 1000)
+        sent += 1000 * len(data)
+        assert sent < 100_000
 
     assert 1 == running.counters.not_agi
 
@@ -199,9 +199,9 @@ def test_who_speaks_and_proves_nothing_makes_room_too() -> None:
 def test_an_ipv4_peer_of_a_socket_for_both_is_an_ipv4_peer(
     host: str, allow: tuple[str, ...], let_in: bool
 ) -> None:
-    made = server(allow=allow).buildProtocol(IPv6Address("TCP", host, 40000))
+    protocol = server(allow=allow).buildProtocol(IPv6Address("TCP", host, 40000))
 
-    assert let_in is (made is not None)
+    assert let_in is (protocol is not None)
 
 
 def test_a_stranger_cannot_fill_the_log(logged: list[LogEvent]) -> None:

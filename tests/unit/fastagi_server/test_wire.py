@@ -148,10 +148,10 @@ def test_a_caller_already_gone_leaves_his_word_before_or_behind_the_block(
 
 def test_what_a_block_does_not_say_is_empty() -> None:
     """A hand-made peer may leave out what Asterisk always says."""
-    said = parsed(b"agi_request: agi://127.0.0.1\n\n")
+    environment = parsed(b"agi_request: agi://127.0.0.1\n\n")
 
-    assert (said.script, said.arguments) == ("", ())
-    assert repr(said) == "Environment({'request': 'agi://127.0.0.1'})"
+    assert (environment.script, environment.arguments) == ("", ())
+    assert repr(environment) == "Environment({'request': 'agi://127.0.0.1'})"
 
 
 def parsed(block: bytes) -> Environment:

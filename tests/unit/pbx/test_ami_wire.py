@@ -93,7 +93,7 @@ def test_whatever_is_put_in_the_genuine_row_counts_or_the_list_does_not(text: st
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "message"),
     [
         ((*END[:2], "EventList: cancelled", "ListItems: 1"), "cancelled"),
         ((*END[:3], "ListItems: 2"), "counts 2 rows, 1 came"),
@@ -102,8 +102,8 @@ def test_whatever_is_put_in_the_genuine_row_counts_or_the_list_does_not(text: st
         ((*END, "ListItems: 1"), "damaged"),
     ],
 )
-def test_an_end_that_does_not_agree_is_an_error(end: tuple[str, ...], said: str) -> None:
-    with pytest.raises(PbxError, match=said):
+def test_an_end_that_does_not_agree_is_an_error(end: tuple[str, ...], message: str) -> None:
+    with pytest.raises(PbxError, match=message):
         read(lines(*(row.replace("{caller}", "1") for row in ROW)) + lines(*end)).result()
 
 
@@ -112,9 +112,9 @@ def test_messages_do_not_depend_on_how_tcp_cut_the_bytes(cuts: list[int]) -> Non
     data, wire = stream("1"), AmiWire()
     edges = [0, *sorted(cuts), len(data)]
     pieces = [data[a:b] for a, b in pairwise(edges)]
-    found: list[Message] = [message for piece in pieces for message in wire.receive(piece)]
+    messages: list[Message] = [message for piece in pieces for message in wire.receive(piece)]
 
-    assert AmiWire().receive(data) == found
+    assert AmiWire().receive(data) == messages
 
 
 @pytest.mark.parametrize(

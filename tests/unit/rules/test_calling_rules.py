@@ -47,11 +47,11 @@ def decided(
     zone: str = "",
     calendar: Mapping[str, Any] | None = None,
     calls: tuple[Called, ...] = (),
-    **said: Any,
+    **settings: Any,
 ) -> Decision:
     """The real decision on a task with this one number, whose house works day and night."""
     house = CalendarConfig.model_validate({"country": region, **(calendar or {})}).calendar
-    client = ClientConfig.model_validate({"preset": preset, **said})
+    client = ClientConfig.model_validate({"preset": preset, **settings})
     number = phone(typed, region, zone)
     limits = client.limits(house, "Europe/Moscow")
     facts = evolve(FACTS, limits=limits, hours=Hours(ZoneInfo("UTC"), (ALL_DAY,) * 7))
@@ -75,11 +75,11 @@ def at(text: str, zone: str = "Europe/Moscow") -> datetime:
 def test_a_russian_code_is_called_by_its_own_clock(code: str, hours: int) -> None:
     """Under 230-FZ, on a working day in winter: from 8:00 to 22:00 where the code is."""
     midnight = datetime(2026, 1, 27, tzinfo=ZoneInfo("UTC")) - timedelta(hours=hours)
-    said = {
+    results = {
         minutes: allowed(midnight + timedelta(minutes=minutes), f"8 ({code}) 221-23-45", "ru-230fz")
         for minutes in (479, 480, 1319, 1320)
     }
-    assert {479: False, 480: True, 1319: True, 1320: False} == said
+    assert {479: False, 480: True, 1319: True, 1320: False} == results
 
 
 #: Area code and exchange, and from when to when it may be called under the FTC's rule and its
@@ -125,11 +125,11 @@ def test_an_american_exchange_is_called_by_all_clocks_of_its_code(exchange: str)
     opens, closes = (int(text[:2]) * 60 for text in EXCHANGES[exchange])
     # (From the UTC: minutes of a day that a clock skips or repeats are none of this test.)
     midnight = datetime(2026, 7, 14, 4, tzinfo=ZoneInfo("UTC"))
-    said = {
+    results = {
         minutes: allowed(midnight + timedelta(minutes=minutes), number, "us-ftc", "US")
         for minutes in (opens - 1, opens, closes - 1, closes)
     }
-    assert {opens - 1: False, opens: True, closes - 1: True, closes: False} == said
+    assert {opens - 1: False, opens: True, closes - 1: True, closes: False} == results
 
 
 #: Number, day, and is 21:00 of that day by its clock a time for calls under 230-FZ? On days off it
@@ -180,7 +180,7 @@ def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() 
     assert allowed(at(workday), mobile, "ru-230fz")
     assert allowed(at(morning), mobile, "ru-230fz"), "9:00 in Grozny as well"
     early = at("2026-04-16T08:30")
-    for said, free in (
+    for settings, free in (
         ({}, False),
         ({"zone": "Europe/Moscow"}, False),
         ({"zone": "МСК"}, False),
@@ -191,7 +191,7 @@ def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() 
         ({"ambiguous_zone": "Europe/Moscow", "regions": []}, True),
         ({"ambiguous_zone": "Europe/Moscow", "regions": ["RU-CE"]}, False),
     ):
-        assert free is allowed(early, mobile, "ru-230fz", **said), said
+        assert free is allowed(early, mobile, "ru-230fz", **settings), settings
     assert allowed(early, "8 495 200-00-00", "ru-230fz")
 
 
@@ -226,9 +226,11 @@ BRITISH_DAYS = [
 def test_bank_holidays_of_the_parts_of_britain(
     day: str, where: tuple[str, ...], evening: bool
 ) -> None:
-    said = {"regions": where} if where else {}
+    settings = {"regions": where} if where else {}
     number = "020 7946 0123"
-    assert evening is allowed(at(f"{day}T18:00", "Europe/London"), number, "courtesy", "GB", **said)
+    assert evening is allowed(
+        at(f"{day}T18:00", "Europe/London"), number, "courtesy", "GB", **settings
+    )
 
 
 def test_a_house_in_england_has_england_s_bank_holidays() -> None:
@@ -308,8 +310,8 @@ def test_a_site_s_days_off_are_stronger_than_the_preset_s_sundays() -> None:
     assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB")
     assert allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", days_off="10:00-16:00")
     parts = {"GB-SCT": {"workdays": "10:00-12:00"}}
-    said = {"parts": parts, "days_off": "10:00-16:00", "regions": ["GB-SCT"]}
-    assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", **said)
+    settings = {"parts": parts, "days_off": "10:00-16:00", "regions": ["GB-SCT"]}
+    assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", **settings)
 
 
 def test_every_movable_day_is_told_or_computed_for_every_year() -> None:
@@ -326,23 +328,23 @@ def test_a_reason_to_wait_names_when_it_ends() -> None:
     assert Wait(Reason.CLIENT_HOURS, at("2026-03-21T09:00")) == decision
 
 
-def wishes(**said: Any) -> Config:
+def wishes(**sections: Any) -> Config:
     return parse(
         {
             "portal": {"webhook": "http://127.0.0.1/rest/1/simulated0secret/"},
             "tasks": {"tag": "autodial"},
             "staff": {"departments": [5]},
             "asterisk": {"spool": "/nowhere", "trunks": [{"name": "carrier1", "lines": 9}]},
-            **said,
+            **sections,
         },
         "test",
     )
 
 
 def test_own_figures_are_named() -> None:
-    said = wishes(client={"preset": "ru-230fz", "per_day": 3, "attempts": 9})
+    config = wishes(client={"preset": "ru-230fz", "per_day": 3, "attempts": 9})
     (own,) = [
-        one for one in legal_notes.notes(said, NEW, date(2026, 11, 27)) if one.key == "law.own"
+        one for one in legal_notes.notes(config, NEW, date(2026, 11, 27)) if one.key == "law.own"
     ]
     assert "ru-230fz: client.per_day" == own.detail
 
@@ -351,7 +353,7 @@ NEW = time_zone_data.ZoneData(version="2026c", package=True, system="2025b")
 
 
 @pytest.mark.parametrize(
-    ("said", "keys"),
+    ("sections", "keys"),
     [
         ({}, {"zones.used", "law.consent"}),
         ({"rules": {"consent_field": "UF_CRM_CONSENT"}}, {"zones.used"}),
@@ -382,10 +384,10 @@ NEW = time_zone_data.ZoneData(version="2026c", package=True, system="2025b")
         ),
     ],
 )
-def test_what_no_figure_can_say_is_said(said: dict[str, Any], keys: set[str]) -> None:
-    found = legal_notes.notes(wishes(**said), NEW, date(2026, 11, 27))
-    assert keys == {one.key for one in found}
-    assert all(one.sentence("ru") != one.sentence("en") for one in found)
+def test_what_no_figure_can_say_is_said(sections: dict[str, Any], keys: set[str]) -> None:
+    notes = legal_notes.notes(wishes(**sections), NEW, date(2026, 11, 27))
+    assert keys == {one.key for one in notes}
+    assert all(one.sentence("ru") != one.sentence("en") for one in notes)
 
 
 def test_tables_that_have_ended_say_so() -> None:
@@ -496,11 +498,11 @@ def test_the_number_dialled_is_the_number_meant(
 def test_the_site_s_clock_is_no_help_where_a_number_cannot_be() -> None:
     """``ambiguous_zone`` is about numbers that may be where the site is; not about Sydney."""
     morning = at("2026-07-14T10:00")
-    said = {"ambiguous_zone": "Europe/Moscow", "regions": []}
-    assert allowed(morning, "8 916 200-00-00", "courtesy", **said)
+    settings = {"ambiguous_zone": "Europe/Moscow", "regions": []}
+    assert allowed(morning, "8 916 200-00-00", "courtesy", **settings)
     night = at("2026-07-14T19:30")
-    assert not allowed(night, "+61 412 345 678", "courtesy", **said)
-    assert not allowed(night, "+7 701 200 00 00", "courtesy", **said)
+    assert not allowed(night, "+61 412 345 678", "courtesy", **settings)
+    assert not allowed(night, "+7 701 200 00 00", "courtesy", **settings)
     florida = at("2026-07-14T01:00", "America/New_York")
     honolulu = {"ambiguous_zone": "Pacific/Honolulu"}
     assert not allowed(florida, "+1 850 224 0147", "us-ftc", "US", **honolulu)
@@ -520,7 +522,7 @@ def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("when", "zone", "number", "region", "preset", "said"),
+    ("when", "zone", "number", "region", "preset", "settings"),
     [
         ("2027-07-04T12:00", "America/Chicago", "+1 601 555 0147", "US", "us-ftc", {}),
         ("2027-07-04T10:30", "America/Chicago", "+1 713 555 0147", "US", "us-ftc", {}),
@@ -531,9 +533,9 @@ def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
     ],
 )  # fmt: skip
 def test_a_holiday_opens_no_sunday(
-    when: str, zone: str, number: str, region: str, preset: str, said: dict[str, Any]
+    when: str, zone: str, number: str, region: str, preset: str, settings: dict[str, Any]
 ) -> None:
-    assert not allowed(at(when, zone), number, preset, region, **said)
+    assert not allowed(at(when, zone), number, preset, region, **settings)
 
 
 def test_a_day_off_of_the_house_never_opens_it() -> None:
@@ -564,7 +566,7 @@ def test_regions_may_be_written_in_any_letters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "key"),
+    ("sections", "key"),
     [
         ({"client": {"parts": 5}}, "client.parts"),
         ({"client": {"parts": {"US-FL": 5}}}, "client.parts"),
@@ -582,9 +584,9 @@ def test_regions_may_be_written_in_any_letters() -> None:
         ({"purposes": [{"name": "", "tag": "x"}]}, "purposes"),
     ],
 )
-def test_what_cannot_be_used_is_a_sentence(said: dict[str, Any], key: str) -> None:
+def test_what_cannot_be_used_is_a_sentence(sections: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
-        wishes(**said)
+        wishes(**sections)
 
 
 def test_a_saturday_of_which_something_is_said_is_off_everywhere() -> None:

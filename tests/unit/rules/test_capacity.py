@@ -152,13 +152,13 @@ def test_what_is_old_no_longer_counts() -> None:
 )
 def test_who_could_take_a_client_counts(state: str, phone: str, overdial: int) -> None:
     held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
-    found = capacity(
+    result = capacity(
         Pacing(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
         answers={"": Answers(answered=999)}, in_a_day={}, started={}, now=NOON,
     )  # fmt: skip
-    assert {EVERY: overdial} == found["overdial"]
-    assert 1 == found["calls"]
-    assert Route("a", TWO) == found["routes"][""][0], "the other number: this one is in a call"
+    assert {EVERY: overdial} == result["overdial"]
+    assert 1 == result["calls"]
+    assert Route("a", TWO) == result["routes"][""][0], "the other number: this one is in a call"
 
 
 @pytest.mark.parametrize(
@@ -200,5 +200,5 @@ def test_where_the_cap_is_by_purpose_each_has_its_own() -> None:
         (Pacing(ratio=3.0), {EVERY: 2}),
         (Pacing(ratio=3.0, by_purpose=True), {"debt": 0, "service": 2}),
     ):
-        found = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
-        assert more == found["overdial"]
+        result = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
+        assert more == result["overdial"]

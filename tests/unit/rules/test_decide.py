@@ -175,8 +175,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=MOSCOW)
 
 
-def by_preset(name: str, **said: Any) -> Limits:
-    wishes = ClientConfig.model_validate({"preset": name, **said})
+def by_preset(name: str, **settings: Any) -> Limits:
+    wishes = ClientConfig.model_validate({"preset": name, **settings})
     return wishes.limits(Calendar(country="RU", days_off=(date(2026, 11, 25),)), "Europe/Moscow")
 
 
@@ -324,13 +324,13 @@ def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
 def test_a_call_beyond_the_operators_is_of_a_purpose_that_may() -> None:
     talking = tuple(evolve(one, phone="INUSE") for one in FACTS.operators)
     facts = evolve(FACTS, operators=talking, overdial={"debt": 0, "service": 1})
-    said = {
+    decisions = {
         purpose: decide(evolve(TASK, purpose=purpose), facts, NOON)
         for purpose in ("debt", "service", "")
     }
 
-    assert isinstance(said["service"], Dial)
-    assert [Reason.OPERATORS_BUSY] * 2 == [said[p].reason for p in ("debt", "")]  # type: ignore[union-attr]
+    assert isinstance(decisions["service"], Dial)
+    assert [Reason.OPERATORS_BUSY] * 2 == [decisions[p].reason for p in ("debt", "")]  # type: ignore[union-attr]
 
 
 def test_who_is_kept_free_is_not_held_for_a_call_that_may_be_placed_ahead() -> None:
@@ -408,8 +408,8 @@ def test_order_is_a_site_s_choice() -> None:
         ((Who.DEPUTIES, Who.RESPONSIBLE), ["103", "101"]),
         ((), []),
     ):
-        found = in_order(ANNA.id, staff, deputies, order)
-        assert expected == [operator.extension for operator in found]
+        ordered = in_order(ANNA.id, staff, deputies, order)
+        assert expected == [operator.extension for operator in ordered]
 
 
 @given(

@@ -70,8 +70,8 @@ def test_hours_of_a_preset_to_the_minute(
     name: str, number: str, zone: str, minutes: dict[str, bool]
 ) -> None:
     limits = preset(name)
-    said = {text: limits.opens(number, "", at(text, zone)) is None for text in minutes}
-    assert minutes == said
+    results = {text: limits.opens(number, "", at(text, zone)) is None for text in minutes}
+    assert minutes == results
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_number_that_nobody_can_place_is_taken_for_ours() -> None:
     ],
 )  # fmt: skip
 def test_zones_as_people_write_them(text: str, zone: str | None) -> None:
-    found = named(text)
-    assert zone == (found.key if found else None)
+    match = named(text)
+    assert zone == (match.key if match else None)
 
 
 def test_zones_of_numbers() -> None:

@@ -95,7 +95,7 @@ def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ("+8 (495) 255-44-50", "+74952554450"),
         ("+8 (863) 255-44-50", "+78632554450"),
@@ -107,8 +107,8 @@ def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
         ("+44 20 7946 0123", "+442079460123"),
     ],
 )
-def test_an_eight_behind_a_plus_is_never_another_country(typed: str, said: str) -> None:
-    assert said == read(typed)[0]
+def test_an_eight_behind_a_plus_is_never_another_country(typed: str, expected: str) -> None:
+    assert expected == read(typed)[0]
 
 
 @pytest.mark.parametrize("region", ["GB", "US", "DE"])
@@ -157,8 +157,8 @@ def test_list_and_crm_agree_on_every_spelling(typed: list[str], between: str) ->
     text = between.join(typed)
     rules = PhoneRules(region="RU", special=tuple(SPECIAL))
     phones, refused = dialable([entry(text)], rules)
-    said = None if refused or not phones else {phone.number for phone in phones}
-    assert said == numbers_in(text, "RU")
+    numbers = None if refused or not phones else {phone.number for phone in phones}
+    assert numbers == numbers_in(text, "RU")
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_a_part_of_a_number_is_no_short_number(typed: str) -> None:
     ],
 )
 def test_what_stands_around_a_number_or_is_left_off(region: str, typed: str, number: str) -> None:
-    said = read(typed, PhoneRules(region=region))[0]
-    assert number == (said if said.startswith("+") else "")
+    reading = read(typed, PhoneRules(region=region))[0]
+    assert number == (reading if reading.startswith("+") else "")
 
 
 @pytest.mark.parametrize("typed", ["0611", "0890", "5555", "300"])
@@ -426,8 +426,8 @@ def test_a_remark_without_a_number_is_about_all_of_its_client() -> None:
         ("WORK", "8 999 000-11-44" + " " * 2000 + "не звонить"),
     ):  # fmt: skip
         phones, _ = dialable([entry("8 999 000-11-22"), entry(text, kind), other], RULES)
-        said = {phone.number[-2:]: phone.do_not_call for phone in phones}
-        assert (True, False) == (said["22"] or said.get("44"), said["33"]), text
+        flags = {phone.number[-2:]: phone.do_not_call for phone in phones}
+        assert (True, False) == (flags["22"] or flags.get("44"), flags["33"]), text
 
 
 def test_one_number_of_two_clients_with_two_clocks_has_neither() -> None:
@@ -436,8 +436,8 @@ def test_one_number_of_two_clients_with_two_clocks_has_neither() -> None:
         (("", "Asia/Omsk"), "Asia/Omsk"), (("Asia/Omsk", "Asia/Omsk"), "Asia/Omsk"),
         (("Asia/Omsk", "Europe/Moscow"), "Asia/Omsk / Europe/Moscow"),
     ):  # fmt: skip
-        found, _ = dialable([evolve(one, zone=zones[0]), evolve(two, zone=zones[1])], RULES)
-        assert [zone] == [phone.zone for phone in found]
+        phones, _ = dialable([evolve(one, zone=zones[0]), evolve(two, zone=zones[1])], RULES)
+        assert [zone] == [phone.zone for phone in phones]
 
 
 def test_a_word_that_ends_in_x_is_no_extension() -> None:

@@ -82,8 +82,8 @@ def test_the_newer_database_counts(
     """The system's, if it is kept up to date; one that does not say its age does not count."""
     if first_line is not None:
         (tmp_path / "tzdata.zi").write_text(f"{first_line}\nR d 1916\n")
-    found = time_zone_data.choose([str(tmp_path / "none"), str(tmp_path)])
+    database = time_zone_data.choose([str(tmp_path / "none"), str(tmp_path)])
 
-    assert package is found.package
-    assert (tzdata.IANA_VERSION if package else "2099a") == found.version
+    assert package is database.package
+    assert (tzdata.IANA_VERSION if package else "2099a") == database.version
     assert (() if package else (str(tmp_path / "none"), str(tmp_path))) == zoneinfo.TZPATH
