@@ -30,7 +30,7 @@ from tests.chaos.faults import KINDS
 def main(
     attempts: int, faults: int, seed: int | None, kinds: tuple[str, ...], keep_logs: Path | None
 ) -> None:
-    """Break everything, and see whether the three records agree."""
+    """Cause random faults, and check that the three records agree."""
     if seed is None:
         seed = SystemRandom().randrange(10**9)
     begun = time.monotonic()

@@ -1,6 +1,6 @@
 """
-Do the three records agree? The far end saw who was rung, the portal what it was told, the ledger
-says what became of each attempt; none of them knows the others.
+Do the three records agree? The far end has the calls, the portal its messages, the ledger
+the outcome of each attempt. The records are independent.
 """
 
 from collections import Counter, defaultdict
@@ -19,13 +19,13 @@ from tests.system import scene
 
 #: The journal has whole seconds, and the clocks are one.
 SECOND = timedelta(seconds=1)
-#: Ends of which Asterisk itself was the witness; without it the attempt is lost.
+#: Outcomes that need a report of Asterisk; without one the attempt is lost.
 DEATH = frozenset({"asterisk_killed"})
 
 
 @define
 class Audit:
-    """What was found: figures, and whatever broke a promise."""
+    """The result: figures, and each broken promise."""
 
     attempts: int = 0
     outcomes: Counter[str] = field(factory=Counter)
@@ -93,7 +93,7 @@ def _clients(
 def _operators(
     result: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]
 ) -> None:
-    """A talk rang its operator; and whose operator rang had a client on the line."""
+    """A talk rang an operator, and an operator was rung only for an answered call."""
     outcome = {attempt.id: attempt.outcome for attempt in attempts}
     rang = {invite.attempt for invite in invites}
     for attempt in attempts:
@@ -110,7 +110,7 @@ def _operators(
 def _lost(
     result: Audit, attempts: Sequence[views.AttemptLine], happened: Sequence[Happened]
 ) -> None:
-    """Only what Asterisk itself did not live to report."""
+    """An attempt is lost only if Asterisk was killed before its report."""
     deaths = [one for one in happened if one.kind in DEATH]
     for attempt in attempts:
         if attempt.outcome != Outcome.LOST.value or attempt.ended_at is None:
@@ -122,7 +122,7 @@ def _lost(
 
 
 def _portal(result: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
-    """Each end is told once, in the order in which they came."""
+    """Each outcome is reported to the portal once, in the order of the ends."""
     calls = Counter(row["EXTERNAL_CALL_ID"] for row in rig.portal.statistics)
     place: dict[str, int] = {}
     comments: Counter[str] = Counter()
@@ -140,7 +140,7 @@ def _portal(result: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> N
             f"{attempt.id} ({attempt.outcome}) has {comments[attempt.id]} comments",
         )
         contact = attempt.outcome not in {one.value for one in NO_CONTACT}
-        wanted = (1,) if contact else (0, 1)  # a card that was up comes down, too
+        wanted = (1,) if contact else (0, 1)  # a card that was shown is closed, too
         result.check(calls[attempt.id] in wanted, f"{attempt.id} has {calls[attempt.id]} calls")
     result.check(not rig.portal.calls, f"calls were never finished: {list(rig.portal.calls)[:3]}")
     by_task: defaultdict[int, list[views.AttemptLine]] = defaultdict(list)

@@ -41,7 +41,7 @@ class House:
     run: Run
     refreshed: list[int] = field(factory=list)
     pbx_up: bool = True
-    #: Attempts whose calls go on by Asterisk's word, and the channels for which it was asked.
+    #: Attempts whose calls are still under way in Asterisk, and the channels that were queried.
     talking: set[AttemptId] = field(factory=set)
     legs: list[str | None] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""A FastAGI server that answers what a test tells it to, and remembers what it was asked."""
+"""A FastAGI server that answers as a test sets it up, and records the requests."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What the system tests ask of a running rig."""
+"""Queries and actions of the system tests on a running rig."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -43,7 +43,7 @@ def wait_for_state(rig: Rig, task: int, *states: str) -> None:
 
 
 def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> None:
-    """Until each task has been dialled, and the portal told of every attempt."""
+    """Wait until each task has been dialled and each attempt reported to the portal."""
 
     def reported() -> bool:
         lines = attempts(rig)
@@ -54,7 +54,7 @@ def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> 
 
 
 def reasons(rig: Rig) -> Counter[str]:
-    """How many open tasks wait for what."""
+    """How many open tasks wait, by reason."""
     return Counter(dict(read(rig, views.funnel)))
 
 
@@ -83,7 +83,7 @@ def dialled(rig: Rig) -> list[str]:
 
 
 def assert_house_in_order(rig: Rig) -> None:
-    """The promises that hold after any run, whatever happened in it."""
+    """What must hold after any run."""
     ends = read(rig, ended_counts)
     owed = read(rig, views.messages)
     for attempt in attempts(rig):
@@ -102,7 +102,7 @@ def assert_house_in_order(rig: Rig) -> None:
 
 
 def staff(rig: Rig, **fates: str) -> None:
-    """From now on exactly these are at work: ``e101="busy"`` is extension 101, user 501."""
+    """Put exactly these operators to work: ``e101="busy"`` is extension 101, user 501."""
     with rig.portal.lock:
         for number in set(rig.portal.users) - {rig.portal.user_id}:
             del rig.portal.users[number]
@@ -116,14 +116,14 @@ def staff(rig: Rig, **fates: str) -> None:
 
 
 def wait_for_ringing(rig: Rig, number: int) -> None:
-    """Until the client's phone of this task rings."""
+    """Wait until the phone of this task's client rings."""
     wait_for_state(rig, number, "claimed")
     dialled_number = attempts(rig, number)[-1].number[1:]
     rig.wait(lambda: dialled_number in dialled(rig), "the client's phone to ring")
 
 
 def wait_for_talk(rig: Rig, extension: str) -> None:
-    """Until this operator's phone is in a call."""
+    """Wait until this operator's phone is in a call."""
     rig.wait(
         lambda: (
             f"PJSIP/{extension}-" in rig.exchange.pbx.cli("core show channels concise")

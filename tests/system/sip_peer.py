@@ -1,8 +1,8 @@
 """
-A SIP peer that says what it is told to: reason phrases, headers and names that no Asterisk would
+A SIP peer that sends what a test sets: reason phrases, headers and names that no Asterisk would
 send. It plays a carrier or an operator's phone against the real PBX, over UDP on 127.0.0.1.
 
-No media: an answered call is silent. Enough of RFC 3261 for one dialog at a time a Call-ID.
+No media: an answered call is silent. Enough of RFC 3261 for one dialog per Call-ID.
 """
 
 import re
@@ -24,7 +24,7 @@ class Message:
     """A request or a response, as received."""
 
     first: str
-    headers: Mapping[str, str]  #: names in small letters; of several, the first
+    headers: Mapping[str, str]  #: names in lower case; of several headers with one name, the first
     text: str
 
     @property
@@ -33,7 +33,7 @@ class Message:
 
     @property
     def user(self) -> str:
-        """Who is called: the user part of the request's address."""
+        """The callee: the user part of the request's address."""
         match = re.match(r"\S+ sips?:(.*)@", self.first)
         return match.group(1) if match else ""
 
@@ -84,7 +84,7 @@ class SipPeer:
         self._socket.close()
 
     def register(self, user: str, password: str) -> int:
-        """Register as a phone, with the PBX's challenge answered; the last status."""
+        """Register as a phone, with the PBX's challenge answered; returns the last status."""
         return self._ask("REGISTER", f"sip:127.0.0.1:{self.pbx}", user, user, password, ())
 
     def invite(

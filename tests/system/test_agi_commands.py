@@ -1,4 +1,4 @@
-"""Every AGI command against the real Asterisk: what it answers is what our types say."""
+"""Every AGI command against the real Asterisk: the answers match our types."""
 
 import re
 import subprocess
@@ -84,7 +84,7 @@ Ask = Callable[[AgiSession], Awaitable[object]]
 
 
 class Script:
-    """Runs a coroutine when Asterisk asks for it, and hands over what came of it."""
+    """Runs a coroutine when Asterisk requests it, and returns its result."""
 
     def __init__(self) -> None:
         self.work: Callable[[AgiSession], Awaitable[object]] | None = None
@@ -101,7 +101,7 @@ class Script:
 
 
 class Bench:
-    """A real Asterisk whose channels run what a test wants."""
+    """A real Asterisk whose channels run a test's scripts."""
 
     def __init__(self, running: Exchange, port: int) -> None:
         self.pbx = running.pbx
@@ -116,7 +116,7 @@ class Bench:
         self.port = listen(reactor, self.server, port)
 
     async def run(self, name: str, work: Callable[[AgiSession], Awaitable[object]]) -> Any:
-        """On a channel whose other end keys 5 again and again, is quiet, or has gone."""
+        """Run on a channel whose other end keys 5 again and again, is quiet, or has hung up."""
         script = self.scripts[name]
         script.work, script.done = work, Deferred()
         place = f"{name}@agi-{'dead' if name == 'dead' else 'run'}"
@@ -138,7 +138,7 @@ async def _fails(call: AgiSession) -> None:
 
 
 async def _refused(call: AgiSession) -> None:
-    """The script may fail while Asterisk is at work; it reads the word when it is through."""
+    """The script may fail while Asterisk is busy; Asterisk reads the message afterwards."""
     call.send(b'WAIT FOR DIGIT "300"\n')
     raise LookupError("no such task")
 
@@ -167,7 +167,7 @@ def name_of(call: AgiSession) -> str:
     return call.environment.variables["channel"]
 
 
-#: In the order of ``agi show commands``: what is asked, and what came of it with nobody keying.
+#: In the order of ``agi show commands``: the command, and its result without keys.
 QUIET: dict[str, tuple[Ask, object]] = {
     "answer": (lambda c: c.answer(), None),
     "asyncagi break": (lambda c: c.async_agi_break(), None),
@@ -235,7 +235,7 @@ QUIET: dict[str, tuple[Ask, object]] = {
     "set priority of nothing": (lambda c: c.set_priority("nowhere"), UsageError),
     "set priority": (lambda c: c.set_priority("there"), None),
 }
-#: With a caller who keys 5: what interrupts, and what is read.
+#: With a caller who keys 5: commands that are interrupted, or read the key.
 KEYS: dict[str, tuple[Ask, object]] = {
     "get data": (lambda c: c.get_data("beep", 5, 2), Digits("55", False)),
     "get option": (lambda c: c.get_option("beep", "5", 5), "5"),
@@ -254,7 +254,7 @@ KEYS: dict[str, tuple[Ask, object]] = {
     "hangup of nobody": (lambda c: c.hangup("PJSIP/nobody"), FAILED),
     "hangup": (lambda c: c.hangup(), None),
 }
-#: After the caller has gone.
+#: After the caller has hung up.
 GONE: dict[str, tuple[Ask, object]] = {
     "get variable": (lambda c: c.get("A"), None),
     "get full variable": (lambda c: c.get_full("${CONTEXT}"), "agi-dead"),
@@ -284,7 +284,7 @@ async def all_of(call: AgiSession, table: dict[str, tuple[Ask, object]]) -> dict
 def differing(
     results: dict[str, object], table: dict[str, tuple[Ask, object]]
 ) -> dict[str, object]:
-    """What came of a command, where it is not what the table says (a value, or a class)."""
+    """The results that differ from the table (a value or a class)."""
     wrong: dict[str, object] = {}
     for name, (_, wanted) in table.items():
         result = results[name]
@@ -334,7 +334,7 @@ async def test_the_dialplan_sees_whether_a_script_failed(
 
 
 def test_no_command_of_this_asterisk_is_left_out(bench: Bench) -> None:
-    """``agi show commands`` names each command that one of the tables asks for."""
+    """Each command of ``agi show commands`` is in one of the tables."""
     shown = bench.pbx.cli("agi show commands").splitlines()[2:]
     known = [re.match(r"\s*(?:Yes|No)\s+(.*?)   ", line) for line in shown]
     names = {match.group(1).strip() for match in known if match}
@@ -345,7 +345,7 @@ def test_no_command_of_this_asterisk_is_left_out(bench: Bench) -> None:
 
 
 def _guide() -> dict[str, Any]:
-    """The scripts that the guide shows, as it shows them."""
+    """The scripts of the guide, unchanged."""
     known: dict[str, Any] = {"answer_of_a_slow_service": lambda _: Deferred()}
     known |= {name: getattr(fastagi_server, name) for name in fastagi_server.__all__}
     known |= {"reactor": reactor, "defer": defer}
@@ -377,7 +377,7 @@ async def test_the_guide_s_scripts_do_what_it_says(
 
 @pytest_twisted.ensureDeferred
 async def test_the_guide_s_batch_is_carried_out(bench: Bench) -> None:
-    """Its assertion holds on the real Asterisk: each of the commands was answered 200."""
+    """The assertion in the guide holds on a real Asterisk: each command is answered with 200."""
     await bench.run("quiet", _guide()["answer_in_one"])
 
 

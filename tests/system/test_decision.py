@@ -1,4 +1,4 @@
-"""Rules of the decision on the real Asterisk: a pause, a person's word, one client of two tasks."""
+"""Rules of the decision on the real Asterisk: a pause, a confirmation, one client of two tasks."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def rig(house: Callable[..., Rig]) -> Rig:
 
 
 def autodial(rig: Rig, *words: str) -> str:
-    """A command of the product beside the running dialler."""
+    """Run a command of the product beside the running dialler."""
     done = subprocess.run(
         [sys.executable, "-m", "autodial", "--config", str(rig.config), *words],
         capture_output=True, text=True, timeout=60, check=True,
@@ -47,7 +47,7 @@ def autodial(rig: Rig, *words: str) -> str:
 
 @pytest.fixture
 def paused(rig: Rig) -> Iterator[Callable[[], None]]:
-    """Nobody is dialled until this is called."""
+    """Keeps everybody from being dialled until this is called."""
     autodial(rig, "pause")
     ended = []
 
@@ -129,7 +129,9 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
 
 
 def test_the_documented_codes_of_operators(rig: Rig) -> None:
-    """Keyed on the phone of extension 101: a pause, its end, a word for a task, and after it."""
+    """
+    On the phone of extension 101: a pause, its end, a disposition during and after the writing up.
+    """
     (text,) = [block for block in blocks("dialplan/README.md") if "autodial-codes" in block]
     scene.add_dialplan(rig.exchange.pbx, "codes", text)
     ports, secret = rig.exchange.ports, rig.exchange.phone_secret

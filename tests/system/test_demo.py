@@ -1,4 +1,4 @@
-"""The demo, as a person runs it: it ends well, and it leaves nothing behind, also on Ctrl-C."""
+"""The demo, run as by a person: it ends well and leaves nothing behind, also on Ctrl-C."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ DEMO = [sys.executable, "-m", "autodial", "demo"]
 
 
 def leftovers(demo: int) -> list[str]:
-    """Directories and processes of a demo that is over; each bears its process number."""
+    """Directories and processes left by a demo that has ended; their names have its process id."""
     directories = [str(p) for p in (asterisk_root() / "var/tmp").glob(f"autodial24-{demo}-*")]
     directories += [str(p) for p in Path(tempfile.gettempdir()).glob(f"autodial24-demo-{demo}-*")]
     processes = []
@@ -21,7 +21,7 @@ def leftovers(demo: int) -> list[str]:
         try:
             words = path.read_bytes().decode().split("\0")
         except OSError:
-            continue  # it ended while we looked
+            continue  # it ended during the check
         if any(f"autodial24-demo-{demo}-" in word for word in words):
             processes.append(" ".join(words))
         if any(f"autodial24-{demo}-" in word for word in words):

@@ -1,4 +1,4 @@
-"""What an operator's phone is told, in the INVITE that it gets: names, headers, rings."""
+"""The INVITE to an operator's phone: names, headers, rings."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Many tasks at once, and a dialler killed again and again: no double, nothing lost."""
+"""Many tasks at once, and a dialler killed again and again: nothing is doubled or lost."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ def busiest(attempts: list[views.AttemptLine]) -> int:
 
 
 def test_three_hundred_tasks_due_at_once(house: Callable[..., Rig]) -> None:
-    """Paced by free operators, lines and calls per second; 300 attempts, 300 outcomes."""
+    """Limited by free operators, lines and calls per second: 300 attempts, 300 outcomes."""
     rig = house(
         extensions=EXTENSIONS,
         operator_rings=0.2,
@@ -61,7 +61,7 @@ def test_three_hundred_tasks_due_at_once(house: Callable[..., Rig]) -> None:
 
 
 def test_a_dialler_killed_again_and_again(house: Callable[..., Rig]) -> None:
-    """kill -9 at six moments of a run: nobody is dialled twice, each attempt ends once."""
+    """kill -9 at six moments of a run: nobody is dialled twice, and each attempt ends once."""
     extensions = EXTENSIONS[:6]
     rig = house(extensions=extensions, operator_rings=0.3, operator_talks=1)
     for number, extension in enumerate(extensions, 500):
@@ -79,7 +79,7 @@ def test_a_dialler_killed_again_and_again(house: Callable[..., Rig]) -> None:
     scene.wait_for_reports(rig, tasks, 200)
     attempts = scene.attempts(rig)
     rung = scene.dialled(rig)
-    # Withdrawn: written down, and killed before the call file was in the spool.
+    # Withdrawn: recorded, but the dialler was killed before the call file was in the spool.
     called = [a for a in attempts if a.outcome != Outcome.WITHDRAWN.value]
 
     assert len(rung) == len(set(rung)), "somebody was dialled twice"

@@ -67,7 +67,7 @@ def test_an_extension_is_sent_as_tones_before_the_operator_s_phone_rings(rig: Ri
 
 
 def test_an_event_makes_the_dialler_look_at_once(rig: Rig) -> None:
-    """And one with a wrong token is turned away."""
+    """An event with a wrong token is refused."""
     count = len(rig.portal.requests)
     port = rig.settings["events"]["port"]
 
@@ -85,7 +85,7 @@ def test_an_event_makes_the_dialler_look_at_once(rig: Rig) -> None:
 
 
 def test_a_logout_is_believed_at_once(rig: Rig) -> None:
-    """The portal calls him online for another 24 minutes; its event log knows better."""
+    """The portal shows the operator as online for another 24 minutes; its event log is newer."""
     log_out(rig.portal, 501)
 
     def seen() -> views.OperatorLine:

@@ -1,4 +1,4 @@
-"""A set-up that only looks well is named, by doctor and by the dialler; and nobody is dialled."""
+"""A defective set-up is reported by doctor and by the dialler, and nobody is dialled."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
 def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
     rig: Rig, pbx_as_it_was: None, harm: str, key: str, detail: str
 ) -> None:
-    """Every task would become "line failed", one after another, each with its comment."""
+    """Otherwise each task in turn would end as "line failed", with a comment."""
     named = sentence(key, detail.format(port=rig.port))
     since = rig.log.stat().st_size
     rig.exchange.pbx.cli(harm.replace("''", '""'))
@@ -85,7 +85,7 @@ def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
 
 
 def test_a_client_who_would_hear_silence_is_named(rig: Rig, pbx_as_it_was: None) -> None:
-    """AD_WAITING: it holds nobody, for the calls do work."""
+    """A wrong AD_WAITING is a warning only, because the calls work."""
     rig.exchange.pbx.cli('dialplan set global AD_WAITING ""')
     code, output = doctor(rig)
 
@@ -131,7 +131,7 @@ def test_doctor_says_what_the_manager_refuses(rig: Rig) -> None:
 
 @pytest.mark.parametrize("order", ["before", "after", "without"])
 def test_our_globals_are_there_wherever_a_site_has_its_own(rig: Rig, order: str) -> None:
-    """Two of nine public sites have no [globals] before the include, or none at all."""
+    """Of nine public sites, two have no [globals] before the include, or none at all."""
     text = {"before": SITE + OURS, "after": OURS + SITE, "without": OURS}[order]
     pbx = rig.exchange.pbx
     place = pbx.outside / "etc/extensions.conf"

@@ -1,4 +1,4 @@
-"""What a process of this host, or a caller, can do to the dialler: nothing."""
+"""Processes of this host and callers cannot disturb the dialler."""
 
 import re
 import select
@@ -18,7 +18,7 @@ from fastagi_server.testing import environment
 from tests.system import scene
 from tests.system.sip_peer import SipPeer
 
-#: How often each call asks, one after the other.
+#: How many requests each call makes, one after the other.
 ASKING = """
 [asking]
 exten => s,1,Set(N=0)
@@ -34,7 +34,7 @@ exten => s,1,Set(N=0)
 
 
 def ask(rig: Rig, script: str, *arguments: str, secret: str = "") -> bytes:
-    """One AGI session by hand: what the server says, each question answered as Asterisk would."""
+    """One AGI session by hand: requests are answered as by Asterisk; returns all lines received."""
     received = b""
     with socket.create_connection(("127.0.0.1", rig.port), 5) as peer:
         peer.settimeout(10)
@@ -65,7 +65,10 @@ def rig(house: Callable[..., Rig]) -> Rig:
 
 
 def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
-    """Each script, asked by whoever is on this host, for an attempt under way and an operator."""
+    """
+    Each script is requested by another process of this host, for an attempt under way and an
+    operator.
+    """
     task = rig.task("78", responsible=501)
     scene.wait_for_talk(rig, "101")
     attempt = scene.attempts(rig, task)[0]
@@ -92,7 +95,9 @@ def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
 
 
 def test_an_end_is_not_believed_while_the_call_goes_on(rig: Rig) -> None:
-    """Even from somebody who knows the secret, as a mistake in a site's own dialplan does."""
+    """
+    The report comes from a client with the secret, as after a mistake in a site's own dialplan.
+    """
     task = rig.task("78", responsible=501)
     scene.wait_for_talk(rig, "101")
     attempt = scene.attempts(rig, task)[0]
@@ -118,7 +123,7 @@ def test_silent_connections_keep_no_call_out(rig: Rig) -> None:
 
 
 def test_a_caller_s_number_forges_nothing_in_the_manager_s_stream(rig: Rig) -> None:
-    """He sends line ends and what they may be followed by; a talk goes on meanwhile."""
+    """The caller's number holds line ends and forged fields, while a talk goes on."""
     pjsip = rig.exchange.pbx.outside / "etc/pjsip.conf"
     with pjsip.open("a") as stream:
         stream.write("[anonymous](carrier)\n")
@@ -144,7 +149,7 @@ def test_a_caller_s_number_forges_nothing_in_the_manager_s_stream(rig: Rig) -> N
 
 
 def test_no_call_is_refused_while_the_dialler_restarts(rig: Rig) -> None:
-    """The port is held as systemd holds it: what asks meanwhile waits in its queue."""
+    """The port is held as by systemd: connections wait in its queue."""
     pbx = rig.exchange.pbx
     scene.add_dialplan(pbx, "asking", ASKING)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The house rules: imports go one way, the rules do no I/O, the example configuration is true."""
+"""Rules of the code: imports go one way, the rules do no I/O, the example configuration is true."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "autodial/config/autodial.example.toml"
 ADVANCED = ROOT / "autodial/config/advanced.toml"
 
-#: Who may import whom, among our own packages.
+#: Which of our packages may import which.
 ALLOWED = {
     "fastagi_server": set[str](),
     "call_files": set[str](),
@@ -71,7 +71,7 @@ def test_imports_go_one_way(package: str) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Also not for types alone, and not inside a function."""
+    """Imports for types alone and imports inside a function count, too."""
     paths = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for package in ALLOWED
@@ -139,7 +139,7 @@ def test_the_example_configuration_is_loaded(tmp_path: Path) -> None:
 
 
 def test_what_the_example_comments_out_is_the_default() -> None:
-    """Each commented key, switched on, changes nothing but what it must."""
+    """Each commented key, switched on, changes only the expected values."""
     plain = parse(keys_of(EXAMPLE), "example")
     choices = (
         "group =",
@@ -367,7 +367,7 @@ def test_neither_tag_nor_group_would_mean_all_tasks() -> None:
 
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    """It holds the webhook, whose path is a password."""
+    """The file holds the webhook, whose path is a password."""
     path = tmp_path / "autodial.toml"
     path.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
     path.chmod(0o644)

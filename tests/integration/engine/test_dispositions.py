@@ -1,4 +1,4 @@
-"""What operators key after a talk: done, later, wrong number, never; and what the portal hears."""
+"""Dispositions after a talk (done, later, wrong number, never), and the messages to the portal."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -145,7 +145,7 @@ async def test_never_again_means_no_task_and_no_number_of_his(
 
 @pytest_twisted.ensureDeferred
 async def test_never_again_holds_at_the_last_look(house: House, run: Run, now: Now) -> None:
-    """The call file for his other number is in the spool already."""
+    """The call file for the client's other number is in the spool already."""
     await talk(house)
     later = tasks.Imported(portal_task(8018), (evolve(PHONE, number="+442079460999"),))
     run(tasks.save_tasks, [later], NOON, asked=NOON)
@@ -221,7 +221,7 @@ async def test_other_tasks_with_the_same_client_hear_of_the_talk(house: House, r
 async def test_never_again_counts_whatever_became_of_the_task(
     house: House, run: Run, since: str
 ) -> None:
-    """It is the client's wish, and not the task's."""
+    """The wish belongs to the client and does not depend on the task."""
     await talk(house)
     if since == "closed":
         bring(run, portal_task(8099), complete=True)
@@ -235,7 +235,7 @@ async def test_never_again_counts_whatever_became_of_the_task(
 async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     house: House, run: Run, now: Now
 ) -> None:
-    """Later, and twenty minutes after that later again: the deadline is the second one's."""
+    """ "Later" is keyed, and again after twenty minutes: the second deadline holds."""
     await talk(house)
     assert "1" == key(house, "2")
     first = run(planning.load_task, TaskId(8017)).due

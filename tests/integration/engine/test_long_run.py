@@ -1,5 +1,5 @@
 """
-A long working day with a bad portal: polls, calls, people's own changes, faults and crashes in any
+A long working day with a bad portal: polls, calls, changes by people, faults and crashes in any
 order. At the end the portal holds each write exactly once.
 """
 
@@ -49,12 +49,12 @@ REPORTS = (
 
 
 class Crash(BaseException):
-    """The process dies here: no handler of ours may see it."""
+    """The process is killed here: no handler of ours may catch it."""
 
 
 @define(eq=False)
 class Day:
-    """The dialler's portal side, and everybody who disturbs it."""
+    """The dialler's side of the portal, and all disturbances."""
 
     config: Config
     store: FakeStore
@@ -107,7 +107,7 @@ class Day:
         raise Crash
 
     def finish(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Let it run to its end, or to the death of its process; None then."""
+        """Run it to its end; None if the process was killed."""
         done: list[Any] = []
         try:
             Deferred.fromCoroutine(work).addBoth(done.append)
@@ -139,7 +139,7 @@ class Day:
         add_task(self.portal, "Позвонить", code, responsible=who, deadline=self.now())
 
     def people(self) -> None:
-        """Somebody moves a deadline, closes a task, opens one again."""
+        """A person moves a deadline, closes a task or opens one again."""
         if not self.portal.tasks:
             return
         number = self.random.choice(list(self.portal.tasks))
@@ -236,7 +236,7 @@ def test_each_write_exactly_once_after_a_thousand_steps(
         row["POST_MESSAGE"]
         for task, rows in portal.comments.items()
         for row in rows
-        if f"[t{task}-" in row["POST_MESSAGE"]  # others hear of it, too
+        if f"[t{task}-" in row["POST_MESSAGE"]  # other tasks are told, too
     ]
     assert {line.id: 1 for line in attempts} == Counter(
         text.rpartition("[")[2].rstrip("]") for text in texts
@@ -246,8 +246,8 @@ def test_each_write_exactly_once_after_a_thousand_steps(
     assert answered == finished
     known = {row["EXTERNAL_CALL_ID"]: row["REGISTERED"] for row in portal.statistics}
     for call in portal.calls.values():
-        # The portal knows a registration again by its key for half an hour only. If the answer was
-        # lost, and the repetition came later, the first is left open: nobody knows its name.
+        # The portal recognizes a registration by its key for half an hour only. If the answer was
+        # lost, and the repetition came later, the first call stays open: its id is unknown.
         assert known[call["EXTERNAL_CALL_ID"]] - call["START"] >= timedelta(minutes=30)
     assert {"delivered", "void"} >= {message.state for message in run(views.messages)}
     assert {"reported"} == {line.state for line in attempts}

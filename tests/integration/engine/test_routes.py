@@ -1,4 +1,4 @@
-"""Carriers, numbers shown, and calls beyond the free operators, on a real store."""
+"""Carriers, caller ids, and calls beyond the free operators, on a real store."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -58,7 +58,7 @@ def shown(house: House) -> list[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now: Now) -> None:
-    """Also not after a restart of the dialler, and again after a day."""
+    """A restart of the dialler changes nothing. After a day the number is shown again."""
     house = make(asterisk=numbered(per_day=1))
     bring(run, portal_task(8018), portal_task(8019))
     await turns(house, now, 3)
@@ -115,7 +115,7 @@ def strong(make: Make, run: Run, answered: int = 400) -> House:
 async def test_beyond_the_operators_only_as_many_as_the_cap_allows(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Three operators, twice as many calls wanted; half of 3 % of 150 is two."""
+    """Three operators, and a factor of two. Half of 3 % of 150 allows two more calls."""
     house = strong(make, run, answered=150)
     await turns(house, now, 10)
     assert 5 == len(run(attempt_queries.in_flight))
@@ -138,7 +138,10 @@ async def test_without_a_measured_rate_it_is_one_for_one(make: Make, run: Run, n
 async def test_who_answers_first_gets_the_operator_held_for_another(
     make: Make, run: Run, now: Now
 ) -> None:
-    """And who had him gets nobody, or the operator held for the first: nobody holds two."""
+    """
+    The other client gets no operator, or the one reserved for the first call. No attempt reserves
+    two operators.
+    """
     house = strong(make, run)
     await turns(house, now, 10)
     dialled = {attempt.id for attempt in run(attempt_queries.in_flight)}

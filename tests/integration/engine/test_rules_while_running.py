@@ -62,7 +62,7 @@ def due(run: Run, task: int = 8017) -> datetime | None:
 
 
 def told_portal(run: Run) -> list[str]:
-    """The deadlines that the portal is to be told, in order."""
+    """The deadlines to be written to the portal, in order."""
     owed = sa.select(outbox.c.payload).where(outbox.c.kind == "task").order_by(outbox.c.id)
     return [payload["deadline"] for payload in run(lambda db: list(db.scalars(owed)))]
 
@@ -78,7 +78,7 @@ async def test_a_day_off_that_somebody_names_holds_at_once_and_next_calls_follow
     bring(run, portal_task(8018), portal_task(8019, NOON + timedelta(hours=3)))
     assert then == due(run)
     run(days_off.add, TODAY, NOON, "снег")
-    now.advance(seconds=2)  # or the pace says that nobody is called now
+    now.advance(seconds=2)  # otherwise the pace would allow no call now
     await house.dispatcher.turn()
 
     assert {8018: "hours"}.items() <= reasons(run).items()
@@ -201,7 +201,7 @@ async def test_rules_that_change_while_a_step_is_under_way_are_followed_from_the
 
 @pytest_twisted.ensureDeferred
 async def test_hours_that_never_open_move_nothing(make: Make, run: Run, now: Now) -> None:
-    """An emergency stop: tasks wait and say why, and go on where they were."""
+    """This is an emergency stop: tasks wait, name the reason, and continue afterwards."""
     house = make()
     then = await put_off(house, now)
     changed(house, hours=dict.fromkeys(WEEK))
@@ -260,8 +260,8 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
     make: Make, run: Run, now: Now
 ) -> None:
     """
-    The answer to our first deadline was lost, and two days off follow while the portal is away: its
-    word of the first one is ours, and not a person's.
+    The answer to our first deadline was lost, and two days off follow while the portal is down.
+    When the portal shows the first deadline, it counts as ours, not as a person's change.
     """
     house = make()
     then = await put_off(house, now)
@@ -283,7 +283,10 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
 async def test_what_is_put_off_again_and_again_is_told_each_time(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Also when the messages in between were forgotten, and an attempt that was reported is not."""
+    """
+    This holds also after the earlier messages were purged, and does not hold for an attempt that
+    was reported.
+    """
     house = make()
     await put_off(house, now)
     pay_all(run, now)
@@ -329,7 +332,9 @@ async def test_shadow_mode_moves_no_deadline(make: Make, run: Run, now: Now) -> 
 async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
     make: Make, run: Run, now: Now, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More of them than are looked at in a turn, all due before; and they go on when it ends."""
+    """
+    They are more than one turn examines, and were due earlier. They are called when the pause ends.
+    """
     monkeypatch.setattr("autodial.engine.dispatcher.PAGE", 5)
     monkeypatch.setattr("autodial.engine.dispatcher.PAGES", 2)
     house = make()
@@ -435,7 +440,7 @@ def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
 def test_a_day_that_is_off_now_is_something_new(
     path: Path, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    """ "off" and nothing at all are kept alike; they do not mean the same."""
+    """ "off" and a missing key are stored alike, but they do not mean the same."""
     settings = load(path).model_dump(exclude_unset=True)
     settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
     old = parse({**settings, "hours": {}, "client": before}, "test")
@@ -475,7 +480,10 @@ def test_who_is_left_out_now_is_no_operator_from_now_on() -> None:
 
 
 def test_a_reload_keeps_what_is_known_of_the_do_not_call_list(make: Make, tmp_path: Path) -> None:
-    """Somebody is writing the file at this moment: what it held before counts a while longer."""
+    """
+    Somebody is writing the file at the moment of the reload: its former content stays in force for
+    a while.
+    """
     file = tmp_path / "list.txt"
     file.write_text("+442079460001\n")
     os.utime(file, (1, 1))
@@ -533,7 +541,7 @@ async def test_a_client_whom_the_portal_does_not_show_is_not_trusted_under_new_r
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A field that says something else now is something else, too, though its name is the same."""
+    """A field with the same name and another meaning is another field."""
     add_operator(portal, 501, "101", seen=NOON)
     code = add_contact(portal, "Клиент", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
@@ -585,7 +593,7 @@ def test_a_signal_while_it_is_being_set_up_does_not_end_it(path: Path, tmp_path:
         status = Path(f"/proc/{process.pid}/status")
         until = monotonic() + 60
         while monotonic() < until and not _heeds_sighup(status.read_text()):
-            sleep(0.005)  # before that it is Python that is being started
+            sleep(0.005)  # before that, Python is still starting
         for _ in range(40):
             os.kill(process.pid, signal.SIGHUP)
             sleep(0.02)
@@ -629,7 +637,7 @@ def test_a_signal_has_the_settings_read_again_and_ends_nothing(
     os.kill(process.pid, signal.SIGHUP)
     output = wait_for(log, "not read again", mark)
     assert "hours.monday" in output and "Traceback" not in output
-    wait_for(log, "autodial reload", mark)  # what is in the file is not what runs
+    wait_for(log, "autodial reload", mark)  # the settings in the file are not the ones in force
     assert process.poll() is None
     mark = len(log.read_text())
     path.write_text(old)

@@ -1,4 +1,4 @@
-"""The ledger on a real SQLite file: what it promises, and what the database itself forbids."""
+"""The ledger on a real SQLite file: its rules, and the constraints of the database."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -114,7 +114,10 @@ def test_a_task_has_one_attempt_under_way(run: Run, task: int) -> None:
 
 
 def test_the_first_report_wins(run: Run, task: int) -> None:
-    """Server and AstDB may both hold it; a late one after the reconciler's end changes nothing."""
+    """
+    The server and AstDB may both have the report. A report after the reconciler's end changes
+    nothing.
+    """
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     first = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
@@ -165,7 +168,7 @@ def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
 
 
 def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) -> None:
-    """After a talk the task is finished; a deadline moved by hand is a promise to call."""
+    """After a talk the task is closed; a deadline moved by hand opens it again."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
@@ -179,7 +182,7 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
 
 @pytest.mark.parametrize("report", [TALKED, BUSY])
 def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: Report) -> None:
-    """The operator moves the deadline while he talks: the end of the call must not undo that."""
+    """The operator moves the deadline during the talk; the end of the call must not undo it."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     tomorrow = NOON + timedelta(days=1)
@@ -192,7 +195,10 @@ def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: R
 
 
 def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
-    """An import asked before our write, or a write we went down on, must not dial again."""
+    """
+    A task read before our write was delivered, or after a crash during a write, must not be dialled
+    again.
+    """
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     next_call = run(
@@ -200,12 +206,12 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     ).next_call
     minute = outbox.to_the_minute(next_call)
 
-    # Being written when we went down: the portal shows our own value.
+    # The dialler stopped during the write: the portal shows our own value.
     assert "task" == run(outbox.next_message, NOON).kind
     bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
     assert next_call == run(planning.load_task, TaskId(8017)).due
 
-    # Noted; and an answer that the portal gave before our write comes late.
+    # Noted; then an answer from before our write arrives late.
     message = run(outbox.next_message, NOON + timedelta(minutes=2))
     run(outbox.delivered, message, NOON + timedelta(minutes=2), until=Deadline(minute))
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
@@ -261,7 +267,7 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
 
 
 def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> None:
-    """The reconciler looked a moment ago, and the claim came in between: the call goes on."""
+    """The claim came just after the reconciler had read the attempt: the call goes on."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     result = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, EndPolicy())
@@ -272,7 +278,9 @@ def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> No
 
 
 def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
-    """The planner saw the old task, and the person's change came before it wrote that down."""
+    """
+    The planner read the old task, and a person changed it before the planner wrote its result.
+    """
     later = NOON + timedelta(seconds=1)
     bring(run, portal_task(8017, NOON + timedelta(minutes=5)), at=later)
     run(planning.save_reasons, [(TaskId(8017), "no deadline", None)], NOON)
@@ -281,7 +289,7 @@ def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
 
 
 def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> None:
-    """We put it to 12:20; a person moves it to tomorrow, then back: both are his decisions."""
+    """We set 12:20. A person moves it to tomorrow, then back: both changes are the person's."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy()).next_call
@@ -302,7 +310,7 @@ def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: 
 
 @pytest.mark.parametrize("same", ["number", "client"])
 def test_one_person_is_not_called_for_two_tasks_at_once(run: Run, task: int, same: str) -> None:
-    """Nor by two of his numbers; and what he bears counts over all of them."""
+    """The same holds for two numbers of one client; the budgets count over all numbers."""
     phone = (
         evolve(PHONE, entity_id=99) if same == "number" else evolve(PHONE, number="+442079460009")
     )
@@ -365,7 +373,7 @@ def test_every_column_has_a_comment() -> None:
 
 
 def test_the_migrations_make_the_schema(database: sa.Engine) -> None:
-    """What an upgrade makes and what the code expects are the same."""
+    """The migrated schema equals the schema in the code."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -384,7 +392,7 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
         old.reflect(db)
 
         def put(table: str, **row: Any) -> None:
-            """What is not named is filled with anything that fits."""
+            """Other columns get a value of their type."""
             for column in old.tables[table].columns:
                 if not column.nullable and column.name not in row and not column.primary_key:
                     kind = column.type.python_type

@@ -1,4 +1,4 @@
-"""Answers that no portal should give: one damaged row stops nothing else, and nothing escapes."""
+"""Malformed answers: one damaged row stops nothing else, and no unexpected exception is raised."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ from bitrix24.wire import Reply, decode, error_of, parsed
 from tests.unit.bitrix24.test_samples import SHAPES, Sample, answered, load
 
 DEEP = b'{"result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-#: Values that stand where others should.
+#: Values of a wrong type or range.
 JUNK: tuple[Any, ...] = (
     None, True, False, 0, -1, 10**30, 1e308, "", "x", "\ud800", "a\x00b", "9" * 5000, [], {}, [[]],
     [None], {"a": {}}, {"error": 1}, {"error": {"code": []}}, "\u0661", [1, "2", {}],
@@ -50,7 +50,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def put(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
-    """A copy with something else at that place."""
+    """A copy with another value at this place."""
     if not path:
         return junk
     changed = copy.deepcopy(value)
@@ -129,13 +129,13 @@ def test_one_damaged_member_of_the_staff_does_not_stop_the_others(damaged: Any) 
 
 
 def test_a_staff_of_which_nobody_can_be_read_is_an_error() -> None:
-    """The portal speaks otherwise than we know; an empty list would log everybody out."""
+    """The format is unknown; an empty list would log out all operators."""
     with pytest.raises(AnswerStrange):
         staff_of([{"ID": "x"}, {"ID": "y"}])
 
 
 def test_a_full_page_is_one_whatever_is_damaged_in_it() -> None:
-    """Else all behind it would leave the staff."""
+    """Otherwise the pages behind it would not be read, and those users would leave the staff."""
     first = [None, 5, *({**USER, "ID": number} for number in range(501, 549))]
     pages = {0: first, 548: [{**USER, "ID": 600}]}
 
@@ -154,7 +154,7 @@ def test_a_full_page_is_one_whatever_is_damaged_in_it() -> None:
     "rows", [[{"ID": "x"}], [5], 5, [{}], "x", [{"ID": 10**30, "PHONE": 5}]], ids=repr
 )
 def test_a_damaged_client_hides_nobody_else(rows: Any) -> None:
-    """Of a kind that cannot be read nothing is known; the task keeps the numbers it had."""
+    """The damaged client is unknown, so its task keeps the numbers it had."""
     payload = {
         "result": {
             "result": {"C_0": [{"ID": "7", "NAME": "Анна"}], "CO_0": rows},
@@ -210,7 +210,7 @@ def test_the_moment_of_an_answer_is_a_moment() -> None:
 
 @pytest.mark.parametrize("start", [-62135596800, 253402300000, 1e300, -1e300, "x", [], True])
 def test_a_moment_beyond_all_clocks_is_none(start: Any) -> None:
-    """Polls count back from it, and calls wait until it."""
+    """Polls subtract from the moment, and calls wait until it."""
     body = json.dumps({"result": 1, "time": {"start": start, "operating_reset_at": start}})
     reply = decode(Answer(200, body.encode()), "x")
 
@@ -242,13 +242,13 @@ def test_a_method_is_left_alone_for_an_hour_at_most() -> None:
 
 
 def test_more_values_than_any_answer_has_are_not_read() -> None:
-    """Ten million bytes of brackets would be a gigabyte of lists."""
+    """Ten million bytes of brackets would become a gigabyte of lists."""
     with pytest.raises(ValueError, match="more values"):
         parsed(b'{"result":[' + b"[]," * 1_500_000 + b"[]]}")
 
 
 def test_portal_direct_is_what_these_tests_ask() -> None:
-    """A guard: the answers above go through the client, not past it."""
+    """A guard: the answers in these tests pass through the client."""
     asked: list[str] = []
 
     async def send(request: Request) -> Answer:

@@ -1,7 +1,7 @@
 """
 Answers of the portal as its documentation and people show them, parsed by the client.
 
-A field we do not know never breaks anything; one we need and miss is an error that names the
+An unknown field changes nothing; a missing field that is needed is an error that names the
 method and the field.
 """
 
@@ -34,7 +34,7 @@ CALL = "externalCall.716f1cb73def9700a23842adf9c4c568.1773130779"
 
 @frozen
 class Sample:
-    """A recorded answer, what is asked of the client, and the fields it cannot do without."""
+    """A recorded answer, the request it belongs to, and the fields that are needed."""
 
     name: str
     ask: Callable[[Portal], Awaitable[Any]]
@@ -106,7 +106,7 @@ def load(name: str) -> Any:
 
 
 def answered(sample: Sample, payload: Any) -> Any:
-    """What the client makes of an answer; its exception is raised."""
+    """The client's result for an answer; its exception is raised."""
 
     async def send(_: Request) -> Answer:
         return Answer(200, json.dumps(payload).encode())

@@ -1,4 +1,4 @@
-"""Call files: what the format cannot carry is refused; what is handed over is whole and ours."""
+"""Call files: what the format cannot carry is refused; a submitted file is complete and private."""
 
 import errno
 import os
@@ -71,7 +71,7 @@ def test_what_the_format_cannot_carry_is_refused(changes: dict[str, object]) -> 
 
 @given(st.text(max_size=60))
 def test_no_value_can_add_a_line(value: str) -> None:
-    """Whatever a person typed: refused, or exactly one line of the file."""
+    """Any text is refused, or is exactly one line of the file."""
     try:
         text = call_file(variables={"A": value}).render()
     except CallFileError:
@@ -111,7 +111,7 @@ def test_withdrawing(outgoing: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_the_file_belongs_to_asterisk_s_user(outgoing: Path) -> None:
-    """A file of another user would be dialled again and again."""
+    """Asterisk could not delete a file of another user, and would dial it again and again."""
     os.chown(outgoing, 12345, 12346)
     spool = Spool(outgoing)
     spool.prepare()
@@ -134,7 +134,7 @@ def test_a_directory_that_asterisk_does_not_watch_is_refused(tmp_path: Path) -> 
 def test_two_file_systems_are_a_configuration_error(
     outgoing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file moved between two can be dialled before it is complete."""
+    """A file moved between two file systems can be dialled before it is complete."""
     spool = Spool(outgoing)
     spool.staging.mkdir()
     there, real = spool.staging.stat().st_ino, os.fstat
@@ -151,7 +151,7 @@ def test_two_file_systems_are_a_configuration_error(
 
 
 def test_a_link_in_the_staging_place_is_refused(outgoing: Path, tmp_path: Path) -> None:
-    """As root we would write, and give away, what it points to."""
+    """Root would write to the target of the link, and change its owner."""
     target = tmp_path / "etc"
     target.mkdir(mode=0o755)
     (target / "shadow").write_text("root")
@@ -176,7 +176,7 @@ def test_a_link_laid_later_is_refused_too(outgoing: Path, tmp_path: Path) -> Non
 
 
 def test_a_draft_that_somebody_made_is_not_written(outgoing: Path, tmp_path: Path) -> None:
-    """Neither through a link, nor into a file that others hold open."""
+    """It may be a link, or a file that another process has open."""
     target = tmp_path / "shadow"
     target.write_text("root")
     spool = Spool(outgoing)
@@ -202,7 +202,7 @@ def test_a_staging_place_of_somebody_else_is_refused(outgoing: Path) -> None:
 
 
 def test_a_spool_that_went_away_is_an_error_of_the_spool(outgoing: Path) -> None:
-    """The dispatcher withdraws the attempt then."""
+    """The dispatcher then withdraws the attempt."""
     spool = Spool(outgoing)
     spool.prepare()
     spool.staging.rmdir()

@@ -1,6 +1,6 @@
 """
-Each command gets its own answer or an exception, never another's: a model of Asterisk's side that
-interjects, refuses, cuts its bytes anywhere, and goes away at any moment.
+Each command gets its own answer or an exception. A model of Asterisk's side
+adds lines, refuses commands, cuts its bytes anywhere, and disconnects at any moment.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from fastagi_server.session import FAILURE
 from fastagi_server.testing import environment
 
 DEADLINE = 5.0
-#: What may stand in a name that people typed: brackets, quotes, words of the protocol itself.
+#: Parts of a typed name: brackets, quotes, words of the protocol itself.
 NAMES = st.sampled_from(("x", "a) (b", '"', "HANGUP", "200 result=1 (y)", "520 x", "№", "", "\\"))
 
 
@@ -51,7 +51,7 @@ class Other:
 
 
 def replies(number: int, kind: str, name: str) -> bytes:
-    """What Asterisk may answer to command ``number``."""
+    """Possible answers of Asterisk to command ``number``."""
     mine = f"n{number}"
     text = {
         "value": f"200 result=1 ({name}{mine})\n",
@@ -123,7 +123,7 @@ class InStep(RuleBasedStateMachine):
     @precondition(lambda self: not self.gone)
     @rule(size=st.integers(1, 300))
     def arrives(self, size: int) -> None:
-        """So many bytes of what was written, in one piece or one by one."""
+        """Deliver ``size`` of the written bytes, in one piece or one by one."""
         data, self.wire = self.wire[:size], self.wire[size:]
         if data:
             self.session.dataReceived(data)
@@ -168,7 +168,7 @@ class InStep(RuleBasedStateMachine):
 
 
 def hostile() -> Iterator[bytes]:
-    """Bytes that are no AGI, or look like it and are not."""
+    """Bytes that are not AGI, some of them similar to it."""
     yield b"200 result=1 (first line\nsecond)\n"  # a newline in a value
     yield b"200 result=1 (first line\n200 result=1 (n0)\n"  # made to look like an answer
     yield b"HTTP/1.1 200 OK\r\n\r\n"

@@ -1,4 +1,4 @@
-"""A session, its server, and what no peer can do to the others; on a clock of our own."""
+"""A session and its server, and their limits for each peer; on a simulated clock."""
 
 from collections.abc import Awaitable, Callable, Generator
 
@@ -32,7 +32,7 @@ def server(script: Script, clock: Clock | None = None, **limits: object) -> Fast
 
 
 def begun(running: FastAgiServer) -> tuple[FakeAsterisk, AgiSession]:
-    """A session whose script has begun, and whose Asterisk answers only what a test says."""
+    """A session whose script has begun; Asterisk sends only what the test gives it."""
     asterisk = FakeAsterisk(running)
     session = running.admit("127.0.0.1")
     assert session is not None
@@ -85,7 +85,7 @@ def test_a_refusal_is_an_exception_and_the_session_stays_in_step(
 
 
 def test_a_batch_is_one_write_and_all_its_replies() -> None:
-    """Asterisk postpones what comes before its turn, unless we close our side behind it."""
+    """Asterisk holds back a command that comes too early, unless the batch closes its side."""
     results: list[object] = []
 
     async def script(call: AgiSession) -> None:
@@ -120,7 +120,9 @@ def test_two_commands_at_once_are_our_own_mistake() -> None:
 
 
 def test_a_session_does_not_outlive_its_deadline() -> None:
-    """A silent server would hold the channel for ever; a script that waits too long is cut off."""
+    """
+    A silent server would hold the channel for ever, so a script that waits too long is cut off.
+    """
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:
@@ -139,7 +141,7 @@ def test_a_session_does_not_outlive_its_deadline() -> None:
 
 
 def test_who_does_not_read_what_he_was_told_is_cut_off() -> None:
-    """A peer that lets our words lie must not keep the session open for ever."""
+    """A peer that does not read must not keep the session open for ever."""
     clock = Clock()
     asterisk = FakeAsterisk(server(_waits_for_ever, clock, deadline=5.0))
     asterisk.connect("x")
@@ -155,7 +157,7 @@ async def _waits_for_ever(call: AgiSession) -> None:
 
 
 def test_a_peer_that_never_speaks_is_cut_off_too() -> None:
-    """Sooner than one whose script works: Asterisk writes its opening block at once."""
+    """The limit is shorter than for a running script: Asterisk writes its opening block at once."""
     clock = Clock()
     running = server(_nothing, clock, deadline=5.0, block_deadline=2.0)
     asterisk = FakeAsterisk(running)
@@ -177,7 +179,7 @@ def test_a_peer_that_never_speaks_is_cut_off_too() -> None:
 def test_a_script_that_goes_on_without_its_session_is_cancelled(
     limit: float | None, cancelled: bool
 ) -> None:
-    """Or left alone, where it must not stop half-way."""
+    """A script that must not stop half-way may ask not to be cancelled."""
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:
@@ -201,7 +203,7 @@ def test_a_script_that_goes_on_without_its_session_is_cancelled(
 
 
 def test_a_script_that_waits_for_a_reply_is_not_cancelled_but_told() -> None:
-    """What it waits for is the session's own, and that has ended."""
+    """The script waits for the session, and the session has ended."""
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:
@@ -233,7 +235,7 @@ def test_a_script_may_return_a_deferred_instead_of_being_a_coroutine() -> None:
 
 
 class _Foreign:
-    """Something that another loop would know how to wait for."""
+    """An awaitable of another event loop."""
 
     def __await__(self) -> Generator[object, None, None]:
         yield "a future of somebody else's"
@@ -272,7 +274,7 @@ def test_a_deferred_that_fails_is_an_exception_in_the_script() -> None:
 
 
 def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None:
-    """A script that runs commands through Deferreds, as with addTimeout."""
+    """A script may run commands through Deferreds, as with addTimeout."""
     results: list[object] = []
 
     async def script(call: AgiSession) -> None:
@@ -416,7 +418,7 @@ def test_garbage_ends_the_session_and_nothing_else() -> None:
 
 
 def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
-    """What works on a dead channel goes on; the rest is refused, and nothing gets out of step."""
+    """Commands for a dead channel still work; others are refused, and the replies stay in step."""
     gate: Deferred[None] = Deferred()
     results: list[object] = []
 
@@ -438,7 +440,7 @@ def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
 
 
 def test_an_answer_that_nobody_asked_for_ends_the_session() -> None:
-    """It would be taken for the next command's."""
+    """It would be taken for the answer to the next command."""
     gate: Deferred[None] = Deferred()
     results: list[object] = []
 
@@ -474,7 +476,7 @@ def test_a_batch_of_nothing_says_that_there_is_nothing_more() -> None:
 
 
 def test_a_second_command_before_the_reply_is_refused_even_if_the_first_was_not_awaited() -> None:
-    """And the reply of the first is not taken for the second's."""
+    """The reply to the first command is not taken for the reply to the second."""
     results: list[object] = []
 
     async def script(call: AgiSession) -> None:
@@ -494,7 +496,7 @@ def test_a_second_command_before_the_reply_is_refused_even_if_the_first_was_not_
 
 
 def test_a_time_out_behind_a_batch_has_no_way_to_say_so() -> None:
-    """Our side of the connection is closed already; it is closed whole."""
+    """Our side of the connection is closed already, so the whole connection is closed."""
     clock = Clock()
 
     async def script(call: AgiSession) -> None:

@@ -1,4 +1,4 @@
-"""Who may ask the FastAGI server, and what a stranger can do to those who may: nothing."""
+"""Access to the FastAGI server: a stranger is refused, and cannot disturb the permitted peers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def logged() -> Iterator[list[LogEvent]]:
-    """What is logged meanwhile."""
+    """The lines logged during the block."""
     events: list[LogEvent] = []
 
     @implementer(ILogObserver)
@@ -96,7 +96,7 @@ def test_a_script_that_is_not_known_is_not_told_to_strangers_either() -> None:
 
 
 def test_the_secret_is_never_sent_and_no_answer_serves_twice() -> None:
-    """What an eavesdropper hears at one session is worth nothing at the next."""
+    """An eavesdropper cannot use the proof of one session in another."""
     first, second = (ask(server(), "x", knows=SECRET) for _ in range(2))
 
     assert first.commands[0] != second.commands[0]
@@ -105,7 +105,7 @@ def test_the_secret_is_never_sent_and_no_answer_serves_twice() -> None:
 
 
 def silent(running: FastAgiServer) -> StringTransport:
-    """A connection that says nothing."""
+    """A connection that sends nothing."""
     transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
     session = running.admit("127.0.0.1")
     assert session is not None
@@ -115,7 +115,9 @@ def silent(running: FastAgiServer) -> StringTransport:
 
 
 def test_silent_connections_keep_nobody_out() -> None:
-    """The oldest that has not said who it is makes room; those that have are never closed."""
+    """
+    The oldest connection without a request is closed for a new one. Identified ones stay open.
+    """
     answer: Deferred[None] = Deferred()
 
     async def waits(call: AgiSession) -> None:
@@ -141,7 +143,7 @@ def test_silent_connections_keep_nobody_out() -> None:
 
 @pytest.mark.parametrize("data", [b"HANGUP\n", b"100 result=0 Trying...\n", b"x"])
 def test_a_stranger_has_no_more_to_say_than_a_proof(data: bytes) -> None:
-    """A stream without end would keep the others waiting."""
+    """A stream without end would keep other sessions waiting."""
     running = server()
     transport = silent(running)
     session = transport.session  # type: ignore[attr-defined]
@@ -222,7 +224,7 @@ def test_a_stranger_cannot_fill_the_log(logged: list[LogEvent]) -> None:
     ids=["510", "520", "a wrong proof", "511", "a close"],
 )  # fmt: skip
 def test_no_answer_to_the_challenge_fills_the_log(answer: bytes, logged: list[LogEvent]) -> None:
-    """Neither lines without end, nor tracebacks."""
+    """It causes neither lines without end nor tracebacks."""
     running = server()
     for _ in range(100):
         transport = silent(running)

@@ -1,6 +1,6 @@
 """
-What was typed, whose clock it has, which days are off there, and what a law allows: the whole way
-from a field of the CRM through the real decision, on both sides of each boundary.
+The number as typed, its time zone, its days off, and the calling hours of the law: the whole way
+from a field of the CRM to the real decision, on both sides of each boundary.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def decided(
     calls: tuple[Called, ...] = (),
     **settings: Any,
 ) -> Decision:
-    """The real decision on a task with this one number, whose house works day and night."""
+    """The real decision on a task with this one number; the site works day and night."""
     house = CalendarConfig.model_validate({"country": region, **(calendar or {})}).calendar
     client = ClientConfig.model_validate({"preset": preset, **settings})
     number = phone(typed, region, zone)
@@ -73,7 +73,7 @@ def at(text: str, zone: str = "Europe/Moscow") -> datetime:
     ("code", "hours"), [(code, hours) for hours, some in CODES.items() for code in some.split()]
 )
 def test_a_russian_code_is_called_by_its_own_clock(code: str, hours: int) -> None:
-    """Under 230-FZ, on a working day in winter: from 8:00 to 22:00 where the code is."""
+    """Under 230-FZ, on a working day in winter: from 8:00 to 22:00 local time."""
     midnight = datetime(2026, 1, 27, tzinfo=ZoneInfo("UTC")) - timedelta(hours=hours)
     results = {
         minutes: allowed(midnight + timedelta(minutes=minutes), f"8 ({code}) 221-23-45", "ru-230fz")
@@ -123,7 +123,7 @@ EXCHANGES = {
 def test_an_american_exchange_is_called_by_all_clocks_of_its_code(exchange: str) -> None:
     number = f"+1 {exchange[-7:]} 0147"
     opens, closes = (int(text[:2]) * 60 for text in EXCHANGES[exchange])
-    # (From the UTC: minutes of a day that a clock skips or repeats are none of this test.)
+    # (From UTC: minutes that a clock skips or repeats are not tested here.)
     midnight = datetime(2026, 7, 14, 4, tzinfo=ZoneInfo("UTC"))
     results = {
         minutes: allowed(midnight + timedelta(minutes=minutes), number, "us-ftc", "US")
@@ -132,7 +132,7 @@ def test_an_american_exchange_is_called_by_all_clocks_of_its_code(exchange: str)
     assert {opens - 1: False, opens: True, closes - 1: True, closes: False} == results
 
 
-#: Number, day, and is 21:00 of that day by its clock a time for calls under 230-FZ? On days off it
+#: Number, day, and whether calls at 21:00 local time are allowed under 230-FZ. On days off it
 #: is not.
 RUSSIAN_DAYS = [
     ("Kazan", "8 843 200-00-00", "2026-03-20", False),
@@ -174,7 +174,9 @@ def test_a_region_has_days_off_of_its_own(number: str, day: str, evening: bool) 
 
 
 def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() -> None:
-    """On a day off in Chechnya alone, a quarter past eight in Moscow: nobody knows where it is."""
+    """
+    It is 8:15 in Moscow, and a day off in Chechnya only. The region of a mobile number is unknown.
+    """
     mobile, morning, workday = "8 916 200-00-00", "2026-04-16T09:00", "2026-04-15T09:00"
 
     assert allowed(at(workday), mobile, "ru-230fz")
@@ -196,7 +198,7 @@ def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() 
 
 
 def test_the_crm_s_zone_moves_a_landline_out_of_its_region() -> None:
-    """Kazan's number, and the CRM says Vladivostok: then it is a day there, and not in Kazan."""
+    """A number of Kazan with the zone of Vladivostok in the CRM: the hours are Vladivostok's."""
     evening = at("2026-03-20T21:00", "Asia/Vladivostok")
     assert allowed(evening, "8 843 200-00-00", "ru-230fz", zone="Asia/Vladivostok")
     assert not allowed(at("2026-03-20T21:00"), "8 843 200-00-00", "ru-230fz", zone="UTC+3")
@@ -210,7 +212,7 @@ def test_a_region_s_days_can_be_named() -> None:
     assert allowed(evening, "8 495 200-00-00", "ru-230fz", calendar=own)
 
 
-#: A day, and is 18:00 in London a time for calls, by courtesy (on days off it is not)?
+#: A day, and whether calls at 18:00 in London are allowed by "courtesy" (not on days off).
 BRITISH_DAYS = [
     ("2026-08-31", (), False),  # England, Wales, Northern Ireland
     ("2026-08-24", (), True),
@@ -241,7 +243,7 @@ def test_a_house_in_england_has_england_s_bank_holidays() -> None:
 
 
 def test_a_client_abroad_has_the_holidays_of_his_own_country() -> None:
-    """A Russian house, a number in Kazakhstan: Nauryz there, Russia's day here."""
+    """A Russian site and a number in Kazakhstan: Nauryz is a day off, Russia Day is not."""
     almaty = "+7 727 250-00-00"
     assert not allowed(at("2026-03-23T19:00", "Asia/Almaty"), almaty, "courtesy")
     assert allowed(at("2026-06-12T19:00", "Asia/Almaty"), almaty, "courtesy")
@@ -254,7 +256,7 @@ def called(*moments: str, talked: bool = False) -> tuple[Called, ...]:
     return tuple(Called(at(one, "America/New_York"), talked=talked) for one in moments)
 
 
-#: Preset, number, the calls there were, the last minute of no and the first of yes (New York).
+#: Preset, number, earlier calls, the last refused and the first allowed minute (New York).
 BUDGETS = {
     "Regulation F, seven in seven days": (
         "us-debt", "212 555 0147", called(*(f"2026-07-{day:02d}T12:00" for day in range(6, 13))),
@@ -288,7 +290,7 @@ def test_what_a_state_forbids_binds_no_other() -> None:
     moment = at("2026-07-13T19:30", "America/New_York")
     assert allowed(moment, "+1 212 555 0147", "us-ftc", "US", calls=calls)
     assert not allowed(moment, "+1 305 555 0147", "us-ftc", "US", calls=calls)
-    # An attempt that was no talk puts off nobody for a week.
+    # An attempt without a talk puts off no call for a week.
     assert allowed(moment, "+1 212 555 0147", "us-debt", "US", calls=calls)
 
 
@@ -315,7 +317,7 @@ def test_a_site_s_days_off_are_stronger_than_the_preset_s_sundays() -> None:
 
 
 def test_every_movable_day_is_told_or_computed_for_every_year() -> None:
-    """No year raises, and none is without the days that a law names."""
+    """No year raises an error, and each has the days that a law names."""
     for year in (*range(2024, 2045), 2101, 2500):
         for code, one in regions.subjects().items():
             days = one.off(year)
@@ -405,7 +407,7 @@ def test_a_preset_brings_what_its_law_says_of_abandoned_calls() -> None:
     assert not wishes().pace.pacing.in_two_seconds
 
 
-#: A line of the do-not-call list, the field of the CRM that it is to stop, and one it is not to; an
+#: A line of the do-not-call list, a field of the CRM that it blocks, and one that it does not; an
 #: empty field: the line is no number, and the gate closes.
 LISTED = [
     ("+79161234567", "8 916 123-45-67", "8 916 123-45-68"),
@@ -444,7 +446,7 @@ def test_a_line_of_the_list_stops_whom_it_means(line: str, stopped: str, not_sto
         assert stops is (isinstance(decision, Wait) and decision.reason is Reason.DO_NOT_CALL)
 
 
-#: What people type, by the region of the site, and what is dialled; empty: nothing is.
+#: What people type, the region of the site, and the number dialled; empty: none.
 TYPED = [
     ("RU", "8 (916) 123-45-67", ("+79161234567",)),
     ("RU", "+8 (495) 255-44-50", ("+74952554450",)),
@@ -496,7 +498,7 @@ def test_the_number_dialled_is_the_number_meant(
 
 
 def test_the_site_s_clock_is_no_help_where_a_number_cannot_be() -> None:
-    """``ambiguous_zone`` is about numbers that may be where the site is; not about Sydney."""
+    """``ambiguous_zone`` applies to numbers that may be where the site is, and not to Sydney."""
     morning = at("2026-07-14T10:00")
     settings = {"ambiguous_zone": "Europe/Moscow", "regions": []}
     assert allowed(morning, "8 916 200-00-00", "courtesy", **settings)
@@ -509,14 +511,14 @@ def test_the_site_s_clock_is_no_help_where_a_number_cannot_be() -> None:
 
 
 def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
-    """A number of New York, and its owner has moved to Hawaii, or to somewhere in Australia."""
+    """The number is of New York; the client has moved to Hawaii, or to Australia."""
     number, morning = "+1 212 555 0147", at("2026-07-14T08:30", "America/New_York")
     assert allowed(morning, number, "us-ftc", "US")
     assert not allowed(morning, number, "us-ftc", "US", zone="US-HI")
     assert allowed(at("2026-07-14T08:30", "Pacific/Honolulu"), number, "us-ftc", "US", zone="US-HI")
     moved = {"zone": "AU-NSW", "ambiguous_zone": "Europe/Moscow"}
     assert not allowed(at("2026-07-14T19:00"), "8 916 200-00-00", "courtesy", **moved)
-    # Another name of a country is none here: then the number's own rules hold.
+    # Another name of a country is not read here: then the number's own rules hold.
     evening = at("2026-07-14T20:30", "America/New_York")
     assert not allowed(evening, "+1 305 555 0147", "us-ftc", "US", zone="USA-FL")
 
@@ -590,7 +592,7 @@ def test_what_cannot_be_used_is_a_sentence(sections: dict[str, Any], key: str) -
 
 
 def test_a_saturday_of_which_something_is_said_is_off_everywhere() -> None:
-    """In Hong Kong people work on Saturdays; in Israel on Sundays."""
+    """In Hong Kong Saturday is a working day; in Israel Sunday is."""
     noon = at("2026-11-21T12:00", "Asia/Hong_Kong")
     assert allowed(noon, "+852 2123 4567", "courtesy", "HK")
     assert not allowed(noon, "+852 2123 4567", "courtesy", "HK", saturday="off")
@@ -599,7 +601,7 @@ def test_a_saturday_of_which_something_is_said_is_off_everywhere() -> None:
 
 
 def test_a_number_of_a_whole_continent_has_an_hour_in_its_country() -> None:
-    """Toll-free: by all clocks of the United States, Hawaii's and Alaska's among them."""
+    """A toll-free number follows all clocks of the United States, with Hawaii and Alaska."""
     assert allowed(at("2026-07-14T15:00", "America/New_York"), "+1 800 555 0147", "us-ftc", "US")
     assert not allowed(
         at("2026-07-14T12:00", "America/New_York"), "+1 800 555 0147", "us-ftc", "US"

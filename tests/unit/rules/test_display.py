@@ -1,4 +1,4 @@
-"""What operators' phones show: the site's template, the purpose's, the phone's own."""
+"""The name that operators' phones show: by the site's, the purpose's or the phone's template."""
 
 import pytest
 

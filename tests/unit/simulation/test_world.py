@@ -57,7 +57,7 @@ def test_too_few_calls_are_refused() -> None:
 
 
 def test_who_was_served_counts_for_patience_too() -> None:
-    """Drawn with a patience of 60 s and served after 4 s: found again within a tenth or two."""
+    """Drawn with a patience of 60 s and served after 4 s: the estimate is within twenty percent."""
     random, calls = Random(1), []
     for _ in range(20_000):
         leaves = CallerBehaviour(patience=60.0).leaves_after(random)
