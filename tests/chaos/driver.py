@@ -138,7 +138,7 @@ def _wants(line: views.TaskLine) -> bool:
 
 @contextmanager
 def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator[Chaos]:
-    """A house with eight operators whose calls are short."""
+    """A rig with eight operators whose calls are short."""
     overrides: dict[str, Any] = {
         # Each outcome is reported to the portal, so that each can be counted.
         "portal": {"poll": "1s", "walk": "3s", "comments": "all", "executes_within": "30s"},

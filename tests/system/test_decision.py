@@ -129,9 +129,7 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
 
 
 def test_the_documented_codes_of_operators(rig: Rig) -> None:
-    """
-    On the phone of extension 101: a pause, its end, a disposition during and after the writing up.
-    """
+    """Keyed on the phone of extension 101: a pause, its end, and codes for a task."""
     (text,) = [block for block in blocks("dialplan/README.md") if "autodial-codes" in block]
     scene.add_dialplan(rig.exchange.pbx, "codes", text)
     ports, secret = rig.exchange.ports, rig.exchange.phone_secret

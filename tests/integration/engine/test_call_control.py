@@ -140,7 +140,7 @@ def test_each_phone_is_told_what_it_can_show(
 
 
 def test_phones_that_are_all_alike_are_told_once(house: House) -> None:
-    """What is known at the claim is not asked again between the answer and the ringing."""
+    """The name to show was set at the claim, so it is not sent again at the ringing."""
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
     assert house.ask("ringing", attempt, "101").commands == []

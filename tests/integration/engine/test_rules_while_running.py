@@ -164,7 +164,7 @@ async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
 
 
 def changed(house: House, **sections: dict[str, Any]) -> None:
-    """The file says this now."""
+    """Change the settings file to this."""
     house.engine.use(variant(house.dispatcher._settings, **sections))
 
 
@@ -283,10 +283,7 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
 async def test_what_is_put_off_again_and_again_is_told_each_time(
     make: Make, run: Run, now: Now
 ) -> None:
-    """
-    This holds also after the earlier messages were purged, and does not hold for an attempt that
-    was reported.
-    """
+    """This holds also after the earlier messages were purged. The attempt stays "ended"."""
     house = make()
     await put_off(house, now)
     pay_all(run, now)

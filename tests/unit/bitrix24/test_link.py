@@ -225,7 +225,7 @@ def test_an_answer_once_lost_is_not_forgotten_over_a_later_refusal() -> None:
 
 
 def test_requests_that_wait_do_not_prolong_the_rest() -> None:
-    """Eight requests wait, three are sent at once; the portal's web server refuses the first."""
+    """Eight calls, three requests sent at once; the first gets a gateway error."""
     clock, under_way = Clock(), []
 
     async def send(request: Request) -> Answer:

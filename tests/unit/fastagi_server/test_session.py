@@ -85,7 +85,7 @@ def test_a_refusal_is_an_exception_and_the_session_stays_in_step(
 
 
 def test_a_batch_is_one_write_and_all_its_replies() -> None:
-    """Asterisk holds back a command that comes too early, unless the batch closes its side."""
+    """Asterisk postpones a command that comes early, unless our side is closed behind it."""
     results: list[object] = []
 
     async def script(call: AgiSession) -> None:
@@ -179,7 +179,7 @@ def test_a_peer_that_never_speaks_is_cut_off_too() -> None:
 def test_a_script_that_goes_on_without_its_session_is_cancelled(
     limit: float | None, cancelled: bool
 ) -> None:
-    """A script that must not stop half-way may ask not to be cancelled."""
+    """With a limit of None it is not cancelled: some scripts must not stop half-way."""
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:

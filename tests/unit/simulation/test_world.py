@@ -31,7 +31,7 @@ def call(
 def test_shares_and_spans_are_those_of_the_calls() -> None:
     calls = [call(Outcome.TALKED)] * 60 + [call(Outcome.SILENT)] * 90 + [call(Outcome.BUSY)] * 30
     calls += [call(Outcome.TALKED, TEN + timedelta(hours=1), rings=9)] * 60
-    calls += [call(Outcome.LINE_FAILED)] * 500  # says nothing of the clients
+    calls += [call(Outcome.LINE_FAILED)] * 500  # no information about the clients
     behaviour = measured(calls, MOSCOW)
     assert {10: 60 / 180, 11: 1.0} == behaviour.answered
     assert 120 / 240 == behaviour.otherwise
