@@ -164,7 +164,7 @@ async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
 
 
 def changed(house: House, **sections: dict[str, Any]) -> None:
-    """Change the settings file to this."""
+    """Put settings with these sections into force."""
     house.engine.use(variant(house.dispatcher._settings, **sections))
 
 
