@@ -30,7 +30,7 @@ from tests.chaos.faults import KINDS
 def main(
     attempts: int, faults: int, seed: int | None, kinds: tuple[str, ...], keep_logs: Path | None
 ) -> None:
-    """Break everything, and see whether the three records agree."""
+    """Cause random faults, and check that the three records agree."""
     if seed is None:
         seed = SystemRandom().randrange(10**9)
     begun = time.monotonic()
@@ -39,17 +39,18 @@ def main(
         chaos(seed, Path(name), keep_logs) as running,
     ):
         running.run(attempts, faults, kinds or tuple(KINDS))
-        found = audit(running.rig, running.happened)
+        result = audit(running.rig, running.happened)
         click.echo(f"{len(running.happened)} faults: {dict(running.counts().most_common())}")
     minutes = (time.monotonic() - begun) / 60
+    outcomes = dict(result.outcomes.most_common())
     click.echo(
-        f"{found.attempts} attempts in {minutes:.0f} minutes: {dict(found.outcomes.most_common())};"
-        f" {found.rung} phones rung, {found.told} ends told to the portal"
+        f"{result.attempts} attempts in {minutes:.0f} minutes: {outcomes};"
+        f" {result.rung} phones rung, {result.comments} ends told to the portal"
     )
-    for what in found.broken:
+    for what in result.broken:
         click.echo(f"BROKEN: {what}")
-    click.echo(f"{len(found.broken)} promises broken")
-    sys.exit(bool(found.broken))
+    click.echo(f"{len(result.broken)} promises broken")
+    sys.exit(bool(result.broken))
 
 
 if __name__ == "__main__":

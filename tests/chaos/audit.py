@@ -1,6 +1,6 @@
 """
-Do the three records agree? The far end saw who was rung, the portal what it was told, the ledger
-says what became of each attempt; none of them knows the others.
+Do the three records agree? The far end has the calls, the portal its messages, the ledger
+the outcome of each attempt. The records are independent.
 """
 
 from collections import Counter, defaultdict
@@ -19,18 +19,18 @@ from tests.system import scene
 
 #: The journal has whole seconds, and the clocks are one.
 SECOND = timedelta(seconds=1)
-#: Ends of which Asterisk itself was the witness; without it the attempt is lost.
+#: Outcomes that need a report of Asterisk; without one the attempt is lost.
 DEATH = frozenset({"asterisk_killed"})
 
 
 @define
 class Audit:
-    """What was found: figures, and whatever broke a promise."""
+    """The result: figures, and each broken promise."""
 
     attempts: int = 0
     outcomes: Counter[str] = field(factory=Counter)
     rung: int = 0  #: INVITEs that reached a client's phone
-    told: int = 0  #: comments in the portal
+    comments: int = 0  #: comments in the portal
     broken: list[str] = field(factory=list)
 
     def check(self, holds: object, what: str) -> None:
@@ -42,71 +42,75 @@ def audit(rig: Rig, happened: Sequence[Happened]) -> Audit:
     """Compare; to be called once everything has come to its end."""
     attempts = scene.attempts(rig)
     journal = rig.exchange.journal()
-    found = Audit(len(attempts), Counter(str(a.outcome) for a in attempts))
-    _ledger(found, rig, attempts)
-    _clients(found, attempts, [e for e in journal if e.kind == "client"])
-    _operators(found, attempts, [e for e in journal if e.kind == "operator"])
-    _lost(found, attempts, happened)
-    _portal(found, rig, attempts)
-    return found
+    result = Audit(len(attempts), Counter(str(a.outcome) for a in attempts))
+    _ledger(result, rig, attempts)
+    _clients(result, attempts, [e for e in journal if e.kind == "client"])
+    _operators(result, attempts, [e for e in journal if e.kind == "operator"])
+    _lost(result, attempts, happened)
+    _portal(result, rig, attempts)
+    return result
 
 
-def _ledger(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
+def _ledger(result: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
     ends = scene.read(rig, ended_counts)
     for attempt in attempts:
-        found.check(attempt.outcome, f"{attempt.id} is stuck: {attempt.state}")
-        found.check(ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times")
+        result.check(attempt.outcome, f"{attempt.id} is stuck: {attempt.state}")
+        result.check(ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times")
     left = scene.read(rig, views.undelivered)
-    found.check(not left, f"the portal is still owed {len(left)} things: {left[:3]}")
+    result.check(not left, f"the portal is still owed {len(left)} things: {left[:3]}")
     held = [o for o in scene.read(rig, views.operator_lines) if o.reserved_for]
-    found.check(not held, f"operators are still reserved: {held}")
+    result.check(not held, f"operators are still reserved: {held}")
 
 
-def _clients(found: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]) -> None:
+def _clients(
+    result: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]
+) -> None:
     """No client's phone rings without an attempt, and for each at most once over each carrier."""
-    found.rung = len(invites)
+    result.rung = len(invites)
     by_number: defaultdict[str, list[views.AttemptLine]] = defaultdict(list)
     for attempt in attempts:
         by_number[attempt.number[1:]].append(attempt)
     rung: Counter[tuple[str, str]] = Counter()
     for invite in invites:
         at = datetime.fromtimestamp(invite.at, tz=attempts[0].spooled_at.tzinfo)
-        made = [a for a in by_number[invite.number] if a.spooled_at <= at + SECOND]
-        if not made:
-            found.broken.append(f"{invite.number} was rung at {at}, and no attempt was made")
+        candidates = [a for a in by_number[invite.number] if a.spooled_at <= at + SECOND]
+        if not candidates:
+            result.broken.append(f"{invite.number} was rung at {at}, and no attempt was made")
             continue
-        rung[made[-1].id, invite.task] += 1
+        rung[candidates[-1].id, invite.task] += 1
     for (name, carrier), times in rung.items():
-        found.check(times == 1, f"{name} was dialled {times} times over carrier {carrier}")
-    heard = {name for name, _ in rung}
+        result.check(times == 1, f"{name} was dialled {times} times over carrier {carrier}")
+    dialled = {name for name, _ in rung}
     for attempt in attempts:
         if attempt.outcome == Outcome.WITHDRAWN.value:
-            found.check(attempt.id not in heard, f"{attempt.id} was withdrawn, and its phone rang")
+            result.check(
+                attempt.id not in dialled, f"{attempt.id} was withdrawn, and its phone rang"
+            )
         if attempt.outcome == Outcome.TALKED.value:
-            found.check(attempt.id in heard, f"{attempt.id} was a talk with nobody")
+            result.check(attempt.id in dialled, f"{attempt.id} was a talk with nobody")
 
 
 def _operators(
-    found: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]
+    result: Audit, attempts: Sequence[views.AttemptLine], invites: Sequence[Entry]
 ) -> None:
-    """A talk rang its operator; and whose operator rang had a client on the line."""
+    """A talk rang an operator, and an operator was rung only for an answered call."""
     outcome = {attempt.id: attempt.outcome for attempt in attempts}
     rang = {invite.attempt for invite in invites}
     for attempt in attempts:
         if attempt.outcome == Outcome.TALKED.value:
-            found.check(attempt.id in rang, f"{attempt.id} was a talk, and no operator rang")
+            result.check(attempt.id in rang, f"{attempt.id} was a talk, and no operator rang")
     answered = {one.value for one in ANSWERED} | {Outcome.LOST.value}
     for number in rang:
-        found.check(
+        result.check(
             outcome.get(number) in answered,
             f"{number} rang an operator, and the ledger says {outcome.get(number)}",
         )
 
 
 def _lost(
-    found: Audit, attempts: Sequence[views.AttemptLine], happened: Sequence[Happened]
+    result: Audit, attempts: Sequence[views.AttemptLine], happened: Sequence[Happened]
 ) -> None:
-    """Only what Asterisk itself did not live to report."""
+    """An attempt is lost only if Asterisk was killed before its report."""
     deaths = [one for one in happened if one.kind in DEATH]
     for attempt in attempts:
         if attempt.outcome != Outcome.LOST.value or attempt.ended_at is None:
@@ -114,11 +118,11 @@ def _lost(
         excused = any(
             attempt.spooled_at <= one.ended and one.begun <= attempt.ended_at for one in deaths
         )
-        found.check(excused, f"{attempt.id} is lost, and Asterisk was not killed")
+        result.check(excused, f"{attempt.id} is lost, and Asterisk was not killed")
 
 
-def _portal(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
-    """Each end is told once, in the order in which they came."""
+def _portal(result: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> None:
+    """Each outcome is reported to the portal once, in the order of the ends."""
     calls = Counter(row["EXTERNAL_CALL_ID"] for row in rig.portal.statistics)
     place: dict[str, int] = {}
     comments: Counter[str] = Counter()
@@ -128,21 +132,21 @@ def _portal(found: Audit, rig: Rig, attempts: Sequence[views.AttemptLine]) -> No
                 if f"[{attempt.id}]" in row["POST_MESSAGE"]:
                     comments[attempt.id] += 1
                     place[attempt.id] = row["ID"]
-    found.told = sum(comments.values())
+    result.comments = sum(comments.values())
     for attempt in attempts:
-        told = attempt.outcome != Outcome.WITHDRAWN.value
-        found.check(
-            comments[attempt.id] == int(told),
+        reported = attempt.outcome != Outcome.WITHDRAWN.value
+        result.check(
+            comments[attempt.id] == int(reported),
             f"{attempt.id} ({attempt.outcome}) has {comments[attempt.id]} comments",
         )
         contact = attempt.outcome not in {one.value for one in NO_CONTACT}
-        wanted = (1,) if contact else (0, 1)  # a card that was up comes down, too
-        found.check(calls[attempt.id] in wanted, f"{attempt.id} has {calls[attempt.id]} calls")
-    found.check(not rig.portal.calls, f"calls were never finished: {list(rig.portal.calls)[:3]}")
+        wanted = (1,) if contact else (0, 1)  # a card that was shown is closed, too
+        result.check(calls[attempt.id] in wanted, f"{attempt.id} has {calls[attempt.id]} calls")
+    result.check(not rig.portal.calls, f"calls were never finished: {list(rig.portal.calls)[:3]}")
     by_task: defaultdict[int, list[views.AttemptLine]] = defaultdict(list)
     for attempt in attempts:
         if attempt.id in place:
             by_task[attempt.task].append(attempt)
-    for made in by_task.values():
-        order = [place[attempt.id] for attempt in made]
-        found.check(order == sorted(order), f"told out of order: {[a.id for a in made]}")
+    for group in by_task.values():
+        order = [place[attempt.id] for attempt in group]
+        result.check(order == sorted(order), f"told out of order: {[a.id for a in group]}")

@@ -1,4 +1,4 @@
-"""Calls without end, and faults drawn from a seed, until there were enough of both."""
+"""Calls and faults drawn from a seed, until there were enough of both."""
 
 import time
 from collections import Counter
@@ -19,16 +19,16 @@ from tests.chaos.faults import KINDS
 from tests.system import scene
 
 EXTENSIONS = tuple(str(number) for number in range(101, 109))
-#: Tasks that are open at once: more than there are operators.
+#: Tasks open at the same time: more than there are operators.
 OPEN = 60
-#: What clients do, see the far end; each has ten numbers of its own.
+#: The fates of clients, see demo/far; each has ten numbers.
 FATES = (
     *(f"{n:02d}" for n in range(40)), "40", "41", "44", "46", "48", "49", "50", "52", "55", "56",
     "60", "61", "62", "70", "72", "73", "74", "75", "79",
 )  # fmt: skip
-#: A write-back that failed again and again is put off for ten minutes; it comes, too.
+#: Seconds; a write-back that failed several times is put off for ten minutes.
 DEFERRED = 900.0
-#: So long without an attempt, and it is stuck: more than anything here may take.
+#: Seconds without an attempt after which the dialler counts as stuck.
 STUCK = 180.0
 
 
@@ -43,7 +43,7 @@ class Happened:
 
 @define
 class Chaos:
-    """A running house, and what is done to it."""
+    """A running rig, and the faults done to it."""
 
     rig: Rig
     seed: int
@@ -56,20 +56,20 @@ class Chaos:
         self.random = Random(self.seed)
 
     def run(self, calls: int, faults: int, kinds: Collection[str] = tuple(KINDS)) -> None:
-        """Until so many attempts were made and so many faults happened; then to the end of all."""
+        """Run until there were so many attempts and faults; then wait for all ends."""
         self.tell(f"seed {self.seed}: {calls} attempts, {faults} faults")
         chosen = [KINDS[name] for name in kinds]
         weights = [kind.weight for kind in chosen]
         per_fault = calls / max(1, faults)
-        made, last = 0, time.monotonic()
-        while made < calls or len(self.happened) < faults:
+        count, last = 0, time.monotonic()
+        while count < calls or len(self.happened) < faults:
             self._feed()
             now = self._made()
-            if now > made:
-                made, last = now, time.monotonic()
+            if now > count:
+                count, last = now, time.monotonic()
             elif time.monotonic() - last > STUCK:
                 raise AssertionError(f"no attempt for {STUCK:g} s\n{self.rig.said()[-4000:]}")
-            if len(self.happened) < faults and made >= per_fault * len(self.happened):
+            if len(self.happened) < faults and count >= per_fault * len(self.happened):
                 self.do(self.random.choices(chosen, weights)[0].name)
                 last = time.monotonic()
             else:
@@ -85,7 +85,7 @@ class Chaos:
             self.tell(f"{len(self.happened)} faults, {self._made()} attempts")
 
     def settle(self) -> None:
-        """No further faults: everything must come to its end."""
+        """No further faults: wait until everything has ended."""
         with self.rig.portal.lock:
             self.rig.portal._faults.clear()
         scene.wait_for_reports(self.rig, set(self._numbers.values()), DEFERRED)
@@ -138,13 +138,13 @@ def _wants(line: views.TaskLine) -> bool:
 
 @contextmanager
 def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator[Chaos]:
-    """A house with eight operators whose calls are short."""
+    """A rig with eight operators whose calls are short."""
     overrides: dict[str, Any] = {
-        # Each end is told, so that each can be counted.
+        # Each outcome is reported to the portal, so that each can be counted.
         "portal": {"poll": "1s", "walk": "3s", "comments": "all", "executes_within": "30s"},
         "pace": {"calls_per_second": 20, "max_calls": 30},
         "asterisk": {"ring_client": 5, "longest_call": "1m"},
-        # Each task has one call that counts, and as many as it takes to come to it.
+        # Each task has one call that counts, and as many attempts as that needs.
         "retry": {
             **{name: [] for name in ("busy", "silent", "rejected", "unreachable", "client_left")},
             "operator_missed": ["2s", "2s"], "line_failed": ["2s", "2s"], "lost": ["2s"],

@@ -1,4 +1,4 @@
-"""What can happen to a running house. Each fault does its harm, lets it last, and undoes it."""
+"""Faults of a running rig. Each fault is caused, lasts for a while, and is undone."""
 
 import re
 import resource
@@ -80,14 +80,14 @@ def asterisk_stopped_now(rig: Rig, random: Random) -> None:
 
 def manager_cut(rig: Rig, random: Random) -> None:
     """The connection to Asterisk's manager breaks off."""
-    said = rig.exchange.pbx.cli("manager show connected")
-    for number in re.findall(r"(?m)^\s*autodial\s+\S+\s+\d+\s+\d+\s+(\d+)", said):
+    output = rig.exchange.pbx.cli("manager show connected")
+    for number in re.findall(r"(?m)^\s*autodial\s+\S+\s+\d+\s+\d+\s+(\d+)", output):
         rig.exchange.pbx.cli(f"manager kick session {number}", check=False)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another process holds a database, and lets nobody write."""
+    """Another process locks a database against writing."""
     with closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -98,7 +98,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def full(rig: Rig) -> Iterator[None]:
-    """No file of the dialler's grows any more."""
+    """No file of the dialler can grow any more."""
     dialler = rig.dialler
     assert dialler is not None
     resource.prlimit(dialler.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -128,7 +128,7 @@ def astdb_locked(rig: Rig, random: Random) -> None:
 
 
 def spool_away(rig: Rig, random: Random) -> None:
-    """Its file system was unmounted, say; call files cannot be written, or withdrawn."""
+    """The file system is unmounted, for example: call files cannot be written or withdrawn."""
     away = rig.exchange.spool.with_name("away")
     rig.exchange.spool.rename(away)
     time.sleep(random.uniform(0.3, 3))
@@ -136,7 +136,7 @@ def spool_away(rig: Rig, random: Random) -> None:
 
 
 def person_moves_a_deadline(rig: Rig, random: Random) -> None:
-    """No fault, and as sudden: somebody works in the portal."""
+    """Not a fault, but as sudden: a person changes tasks in the portal."""
     with rig.portal.lock:
         task = rig.portal.tasks[random.choice(sorted(rig.portal.tasks))]
         task["TITLE"] = f"{task['TITLE']}."
@@ -145,7 +145,7 @@ def person_moves_a_deadline(rig: Rig, random: Random) -> None:
 
 @frozen
 class Kind:
-    """A fault, and how often it comes beside the others."""
+    """A fault, and its weight among the others."""
 
     do: Callable[[Rig, Random], None]
     weight: int

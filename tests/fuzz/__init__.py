@@ -1,1 +1,1 @@
-"""Fuzzing: every door that reads bytes of strangers. See tests/README.md."""
+"""Fuzzing of every function that reads bytes of strangers. See tests/README.md."""

@@ -3,8 +3,8 @@
 
 With one target, and where atheris is installed (``pip install atheris``), its coverage guides the
 search; otherwise, or with ``--plain``, the seeds are mutated blindly. A finding is written to
-``tests/fuzz/found`` and ends the run. Mend it, and move the file to the seeds: from then on the
-test command tries it, too.
+``tests/fuzz/found`` and ends the run. Fix it, and move the file to the seeds: from then on the
+test command runs it, too.
 """
 
 import argparse
@@ -19,7 +19,7 @@ FOUND = Path(__file__).parent / "found"
 
 
 def plainly(name: str, minutes: float, seed: int) -> int:
-    """Mutate the seeds until the time is over; how many inputs were tried."""
+    """Mutate the seeds until the time is over; returns the number of inputs."""
     until = time.monotonic() + 60 * minutes
     tried = 0
     for data in variants(seeds_of(name), seed):
@@ -37,7 +37,7 @@ def plainly(name: str, minutes: float, seed: int) -> int:
 
 
 def guided(name: str, minutes: float) -> None:
-    """By atheris; it prints its own figures, and does not return."""
+    """Fuzz with atheris; it prints its own figures, and does not return."""
     import atheris  # type: ignore[import-untyped, unused-ignore]
 
     atheris.instrument_all()

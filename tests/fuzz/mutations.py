@@ -1,11 +1,11 @@
-"""Blind mutations of the seeds: the same ones for the same number."""
+"""Blind mutations of the seeds, the same for the same random seed."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 SEEDS = Path(__file__).parent / "seeds"
-#: What strangers are known to try.
+#: Texts that attackers are known to send.
 TOKENS = (
     b"\r\n", b"\n", b"\r\n\r\n", b"\x00", b"\x1b[31m", b"\xff", b"\xed\xa0\x80", b"\\ud800", b'"',
     b"'", b";", b" #", b"${SHELL(id)}", b'" & SHELL(id) & "', b"):System(id", b"HANGUP\n",

@@ -1,5 +1,5 @@
 """
-What is fuzzed: for each door, what must hold of any bytes. A target raises what no door may raise.
+The targets: for each input, what must hold for any bytes. A target that raises is a finding.
 """
 
 import json
@@ -97,17 +97,17 @@ def portal(data: bytes) -> None:
     with suppress(PortalError):
         decode(Answer(200 + which, body), "x")
     try:
-        said = json.loads(body)
+        payload = json.loads(body)
     except RecursionError:
         return
     except ValueError:
-        # No JSON: then a recipe. Each pair of bytes puts something else into a recorded answer.
-        said = load(SHAPES[which].name)
+        # Not JSON: each pair of bytes is a place in a recorded answer, and another value for it.
+        payload = load(SHAPES[which].name)
         for place, junk in zip(body[:12:2], body[1:12:2], strict=False):
-            found = places(said)
-            said = put(said, found[place % len(found)], JUNK[junk % len(JUNK)])
-    with suppress(PortalError, RecursionError):  # of json.dumps in the test's own door
-        answered(SHAPES[which], said)
+            paths = places(payload)
+            payload = put(payload, paths[place % len(paths)], JUNK[junk % len(JUNK)])
+    with suppress(PortalError, RecursionError):  # of json.dumps in ``answered``
+        answered(SHAPES[which], payload)
 
 
 RULES = tuple(
@@ -121,8 +121,8 @@ def phones(data: bytes) -> None:
     """A field of the CRM and a line of a list: digits that can be dialled, or a reason."""
     text = data.decode("utf-8", "replace")
     for rules in RULES:
-        found, refused = dialable([Entry(text, "WORK", "x", "CONTACT", 1)], rules)
-        for phone in found:
+        accepted, refused = dialable([Entry(text, "WORK", "x", "CONTACT", 1)], rules)
+        for phone in accepted:
             digits = phone.number.removeprefix("+")
             assert digits.isascii() and digits.isdigit() and 2 <= len(digits) <= 17
             assert phone.number.startswith("+") or not is_emergency(phone.number, rules.region)
@@ -135,7 +135,7 @@ def phones(data: bytes) -> None:
 
 
 def call_files(data: bytes) -> None:
-    """A call file says what it was told to say, line by line, or is refused."""
+    """A call file has exactly the lines that were set, or is refused."""
     text = data.decode("utf-8", "surrogateescape")
     name, _, value = text.partition("=")
     try:
@@ -175,13 +175,13 @@ _WHOLE: dict[str, Any] = {
 
 
 def configuration(data: bytes) -> None:
-    """A file: a configuration whose meanings can be asked for, or a sentence for each mistake."""
+    """A file: a usable configuration, or a sentence for each mistake."""
     try:
-        said = tomllib.loads(data.decode())
+        settings = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         return
     merged = dict(_WHOLE)
-    for name, section in said.items():
+    for name, section in settings.items():
         old = merged.get(name)
         both = isinstance(old, dict) and isinstance(section, dict)
         merged[name] = {**old, **section} if both else section  # type: ignore[dict-item]
@@ -206,7 +206,7 @@ def configuration(data: bytes) -> None:
 
 
 def reports(data: bytes) -> None:
-    """What AstDB or an AGI argument says of a call's end: an outcome, whatever it says."""
+    """A report from AstDB or an AGI argument: any bytes give an outcome."""
     text = data.decode("utf-8", "surrogateescape")
     report = parse_report(text.split(","))
     assert outcome_of(report)

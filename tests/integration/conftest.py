@@ -27,7 +27,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 @define
 class Now:
-    """The time, as tests say it."""
+    """The current time, set by a test."""
 
     moment: datetime = NOON
 
@@ -93,7 +93,7 @@ class FakeStore:
     """
 
     engine: sa.Engine
-    #: Names of all functions that any of them ran.
+    #: Names of all functions that any ``FakeStore`` ran.
     ran: ClassVar[set[str]] = set()
     here: bool = True
     plans: Plans = field(init=False)
@@ -128,8 +128,8 @@ _ATOMS = (
 
 def assert_plain(value: object, where: str) -> None:
     """
-    Nothing that another thread could change meanwhile: values, their collections, and frozen
-    objects of them. A closure, or an object that lives on, is neither.
+    Nothing that another thread could change: only values, their collections, and frozen
+    objects of them; no closure and no mutable object.
     """
     if isinstance(value, _ATOMS):
         return

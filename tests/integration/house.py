@@ -41,7 +41,7 @@ class House:
     run: Run
     refreshed: list[int] = field(factory=list)
     pbx_up: bool = True
-    #: Attempts whose calls go on by Asterisk's word, and the channels for which it was asked.
+    #: Attempts whose calls are still under way in Asterisk, and the channels that were queried.
     talking: set[AttemptId] = field(factory=set)
     legs: list[str | None] = field(factory=list)
 
@@ -54,9 +54,11 @@ class House:
         """An attempt as the dispatcher makes it."""
         task = self.run(planning.load_task, TaskId(number))
         decision = Dial(PHONE, ANNA, (Route("carrier1"), Route("carrier2")))
-        made = self.run(ledger.open_attempt, task, decision, NOON, lease=self.engine.calls.lease())
-        self.engine.calls.opened(made)
-        return AttemptId(made.id)
+        attempt = self.run(
+            ledger.open_attempt, task, decision, NOON, lease=self.engine.calls.lease()
+        )
+        self.engine.calls.opened(attempt)
+        return AttemptId(attempt.id)
 
     @property
     def call_control(self) -> CallControl:
@@ -99,21 +101,21 @@ def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
     spool.outgoing.mkdir(exist_ok=True)
     spool.prepare()
     refreshed: list[int] = []
-    made: list[House] = []
+    houses: list[House] = []
 
     async def refresh(task: TaskId) -> None:
         refreshed.append(task)
 
     async def under_way(attempt: AttemptId, leg: str | None) -> bool:
-        made[0].legs.append(leg)
-        return attempt in made[0].talking
+        houses[0].legs.append(leg)
+        return attempt in houses[0].talking
 
     around = all_well(
-        now, refresh=refresh, under_way=under_way, pbx_ok=lambda: not made or made[0].pbx_up
+        now, refresh=refresh, under_way=under_way, pbx_ok=lambda: not houses or houses[0].pbx_up
     )
     engine = Engine(config, store, roster, spool, now, around)  # type: ignore[arg-type]
     astdb = AstDb()
     server = FastAgiServer(scripts(engine, astdb, "ru", Clock()), Clock())
-    made.append(House(engine, roster, spool, server, astdb, run, refreshed))
+    houses.append(House(engine, roster, spool, server, astdb, run, refreshed))
     bring(run, portal_task(8017))
-    return made[0]
+    return houses[0]

@@ -1,9 +1,9 @@
 """
-Whatever a dialler asks its store, it asks by an index: each statement is explained as it is
+Every statement of a running dialler uses an index: each statement is explained as it is
 executed, in every test that goes through the store's coroutines.
 
-A table that grows with the years may be read from end to end by none of them: the store has one
-thread, and a claim waits for whatever is before it.
+No statement may read a growing table from end to end: the store has one
+thread, and a claim waits for the statements before it.
 """
 
 import re
@@ -17,7 +17,7 @@ from autodial.store import retention
 
 SOURCES = Path(__file__).parents[2] / "autodial"
 
-#: Grow with the calls, or with the tasks there ever were.
+#: Tables that grow with the number of calls or tasks.
 GROWING = frozenset(
     {
         "tasks",
@@ -31,7 +31,7 @@ GROWING = frozenset(
         "presence",
     }
 )
-#: Hold what is open, due, owed or under way, and nothing of the past: to be read whole.
+#: Indexes of current rows only (open, due, pending, under way): they may be read whole.
 SMALL = frozenset(
     {
         "tasks_open_idx", "tasks_next_check_idx", "attempts_open_idx", "outbox_pending_idx",
@@ -59,20 +59,20 @@ class Scan(AssertionError):
 
 
 def scans(database: Any, statement: str, parameters: Any) -> list[str]:
-    """Those steps of SQLite's plan that do; ``database`` is a connection of the driver's."""
+    """Steps of SQLite's plan that do so; ``database`` is a connection of the driver."""
     names = {
         alias: table
         for table, alias in re.findall(r"\b(\w+) AS (\w+)\b", statement)
         if table in GROWING
     }
-    found = []
+    steps = []
     for *_, step in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
         match = _SCAN.match(step)
         if match is None or match["by"] in SMALL:
             continue
         if names.get(match["what"], match["what"]) in GROWING:
-            found.append(step)
-    return found
+            steps.append(step)
+    return steps
 
 
 @define
@@ -96,6 +96,6 @@ class Plans:
         if verb not in ("SELECT", "UPDATE", "DELETE", "WITH"):
             return
         one = parameters[0] if isinstance(parameters, list) else parameters
-        found = scans(connection.connection.dbapi_connection, statement, one)
-        if found:
-            raise Scan(f"{'; '.join(found)}\n{statement}")
+        steps = scans(connection.connection.dbapi_connection, statement, one)
+        if steps:
+            raise Scan(f"{'; '.join(steps)}\n{statement}")

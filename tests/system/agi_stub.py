@@ -1,4 +1,4 @@
-"""A FastAGI server that answers what a test tells it to, and remembers what it was asked."""
+"""A FastAGI server that answers as a test sets it up, and records the requests."""
 
 import re
 import socket
@@ -51,8 +51,8 @@ class AgiStub:
         block = b""
         while not block.endswith(b"\n\n") and (data := peer.recv(4096)):
             block += data
-        found = re.search(rb"^agi_network_script: (\S+)", block, re.MULTILINE)
-        script = found[1].decode() if found else ""
+        match = re.search(rb"^agi_network_script: (\S+)", block, re.MULTILINE)
+        script = match[1].decode() if match else ""
         self.asked.append(script)
         for name, value in self.answers.get(script, {}).items():
             peer.sendall(command("SET VARIABLE", name, value))

@@ -1,4 +1,4 @@
-"""System tests stand on the demo's rig: two real Asterisks, a portal, the dialler as a process."""
+"""System tests use the demo's rig: two real Asterisks, a portal, the dialler as a process."""
 
 import os
 from collections.abc import Callable, Iterator

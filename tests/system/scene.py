@@ -1,4 +1,4 @@
-"""What the system tests ask of a running rig."""
+"""Queries and actions of the system tests on a running rig."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -28,14 +28,14 @@ def attempts(rig: Rig, task: int | None = None) -> list[views.AttemptLine]:
 
 def state(rig: Rig, task: int) -> str:
     """State of the task's last attempt; empty if there is none."""
-    made = attempts(rig, task)
-    return made[-1].state if made else ""
+    lines = attempts(rig, task)
+    return lines[-1].state if lines else ""
 
 
 def outcome(rig: Rig, task: int) -> Outcome | None:
     """Outcome of the task's last attempt."""
-    made = attempts(rig, task)
-    return Outcome(made[-1].outcome) if made and made[-1].outcome else None
+    lines = attempts(rig, task)
+    return Outcome(lines[-1].outcome) if lines and lines[-1].outcome else None
 
 
 def wait_for_state(rig: Rig, task: int, *states: str) -> None:
@@ -43,18 +43,18 @@ def wait_for_state(rig: Rig, task: int, *states: str) -> None:
 
 
 def wait_for_reports(rig: Rig, tasks: Collection[int], seconds: float = 120) -> None:
-    """Until each task has been dialled, and the portal told of every attempt."""
+    """Wait until each task has been dialled and each attempt reported to the portal."""
 
-    def told() -> bool:
-        made = attempts(rig)
-        done = {a.task for a in made if a.state == "reported" or a.outcome == "withdrawn"}
-        return set(tasks) <= done and all(a.outcome for a in made) and not undelivered(rig)
+    def reported() -> bool:
+        lines = attempts(rig)
+        done = {a.task for a in lines if a.state == "reported" or a.outcome == "withdrawn"}
+        return set(tasks) <= done and all(a.outcome for a in lines) and not undelivered(rig)
 
-    rig.wait(told, "all reports", seconds)
+    rig.wait(reported, "all reports", seconds)
 
 
 def reasons(rig: Rig) -> Counter[str]:
-    """How many open tasks wait for what."""
+    """How many open tasks wait, by reason."""
     return Counter(dict(read(rig, views.funnel)))
 
 
@@ -83,15 +83,15 @@ def dialled(rig: Rig) -> list[str]:
 
 
 def assert_house_in_order(rig: Rig) -> None:
-    """The promises that hold after any run, whatever happened in it."""
+    """What must hold after any run."""
     ends = read(rig, ended_counts)
     owed = read(rig, views.messages)
     for attempt in attempts(rig):
         assert ends[attempt.id] == 1, f"{attempt.id} ended {ends[attempt.id]} times"
         assert attempt.outcome is not None
-        told = any(d.attempt == attempt.id and d.kind == "comment" for d in owed)
-        assert told or Outcome(attempt.outcome) not in ANSWERED
-        assert int(told) == len(comments_of(rig, attempt)), f"comments of {attempt.id}"
+        commented = any(d.attempt == attempt.id and d.kind == "comment" for d in owed)
+        assert commented or Outcome(attempt.outcome) not in ANSWERED
+        assert int(commented) == len(comments_of(rig, attempt)), f"comments of {attempt.id}"
         registered = any(d.attempt == attempt.id and d.kind == "register" for d in owed)
         assert registered or Outcome(attempt.outcome) in NO_CONTACT
         assert int(registered) == len(calls_of(rig, attempt.id)), f"calls of {attempt.id}"
@@ -102,7 +102,7 @@ def assert_house_in_order(rig: Rig) -> None:
 
 
 def staff(rig: Rig, **fates: str) -> None:
-    """From now on exactly these are at work: ``e101="busy"`` is extension 101, user 501."""
+    """Put exactly these operators to work: ``e101="busy"`` is extension 101, user 501."""
     with rig.portal.lock:
         for number in set(rig.portal.users) - {rig.portal.user_id}:
             del rig.portal.users[number]
@@ -116,14 +116,14 @@ def staff(rig: Rig, **fates: str) -> None:
 
 
 def wait_for_ringing(rig: Rig, number: int) -> None:
-    """Until the client's phone of this task rings."""
+    """Wait until the phone of this task's client rings."""
     wait_for_state(rig, number, "claimed")
     dialled_number = attempts(rig, number)[-1].number[1:]
     rig.wait(lambda: dialled_number in dialled(rig), "the client's phone to ring")
 
 
 def wait_for_talk(rig: Rig, extension: str) -> None:
-    """Until this operator's phone is in a call."""
+    """Wait until this operator's phone is in a call."""
     rig.wait(
         lambda: (
             f"PJSIP/{extension}-" in rig.exchange.pbx.cli("core show channels concise")

@@ -1,8 +1,8 @@
 """
-A SIP peer that says what it is told to: reason phrases, headers and names that no Asterisk would
+A SIP peer that sends what a test sets: reason phrases, headers and names that no Asterisk would
 send. It plays a carrier or an operator's phone against the real PBX, over UDP on 127.0.0.1.
 
-No media: an answered call is silent. Enough of RFC 3261 for one dialog at a time a Call-ID.
+No media: an answered call is silent. Enough of RFC 3261 for one dialog per Call-ID.
 """
 
 import re
@@ -24,7 +24,7 @@ class Message:
     """A request or a response, as received."""
 
     first: str
-    headers: Mapping[str, str]  #: names in small letters; of several, the first
+    headers: Mapping[str, str]  #: names in lower case; of several headers with one name, the first
     text: str
 
     @property
@@ -33,15 +33,15 @@ class Message:
 
     @property
     def user(self) -> str:
-        """Who is called: the user part of the request's address."""
-        found = re.match(r"\S+ sips?:(.*)@", self.first)
-        return found.group(1) if found else ""
+        """The callee: the user part of the request's address."""
+        match = re.match(r"\S+ sips?:(.*)@", self.first)
+        return match.group(1) if match else ""
 
     @property
     def status(self) -> int:
         """Of a response; 0: a request."""
-        found = re.match(r"SIP/2\.0 (\d{3})", self.first)
-        return int(found.group(1)) if found else 0
+        match = re.match(r"SIP/2\.0 (\d{3})", self.first)
+        return int(match.group(1)) if match else 0
 
 
 @frozen
@@ -84,7 +84,7 @@ class SipPeer:
         self._socket.close()
 
     def register(self, user: str, password: str) -> int:
-        """Register as a phone, with the PBX's challenge answered; the last status."""
+        """Register as a phone, with the PBX's challenge answered; returns the last status."""
         return self._ask("REGISTER", f"sip:127.0.0.1:{self.pbx}", user, user, password, ())
 
     def invite(
@@ -153,9 +153,9 @@ class SipPeer:
             while True:
                 waiting = self._responses.setdefault(call, [])
                 while waiting:
-                    found = waiting.pop(0)
-                    if found.status >= 200:
-                        return found
+                    response = waiting.pop(0)
+                    if response.status >= 200:
+                        return response
                 if not self._news.wait(10):
                     raise TimeoutError("no final response from the PBX")
 
@@ -237,22 +237,22 @@ def _parsed(data: bytes) -> Message:
 
 def _digest(asked: str, user: str, password: str, method: str, target: str) -> str:
     """The answer to a challenge (RFC 2617, with qop=auth where it is offered)."""
-    said = dict(re.findall(r'(\w+)="?([^",]*)"?', asked))
-    realm, nonce = said["realm"], said["nonce"]
+    challenge = dict(re.findall(r'(\w+)="?([^",]*)"?', asked))
+    realm, nonce = challenge["realm"], challenge["nonce"]
 
     def hashed(text: str) -> str:
         return md5(text.encode()).hexdigest()
 
     mine, theirs = hashed(f"{user}:{realm}:{password}"), hashed(f"{method}:{target}")
     fields = {"username": user, "realm": realm, "nonce": nonce, "uri": target}
-    if "qop" in said:
+    if "qop" in challenge:
         fields["cnonce"] = "c1"
         fields["response"] = hashed(f"{mine}:{nonce}:00000001:c1:auth:{theirs}")
         more = ", qop=auth, nc=00000001"
     else:
         fields["response"] = hashed(f"{mine}:{nonce}:{theirs}")
         more = ""
-    opaque = f', opaque="{said["opaque"]}"' if "opaque" in said else ""
+    opaque = f', opaque="{challenge["opaque"]}"' if "opaque" in challenge else ""
     return (
         "Digest "
         + ", ".join(f'{k}="{v}"' for k, v in fields.items())

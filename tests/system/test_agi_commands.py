@@ -1,4 +1,4 @@
-"""Every AGI command against the real Asterisk: what it answers is what our types say."""
+"""Every AGI command against the real Asterisk: the answers match our types."""
 
 import re
 import subprocess
@@ -84,7 +84,7 @@ Ask = Callable[[AgiSession], Awaitable[object]]
 
 
 class Script:
-    """Runs a coroutine when Asterisk asks for it, and hands over what came of it."""
+    """Runs a coroutine when Asterisk requests it, and returns its result."""
 
     def __init__(self) -> None:
         self.work: Callable[[AgiSession], Awaitable[object]] | None = None
@@ -93,15 +93,15 @@ class Script:
     async def __call__(self, call: AgiSession) -> None:
         assert self.work is not None
         try:
-            made = await self.work(call)
+            result = await self.work(call)
         except BaseException as error:
             self.done.errback(error)
         else:
-            self.done.callback(made)
+            self.done.callback(result)
 
 
 class Bench:
-    """A real Asterisk whose channels run what a test wants."""
+    """A real Asterisk whose channels run a test's scripts."""
 
     def __init__(self, running: Exchange, port: int) -> None:
         self.pbx = running.pbx
@@ -116,16 +116,16 @@ class Bench:
         self.port = listen(reactor, self.server, port)
 
     async def run(self, name: str, work: Callable[[AgiSession], Awaitable[object]]) -> Any:
-        """On a channel whose other end keys 5 again and again, is quiet, or has gone."""
+        """Run on a channel whose other end keys 5 again and again, is quiet, or has hung up."""
         script = self.scripts[name]
         script.work, script.done = work, Deferred()
         place = f"{name}@agi-{'dead' if name == 'dead' else 'run'}"
         other = "s@agi-keys" if name == "keys" else "s@agi-quiet"
         self.pbx.cli(f"channel originate Local/{place}/n extension {other}")
-        made = await script.done.addTimeout(80, reactor)
+        result = await script.done.addTimeout(80, reactor)
         while self.server.sessions:
             await deferLater(reactor, 0.05)
-        return made
+        return result
 
 
 async def _does(call: AgiSession) -> None:
@@ -138,7 +138,7 @@ async def _fails(call: AgiSession) -> None:
 
 
 async def _refused(call: AgiSession) -> None:
-    """The script may fail while Asterisk is at work; it reads the word when it is through."""
+    """The script may fail while Asterisk is busy; Asterisk reads the message afterwards."""
     call.send(b'WAIT FOR DIGIT "300"\n')
     raise LookupError("no such task")
 
@@ -148,9 +148,9 @@ def bench() -> Iterator[Bench]:
     (port,) = free_ports(1)
     with exchange(extensions=("101",), agi_port=port) as running:
         add_dialplan(running.pbx, "agi", DIALPLAN.format(port=port))
-        made = Bench(running, port)
-        yield made
-        pytest_twisted.blockon(made.port.stopListening())
+        bench = Bench(running, port)
+        yield bench
+        pytest_twisted.blockon(bench.port.stopListening())
 
 
 FAILED, DEAD = ActionFailed, DeadChannel
@@ -167,7 +167,7 @@ def name_of(call: AgiSession) -> str:
     return call.environment.variables["channel"]
 
 
-#: In the order of ``agi show commands``: what is asked, and what came of it with nobody keying.
+#: In the order of ``agi show commands``: the command, and its result without keys.
 QUIET: dict[str, tuple[Ask, object]] = {
     "answer": (lambda c: c.answer(), None),
     "asyncagi break": (lambda c: c.async_agi_break(), None),
@@ -235,7 +235,7 @@ QUIET: dict[str, tuple[Ask, object]] = {
     "set priority of nothing": (lambda c: c.set_priority("nowhere"), UsageError),
     "set priority": (lambda c: c.set_priority("there"), None),
 }
-#: With a caller who keys 5: what interrupts, and what is read.
+#: With a caller who keys 5: commands that are interrupted, or read the key.
 KEYS: dict[str, tuple[Ask, object]] = {
     "get data": (lambda c: c.get_data("beep", 5, 2), Digits("55", False)),
     "get option": (lambda c: c.get_option("beep", "5", 5), "5"),
@@ -254,7 +254,7 @@ KEYS: dict[str, tuple[Ask, object]] = {
     "hangup of nobody": (lambda c: c.hangup("PJSIP/nobody"), FAILED),
     "hangup": (lambda c: c.hangup(), None),
 }
-#: After the caller has gone.
+#: After the caller has hung up.
 GONE: dict[str, tuple[Ask, object]] = {
     "get variable": (lambda c: c.get("A"), None),
     "get full variable": (lambda c: c.get_full("${CONTEXT}"), "agi-dead"),
@@ -281,39 +281,41 @@ async def all_of(call: AgiSession, table: dict[str, tuple[Ask, object]]) -> dict
     return {name: await outcome(call, ask) for name, (ask, _) in table.items()}
 
 
-def differing(made: dict[str, object], table: dict[str, tuple[Ask, object]]) -> dict[str, object]:
-    """What came of a command, where it is not what the table says (a value, or a class)."""
+def differing(
+    results: dict[str, object], table: dict[str, tuple[Ask, object]]
+) -> dict[str, object]:
+    """The results that differ from the table (a value or a class)."""
     wrong: dict[str, object] = {}
     for name, (_, wanted) in table.items():
-        said = made[name]
-        key = getattr(said, "digit", said) if isinstance(wanted, str) else said
-        if not (isinstance(said, wanted) if isinstance(wanted, type) else key == wanted):
-            wrong[name] = (wanted, said)
+        result = results[name]
+        key = getattr(result, "digit", result) if isinstance(wanted, str) else result
+        if not (isinstance(result, wanted) if isinstance(wanted, type) else key == wanted):
+            wrong[name] = (wanted, result)
     return wrong
 
 
 @pytest_twisted.ensureDeferred
 async def test_with_nobody_keying(bench: Bench) -> None:
-    made = await bench.run("quiet", lambda call: all_of(call, QUIET))
-    assert {} == differing(made, QUIET)
-    assert made["stream file"].endpos > 0
-    assert "timeout" == made["record file"].why
+    results = await bench.run("quiet", lambda call: all_of(call, QUIET))
+    assert {} == differing(results, QUIET)
+    assert results["stream file"].endpos > 0
+    assert "timeout" == results["record file"].why
     while "elsewhere" not in bench.pbx.cli("database show agitest went-on"):
         await deferLater(reactor, 0.05)
 
 
 @pytest_twisted.ensureDeferred
 async def test_with_a_caller_who_keys(bench: Bench) -> None:
-    made = await bench.run("keys", lambda call: all_of(call, KEYS))
-    assert {} == differing(made, KEYS)
-    assert "5" == made["stream file"].digit == made["control stream file"].digit
-    assert "dtmf" == made["record file"].why
+    results = await bench.run("keys", lambda call: all_of(call, KEYS))
+    assert {} == differing(results, KEYS)
+    assert "5" == results["stream file"].digit == results["control stream file"].digit
+    assert "dtmf" == results["record file"].why
 
 
 @pytest_twisted.ensureDeferred
 async def test_after_the_caller_has_gone(bench: Bench) -> None:
-    made = await bench.run("dead", lambda call: all_of(call, GONE))
-    assert {} == differing(made, GONE)
+    results = await bench.run("dead", lambda call: all_of(call, GONE))
+    assert {} == differing(results, GONE)
 
 
 @pytest.mark.parametrize(
@@ -325,17 +327,17 @@ async def test_the_dialplan_sees_whether_a_script_failed(
     bench: Bench, script: str, status: str
 ) -> None:
     bench.pbx.cli(f"channel originate Local/{script}@agi-status/n extension s@agi-quiet")
-    while not (said := bench.pbx.cli(f"database get agistatus {script}")).startswith("Value:"):
+    while not (output := bench.pbx.cli(f"database get agistatus {script}")).startswith("Value:"):
         await deferLater(reactor, 0.05)
 
-    assert said.split()[1] == status
+    assert output.split()[1] == status
 
 
 def test_no_command_of_this_asterisk_is_left_out(bench: Bench) -> None:
-    """``agi show commands`` names each command that one of the tables asks for."""
+    """Each command of ``agi show commands`` is in one of the tables."""
     shown = bench.pbx.cli("agi show commands").splitlines()[2:]
     known = [re.match(r"\s*(?:Yes|No)\s+(.*?)   ", line) for line in shown]
-    names = {found.group(1).strip() for found in known if found}
+    names = {match.group(1).strip() for match in known if match}
     asked = {*QUIET, *KEYS, *GONE}
 
     assert len(names) > 40
@@ -343,7 +345,7 @@ def test_no_command_of_this_asterisk_is_left_out(bench: Bench) -> None:
 
 
 def _guide() -> dict[str, Any]:
-    """The scripts that the guide shows, as it shows them."""
+    """The scripts of the guide, unchanged."""
     known: dict[str, Any] = {"answer_of_a_slow_service": lambda _: Deferred()}
     known |= {name: getattr(fastagi_server, name) for name in fastagi_server.__all__}
     known |= {"reactor": reactor, "defer": defer}
@@ -375,7 +377,7 @@ async def test_the_guide_s_scripts_do_what_it_says(
 
 @pytest_twisted.ensureDeferred
 async def test_the_guide_s_batch_is_carried_out(bench: Bench) -> None:
-    """Its assertion holds on the real Asterisk: each of the commands was answered 200."""
+    """The assertion in the guide holds on a real Asterisk: each command is answered with 200."""
     await bench.run("quiet", _guide()["answer_in_one"])
 
 
@@ -395,8 +397,8 @@ def test_the_guide_s_server_runs_and_is_well(tmp_path: Path) -> None:
             else:
                 break
         asked = [sys.executable, "-m", "fastagi_server", address]
-        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-        assert said.startswith(f"{address}: well")
+        output = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        assert output.startswith(f"{address}: well")
     finally:
         running.terminate()
         running.wait()

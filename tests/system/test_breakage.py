@@ -1,4 +1,4 @@
-"""Everything that can break, broken in the middle of a call: still one outcome, one report each."""
+"""Failures in the middle of a call: still one outcome and one report for each attempt."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ EXTENSIONS = ("101", "102")
 
 
 @pytest.fixture(scope="module")
-def made(house: Callable[..., Rig]) -> Rig:
+def shared_rig(house: Callable[..., Rig]) -> Rig:
     return house(
         extensions=EXTENSIONS,
         operator_rings=0.5,
@@ -24,14 +24,14 @@ def made(house: Callable[..., Rig]) -> Rig:
 
 
 @pytest.fixture
-def rig(made: Rig) -> Iterator[Rig]:
-    """A running dialler with one operator at work; order in the house afterwards."""
-    if made.dialler is None:
-        made.operator(501, "101")
-        made.start_dialler()
-    scene.staff(made, e101="talks")
-    yield made
-    scene.assert_house_in_order(made)
+def rig(shared_rig: Rig) -> Iterator[Rig]:
+    """A running dialler with one operator at work; the ledger is checked afterwards."""
+    if shared_rig.dialler is None:
+        shared_rig.operator(501, "101")
+        shared_rig.start_dialler()
+    scene.staff(shared_rig, e101="talks")
+    yield shared_rig
+    scene.assert_house_in_order(shared_rig)
 
 
 def kept(rig: Rig, attempt: str) -> bool:
@@ -49,7 +49,7 @@ def times_dialled(rig: Rig, task: int) -> int:
 
 
 def test_server_down_at_the_claim(rig: Rig) -> None:
-    """Nobody is dialled; the report waits in AstDB and is swept when the server is back."""
+    """Nobody is dialled. The report stays in AstDB and is swept when the server is back."""
     rig.cut_off_server()
     try:
         task = rig.task("00", responsible=501)
@@ -67,7 +67,7 @@ def test_server_down_at_the_claim(rig: Rig) -> None:
 
 
 def test_server_dead_when_the_client_answers(rig: Rig) -> None:
-    """The operator who came with the claim is rung, with the tag; the talk is not lost."""
+    """The operator of the claim is rung, with the tag, and the talk is not lost."""
     task = rig.task("75", responsible=501, name="Фёдор")
     scene.wait_for_ringing(rig, task)
     rig.kill_dialler()
@@ -85,7 +85,7 @@ def test_server_dead_when_the_client_answers(rig: Rig) -> None:
 
 
 def test_server_dies_in_mid_talk(rig: Rig) -> None:
-    """The talk goes on undisturbed to its end, and is reported once."""
+    """The talk goes on undisturbed, and is reported once."""
     task = rig.task("00", responsible=501)
     scene.wait_for_talk(rig, "101")
     rig.kill_dialler()
@@ -104,7 +104,7 @@ def test_server_dies_in_mid_talk(rig: Rig) -> None:
 
 
 def test_server_restarts_while_the_client_s_phone_rings(rig: Rig) -> None:
-    """An upgrade in mid-call: the new process knows the call and answers for it."""
+    """An upgrade during a call: the new process knows the call and answers its requests."""
     task = rig.task("75", responsible=501)
     scene.wait_for_ringing(rig, task)
     rig.stop_dialler()
@@ -116,7 +116,9 @@ def test_server_restarts_while_the_client_s_phone_rings(rig: Rig) -> None:
 
 
 def test_server_frozen_when_the_client_answers(rig: Rig) -> None:
-    """It accepts and says nothing; the client hangs up; the channel does not hang for ever."""
+    """
+    The server accepts the connection and sends nothing. The client hangs up, and the channel ends.
+    """
     task = rig.task("79", responsible=501)
     scene.wait_for_ringing(rig, task)
     number = only_attempt(rig, task).number[1:]
@@ -164,7 +166,7 @@ def test_asterisk_is_stopped_in_mid_talk(rig: Rig) -> None:
 
 
 def test_a_long_talk_is_left_alone(rig: Rig) -> None:
-    """The reconciler sweeps several times meanwhile: a call with a living channel is not lost."""
+    """The reconciler sweeps several times: a call with a living channel is not lost."""
     scene.staff(rig, e101="long")
     task = rig.task("00", responsible=501)
     scene.wait_for_reports(rig, [task])
@@ -175,7 +177,7 @@ def test_a_long_talk_is_left_alone(rig: Rig) -> None:
 
 
 def test_no_leg_outlives_the_limit(rig: Rig) -> None:
-    """AD_MAX: a talk that would go on ends after five seconds, and is reported."""
+    """AD_MAX ends a talk after five seconds, and the talk is reported."""
     scene.staff(rig, e101="long")
     rig.exchange.pbx.cli("dialplan set global AD_MAX 5")
     try:
@@ -191,7 +193,7 @@ def test_no_leg_outlives_the_limit(rig: Rig) -> None:
 
 @pytest.mark.parametrize("first", ["carrier-dead", "carrier-unknown"])
 def test_a_carrier_that_is_off(house: Callable[..., Rig], first: str) -> None:
-    """Nothing listens there, or no such endpoint exists: the other one takes the call."""
+    """No host answers, or the endpoint does not exist: the other carrier takes the call."""
     trunks = [
         {"name": first, "lines": 3, "caller_ids": ["442079469901"]},
         {"name": "carrier2", "lines": 3},
@@ -212,7 +214,10 @@ def test_a_carrier_that_is_off(house: Callable[..., Rig], first: str) -> None:
 
 @pytest.mark.parametrize("moment", ["client's phone rings", "talk"])
 def test_asterisk_is_killed(rig: Rig, moment: str) -> None:
-    """kill -9 and a restart: nobody is dialled twice, and the attempt ends as lost."""
+    """
+    Asterisk gets kill -9 and is started again: nobody is dialled twice, and the attempt ends as
+    lost.
+    """
     scene.staff(rig, e101="long")
     task = rig.task("44" if moment != "talk" else "00", responsible=501)
     if moment == "talk":
@@ -229,14 +234,14 @@ def test_asterisk_is_killed(rig: Rig, moment: str) -> None:
 
 
 def test_portal_down_for_the_whole_run(rig: Rig) -> None:
-    """Dialling goes on by the rule; everything owed arrives later, in order."""
+    """By this rule dialling goes on. All messages are delivered later, in order."""
     rig.logout(501)
     scene.staff(rig)
     tasks = [rig.task(fate, responsible=501) for fate in ("75", "40", "52", "00", "48", "50")]
     rig.wait(
         lambda: set(tasks) <= {line.id for line in scene.read(rig, views.task_lines)}, "the import"
     )
-    # They become due for somebody in the same breath as the portal goes.
+    # They become due for an operator at the moment when the portal goes down.
     rig.operator(501, "101")
     rig.wait(lambda: bool(scene.attempts(rig, tasks[0])), "the first call")
     rig.portal_down()
@@ -247,14 +252,14 @@ def test_portal_down_for_the_whole_run(rig: Rig) -> None:
     rig.portal_up()
     scene.wait_for_reports(rig, tasks)
     ended = sorted((scene.attempts(rig, task)[0] for task in tasks), key=lambda a: a.ended_at or 0)
-    told = sorted((row["ID"], task) for task in tasks for row in rig.portal.comments[task])
+    comments = sorted((row["ID"], task) for task in tasks for row in rig.portal.comments[task])
 
     assert during < len(tasks)
-    assert [attempt.task for attempt in ended] == [task for _, task in told]
+    assert [attempt.task for attempt in ended] == [task for _, task in comments]
 
 
 def test_a_silent_portal_can_stop_the_dialling(house: Callable[..., Rig]) -> None:
-    """The other rule: after three polls without an answer nobody is dialled."""
+    """By the other rule nobody is dialled after three polls without an answer."""
     rig = house(
         extensions=("101",),
         overrides={"portal": {"poll": "1s", "when_silent": "stop"}},

@@ -1,6 +1,6 @@
 """
-Chaos, its short form: a minute and a half of faults from one seed, and the audit. The long form is
-``python -m tests.chaos``. Beside it, what chance seldom meets, by direction.
+The chaos test, short form: 90 seconds of faults from one seed, and the audit. The long form is
+``python -m tests.chaos``. Besides, rare cases, each set up by a test.
 """
 
 import sqlite3
@@ -28,23 +28,23 @@ def test_nothing_is_doubled_lost_or_stuck_whatever_happens(
 ) -> None:
     with chaos(SEED, tmp_path) as running:
         running.run(100, 20)
-        found = audit(running.rig, running.happened)
+        result = audit(running.rig, running.happened)
 
     assert f"seed {SEED}" in capsys.readouterr().out, "whoever reads a failure can have it again"
-    assert [] == found.broken
-    assert found.attempts >= 100
+    assert [] == result.broken
+    assert result.attempts >= 100
     assert 20 == len(running.happened)
 
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101",), operator_rings=0.5, operator_talks=2,
         overrides={"portal": {"poll": "1s"}},
     )  # fmt: skip
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def kept(rig: Rig, attempt: str) -> bool:
@@ -52,14 +52,17 @@ def kept(rig: Rig, attempt: str) -> bool:
 
 
 def ended(rig: Rig, task: int) -> bool:
-    """The client's call is over, for the far end and for Asterisk."""
+    """Wait until the client's call is over for the far end and for Asterisk."""
     number = scene.attempts(rig, task)[0].number[1:]
     over = any(e.kind == "client-end" and e.number == number for e in rig.exchange.journal())
     return over and rig.exchange.channels() == 0
 
 
 def test_a_dialler_dead_for_longer_than_a_lease_still_finds_the_talk(rig: Rig) -> None:
-    """One night: what Asterisk kept is read before any lease is enforced."""
+    """
+    The dialler is down for a night: the reports that Asterisk kept are read before any lease is
+    enforced.
+    """
     task = rig.task("00", responsible=501)
     scene.wait_for_talk(rig, "101")
     rig.kill_dialler()
@@ -80,7 +83,10 @@ def test_a_dialler_dead_for_longer_than_a_lease_still_finds_the_talk(rig: Rig) -
 
 @pytest.mark.parametrize("trouble", ["full", "locked"])
 def test_what_neither_ledger_nor_astdb_could_take_is_not_forgotten(rig: Rig, trouble: str) -> None:
-    """Mostly they are on one disk: only the dialler has the report until there is room."""
+    """
+    Ledger and AstDB are usually on one disk: the dialler keeps the report in memory until there is
+    room.
+    """
     task = rig.task("00", responsible=501)
     scene.wait_for_talk(rig, "101")
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""Every fate of a client, on a real Asterisk over real SIP: one outcome each, of the right kind."""
+"""Every behaviour of a client, on a real Asterisk over real SIP: each has the right outcome."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from autodial.model.outcome import Outcome
 from demo.rig import Rig
 from tests.system import scene
 
-#: The fate's code (demo/far/extensions.conf), what must come of it, and the carrier's
-#: words that show it was that path.
+#: The code of the behaviour (demo/far/extensions.conf), the expected outcome, and the carrier's
+#: words that prove it.
 FATES = {
     "talks": ("00", Outcome.TALKED, "SIP 200 OK"),
     "busy 486": ("40", Outcome.BUSY, "SIP 486 Busy Here"),
@@ -37,7 +37,7 @@ OPERATORS = tuple(str(number) for number in range(101, 113))
 
 @pytest.fixture(scope="module")
 def ran(house: Callable[..., Rig]) -> tuple[Rig, dict[str, int]]:
-    """All of them at once, with an operator for each of twelve; then all was reported."""
+    """All at once, with twelve operators; then everything was reported."""
     # Phones ring two seconds: longer than the patience of the client who hangs up meanwhile.
     rig = house(extensions=OPERATORS, operator_rings=2, operator_talks=2, impatience=1)
     for number, extension in enumerate(OPERATORS, 500):
@@ -55,15 +55,17 @@ def ran(house: Callable[..., Rig]) -> tuple[Rig, dict[str, int]]:
 def test_one_attempt_one_outcome(ran: tuple[Rig, dict[str, int]], name: str) -> None:
     rig, tasks = ran
     _, expected, words = FATES[name]
-    made = scene.attempts(rig, tasks[name])
+    attempts = scene.attempts(rig, tasks[name])
 
-    assert [expected.value] == [attempt.outcome for attempt in made]
-    assert words == made[0].report["tech"]
+    assert [expected.value] == [attempt.outcome for attempt in attempts]
+    assert words == attempts[0].report["tech"]
 
 
 @pytest.mark.parametrize("name", FATES)
 def test_the_deadline_is_put_off_by_the_rule(ran: tuple[Rig, dict[str, int]], name: str) -> None:
-    """Busy, silent, off, any trouble: later by the outcome's rule. After a talk: not."""
+    """
+    Busy, silent, off or a failure: put off by the rule of the outcome. A talk puts nothing off.
+    """
     rig, tasks = ran
     ended = scene.attempts(rig, tasks[name])[0].ended_at
     assert ended is not None
@@ -83,16 +85,16 @@ def test_the_deadline_is_put_off_by_the_rule(ran: tuple[Rig, dict[str, int]], na
 
 
 def test_fail_over_happens_inside_one_attempt(ran: tuple[Rig, dict[str, int]]) -> None:
-    """Carrier 1 fails, carrier 2 connects; a client who was reached is never tried again."""
+    """Carrier 1 fails and carrier 2 connects. A client who was reached is not called again."""
     rig, tasks = ran
-    (made,) = scene.attempts(rig, tasks["carrier 1 down"])
-    carriers = [e.task for e in rig.exchange.journal() if e.number == made.number[1:]
+    (attempt,) = scene.attempts(rig, tasks["carrier 1 down"])
+    carriers = [e.task for e in rig.exchange.journal() if e.number == attempt.number[1:]
                 and e.kind == "client"]  # fmt: skip
     reached = ("busy 486", "rings out", "100 Trying only", "rejected 403", "off 480", "talks")
     numbers = [scene.attempts(rig, tasks[name])[0].number[1:] for name in reached]
 
     assert carriers == ["1", "2"]
-    assert made.report["trunk"] == "carrier2"
+    assert attempt.report["trunk"] == "carrier2"
     assert [1] * len(numbers) == [scene.dialled(rig).count(number) for number in numbers]
 
 
@@ -102,8 +104,8 @@ def test_nothing_is_left_behind(ran: tuple[Rig, dict[str, int]]) -> None:
 
 def test_the_portal_files_each_talk_under_its_client(ran: tuple[Rig, dict[str, int]]) -> None:
     rig, tasks = ran
-    (made,) = scene.attempts(rig, tasks["talks"])
-    (call,) = scene.calls_of(rig, made.id)
+    (attempt,) = scene.attempts(rig, tasks["talks"])
+    (call,) = scene.calls_of(rig, attempt.id)
     task = rig.portal.tasks[tasks["talks"]]
 
     assert ("CONTACT", task["UF_CRM_TASK"][0]) == (
@@ -122,7 +124,7 @@ def test_no_missed_calls_light_up(ran: tuple[Rig, dict[str, int]]) -> None:
 
 
 def test_warnings_and_errors_are_absent_from_the_log(ran: tuple[Rig, dict[str, int]]) -> None:
-    """A whole run without trouble says nothing that needs a person."""
+    """A run without trouble logs no warning and no error."""
     rig, _ = ran
     lines = [
         s for s in rig.said().splitlines() if "#warn" in s or "#error" in s or "Traceback" in s

@@ -1,4 +1,4 @@
-"""Rules of the decision on the real Asterisk: a pause, a person's word, one client of two tasks."""
+"""Rules of the decision on the real Asterisk: a pause, a confirmation, one client of two tasks."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from tests.system.sip_peer import SipPeer
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_rings=1,
         operator_talks=2,
@@ -30,14 +30,14 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "purposes": [{"name": "advertising", "tag": "реклама", "confirm": True}],
         },
     )
-    made.operator(501, "101")
-    made.operator(502, "102")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.operator(502, "102")
+    rig.start_dialler()
+    return rig
 
 
 def autodial(rig: Rig, *words: str) -> str:
-    """A command of the product beside the running dialler."""
+    """Run a command of the product beside the running dialler."""
     done = subprocess.run(
         [sys.executable, "-m", "autodial", "--config", str(rig.config), *words],
         capture_output=True, text=True, timeout=60, check=True,
@@ -47,7 +47,7 @@ def autodial(rig: Rig, *words: str) -> str:
 
 @pytest.fixture
 def paused(rig: Rig) -> Iterator[Callable[[], None]]:
-    """Nobody is dialled until this is called."""
+    """Keeps everybody from being dialled until this is called."""
     autodial(rig, "pause")
     ended = []
 
@@ -129,7 +129,7 @@ def test_one_client_of_two_tasks_is_called_for_one_at_a_time(
 
 
 def test_the_documented_codes_of_operators(rig: Rig) -> None:
-    """Keyed on the phone of extension 101: a pause, its end, a word for a task, and after it."""
+    """Keyed on the phone of extension 101: a pause, its end, and codes for a task."""
     (text,) = [block for block in blocks("dialplan/README.md") if "autodial-codes" in block]
     scene.add_dialplan(rig.exchange.pbx, "codes", text)
     ports, secret = rig.exchange.ports, rig.exchange.phone_secret

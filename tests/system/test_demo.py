@@ -1,4 +1,4 @@
-"""The demo, as a person runs it: it ends well, and it leaves nothing behind, also on Ctrl-C."""
+"""The demo, run as by a person: it ends well and leaves nothing behind, also on Ctrl-C."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ DEMO = [sys.executable, "-m", "autodial", "demo"]
 
 
 def leftovers(demo: int) -> list[str]:
-    """Directories and processes of a demo that is over; each bears its process number."""
+    """Directories and processes left by a demo that has ended; their names have its process id."""
     directories = [str(p) for p in (asterisk_root() / "var/tmp").glob(f"autodial24-{demo}-*")]
     directories += [str(p) for p in Path(tempfile.gettempdir()).glob(f"autodial24-demo-{demo}-*")]
     processes = []
@@ -21,7 +21,7 @@ def leftovers(demo: int) -> list[str]:
         try:
             words = path.read_bytes().decode().split("\0")
         except OSError:
-            continue  # it ended while we looked
+            continue  # it ended during the check
         if any(f"autodial24-demo-{demo}-" in word for word in words):
             processes.append(" ".join(words))
         if any(f"autodial24-{demo}-" in word for word in words):
@@ -39,19 +39,19 @@ def test_it_shows_the_whole_job_and_ends_well() -> None:
         [*DEMO, "--tasks", "26"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as demo:
         assert demo.stdout is not None
-        said = ""
-        while not said.count("\nt8"):
-            said += demo.stdout.readline()
+        output = ""
+        while not output.count("\nt8"):
+            output += demo.stdout.readline()
         assert len(leftovers(demo.pid)) > 4, "while it runs they are there"
-        said += demo.stdout.read()
+        output += demo.stdout.read()
 
-    assert demo.returncode == 0, said
-    assert "26 attempts, 26 outcomes, every report delivered." in said
-    assert "The story of task" in said
-    assert "What the portal holds now" in said
+    assert demo.returncode == 0, output
+    assert "26 attempts, 26 outcomes, every report delivered." in output
+    assert "The story of task" in output
+    assert "What the portal holds now" in output
     for outcome in ("talked", "busy", "silent", "rejected", "unreachable", "bad number",
                     "client left", "line failed"):  # fmt: skip
-        assert outcome in said
+        assert outcome in output
     assert [] == leftovers(demo.pid)
     assert mounted == mounts()
 
@@ -68,9 +68,9 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
             if line.startswith("t8"):
                 break
         os.killpg(demo.pid, signal.SIGINT)
-        said = demo.stdout.read()
+        output = demo.stdout.read()
 
-    assert demo.returncode == 130, said
-    assert "interrupted" in said
+    assert demo.returncode == 130, output
+    assert "interrupted" in output
     assert [] == leftovers(demo.pid)
     assert mounted == mounts()

@@ -1,4 +1,4 @@
-"""What an operator's phone is told, in the INVITE that it gets: names, headers, rings."""
+"""The INVITE to an operator's phone: names, headers, rings."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ ALERT, OWN = "<http://127.0.0.1>;info=autodial", "<http://127.0.0.1>;info=own"
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_rings=1,
         operator_talks=2,
@@ -27,9 +27,9 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "purposes": [{"name": "debt", "tag": "долг", "display": "{tag} ДОЛГ", "alert": ALERT}],
         },
     )
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def invites(rig: Rig, extension: str, act: Callable[[], int]) -> dict[str, str]:

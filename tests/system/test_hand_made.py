@@ -1,4 +1,4 @@
-"""Call files that a person drops into the spool: they name a task, and the rules are the same."""
+"""Call files that a person puts into the spool: they name a task, and the same rules hold."""
 
 import os
 from collections.abc import Callable
@@ -18,15 +18,15 @@ from tests.system import scene
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
     """A dialler that places no calls by itself."""
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         overrides={"pace": {"automatic": False}, "portal": {"poll": "1s"}},
     )
-    made.operator(501, "101")
-    made.operator(502, "102")
-    made.start_dialler()
-    Spool(made.exchange.spool).prepare()
-    return made
+    rig.operator(501, "101")
+    rig.operator(502, "102")
+    rig.start_dialler()
+    Spool(rig.exchange.spool).prepare()
+    return rig
 
 
 def drop(rig: Rig, name: str, task: int, number: str = "task", wait: int = 30) -> None:
@@ -62,7 +62,7 @@ def test_it_opens_an_attempt_with_an_outcome(rig: Rig) -> None:
 
 
 def test_a_second_file_for_the_task_is_refused(rig: Rig) -> None:
-    """While an attempt is under way, whoever asks: one call at a time."""
+    """While an attempt is under way, no other call for the task is made."""
     task = imported(rig, rig.task("75", responsible=501))
     drop(rig, "first", task)
     scene.wait_for_ringing(rig, task)
@@ -93,7 +93,7 @@ def test_a_number_of_somebody_else_is_refused(rig: Rig) -> None:
 
 
 def test_a_wait_shorter_than_the_ringing(rig: Rig) -> None:
-    """WaitTime ends the call while the client's phone still rings: he did not answer."""
+    """WaitTime ends the call while the client's phone still rings: the client did not answer."""
     task = imported(rig, rig.task("44", responsible=501))
     drop(rig, "impatient", task, wait=3)
     scene.wait_for_reports(rig, [task])
@@ -106,7 +106,7 @@ def test_a_wait_shorter_than_the_ringing(rig: Rig) -> None:
 
 
 def test_a_copy_of_a_call_file_dials_nobody_again(rig: Rig) -> None:
-    """The same attempt twice, as a crash of Asterisk would: the second claim is refused."""
+    """The same call file runs twice, as after a crash of Asterisk: the second claim is refused."""
     task = imported(rig, rig.task("75", responsible=501))
     drop(rig, "original", task)
     scene.wait_for_ringing(rig, task)
@@ -145,7 +145,7 @@ def test_an_attempt_nobody_made_is_refused(rig: Rig) -> None:
 
 
 def test_the_documented_call_file_works(rig: Rig) -> None:
-    """What a document shows, dropped as it stands but for the task's number."""
+    """The call file of the document, with only the number of the task changed."""
     task = imported(rig, rig.task("02", responsible=501))
     (text,) = [block for block in blocks("dialplan/README.md") if block.startswith("Channel:")]
     draft = Spool(rig.exchange.spool).staging / "documented"
@@ -173,7 +173,7 @@ def test_the_documented_hook_runs(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("fate", "expected"), [("40", Outcome.BUSY), ("04", Outcome.TALKED)])
 def test_routes_that_answer_what_failed(rig: Rig, fate: str, expected: Outcome) -> None:
-    """A PBX's own routes announce a failure on an answered line; no operator is rung for that."""
+    """The PBX's own routes answer the line and announce a failure; no operator is rung."""
     pbx = rig.exchange.pbx
     pbx.cli("dialplan set global AD_VIA routes")
     try:

@@ -1,5 +1,5 @@
 """
-Whatever the portal, a carrier, a client or a phone says: on the real Asterisk it stays text.
+Any text of the portal, a carrier, a client or a phone stays text on the real Asterisk.
 
 Each hostile text would leave a file of its own (a canary) if anything took it for code.
 """
@@ -49,14 +49,14 @@ class Hostile:
     def texts(self, name: str) -> str:
         return f"{self.expression(name)}{self.substitution(name)}{self.application(name)}"
 
-    def found(self) -> list[str]:
-        """The canaries that are there: the doors by which a text was executed."""
+    def canaries(self) -> list[str]:
+        """The canary files that exist: each shows where a text was executed."""
         return sorted(path.name for path in self._place.glob("canary_*"))
 
 
 @pytest.fixture(scope="module", params=["no", "yes"], ids=["as shipped", "live_dangerously"])
 def rig(house: Callable[..., Rig], request: pytest.FixtureRequest) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "102", "103"),
         operator_rings=1,
         operator_talks=1,
@@ -74,15 +74,15 @@ def rig(house: Callable[..., Rig], request: pytest.FixtureRequest) -> Rig:
             },
         },
     )
-    made.operator(501, "101")
-    made.start_dialler()
-    # A house that lets anybody call in, as the gateway of a carrier with many addresses makes it.
-    pjsip = made.exchange.pbx.outside / "etc/pjsip.conf"
+    rig.operator(501, "101")
+    rig.start_dialler()
+    # A site that accepts calls from any address, as for a carrier with many gateways.
+    pjsip = rig.exchange.pbx.outside / "etc/pjsip.conf"
     with pjsip.open("a") as stream:
         stream.write("[anonymous](carrier)\ntrust_id_inbound = yes\n")
         stream.write("[103](+)\ntrust_id_inbound = yes\n")
-    made.exchange.pbx.cli("module reload res_pjsip.so")
-    return made
+    rig.exchange.pbx.cli("module reload res_pjsip.so")
+    return rig
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def peer(rig: Rig, hostile: Hostile) -> Iterator[SipPeer]:
     moved = f"Contact: <sip:{quote(phrase('302'))}@127.0.0.1:{ports['SIP_PORT']}>"
     reason = f'Reason: Q.850;cause=21;text="{phrase("reason")}"'
     named = f'"{hostile.substitution("pai")}" <sip:{quote(phrase("pai"))}@x>'
-    with SipPeer(ports["DEAD_PORT"], ports["SIP_PORT"]) as found:
-        found.answers = {
+    with SipPeer(ports["DEAD_PORT"], ports["SIP_PORT"]) as peer:
+        peer.answers = {
             RINGS: (Says(f"180 Ringing{phrase('180')}"),),
             BUSY: (Says(f"486 Busy{phrase('486')}{hostile.application('486')}"),),
             REJECTS: (
@@ -121,7 +121,7 @@ def peer(rig: Rig, hostile: Hostile) -> Iterator[SipPeer]:
             OTHER: (Says("200 OK", session=True),),
             "103": (Says(f"486 {phrase('phone')}"),),
         }  # fmt: skip
-        yield found
+        yield peer
 
 
 def call(rig: Rig, number: str, *, responsible: int, name: str = "Анна", title: str = "x") -> int:
@@ -131,12 +131,12 @@ def call(rig: Rig, number: str, *, responsible: int, name: str = "Анна", tit
 
 
 def test_the_canary_is_left_where_a_text_is_executed(rig: Rig, hostile: Hostile) -> None:
-    """A control: this very text, in the expression that our dialplan no longer has."""
+    """A control: the same text, in the expression that the dialplan had before."""
     text = hostile.expression("control")
     vulnerable = f'exten => s,1,Set(X={text})\n same => n,NoOp($["${{X}}" = ""])\n'
     scene.add_dialplan(rig.exchange.pbx, "control", f"[control]\n{vulnerable}")
     rig.exchange.pbx.cli("channel originate Local/s@control application Wait 1")
-    rig.wait(lambda: hostile.found() == ["canary_control"], "the canary")
+    rig.wait(lambda: hostile.canaries() == ["canary_control"], "the canary")
     (rig.exchange.pbx.outside / "canary_control").unlink()
 
 
@@ -158,7 +158,7 @@ def test_what_a_carrier_says_is_no_code(
     task = call(rig, number, responsible=501)
     scene.wait_for_reports(rig, [task])
 
-    assert hostile.found() == []
+    assert hostile.canaries() == []
     assert expected in (None, scene.outcome(rig, task))
 
 
@@ -172,7 +172,7 @@ CLAIM = {
 
 @pytest.fixture
 def stub(rig: Rig) -> Iterator[AgiStub]:
-    """In the place of our server: what it says, the dialplan checks once more."""
+    """A stub in the place of our server: the dialplan checks its answers again."""
     with AgiStub() as answering:
         address = f"agi://127.0.0.1:{answering.port}"
         rig.exchange.pbx.cli(f"dialplan set global AD_AGI {address}")
@@ -202,12 +202,12 @@ def rung(rig: Rig) -> int:
 def test_what_a_claim_answers_is_checked_again(
     rig: Rig, hostile: Hostile, stub: AgiStub, name: str, kind: str
 ) -> None:
-    """Behind a server that lets a hostile text through: nobody is dialled."""
+    """The server returns a hostile text: nobody is dialled."""
     stub.answers = {"claim": CLAIM | {name: getattr(hostile, kind)("claim")}}
     before = rung(rig)
     drop(rig, f"claim-{name}-{kind}", AD_TASK="1")
 
-    assert ([], before) == (hostile.found(), rung(rig))
+    assert ([], before) == (hostile.canaries(), rung(rig))
     assert "claim" in stub.asked
 
 
@@ -216,19 +216,24 @@ def test_what_a_claim_answers_is_checked_again(
 def test_what_a_resolve_answers_is_checked_again(
     rig: Rig, hostile: Hostile, stub: AgiStub, name: str, kind: str
 ) -> None:
-    """No operator is rung for it; the client hears the sentence."""
-    said = {"AD_OPS": "101", "AD_OPTO": "5", name: getattr(hostile, kind)("resolve"), "AD_OK": "1"}
-    stub.answers = {"claim": CLAIM, "resolve": said}
+    """No operator is rung; the client hears the sentence."""
+    variables = {
+        "AD_OPS": "101",
+        "AD_OPTO": "5",
+        name: getattr(hostile, kind)("resolve"),
+        "AD_OK": "1",
+    }
+    stub.answers = {"claim": CLAIM, "resolve": variables}
     before = rung(rig)
     drop(rig, f"resolve-{name}-{kind}", AD_TASK="1")
     kinds = [entry.kind for entry in rig.exchange.journal()[before:]]
 
-    assert hostile.found() == []
+    assert hostile.canaries() == []
     assert ("client" in kinds, "operator" in kinds) == (True, False)
 
 
 def test_the_stub_s_answers_would_do(rig: Rig, hostile: Hostile, stub: AgiStub) -> None:
-    """A control: without a hostile text, this claim and this resolve make a talk."""
+    """A control: without a hostile text the same claim and the same resolve lead to a talk."""
     stub.answers = {"claim": CLAIM, "resolve": {"AD_OPS": "101", "AD_OPTO": "5", "AD_OK": "1"}}
     before = rung(rig)
     drop(rig, "control", AD_TASK="1")
@@ -240,16 +245,16 @@ def test_the_stub_s_answers_would_do(rig: Rig, hostile: Hostile, stub: AgiStub) 
 def test_what_a_call_file_by_hand_says_is_no_code(
     rig: Rig, hostile: Hostile, stub: AgiStub, name: str
 ) -> None:
-    """It is not even claimed."""
+    """The call is not even claimed."""
     stub.answers = {"claim": CLAIM}
     drop(rig, f"file-{name}", **{"AD_TASK": "1", name: hostile.expression("file")})
     drop(rig, f"number-{name}", number=f"4{hostile.expression('number')}", AD_TASK="1")
 
-    assert ([], []) == (hostile.found(), [asked for asked in stub.asked if asked == "claim"])
+    assert ([], []) == (hostile.canaries(), [asked for asked in stub.asked if asked == "claim"])
 
 
 def test_what_a_portal_user_types_is_no_code(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
-    """An internal number, a client's name, a task's title. What is no number is named as such."""
+    """An internal number, a client's name and a task's title. A bad internal number is reported."""
     seen = datetime.now(UTC)
     add_operator(rig.portal, 504, hostile.expression("extension"), name="Mallory", seen=seen)
     add_operator(rig.portal, 505, hostile.application("list"), name="Oscar", seen=seen)
@@ -258,7 +263,7 @@ def test_what_a_portal_user_types_is_no_code(rig: Rig, hostile: Hostile, peer: S
     )
     scene.wait_for_reports(rig, [task])
 
-    assert hostile.found() == []
+    assert hostile.canaries() == []
     assert Outcome.TALKED is scene.outcome(rig, task)
     assert "101" == scene.attempts(rig, task)[0].report["operator"]
     assert {504, 505} <= {
@@ -276,12 +281,12 @@ def test_what_an_operator_s_phone_says_is_no_code(
     task = call(rig, OTHER, responsible=503)
     scene.wait_for_reports(rig, [task])
 
-    assert hostile.found() == []
+    assert hostile.canaries() == []
     assert Outcome.TALKED is scene.outcome(rig, task), "the next operator takes it"
 
 
 def test_what_a_stranger_sends_is_no_code(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
-    """An incoming call from the carrier, with everything hostile that a header can hold."""
+    """An incoming call from the carrier, with a hostile text in each header."""
     user = quote(hostile.expression("from"))
     shown = f'"{hostile.substitution("from")}" <sip:{user}@127.0.0.1:{peer.port}>'
     headers = (
@@ -289,15 +294,15 @@ def test_what_a_stranger_sends_is_no_code(rig: Rig, hostile: Hostile, peer: SipP
         f"Alert-Info: {hostile.texts('alert_in')}",
         f"Subject: {hostile.texts('subject')}",
     )
-    # All that the house answers to a call from outside: our contexts are not within reach.
+    # The only answer to a call from outside: our contexts are not reachable.
     for callee in ("442079460000", f"4{quote(hostile.expression('callee'))}"):
         assert 403 == peer.invite(callee, caller=shown, user="stranger", headers=headers)
 
-    assert hostile.found() == []
+    assert hostile.canaries() == []
 
 
 def test_a_code_is_for_the_phone_it_is_keyed_on(rig: Rig, hostile: Hostile, peer: SipPeer) -> None:
-    """Not for the caller id that a phone sends; and nothing that is keyed is code."""
+    """The caller id that a phone sends does not count, and no keyed text is code."""
     (text,) = [block for block in blocks("dialplan/README.md") if "[from-phones]" in block]
     scene.add_dialplan(rig.exchange.pbx, "codes", text)
     secret = rig.exchange.phone_secret
@@ -315,5 +320,5 @@ def test_a_code_is_for_the_phone_it_is_keyed_on(rig: Rig, hostile: Hostile, peer
     (who,) = scene.read(rig, scene.paused)
     named = {line.id: line.extension for line in scene.read(rig, views.operator_lines)}
 
-    assert hostile.found() == []
+    assert hostile.canaries() == []
     assert "103" == named[who]

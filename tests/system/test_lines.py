@@ -19,7 +19,7 @@ exten => s,1,Set(AD_ID=ended)
 
 
 def test_a_full_carrier_is_passed_over_when_another_has_failed(house: Callable[..., Rig]) -> None:
-    """Two calls fail over to a carrier of one line: one talks, the other reaches nobody."""
+    """Two calls fail over to a carrier of one line: one talks, the other is not connected."""
     rig = house(
         extensions=("101", "102"),
         operator_rings=1,
@@ -48,7 +48,9 @@ def test_a_full_carrier_is_passed_over_when_another_has_failed(house: Callable[.
 
 
 def test_a_line_is_free_before_its_call_is_reported(house: Callable[..., Rig]) -> None:
-    """The dialler fills a line as soon as it is told; the call that had it may not count still."""
+    """
+    The dialler fills a line as soon as a call has left it, so that call must not count any more.
+    """
     rig = house(extensions=("101",))
     pbx = rig.exchange.pbx
     scene.add_dialplan(pbx, "ended", ENDED)

@@ -1,4 +1,4 @@
-"""Many tasks at once, and a dialler killed again and again: no double, nothing lost."""
+"""Many tasks at once, and a dialler killed again and again: nothing is doubled or lost."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ def busiest(attempts: list[views.AttemptLine]) -> int:
 
 
 def test_three_hundred_tasks_due_at_once(house: Callable[..., Rig]) -> None:
-    """Paced by free operators, lines and calls per second; 300 attempts, 300 outcomes."""
+    """Limited by free operators, lines and calls per second: 300 attempts, 300 outcomes."""
     rig = house(
         extensions=EXTENSIONS,
         operator_rings=0.2,
@@ -46,22 +46,22 @@ def test_three_hundred_tasks_due_at_once(house: Callable[..., Rig]) -> None:
     ]
     rig.start_dialler()
     scene.wait_for_reports(rig, tasks, 280)
-    made = scene.attempts(rig)
-    starts = sorted(attempt.spooled_at for attempt in made)
+    attempts = scene.attempts(rig)
+    starts = sorted(attempt.spooled_at for attempt in attempts)
     gaps = [late - early for early, late in pairwise(starts)]
 
-    assert len(made) == 300
-    assert set(tasks) == {attempt.task for attempt in made}
-    assert {"talked", "busy", "rejected", "bad number"} >= {a.outcome for a in made}
+    assert len(attempts) == 300
+    assert set(tasks) == {attempt.task for attempt in attempts}
+    assert {"talked", "busy", "rejected", "bad number"} >= {a.outcome for a in attempts}
     # No two tasks share a number: each client's phone rang once.
     assert len(scene.dialled(rig)) == 300
-    assert busiest(made) <= 10, "no more than the lines of both carriers"
+    assert busiest(attempts) <= 10, "no more than the lines of both carriers"
     assert min(gaps) >= timedelta(seconds=1 / 8 - 0.002), "no faster than eight a second"
     scene.assert_house_in_order(rig)
 
 
 def test_a_dialler_killed_again_and_again(house: Callable[..., Rig]) -> None:
-    """kill -9 at six moments of a run: nobody is dialled twice, each attempt ends once."""
+    """kill -9 at six moments of a run: nobody is dialled twice, and each attempt ends once."""
     extensions = EXTENSIONS[:6]
     rig = house(extensions=extensions, operator_rings=0.3, operator_talks=1)
     for number, extension in enumerate(extensions, 500):
@@ -77,12 +77,12 @@ def test_a_dialler_killed_again_and_again(house: Callable[..., Rig]) -> None:
         rig.kill_dialler()
         rig.start_dialler()
     scene.wait_for_reports(rig, tasks, 200)
-    made = scene.attempts(rig)
+    attempts = scene.attempts(rig)
     rung = scene.dialled(rig)
-    # Withdrawn: written down, and killed before the call file was in the spool.
-    called = [a for a in made if a.outcome != Outcome.WITHDRAWN.value]
+    # Withdrawn: recorded, but the dialler was killed before the call file was in the spool.
+    called = [a for a in attempts if a.outcome != Outcome.WITHDRAWN.value]
 
     assert len(rung) == len(set(rung)), "somebody was dialled twice"
     assert {a.number[1:] for a in called if a.outcome == Outcome.TALKED.value} <= set(rung)
-    assert set(tasks) == {attempt.task for attempt in made}
+    assert set(tasks) == {attempt.task for attempt in attempts}
     scene.assert_house_in_order(rig)

@@ -1,4 +1,4 @@
-"""The operator's side: what his phone shows, who is rung in what order, and who never is."""
+"""The operators' side: what their phones show, and who is rung in which order."""
 
 import wave
 from array import array
@@ -18,15 +18,15 @@ EXTENSIONS = ("101", "102", "103")
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=EXTENSIONS,
         operator_rings=1,
         operator_talks=2,
         overrides={"portal": {"poll": "1s"}, "asterisk": {"ring_operator": 5}},
     )
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def rung(rig: Rig, task: int) -> list[Entry]:
@@ -53,7 +53,7 @@ def finish(rig: Rig, task: int) -> views.AttemptLine:
     ],
 )
 def test_the_phone_shows_the_tag_and_the_client(rig: Rig, name: str) -> None:
-    """Cyrillic, below 80 bytes, cut at a character border, whatever the client's name."""
+    """Cyrillic, below 80 bytes, and never cut within a character."""
     scene.staff(rig, e101="talks")
     task = rig.task("00", responsible=501, name=name)
     attempt = finish(rig, task)
@@ -62,14 +62,14 @@ def test_the_phone_shows_the_tag_and_the_client(rig: Rig, name: str) -> None:
 
     assert shown.startswith("АВТОДОЗВОН ")
     assert len(shown.encode()) < 80
-    shown.encode("utf-8")  # no half character came over as an escape
+    shown.encode("utf-8")  # no half character was sent as an escape
     assert f"АВТОДОЗВОН {' '.join(name.split())}".startswith(shown)
     assert (str(task), attempt.id) == (entry.task, entry.attempt)
     assert attempt.number[1:] == entry.shown_number
 
 
 def test_the_client_never_sees_the_tag_or_the_operator(rig: Rig) -> None:
-    """Not in one SIP message to a carrier, from the INVITE to the BYE; not after the answer."""
+    """Neither is in any SIP message to a carrier, from the INVITE to the BYE."""
     scene.staff(rig, e101="talks")
     log = rig.exchange.pbx.outside / "log/full"
     begun = log.stat().st_size
@@ -92,7 +92,7 @@ def test_the_client_never_sees_the_tag_or_the_operator(rig: Rig) -> None:
 
 
 def test_the_next_operator_takes_it_and_becomes_responsible(rig: Rig) -> None:
-    """The responsible is busy on the phone itself; his colleague talks, and the task is his."""
+    """The responsible's phone is busy. A colleague talks and becomes the responsible."""
     scene.staff(rig, e101="busy", e102="talks")
     task = rig.task("00", responsible=501)
     attempt = finish(rig, task)
@@ -117,7 +117,7 @@ def test_the_next_operator_takes_it_and_becomes_responsible(rig: Rig) -> None:
     ],
 )
 def test_an_operator_who_does_not_take_it(rig: Rig, fate: str, words: set[str]) -> None:
-    """The client answered and nobody came: told apart from the client's own doing."""
+    """The client answered and no operator did: the outcome differs from a client who hung up."""
     scene.staff(rig, e101=fate)
     task = rig.task("00", responsible=501)
     attempt = finish(rig, task)
@@ -128,7 +128,7 @@ def test_an_operator_who_does_not_take_it(rig: Rig, fate: str, words: set[str]) 
 
 
 def test_a_phone_that_goes_away_while_the_client_s_rings(rig: Rig) -> None:
-    """Unregistered at the moment of the answer: skipped without ringing."""
+    """The phone is not registered when the client answers: it is skipped without ringing."""
     scene.staff(rig, e101="talks")
     task = rig.task("75", responsible=501)
     scene.wait_for_ringing(rig, task)
@@ -145,7 +145,7 @@ def test_a_phone_that_goes_away_while_the_client_s_rings(rig: Rig) -> None:
 
 
 def test_an_ordinary_call_of_the_operator_is_respected(rig: Rig) -> None:
-    """On another call when the client answers: not rung; his colleague is."""
+    """The operator is in another call when the client answers: a colleague is rung instead."""
     scene.staff(rig, e101="long", e102="talks", e103="misses")
     task = rig.task("75", responsible=501)
     scene.wait_for_ringing(rig, task)
@@ -162,7 +162,9 @@ def test_an_ordinary_call_of_the_operator_is_respected(rig: Rig) -> None:
 
 
 def test_nobody_is_dialled_while_nobody_is_at_work(rig: Rig) -> None:
-    """Everybody logs out: dialling stops within one poll, and says why; and starts again."""
+    """
+    All operators log out: dialling stops within one poll, with a reason, and starts again later.
+    """
     scene.staff(rig, e101="talks")
     rig.logout(501)
     rig.wait(
@@ -183,7 +185,7 @@ def test_nobody_is_dialled_while_nobody_is_at_work(rig: Rig) -> None:
 
 
 def test_the_responsible_of_the_last_moment_is_rung(rig: Rig) -> None:
-    """The task changes hands while the client's phone rings: the new responsible is rung."""
+    """The responsible changes while the client's phone rings: the new responsible is rung."""
     scene.staff(rig, e101="talks", e102="talks")
     task = rig.task("75", responsible=501)
     scene.wait_for_ringing(rig, task)
@@ -195,7 +197,10 @@ def test_the_responsible_of_the_last_moment_is_rung(rig: Rig) -> None:
 
 
 def test_nobody_hears_silence(rig: Rig) -> None:
-    """He answers, nobody comes: he hears ringing first, then a sentence; then he is let go."""
+    """
+    The client answers and no operator does: the client hears ringing, then a sentence; then the
+    call ends.
+    """
     scene.staff(rig, e101="misses")
     task = rig.task("76", responsible=501)
     finish(rig, task)

@@ -21,7 +21,7 @@ TOKEN = "token-of-the-outgoing-webhook"
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
     """A dialler that records, notifies, closes tasks, and listens for events."""
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         record=True,
         overrides={
@@ -30,11 +30,11 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "events": {"port": free_ports(1)[0], "token": TOKEN},
         },
     )
-    made.portal.log_logins = made.portal.log_logouts = True
-    made.operator(501, "101")
-    log_in(made.portal, 501)
-    made.start_dialler()
-    return made
+    rig.portal.log_logins = rig.portal.log_logouts = True
+    rig.operator(501, "101")
+    log_in(rig.portal, 501)
+    rig.start_dialler()
+    return rig
 
 
 def test_a_talk_leaves_a_recording_a_notice_and_a_closed_task(rig: Rig) -> None:
@@ -60,15 +60,15 @@ def test_an_extension_is_sent_as_tones_before_the_operator_s_phone_rings(rig: Ri
     past = datetime.now(UTC) - timedelta(minutes=2)
     task = add_task(rig.portal, "Добавочный", code, responsible=501, deadline=past)
     scene.wait_for_reports(rig, [task])
-    said = [(e.kind, e.number) for e in rig.exchange.journal() if e.kind in ("tones", "operator")]
+    events = [(e.kind, e.number) for e in rig.exchange.journal() if e.kind in ("tones", "operator")]
 
-    assert ("tones", "42") in said
+    assert ("tones", "42") in events
     assert "talked" == scene.attempts(rig, task)[-1].outcome
 
 
 def test_an_event_makes_the_dialler_look_at_once(rig: Rig) -> None:
-    """And one with a wrong token is turned away."""
-    said = len(rig.portal.requests)
+    """An event with a wrong token is refused."""
+    count = len(rig.portal.requests)
     port = rig.settings["events"]["port"]
 
     def post(token: str) -> int:
@@ -81,11 +81,11 @@ def test_an_event_makes_the_dialler_look_at_once(rig: Rig) -> None:
 
     assert 403 == post("guess")
     assert 200 == post(TOKEN)
-    rig.wait(lambda: len(rig.portal.requests) > said, "a poll")
+    rig.wait(lambda: len(rig.portal.requests) > count, "a poll")
 
 
 def test_a_logout_is_believed_at_once(rig: Rig) -> None:
-    """The portal calls him online for another 24 minutes; its event log knows better."""
+    """The portal shows the operator as online for another 24 minutes; its event log is newer."""
     log_out(rig.portal, 501)
 
     def seen() -> views.OperatorLine:

@@ -1,7 +1,7 @@
 """
-A client whose phone may have rung is not rung again in that attempt, and nobody is called whom a
-carrier or a phone names in the place of the one we called: on the real Asterisk, with a carrier
-and a phone that answer what they are told to.
+A client whose phone may have rung is not rung again in that attempt. A redirection to another
+number, by a carrier or a phone, is not followed. On the real Asterisk, with a carrier
+and a phone that answer as the test sets them.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ RANG = {
     "183, 502": (Says("183 Session Progress", session=True), Says("502 Bad Gateway")),
     "183 without media, 503": (Says("183 Session Progress"), Says("503 Service Unavailable")),
 }
-#: These only say that the carrier is at work, or has failed.
+#: These only mean that the carrier is working on the call, or has failed.
 NOT_RUNG = {
     "503": (Says("503 Service Unavailable"),),
     "100, 503": (Says("100 Trying"), Says("503 Service Unavailable")),
@@ -45,7 +45,7 @@ NOT_RUNG = {
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "103"),
         operator_rings=0.5,
         operator_talks=1,
@@ -59,22 +59,22 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "retry": {"line_failed": ["1h"], "silent": ["1h"], "forwarded": ["1h"]},
         },
     )
-    made.operator(501, "101")
-    made.exchange.pbx.cli("database put moved followed no")
-    scene.add_dialplan(made.exchange.pbx, "moved", INBOUND)
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.exchange.pbx.cli("database put moved followed no")
+    scene.add_dialplan(rig.exchange.pbx, "moved", INBOUND)
+    rig.start_dialler()
+    return rig
 
 
 @pytest.fixture(scope="module")
 def peer(rig: Rig) -> Iterator[SipPeer]:
-    with SipPeer(rig.exchange.ports["DEAD_PORT"], rig.exchange.ports["SIP_PORT"]) as found:
-        yield found
+    with SipPeer(rig.exchange.ports["DEAD_PORT"], rig.exchange.ports["SIP_PORT"]) as peer:
+        yield peer
 
 
 @pytest.fixture
 def call(rig: Rig, peer: SipPeer) -> Callable[..., int]:
-    """A call task whose client's carrier answers as it is told; returns once it is reported."""
+    """Place a call task whose client's carrier answers as given; returns once it is reported."""
     numbers = iter(range(1000))
 
     def place(answers: tuple[Says, ...], responsible: int = 501) -> int:
@@ -91,16 +91,16 @@ def call(rig: Rig, peer: SipPeer) -> Callable[..., int]:
 
 
 def carriers(rig: Rig, task: int) -> list[str]:
-    """The far end's carriers that were asked to ring this task's client."""
+    """The far end's carriers that got a call for this task's client."""
     number = scene.attempts(rig, task)[0].number[1:]
     return [e.task for e in rig.exchange.journal() if e.number == number and e.kind == "client"]
 
 
-@pytest.mark.parametrize("said", RANG)
+@pytest.mark.parametrize("reply", RANG)
 def test_no_other_carrier_is_tried_once_the_phone_may_have_rung(
-    rig: Rig, call: Callable[..., int], said: str
+    rig: Rig, call: Callable[..., int], reply: str
 ) -> None:
-    task = call(RANG[said])
+    task = call(RANG[reply])
     (attempt,) = scene.attempts(rig, task)
     known = scene.read(rig, lambda db: planning.load_task(db, TaskId(task)))
 
@@ -111,11 +111,11 @@ def test_no_other_carrier_is_tried_once_the_phone_may_have_rung(
     assert 1 == known.attempts
 
 
-@pytest.mark.parametrize("said", NOT_RUNG)
+@pytest.mark.parametrize("reply", NOT_RUNG)
 def test_a_carrier_that_failed_before_is_followed_by_the_next(
-    rig: Rig, call: Callable[..., int], said: str
+    rig: Rig, call: Callable[..., int], reply: str
 ) -> None:
-    task = call(NOT_RUNG[said])
+    task = call(NOT_RUNG[reply])
 
     assert (Outcome.TALKED, ["1"]) == (scene.outcome(rig, task), carriers(rig, task))
 
@@ -124,7 +124,7 @@ def test_a_carrier_that_failed_before_is_followed_by_the_next(
 def test_a_redirection_of_the_client_s_side_is_not_followed(
     rig: Rig, call: Callable[..., int], before: tuple[Says, ...]
 ) -> None:
-    """Followed, it would be a call into the site's own inbound context."""
+    """It would lead into the site's own inbound context."""
     port = rig.exchange.ports["SIP_PORT"]
     task = call((*before, Says("302 Moved Temporarily", (MOVED.format(port=port),))))
 
@@ -136,7 +136,7 @@ def test_a_redirection_of_the_client_s_side_is_not_followed(
 def test_a_phone_that_forwards_is_passed_over_and_named(
     rig: Rig, call: Callable[..., int], peer: SipPeer
 ) -> None:
-    """Neither our tag nor the client's number goes out over a carrier; the next operator talks."""
+    """Neither the tag nor the client's number goes out over a carrier. The next operator talks."""
     rig.operator(503, "103")
     rig.exchange.unregister("103")
     assert 200 == peer.register("103", rig.exchange.phone_secret)

@@ -1,4 +1,4 @@
-"""A set-up that only looks well is named, by doctor and by the dialler; and nobody is dialled."""
+"""A defective set-up is reported by doctor and by the dialler, and nobody is dialled."""
 
 import subprocess
 import sys
@@ -17,11 +17,11 @@ OURS = '#include "autodial-globals.conf"\n#include "demo-globals.conf"\n'
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(extensions=("101",), operator_rings=0.3, operator_talks=1)
-    made.operator(501, "101")
-    made.start_dialler()
-    scene.staff(made, e101="talks")
-    return made
+    rig = house(extensions=("101",), operator_rings=0.3, operator_talks=1)
+    rig.operator(501, "101")
+    rig.start_dialler()
+    scene.staff(rig, e101="talks")
+    return rig
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def sentence(key: str, detail: str = "") -> str:
 
 
 def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
-    code, said = doctor(rig)
+    code, output = doctor(rig)
 
-    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in said)
+    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in output)
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
 def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
     rig: Rig, pbx_as_it_was: None, harm: str, key: str, detail: str
 ) -> None:
-    """Every task would become "line failed", one after another, each with its comment."""
+    """Otherwise each task in turn would end as "line failed", with a comment."""
     named = sentence(key, detail.format(port=rig.port))
     since = rig.log.stat().st_size
     rig.exchange.pbx.cli(harm.replace("''", '""'))
-    code, said = doctor(rig)
-    assert (1, True) == (code, f"asterisk: {named}" in said)
+    code, output = doctor(rig)
+    assert (1, True) == (code, f"asterisk: {named}" in output)
     rig.restart_dialler()
     rig.wait(lambda: named in rig.said(since), "the dialler's own word")
     task = rig.task("02", responsible=501)
@@ -85,11 +85,11 @@ def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
 
 
 def test_a_client_who_would_hear_silence_is_named(rig: Rig, pbx_as_it_was: None) -> None:
-    """AD_WAITING: it holds nobody, for the calls do work."""
+    """A wrong AD_WAITING is a warning only, because the calls work."""
     rig.exchange.pbx.cli('dialplan set global AD_WAITING ""')
-    code, said = doctor(rig)
+    code, output = doctor(rig)
 
-    assert (0, True) == (code, f"asterisk: {sentence('dialplan.globals', 'AD_WAITING')}" in said)
+    assert (0, True) == (code, f"asterisk: {sentence('dialplan.globals', 'AD_WAITING')}" in output)
 
 
 def test_a_published_port_is_no_mistake(rig: Rig) -> None:
@@ -97,23 +97,23 @@ def test_a_published_port_is_no_mistake(rig: Rig) -> None:
     rig.exchange.pbx.cli("dialplan set global AD_AGI agi://127.0.0.1:9")
     rig.config.write_text(old.replace("[fastagi]", "[fastagi]\npublished_port = 9"))
     try:
-        code, said = doctor(rig)
+        code, output = doctor(rig)
     finally:
         rig.config.write_text(old)
         rig.restore_server()
 
-    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in said)
+    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in output)
 
 
 def test_an_unknown_endpoint_is_named(rig: Rig) -> None:
     old = rig.config.read_text()
     rig.config.write_text(old.replace('"carrier2"', '"carrier9"'))
     try:
-        code, said = doctor(rig)
+        code, output = doctor(rig)
     finally:
         rig.config.write_text(old)
 
-    assert f"asterisk: {sentence('dialplan.trunks', 'carrier9')}" in said
+    assert f"asterisk: {sentence('dialplan.trunks', 'carrier9')}" in output
     assert 0 == code, "the other carrier can do the work"
 
 
@@ -121,17 +121,17 @@ def test_doctor_says_what_the_manager_refuses(rig: Rig) -> None:
     old = rig.config.read_text()
     rig.config.write_text(old.replace(rig.exchange.ami_secret, "wrong"))
     try:
-        code, said = doctor(rig)
+        code, output = doctor(rig)
     finally:
         rig.config.write_text(old)
 
     assert 1 == code
-    assert "Authentication failed" in said
+    assert "Authentication failed" in output
 
 
 @pytest.mark.parametrize("order", ["before", "after", "without"])
 def test_our_globals_are_there_wherever_a_site_has_its_own(rig: Rig, order: str) -> None:
-    """Two of nine public sites have no [globals] before the include, or none at all."""
+    """Of nine public sites, two have no [globals] before the include, or none at all."""
     text = {"before": SITE + OURS, "after": OURS + SITE, "without": OURS}[order]
     pbx = rig.exchange.pbx
     place = pbx.outside / "etc/extensions.conf"
@@ -141,11 +141,11 @@ def test_our_globals_are_there_wherever_a_site_has_its_own(rig: Rig, order: str)
     try:
         pbx.stop()
         pbx.start()
-        found = pbx.cli("dialplan show globals")
+        output = pbx.cli("dialplan show globals")
     finally:
         place.write_text(old)
-    said = dict(row.strip().split("=", 1) for row in found.splitlines() if "=" in row)
+    variables = dict(row.strip().split("=", 1) for row in output.splitlines() if "=" in row)
 
-    assert f"agi://127.0.0.1:{rig.port}" == said["AD_AGI"]
-    assert "r" == said["AD_WAITING"]
-    assert (order != "without") == ("SITE_OWN" in said)
+    assert f"agi://127.0.0.1:{rig.port}" == variables["AD_AGI"]
+    assert "r" == variables["AD_WAITING"]
+    assert (order != "without") == ("SITE_OWN" in variables)

@@ -1,4 +1,4 @@
-"""What a process of this host, or a caller, can do to the dialler: nothing."""
+"""Processes of this host and callers cannot disturb the dialler."""
 
 import re
 import select
@@ -18,7 +18,7 @@ from fastagi_server.testing import environment
 from tests.system import scene
 from tests.system.sip_peer import SipPeer
 
-#: How often each call asks, one after the other.
+#: How many requests each call makes, one after the other.
 ASKING = """
 [asking]
 exten => s,1,Set(N=0)
@@ -34,23 +34,23 @@ exten => s,1,Set(N=0)
 
 
 def ask(rig: Rig, script: str, *arguments: str, secret: str = "") -> bytes:
-    """One AGI session by hand: what the server says, each question answered as Asterisk would."""
-    said = b""
+    """One AGI session by hand: requests are answered as by Asterisk; returns all lines received."""
+    received = b""
     with socket.create_connection(("127.0.0.1", rig.port), 5) as peer:
         peer.settimeout(10)
         peer.sendall(environment(script, *arguments))
         while data := peer.recv(4096):
-            said += data
-            for word in re.findall(rb"SHA1\(([0-9a-f]+)\$", data):
-                proof = sha1(word + secret.encode()).hexdigest()
+            received += data
+            for nonce in re.findall(rb"SHA1\(([0-9a-f]+)\$", data):
+                proof = sha1(nonce + secret.encode()).hexdigest()
                 peer.sendall(f"200 result=1 ({proof})\n".encode())
             peer.sendall(b"200 result=0\n" * data.count(b'EXEC "MSet"'))
-    return said
+    return received
 
 
 @pytest.fixture(scope="module")
 def rig(house: Callable[..., Rig]) -> Rig:
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_talks=4,
         overrides={
@@ -58,14 +58,17 @@ def rig(house: Callable[..., Rig]) -> Rig:
             "fastagi": {"max_sessions": 50, "deadline": "20s"},
         },
     )
-    made.operator(501, "101")
-    made.hold_port()
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.hold_port()
+    rig.start_dialler()
+    return rig
 
 
 def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
-    """Each script, asked by whoever is on this host, for an attempt under way and an operator."""
+    """
+    Each script is requested by another process of this host, for an attempt under way and an
+    operator.
+    """
     task = rig.task("78", responsible=501)
     scene.wait_for_talk(rig, "101")
     attempt = scene.attempts(rig, task)[0]
@@ -92,17 +95,19 @@ def test_a_stranger_s_questions_change_nothing(rig: Rig) -> None:
 
 
 def test_an_end_is_not_believed_while_the_call_goes_on(rig: Rig) -> None:
-    """Even from somebody who knows the secret, as a mistake in a site's own dialplan does."""
+    """
+    The report comes from a client with the secret, as after a mistake in a site's own dialplan.
+    """
     task = rig.task("78", responsible=501)
     scene.wait_for_talk(rig, "101")
     attempt = scene.attempts(rig, task)[0]
-    said = ask(rig, "result", attempt.id, "dial", "BUSY", "17", secret=rig.exchange.agi_secret)
+    reply = ask(rig, "result", attempt.id, "dial", "BUSY", "17", secret=rig.exchange.agi_secret)
     state = scene.state(rig, task)
     scene.wait_for_reports(rig, [task])
-    made = scene.attempts(rig, task)
+    attempts = scene.attempts(rig, task)
 
-    assert (b"AD_ACK" in said, state) == (False, "answered")
-    assert [Outcome.TALKED.value] == [one.outcome for one in made]
+    assert (b"AD_ACK" in reply, state) == (False, "answered")
+    assert [Outcome.TALKED.value] == [one.outcome for one in attempts]
     assert 1 == scene.dialled(rig).count(attempt.number[1:])
     scene.assert_house_in_order(rig)
 
@@ -118,7 +123,7 @@ def test_silent_connections_keep_no_call_out(rig: Rig) -> None:
 
 
 def test_a_caller_s_number_forges_nothing_in_the_manager_s_stream(rig: Rig) -> None:
-    """He sends line ends and what they may be followed by; a talk goes on meanwhile."""
+    """The caller's number holds line ends and forged fields, while a talk goes on."""
     pjsip = rig.exchange.pbx.outside / "etc/pjsip.conf"
     with pjsip.open("a") as stream:
         stream.write("[anonymous](carrier)\n")
@@ -144,7 +149,7 @@ def test_a_caller_s_number_forges_nothing_in_the_manager_s_stream(rig: Rig) -> N
 
 
 def test_no_call_is_refused_while_the_dialler_restarts(rig: Rig) -> None:
-    """The port is held as systemd holds it: what asks meanwhile waits in its queue."""
+    """The port is held as by systemd: connections wait in its queue."""
     pbx = rig.exchange.pbx
     scene.add_dialplan(pbx, "asking", ASKING)
     for _ in range(10):

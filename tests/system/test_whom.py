@@ -1,4 +1,4 @@
-"""For whom, on the real Asterisk: deputies, patience, more calls than operators, a site's queue."""
+"""Choice of operators on the real Asterisk: deputies, patience, overdial, a site's queue."""
 
 from collections.abc import Callable
 
@@ -32,8 +32,8 @@ def finish(rig: Rig, task: int) -> views.AttemptLine:
 
 @pytest.fixture(scope="module")
 def strict(house: Callable[..., Rig]) -> Rig:
-    """Only the responsible and his deputy take his tasks; 101 is deputised by 103."""
-    made = house(
+    """Only the responsible and the deputy take a task; the deputy of 101 is 103."""
+    rig = house(
         extensions=("101", "102", "103"),
         operator_rings=1,
         operator_talks=2,
@@ -52,9 +52,9 @@ def strict(house: Callable[..., Rig]) -> Rig:
             },
         },
     )  # fmt: skip
-    made.operator(502, "102")
-    made.start_dialler()
-    return made
+    rig.operator(502, "102")
+    rig.start_dialler()
+    return rig
 
 
 def test_the_responsible_is_away_so_his_deputy_talks_and_becomes_responsible(strict: Rig) -> None:
@@ -74,7 +74,10 @@ def test_the_responsible_is_away_so_his_deputy_talks_and_becomes_responsible(str
 
 
 def test_the_responsible_is_on_the_phone_and_the_task_waits_for_him(strict: Rig) -> None:
-    """An ordinary call of his: for the time of patience nobody is dialled, and it says why."""
+    """
+    The responsible is in an ordinary call: for the time of patience nobody is dialled, with a
+    reason.
+    """
     scene.staff(strict, e101="long", e102="talks")
     strict.exchange.pbx.cli("channel originate PJSIP/101 application Wait 30")
     scene.wait_for_talk(strict, "101")
@@ -101,7 +104,7 @@ def test_the_responsible_is_on_the_phone_for_long_and_his_deputy_takes_it(strict
 
 
 def test_everybody_logs_out_in_mid_run(strict: Rig) -> None:
-    """The call under way is finished; after the poll nobody is dialled, and it says why."""
+    """The call under way is finished. After the next poll nobody is dialled, with a reason."""
     scene.staff(strict, e101="talks")
     first = strict.task("00", responsible=501)
     scene.wait_for_ringing(strict, first)
@@ -123,7 +126,7 @@ def test_everybody_logs_out_in_mid_run(strict: Rig) -> None:
 @pytest.fixture(scope="module")
 def strong(house: Callable[..., Rig]) -> Rig:
     """Two clients for each operator, and a cap that is never reached."""
-    made = house(
+    rig = house(
         extensions=("101", "102"),
         operator_rings=1,
         operator_talks=3,
@@ -138,13 +141,15 @@ def strong(house: Callable[..., Rig]) -> Rig:
             "asterisk": {"ring_operator": 5},
         },
     )
-    made.operator(501, "101")
-    made.start_dialler()
-    return made
+    rig.operator(501, "101")
+    rig.start_dialler()
+    return rig
 
 
 def test_two_clients_answer_for_one_operator(strong: Rig) -> None:
-    """One talks; the other hears the sentence, is counted as abandoned, and called again later."""
+    """
+    One client talks. The other hears the sentence, counts as abandoned, and is called again later.
+    """
     scene.staff(strong, e101="talks")
     warm = [strong.task("00", responsible=501) for _ in range(8)]
     scene.wait_for_reports(strong, warm)  # eight answered calls: the cap now allows two beyond
@@ -160,7 +165,10 @@ def test_two_clients_answer_for_one_operator(strong: Rig) -> None:
 
 
 def test_the_documented_queue_takes_what_no_operator_takes(strong: Rig) -> None:
-    """Asterisk's own Queue(), as the document shows it; who takes the call becomes responsible."""
+    """
+    Asterisk's own Queue(), as in the document. The agent who takes the call becomes the
+    responsible.
+    """
     pbx = strong.exchange.pbx
     (text,) = [block for block in blocks("dialplan/README.md") if "Queue(" in block]
     (pbx.outside / "etc/queues.conf").write_text(

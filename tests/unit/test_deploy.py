@@ -1,4 +1,4 @@
-"""The units for systemd: what the dialler may do on its host, by systemd's own judgement."""
+"""The units for systemd: what the dialler may do on its host, rated by systemd-analyze."""
 
 import configparser
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-#: Most exposure allowed, of 10, in tenths: systemd calls less than 2.0 "OK".
+#: The highest exposure allowed, in tenths of 10: systemd calls less than 2.0 "OK".
 EXPOSURE = 20
 
 
@@ -39,7 +39,7 @@ def test_the_service_is_confined() -> None:
 
 
 def test_the_service_says_what_it_gives_up() -> None:
-    """Also where systemd-analyze is not there to look."""
+    """This is checked without systemd-analyze, too."""
     service = _Unit("autodial24.service")["Service"]
 
     assert ("0077", "") == (service["UMask"], service["CapabilityBoundingSet"])

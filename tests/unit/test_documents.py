@@ -1,4 +1,4 @@
-"""What a Russian document shows is what the English one shows, which the other tests run."""
+"""The Russian documents have the same code as the English ones, which other tests run."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ COMMENT = re.compile(r"\s*(?:;|#|//).*")
 
 
 def code(document: str) -> list[str]:
-    """Its code blocks without comments, which are in its own language."""
+    """The code blocks of a document, without their comments, which are translated."""
     return [
         "\n".join(kept for row in block.splitlines() if (kept := COMMENT.sub("", row)).strip())
         for block in blocks(document)

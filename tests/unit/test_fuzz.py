@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.mutations import SEEDS, seeds_of, variants
 from tests.fuzz.targets import TARGETS
 
-#: Variants tried of each target; a minute of the long form tries more.
+#: Variants tried for each target; the long form tries more in a minute.
 VARIANTS = 600
 
 

@@ -1,4 +1,4 @@
-"""The house rules: imports go one way, the rules do no I/O, the example configuration is true."""
+"""Rules of the code: imports go one way, the rules do no I/O, the example configuration is true."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "autodial/config/autodial.example.toml"
 ADVANCED = ROOT / "autodial/config/advanced.toml"
 
-#: Who may import whom, among our own packages.
+#: Which of our packages may import which.
 ALLOWED = {
     "fastagi_server": set[str](),
     "call_files": set[str](),
@@ -39,24 +39,24 @@ IO = {"twisted", "sqlalchemy", "requests", "socket", "os", "pathlib", "subproces
 
 def imports(path: Path) -> set[str]:
     """The modules a file imports, dotted."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
+            modules |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            modules.add(node.module)
             if node.module == "autodial":
-                found |= {f"autodial.{name.name}" for name in node.names}
-    return found
+                modules |= {f"autodial.{name.name}" for name in node.names}
+    return modules
 
 
 def submodules(path: Path) -> set[str]:
     """The modules a file imports, those named behind ``from package import``, too."""
-    found = imports(path)
+    modules = imports(path)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{name.name}" for name in node.names}
-    return found
+            modules |= {f"{node.module}.{name.name}" for name in node.names}
+    return modules
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -71,7 +71,7 @@ def test_imports_go_one_way(package: str) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Also not for types alone, and not inside a function."""
+    """Imports for types alone and imports inside a function count, too."""
     paths = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for package in ALLOWED
@@ -139,7 +139,7 @@ def test_the_example_configuration_is_loaded(tmp_path: Path) -> None:
 
 
 def test_what_the_example_comments_out_is_the_default() -> None:
-    """Each commented key, switched on, changes nothing but what it must."""
+    """Each commented key, switched on, changes only the expected values."""
     plain = parse(keys_of(EXAMPLE), "example")
     choices = (
         "group =",
@@ -246,13 +246,13 @@ def test_a_key_that_is_gone_is_refused_with_the_reason(key: str) -> None:
 @pytest.mark.parametrize("key", RENAMED)
 def test_an_old_name_of_a_key_is_refused_with_the_new_one(key: str) -> None:
     section, _, name = key.partition(".")
-    text = said()
+    text = example_settings()
     text.setdefault(section, {})[name] = "1"
     with pytest.raises(ConfigError, match=f"{key}: is called {RENAMED[key]} now"):
         parse(text, "test")
 
 
-def said() -> dict[str, Any]:
+def example_settings() -> dict[str, Any]:
     return tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
 
 
@@ -312,7 +312,7 @@ def said() -> dict[str, Any]:
     ],
 )
 def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, words: str) -> None:
-    wrong = said()
+    wrong = example_settings()
     wrong.setdefault(section, {})[key] = value
 
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
@@ -329,7 +329,7 @@ def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, 
     ],
 )
 def test_a_line_of_a_purpose_is_its_own(purpose: dict[str, str], words: str) -> None:
-    wrong = said()
+    wrong = example_settings()
     wrong["portal"]["pool"] = 2
     wrong["purposes"] = [{"name": "debt", "tag": "x", **purpose}]
     with pytest.raises(ConfigError, match=re.escape(words)):
@@ -338,7 +338,7 @@ def test_a_line_of_a_purpose_is_its_own(purpose: dict[str, str], words: str) -> 
 
 @pytest.mark.parametrize("section", ["portal", "tasks", "staff", "asterisk"])
 def test_what_must_be_set_is_asked_for(section: str) -> None:
-    wrong = said()
+    wrong = example_settings()
     del wrong[section]
 
     with pytest.raises(ConfigError, match=f"{section}: must be set"):
@@ -346,7 +346,7 @@ def test_what_must_be_set_is_asked_for(section: str) -> None:
 
 
 def test_a_portal_needs_a_webhook_or_an_application_and_not_both() -> None:
-    wrong = said()
+    wrong = example_settings()
     ours = {"address": "https://p.example.com", "client_id": "x", "client_secret": "y"}
     wrong["portal"]["application"] = ours
     with pytest.raises(ConfigError, match="set webhook, or"):
@@ -359,7 +359,7 @@ def test_a_portal_needs_a_webhook_or_an_application_and_not_both() -> None:
 
 
 def test_neither_tag_nor_group_would_mean_all_tasks() -> None:
-    wrong = said()
+    wrong = example_settings()
     wrong["tasks"] = {}
 
     with pytest.raises(ConfigError, match="set tag or group"):
@@ -367,7 +367,7 @@ def test_neither_tag_nor_group_would_mean_all_tasks() -> None:
 
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    """It holds the webhook, whose path is a password."""
+    """The file holds the webhook, whose path is a password."""
     path = tmp_path / "autodial.toml"
     path.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
     path.chmod(0o644)
@@ -377,7 +377,7 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_secrets_are_in_no_text(tmp_path: Path) -> None:
-    config: Config = parse(said(), "x")
+    config: Config = parse(example_settings(), "x")
 
     for text in (repr(config), str(config)):
         assert "put-the-secret-here" not in text
@@ -405,15 +405,15 @@ def test_a_file_that_is_not_there_or_not_toml_is_a_sentence(tmp_path: Path) -> N
 def test_advertising_in_russia_waits_for_a_person(
     purpose: dict[str, Any], country: str, waits: bool
 ) -> None:
-    config = said() | {"purposes": [{"name": "x", "tag": "x", **purpose}]}
+    config = example_settings() | {"purposes": [{"name": "x", "tag": "x", **purpose}]}
     config["calendar"] = {"country": country}
-    made = parse(config, "autodial.toml")
+    parsed = parse(config, "autodial.toml")
 
-    assert made.needs_confirmation(made.purposes[0]) is waits
+    assert parsed.needs_confirmation(parsed.purposes[0]) is waits
 
 
 def test_advertising_in_russia_cannot_be_switched_to_automatic() -> None:
-    wrong = said()
+    wrong = example_settings()
     wrong["purposes"] = [{"name": "ads", "tag": "x", "kind": "advertising", "confirm": False}]
 
     with pytest.raises(ConfigError, match=r"purposes\.ads: advertising may not be"):

@@ -1,7 +1,7 @@
 """
 No sequence of tasks, events, clocks and crashes breaks a budget, doubles a reservation or dials
-outside the hours: the production dispatcher and call control, driven at random, beside a plain
-account of what every client was made to bear.
+outside the hours: the production dispatcher and call control are driven at random, beside a plain
+account of the calls to each client.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ from tests.integration.store.test_ledger import PHONE
 START = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)  # a Monday, 9:00 in Moscow
 MOSCOW, TOKYO = "Europe/Moscow", "Asia/Tokyo"
 #: People: one with two numbers, one in Tokyo, one without an entry in the CRM; and the client of
-#: the house's own task, in London.
+#: a task of the site itself, in London.
 PHONES = (
     Phone("+442079460101", "А", "CONTACT", 1, zone=MOSCOW),
     Phone("+442079460102", "А", "CONTACT", 1, zone=MOSCOW),
@@ -89,7 +89,7 @@ def config(place: Path) -> Config:
 
 
 class _Killed(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 class _Mortal(FakeStore):
@@ -104,10 +104,10 @@ class _Mortal(FakeStore):
         self.dies = (left - 1, after)
         if left == 0 and not after:
             raise _Killed
-        made = await super().run(function, *arguments, **named)
+        result = await super().run(function, *arguments, **named)
         if left == 0:
             raise _Killed
-        return made
+        return result
 
 
 RARELY = st.sampled_from((False, False, False, True))
@@ -133,7 +133,7 @@ class AnyOrder(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        """A dialler that knows what is on disk, and nothing else."""
+        """A dialler that has only the store on disk."""
         root = Path(self.place.name) / "house"
         root.mkdir(exist_ok=True)
         self.store = _Mortal(self.engine)
@@ -159,7 +159,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.engine.dispose()
         self.place.cleanup()
 
-    # What happens outside.
+    # Events from outside.
 
     @rule(who=st.sets(st.integers(0, 3), min_size=1), wait=st.sampled_from((0, 0, 0, 45, 600)))
     def task(self, who: set[int], wait: int) -> None:
@@ -170,12 +170,12 @@ class AnyOrder(RuleBasedStateMachine):
             id=self.next_task, title="x", status=2, responsible=501 + wait % 2, deadline=due,
             clients=(),
         )  # fmt: skip
-        found = tasks.Imported(task, tuple(PHONES[n] for n in sorted(who)))
-        self.run(tasks.save_tasks, [found], self.now(), asked=self.now())
+        imported = tasks.Imported(task, tuple(PHONES[n] for n in sorted(who)))
+        self.run(tasks.save_tasks, [imported], self.now(), asked=self.now())
 
     @rule(number=st.integers(101, 110))
     def deadline_by_hand(self, number: int) -> None:
-        """A person wants a task called now: it starts again, and the budgets hold all the same."""
+        """A person asks to call a task now: it is opened again, and the budgets still hold."""
         known = self.run(planning.load_task, TaskId(number))
         if known is not None:
             at = self.now() - timedelta(seconds=1)
@@ -202,8 +202,8 @@ class AnyOrder(RuleBasedStateMachine):
         """As the portal's statistics say."""
         self.next_task += 1
         entity = next((p.entity_type, p.entity_id) for p in (*PHONES, PHONE) if p.number == number)
-        heard = ExternalCall(self.next_task, number, self.now(), 1, entity)
-        self.run(save_external_calls, [heard], self.now())
+        external = ExternalCall(self.next_task, number, self.now(), 1, entity)
+        self.run(save_external_calls, [external], self.now())
         self.borne[PERSON[number]].append(self.now())
 
     @rule(number=st.sampled_from(sorted(PERSON)), on=RARELY)
@@ -242,7 +242,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 4), slow=RARELY)
     def turns(self, times: int, slow: bool) -> None:
-        """``slow``: Asterisk leaves what it found in its spool for later."""
+        """``slow``: Asterisk does not process its spool yet."""
         for _ in range(times):
             run_now(self.house.dispatcher.turn())
             self.now.advance(seconds=1)
@@ -251,7 +251,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(ends=st.lists(st.sampled_from(sorted(REPORTS)), min_size=1, max_size=12))
     def works(self, ends: list[str]) -> None:
-        """An hour or so without trouble: what can be dialled is, and each call ends."""
+        """About an hour without trouble: due tasks are dialled, and each call ends."""
         for how in ends:
             self.turns(1, slow=False)
             for attempt in tuple(self.rung):
@@ -303,15 +303,15 @@ class AnyOrder(RuleBasedStateMachine):
         self._claim(data.draw(st.sampled_from(self._spooled())))
 
     def _claim(self, attempt: AttemptId) -> None:
-        """The moment of truth: a yes rings a client's phone."""
-        said = run_now(self.house.call_control.claim(attempt))
-        if said is not None:
+        """If the claim is granted, the client's phone rings."""
+        claimed = run_now(self.house.call_control.claim(attempt))
+        if claimed is not None:
             self.rung.append(attempt)
             self.claimed[attempt] = self.now()
-            self._rings(said.attempt.number)
+            self._rings(claimed.attempt.number)
 
     def _rings(self, number: str) -> None:
-        """Judged by nothing but this file."""
+        """The check uses only this file's own account."""
         now, person = self.now(), PERSON[number]
         local = now.astimezone(ZoneInfo(ZONES[number]))
         first, last = (10, 18) if local.weekday() >= 5 else (9, 20)
@@ -339,14 +339,14 @@ class AnyOrder(RuleBasedStateMachine):
     def _ends(self, attempt: AttemptId, how: str) -> None:
         self.rung.remove(attempt)
         number = next(a.number for a in self.run(attempt_queries.in_flight) if a.id == attempt)
-        if how == "carrier":  # his phone cannot have rung: not counted against him
+        if how == "carrier":  # the client's phone cannot have rung, so the call does not count
             self.borne[PERSON[number]].remove(self.claimed[attempt])
         run_now(self.house.engine.ends.record(attempt, parse_report(REPORTS[how])))
 
     @precondition(lambda self: self.rung)
     @rule(data=st.data())
     def lost(self, data: st.DataObject) -> None:
-        """Asterisk went quiet about it."""
+        """Asterisk sends no report of the attempt."""
         attempt = data.draw(st.sampled_from(self.rung))
         self.rung.remove(attempt)
         run_now(self.house.engine.ends.give_up(attempt, "quiet", lost=True))
@@ -357,7 +357,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """Memory is gone; what was committed stays."""
+        """Memory is lost; committed data stays."""
         self._start()
 
     @rule(
@@ -365,16 +365,16 @@ class AnyOrder(RuleBasedStateMachine):
         after=st.booleans(), data=st.data(),
     )  # fmt: skip
     def crash_in_the_middle(self, what: str, writes: int, after: bool, data: st.DataObject) -> None:
-        """``kill -9`` before or after a commit; what was said then is not heard."""
+        """``kill -9`` before or after a commit; the answer is lost."""
         wanted = {"claim": self._spooled(), "result": self.rung}.get(what, [AttemptId("")])
         if not wanted:
             return
         attempt = data.draw(st.sampled_from(wanted))
-        told = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
+        report = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
         work = {
             "turn": lambda: self.house.dispatcher.turn(),
             "claim": lambda: self.house.call_control.claim(attempt),
-            "result": lambda: self.house.engine.ends.record(attempt, told),
+            "result": lambda: self.house.engine.ends.record(attempt, report),
             "word": lambda: self.house.engine.codes.dispose("101", "2"),
         }[what]
         self.store.dies = (writes, after)
@@ -386,7 +386,7 @@ class AnyOrder(RuleBasedStateMachine):
             if what == "claim" and attempt not in self._spooled():
                 self.store.dies = None
                 flying = {a.id: a for a in self.run(attempt_queries.in_flight)}
-                if attempt in flying:  # it came through, and Asterisk heard of it
+                if attempt in flying:  # it succeeded, and Asterisk got the answer
                     self.rung.append(attempt)
                     self.claimed[attempt] = self.now()
                     self._rings(flying[attempt].number)
@@ -398,7 +398,7 @@ class AnyOrder(RuleBasedStateMachine):
         flying = self.run(attempt_queries.in_flight)
         return [a.id for a in flying if a.state == State.SPOOLED.value]
 
-    # What always holds.
+    # Invariants.
 
     @invariant()
     def nobody_holds_two_and_no_attempt_is_held_twice(self) -> None:
@@ -418,8 +418,8 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def every_attempt_ends_once(self) -> None:
         ended = sa.select(sa.func.count()).where(attempts.c.outcome.is_not(None))
-        told = [line for line in self.run(views.attempt_lines) if line.outcome]
-        assert self.run(lambda db: db.scalar(ended)) == len(told)
+        lines = [line for line in self.run(views.attempt_lines) if line.outcome]
+        assert self.run(lambda db: db.scalar(ended)) == len(lines)
 
 
 TestAnyOrder = AnyOrder.TestCase

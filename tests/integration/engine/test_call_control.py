@@ -1,4 +1,4 @@
-"""What the dialplan is answered: FastAGI server, a fake Asterisk, a real store."""
+"""Answers to the dialplan: FastAGI server, a fake Asterisk, a real store."""
 
 import os
 from collections.abc import Callable
@@ -26,9 +26,9 @@ Run = Callable[..., Any]
 
 def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
     attempt = house.dial()
-    said = house.ask("claim", attempt, "442079460000", "").variables
+    variables = house.ask("claim", attempt, "442079460000", "").variables
 
-    assert said == {
+    assert variables == {
         "AD_GO": "1",
         "AD_ID": attempt,
         "AD_TASK": "8017",
@@ -55,7 +55,7 @@ def test_a_second_claim_is_refused(house: House) -> None:
 
 
 def test_the_claim_takes_the_call_file_away(house: House) -> None:
-    """A crash of Asterisk must not find it again."""
+    """After a crash Asterisk must not find the call file again."""
     attempt = house.dial()
     (house.spool.outgoing / f"{attempt}.call").write_text("")
     house.ask("claim", attempt, "442079460000", "")
@@ -67,7 +67,7 @@ def test_the_claim_takes_the_call_file_away(house: House) -> None:
 def test_the_last_look_before_the_client_is_dialled(
     house: House, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the spool and the dialplan things change; then nobody is called."""
+    """Something changes after the call file was written; then nobody is called."""
     attempt = house.dial()
     facts = house.engine.conditions.facts()
     if change == "closed":
@@ -107,7 +107,10 @@ def test_the_answer_is_resolved_from_memory_in_one_batch(house: House) -> None:
 
 
 def test_the_order_of_ringing(house: House) -> None:
-    """The responsible of now, then the one who was held, then others; never one held elsewhere."""
+    """
+    First the current responsible, then the operator reserved for the call, then others. An operator
+    reserved for another call is not rung.
+    """
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
     house.engine.calls.reassign({TaskId(8017): OperatorId(503)})
@@ -119,7 +122,7 @@ def test_the_order_of_ringing(house: House) -> None:
 def test_each_phone_is_told_what_it_can_show(
     config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path
 ) -> None:
-    """The second phone must not show what was meant for the first."""
+    """The second phone must not show the name that was meant for the first."""
     phones = ({"extension": "101", "ascii": True, "alert": "<http://127.0.0.1>;info=own"},)
     asterisk = {"phones": tuple(PhoneConfig.model_validate(phone) for phone in phones)}
     house = build(variant(config, asterisk=asterisk), store, now, run, tmp_path)
@@ -137,7 +140,7 @@ def test_each_phone_is_told_what_it_can_show(
 
 
 def test_phones_that_are_all_alike_are_told_once(house: House) -> None:
-    """Nothing is asked on the way from the answer to the ringing that is known already."""
+    """The name to show was set at the claim, so it is not sent again at the ringing."""
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
     assert house.ask("ringing", attempt, "101").commands == []
@@ -152,22 +155,24 @@ def test_an_unregistered_phone_is_not_offered(house: House) -> None:
 
 
 def test_an_unknown_call_is_left_to_the_dialplan(house: House) -> None:
-    """No answer at all: the dialplan falls back on what came with the claim."""
+    """No answer at all: the dialplan uses the variables of the claim."""
     assert house.ask("resolve", "t1-1").variables == {}
 
 
 def test_a_result_is_acknowledged_when_it_is_on_disk(house: House) -> None:
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
-    said = house.ask("result", attempt, "dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "1")
+    asterisk = house.ask(
+        "result", attempt, "dial", "BUSY", "17", "SIP%20486%20x", "", "", "", "", "1"
+    )
 
-    assert said.variables == {"AD_ACK": "1"}
+    assert asterisk.variables == {"AD_ACK": "1"}
     assert house.line().outcome == "busy"
     assert house.engine.calls.all() == ()
 
 
 def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> None:
-    """A full disk: Asterisk keeps the report, and it is swept later."""
+    """The disk is full: Asterisk keeps the report, and it is swept later."""
     attempt = house.dial()
     house.ask("claim", attempt, "442079460000", "")
 
@@ -177,10 +182,10 @@ def test_a_result_that_cannot_be_written_is_not_acknowledged(house: House) -> No
             raise OSError("disk full")
 
     house.engine.ends.store = Full()  # type: ignore[assignment]
-    said = house.ask("result", attempt, "dial", "BUSY", "17")
+    asterisk = house.ask("result", attempt, "dial", "BUSY", "17")
 
-    assert said.variables == {}
-    assert said.transport.disconnecting
+    assert asterisk.variables == {}
+    assert asterisk.transport.disconnecting
 
 
 def test_what_astdb_kept_is_deleted_with_the_next_answer(house: House) -> None:
@@ -194,7 +199,9 @@ def test_what_astdb_kept_is_deleted_with_the_next_answer(house: House) -> None:
 
 @pytest.mark.parametrize(("claimed", "expected"), [(False, "withdrawn"), (True, None)])
 def test_the_failed_extension_only_hints(house: House, claimed: bool, expected: str | None) -> None:
-    """It counts for an attempt that was never claimed; otherwise the real report comes."""
+    """
+    It counts for an attempt that was never claimed. For any other attempt the real report follows.
+    """
     attempt = house.dial()
     if claimed:
         house.ask("claim", attempt, "442079460000", "")
@@ -238,7 +245,7 @@ def test_a_person_s_word_by_phone(house: House, run: Run) -> None:
 
 
 def test_a_word_for_a_task_is_an_operator_s(house: House, run: Run) -> None:
-    """Not that of any phone of the house."""
+    """A disposition is accepted only from an operator's phone."""
     waits = tasks.Imported(portal_task(8020), (PHONE,), needs_confirmation=True)
     run(tasks.save_tasks, [waits], NOON, asked=NOON)
     for nobody in ("999", "", "8020"):
@@ -248,14 +255,14 @@ def test_a_word_for_a_task_is_an_operator_s(house: House, run: Run) -> None:
 
 
 def test_a_large_staff_fits_one_command(house: House, run: Run) -> None:
-    """Asterisk 16 takes 2,047 bytes; a client does not wait for more than some operators."""
+    """Asterisk 16 takes 2,047 bytes, so the list of operators is cut."""
     staff = [staff_row(1000 + number, f"{number:040}") for number in range(500)]
     house.roster.set_staff(staff)
     attempt = house.dial()
-    said = house.ask("claim", attempt, "442079460000", "").variables
+    variables = house.ask("claim", attempt, "442079460000", "").variables
 
-    assert "1" == said["AD_GO"]
-    assert 10 == len(said["AD_OPS"].split(":"))
+    assert "1" == variables["AD_GO"]
+    assert 10 == len(variables["AD_OPS"].split(":"))
     assert 10 == len(house.ask("resolve", attempt).variables["AD_OPS"].split(":"))
 
 
@@ -276,7 +283,9 @@ def numbers(path: Path | None) -> frozenset[str] | None:
 
 
 def test_the_do_not_call_list_as_people_write_it(tmp_path: Path) -> None:
-    """A byte order mark, blanks, national format, no plus: all the same number."""
+    """
+    With a byte order mark, blanks, in national format or without the plus, it is the same number.
+    """
     path = tmp_path / "dnc.txt"
     path.write_text(
         "\ufeff+442079460000  # asked us\n\n# nobody\n+44 20 7946 0001\n442079460002\n"

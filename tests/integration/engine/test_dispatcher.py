@@ -1,4 +1,4 @@
-"""The dispatcher on a real store: what it hands to the spool, and what it leaves alone."""
+"""The dispatcher on a real store: which tasks get a call file, and which do not."""
 
 import shutil
 from collections import Counter
@@ -65,11 +65,11 @@ async def test_shadow_mode_says_and_does_nothing(make: Make, run: Run, now: Now)
     assert [] == spooled(house)
     assert [] == run(views.attempt_lines) == run(views.messages)
     assert {8017: "shadow"} == reasons(run)
-    said = [told.kind for told in run(story, 8017)]
-    assert ["imported", "would be dialled"] == said, "once, until it is looked at again"
+    kinds = [event.kind for event in run(story, 8017)]
+    assert ["imported", "would be dialled"] == kinds, "once, until it is looked at again"
     now.advance(minutes=31)
     await house.dispatcher.turn()
-    assert 2 == [told.kind for told in run(story, 8017)].count("would be dialled")
+    assert 2 == [event.kind for event in run(story, 8017)].count("would be dialled")
 
 
 @pytest_twisted.ensureDeferred
@@ -91,8 +91,8 @@ async def test_a_paused_operator_gets_no_calls_and_is_not_rung_for_others(
     house = make()
     run(pauses.pause, OperatorId(501), NOON)
     await house.dispatcher.turn()
-    made = run(attempt_queries.load_attempt, AttemptId("t8017-1"))
-    assert made and "102" == made.extension
+    attempt = run(attempt_queries.load_attempt, AttemptId("t8017-1"))
+    assert attempt and "102" == attempt.extension
     ring = house.call_control.whom_to_ring(AttemptId("t8017-1"))
     assert ring is not None and ("102", "103") == ring.extensions
 
@@ -181,7 +181,7 @@ async def test_a_stall_is_said_once_in_a_while_and_remembered(
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("why", ["not for others", "call file not taken", "spool refuses"])
 async def test_what_else_is_a_stall(make: Make, run: Run, now: Now, why: str) -> None:
-    """At the dispatcher's own pace, a turn a second."""
+    """The dispatcher makes one turn a second."""
     only_own: dict[str, Any] = {"order": ("responsible",)} if why == "not for others" else {}
     house = make(pace={"stall_after": timedelta(minutes=5)}, staff=only_own)
     if why == "not for others":
@@ -220,7 +220,7 @@ async def test_a_turn_that_fails_is_a_stall_too(
 async def test_so_many_attempts_are_so_many_calls_and_then_the_task_is_handed_back(
     make: Make, run: Run, now: Now
 ) -> None:
-    """A limit of two: the second call is made, and after it the task is given up by rule."""
+    """The limit is two. The second call is made; after it the task is closed by the rule."""
     house = make(
         client={"attempts": 2, "preset": "none"}, tasks={"hand_back_to": 700},
     )  # fmt: skip
@@ -254,7 +254,7 @@ async def test_a_call_that_reached_nobody_is_no_attempt_of_the_client(
 
 @pytest_twisted.ensureDeferred
 async def test_a_person_s_word_is_for_one_call(make: Make, run: Run, now: Now) -> None:
-    """The next call of an advertisement waits for the next word."""
+    """The next call of an advertisement needs a new confirmation."""
     house = make()
     wanted = evolve(tasks.Imported(portal_task(8017), (PHONE,)), needs_confirmation=True)
     run(tasks.save_tasks, [wanted], NOON, asked=NOON)
@@ -292,23 +292,25 @@ async def test_shadow_mode_refuses_hand_made_call_files(make: Make, run: Run) ->
 
 @pytest_twisted.ensureDeferred
 async def test_in_shadow_mode_one_operator_takes_one_call(make: Make, run: Run, now: Now) -> None:
-    """As if it were made: the next one is for the next operator, at the pace of the house."""
+    """Shadow mode reserves the operator as a real call would, and keeps the pace of the site."""
     house = make(pace={"shadow": True})
     for number in range(8020, 8026):
         bring(run, portal_task(number))
     for _ in range(20):
         await house.dispatcher.turn()
         now.advance(seconds=1)
-    told = [line for number in range(8017, 8026) for line in run(story, number)]
-    said = Counter(line.detail.rpartition(" ")[2] for line in told if "would" in line.kind)
-    assert said == {"101": 1, "102": 1, "103": 1}
+    events = [line for number in range(8017, 8026) for line in run(story, number)]
+    per_operator = Counter(
+        line.detail.rpartition(" ")[2] for line in events if "would" in line.kind
+    )
+    assert per_operator == {"101": 1, "102": 1, "103": 1}
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_list_s_change_does_not_touch_tasks_that_are_not_due(
     make: Make, run: Run, now: Now, tmp_path: Path
 ) -> None:
-    """With a million of them, that would be a million looks."""
+    """With a million tasks it would be a million checks."""
     listed = tmp_path / "do-not-call.txt"
     listed.write_text("")
     house = make(rules={"do_not_call": listed})
@@ -330,7 +332,7 @@ def _next_looks(run: Run) -> dict[int, datetime]:
 
 @pytest_twisted.ensureDeferred
 async def test_numbers_shown_by_the_second_carrier_count(make: Make, run: Run, now: Now) -> None:
-    """In memory, and after a restart out of the ledger."""
+    """They count in memory, and are read from the ledger after a restart."""
     two = [{"name": "a", "lines": 9, "caller_ids": ["1111"]},
            {"name": "b", "lines": 9, "caller_ids": ["2222"]}]  # fmt: skip
     house = make(asterisk={"trunks": tuple(TrunkConfig.model_validate(one) for one in two)})
@@ -363,12 +365,12 @@ async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now:
     house = make(staff={"wrap_up": timedelta(minutes=2)})
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), NOON)
-    told = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
-    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(told))
-    him = house.roster.by_id(OperatorId(501))
-    assert him is not None and "writes" == him.state(now())
+    fields = ["dial", "ANSWER", "16", "SIP%20200%20OK", "talk", "101", "1000", "1010", "1075", "c"]
+    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(fields))
+    operator = house.roster.by_id(OperatorId(501))
+    assert operator is not None and "writes" == operator.state(now())
     now.advance(minutes=2)
-    assert "free" == him.state(now())
+    assert "free" == operator.state(now())
 
 
 @pytest_twisted.ensureDeferred
@@ -394,7 +396,7 @@ async def test_a_wrong_number_leads_to_the_client_s_next_one(
 async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
     make: Make, run: Run, now: Now
 ) -> None:
-    """The file lay in the spool until the client's evening began."""
+    """The call file stayed in the spool until the client's evening began."""
     night = ClientConfig.model_validate({"preset": "courtesy"})
     house = make(client=night.model_dump())
     now.moment = NOON.replace(hour=19, minute=59, second=50)
@@ -406,16 +408,16 @@ async def test_the_last_look_before_the_phone_rings_keeps_the_limits(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize(("word", "cause", "hour"), [("NOANSWER", "19", 18), ("BUSY", "17", 12)])
+@pytest.mark.parametrize(("status", "cause", "hour"), [("NOANSWER", "19", 18), ("BUSY", "17", 12)])
 async def test_best_hours_are_for_who_did_not_hear_us(
-    make: Make, run: Run, now: Now, word: str, cause: str, hour: int
+    make: Make, run: Run, now: Now, status: str, cause: str, hour: int
 ) -> None:
-    """Silent: in the evening. Busy: he is there, so at the rule's time."""
+    """After "silent" the next call is in the evening. After "busy" it is at the rule's time."""
     evening = ClientConfig.model_validate({"preset": "none", "best_hours": ["18:00-20:00"]})
     house = make(client=evening.model_dump())
     await house.dispatcher.turn()
     run(ledger.claim, AttemptId("t8017-1"), now())
-    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(["dial", word, cause, ""]))
+    await house.engine.ends.record(AttemptId("t8017-1"), parse_report(["dial", status, cause, ""]))
     (line,) = run(views.task_lines)
     assert line.due is not None and hour == line.due.astimezone(NOON.tzinfo).hour
 
@@ -424,7 +426,7 @@ async def test_best_hours_are_for_who_did_not_hear_us(
 async def test_a_next_call_falls_where_the_client_may_be_called(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Silent at half past seven in the evening: not at half past nine, but in the morning."""
+    """Silent at 19:30: the next call is in the morning, not at 21:30."""
     night = ClientConfig.model_validate({"preset": "courtesy"})
     house = make(client=night.model_dump())
     now.moment = NOON.replace(hour=19, minute=30)
@@ -443,7 +445,7 @@ async def test_a_next_call_falls_where_the_client_may_be_called(
 async def test_nobody_is_dialled_while_the_store_is_elsewhere(
     house: House,
 ) -> None:
-    """What would be written is not what the next start reads: its clients would be called again."""
+    """The next start would not read what is written now, and would call the same clients again."""
     fake: FakeStore = house.dispatcher.store  # type: ignore[assignment]
     fake.here = False
     with capturedLogs() as logs:
@@ -463,7 +465,7 @@ async def test_nobody_is_dialled_while_the_store_is_elsewhere(
 async def test_one_call_file_that_cannot_be_written_holds_the_others(
     make: Make, run: Run, now: Now
 ) -> None:
-    """It says so once; the others are not opened, withdrawn and put off one after another."""
+    """The failure is reported once. No other attempts are opened, withdrawn and put off in turn."""
     house = make(pace={"calls_per_second": 50})
     for number in range(8018, 8030):
         bring(run, portal_task(number))
@@ -488,7 +490,7 @@ async def test_one_call_file_that_cannot_be_written_holds_the_others(
 async def test_a_file_that_cannot_be_written_by_itself_holds_nobody(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Its name is in the spool already: that is no fault of the spool."""
+    """The name is in the spool already, which is not a failure of the spool."""
     house = make(pace={"calls_per_second": 50})
     bring(run, portal_task(8018))
     (house.spool.outgoing / "t8017-1.call").write_text("x")
@@ -503,7 +505,10 @@ async def test_a_file_that_cannot_be_written_by_itself_holds_nobody(
 async def test_why_and_the_dispatcher_know_the_same(
     make: Make, run: Run, now: Now, store: FakeStore
 ) -> None:
-    """Calls under way, one answered and lost, a day off, a paused purpose: all but the pace."""
+    """
+    Both see calls under way, an answered and an abandoned call, a day off and a paused purpose. The
+    pace is not compared.
+    """
     house = make(pace={"dial_ratio": 2.0, "abandoned_per": "purpose"})
     bring(run, portal_task(8018), portal_task(8019))
     for _ in range(3):

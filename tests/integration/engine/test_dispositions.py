@@ -1,4 +1,4 @@
-"""What operators key after a talk: done, later, wrong number, never; and what the portal hears."""
+"""Dispositions after a talk (done, later, wrong number, never), and the messages to the portal."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -45,8 +45,8 @@ def key(house: House, code: str, extension: str = "101") -> str:
 
 
 def states(run: Run) -> set[tuple[str, int]]:
-    found = run(lambda db: list(db.execute(messages.select())))
-    return {(row.kind, row.revision) for row in found if row.state == "pending"}
+    rows = run(lambda db: list(db.execute(messages.select())))
+    return {(row.kind, row.revision) for row in rows if row.state == "pending"}
 
 
 @pytest_twisted.ensureDeferred
@@ -81,11 +81,11 @@ async def test_a_status_waits_for_a_word_as_long_as_he_writes(
     await talk(house)
 
     def kinds() -> list[str]:
-        found = []
+        result = []
         while (message := run(outbox.next_message, now())) is not None:
             run(outbox.delivered, message, now())
-            found.append(message.kind)
-        return found
+            result.append(message.kind)
+        return result
 
     assert "status" not in kinds()
     now.advance(minutes=2)
@@ -134,8 +134,8 @@ async def test_never_again_means_no_task_and_no_number_of_his(
     assert {8017, 8019} == {line.task for line in run(views.attempt_lines)}
     held = next(line for line in run(views.task_lines) if line.id == 8018)
     assert "do not call" == held.reason
-    (said,) = run(dispositions.do_not_call_lines)
-    assert (PHONE.number, "Иван", "Оператор 101") == (said.number, said.client, said.operator)
+    (entry,) = run(dispositions.do_not_call_lines)
+    assert (PHONE.number, "Иван", "Оператор 101") == (entry.number, entry.client, entry.operator)
 
     assert 1 == run(dispositions.call_again, PHONE.number, now())
     await house.engine.ends.give_up(AttemptId("t8019-1"), "test")
@@ -145,7 +145,7 @@ async def test_never_again_means_no_task_and_no_number_of_his(
 
 @pytest_twisted.ensureDeferred
 async def test_never_again_holds_at_the_last_look(house: House, run: Run, now: Now) -> None:
-    """The call file for his other number is in the spool already."""
+    """The call file for the client's other number is in the spool already."""
     await talk(house)
     later = tasks.Imported(portal_task(8018), (evolve(PHONE, number="+442079460999"),))
     run(tasks.save_tasks, [later], NOON, asked=NOON)
@@ -160,16 +160,16 @@ async def test_the_last_word_counts(house: House, run: Run) -> None:
     await talk(house)
     assert ["1"] * 4 == [key(house, code) for code in "9211"]
     assert [] == run(dispositions.do_not_call_lines)
-    said = {entry for entry in states(run) if entry[0] in ("status", "comment", "task")}
-    assert {("comment", 0), ("status", 1), ("comment", 1)} == said
+    entries = {entry for entry in states(run) if entry[0] in ("status", "comment", "task")}
+    assert {("comment", 0), ("status", 1), ("comment", 1)} == entries
     assert "talked" == run(views.task_lines)[0].reason
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_word_ends_the_writing_up(house: House, now: Now) -> None:
     await talk(house)
-    him = house.engine.roster.operators()[0]
-    assert "writes" == him.state(now())
+    operator = house.engine.roster.operators()[0]
+    assert "writes" == operator.state(now())
     key(house, "1")
     assert "free" == house.engine.roster.operators()[0].state(now())
 
@@ -212,8 +212,8 @@ async def test_other_tasks_with_the_same_client_hear_of_the_talk(house: House, r
     stranger = tasks.Imported(portal_task(8020), (phone_of(8020),))
     run(tasks.save_tasks, [same, not_due, stranger], NOON, asked=NOON)
     await talk(house)
-    told = run(lambda db: list(db.execute(messages.select())))
-    assert {8017, 8018} == {row.task for row in told if row.kind == "comment"}
+    rows = run(lambda db: list(db.execute(messages.select())))
+    assert {8017, 8018} == {row.task for row in rows if row.kind == "comment"}
 
 
 @pytest_twisted.ensureDeferred
@@ -221,7 +221,7 @@ async def test_other_tasks_with_the_same_client_hear_of_the_talk(house: House, r
 async def test_never_again_counts_whatever_became_of_the_task(
     house: House, run: Run, since: str
 ) -> None:
-    """It is the client's wish, and not the task's."""
+    """The wish belongs to the client and does not depend on the task."""
     await talk(house)
     if since == "closed":
         bring(run, portal_task(8099), complete=True)
@@ -235,7 +235,7 @@ async def test_never_again_counts_whatever_became_of_the_task(
 async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     house: House, run: Run, now: Now
 ) -> None:
-    """Later, and twenty minutes after that later again: the deadline is the second one's."""
+    """ "Later" is keyed, and again after twenty minutes: the second deadline holds."""
     await talk(house)
     assert "1" == key(house, "2")
     first = run(planning.load_task, TaskId(8017)).due
@@ -249,7 +249,7 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     now.advance(minutes=20)
     assert "1" == key(house, "2")
     second = run(planning.load_task, TaskId(8017)).due
-    found = run(lambda db: list(db.execute(messages.select().where(messages.c.state == "pending"))))
+    rows = run(lambda db: list(db.execute(messages.select().where(messages.c.state == "pending"))))
 
     assert second == first + timedelta(minutes=20)
-    assert [second.isoformat()] == [r.payload["deadline"] for r in found if r.kind == "task"]
+    assert [second.isoformat()] == [r.payload["deadline"] for r in rows if r.kind == "task"]

@@ -1,5 +1,5 @@
 """
-A long working day with a bad portal: polls, calls, people's own changes, faults and crashes in any
+A long working day with a bad portal: polls, calls, changes by people, faults and crashes in any
 order. At the end the portal holds each write exactly once.
 """
 
@@ -49,12 +49,12 @@ REPORTS = (
 
 
 class Crash(BaseException):
-    """The process dies here: no handler of ours may see it."""
+    """The process is killed here: no handler of ours may catch it."""
 
 
 @define(eq=False)
 class Day:
-    """The dialler's portal side, and everybody who disturbs it."""
+    """The dialler's side of the portal, and all disturbances."""
 
     config: Config
     store: FakeStore
@@ -107,7 +107,7 @@ class Day:
         raise Crash
 
     def finish(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Let it run to its end, or to the death of its process; None then."""
+        """Run it to its end; None if the process was killed."""
         done: list[Any] = []
         try:
             Deferred.fromCoroutine(work).addBoth(done.append)
@@ -139,7 +139,7 @@ class Day:
         add_task(self.portal, "Позвонить", code, responsible=who, deadline=self.now())
 
     def people(self) -> None:
-        """Somebody moves a deadline, closes a task, opens one again."""
+        """A person moves a deadline, closes a task or opens one again."""
         if not self.portal.tasks:
             return
         number = self.random.choice(list(self.portal.tasks))
@@ -172,15 +172,15 @@ class Day:
             operator = Operator(
                 id=OperatorId(number), name="x", extension=str(number - 400), online=True
             )
-            made = self.run(
+            attempt = self.run(
                 ledger.open_attempt, task, Dial(task.phones[0], operator, (Route("c"),)),
                 self.now(),
                 lease=timedelta(days=1),
             )  # fmt: skip
-            assert self.run(ledger.claim, made.id, self.now())
-            self.ringing[made.id] = operator.extension
+            assert self.run(ledger.claim, attempt.id, self.now())
+            self.ringing[attempt.id] = operator.extension
             if self.random.random() < 0.6:
-                self.run(ledger.ringing, made.id, operator.extension, self.now(), TELLING)
+                self.run(ledger.ringing, attempt.id, operator.extension, self.now(), TELLING)
             return
 
     def end(self) -> None:
@@ -229,34 +229,34 @@ def test_each_write_exactly_once_after_a_thousand_steps(
     for _ in range(1000):
         it.step()
     it.settle()
-    portal, made = it.portal, run(views.attempt_lines)
+    portal, attempts = it.portal, run(views.attempt_lines)
 
-    assert len(made) > 40 and it.crashes > 12 and len(it.faults) >= 10, "it was a bad day"
+    assert len(attempts) > 40 and it.crashes > 12 and len(it.faults) >= 10, "it was a bad day"
     texts = [
         row["POST_MESSAGE"]
         for task, rows in portal.comments.items()
         for row in rows
-        if f"[t{task}-" in row["POST_MESSAGE"]  # others hear of it, too
+        if f"[t{task}-" in row["POST_MESSAGE"]  # other tasks are told, too
     ]
-    assert {line.id: 1 for line in made} == Counter(
+    assert {line.id: 1 for line in attempts} == Counter(
         text.rpartition("[")[2].rstrip("]") for text in texts
     )
     finished = Counter(row["EXTERNAL_CALL_ID"] for row in portal.statistics)
-    answered = {line.id: 1 for line in made if Outcome(str(line.outcome)) in ANSWERED}
+    answered = {line.id: 1 for line in attempts if Outcome(str(line.outcome)) in ANSWERED}
     assert answered == finished
     known = {row["EXTERNAL_CALL_ID"]: row["REGISTERED"] for row in portal.statistics}
     for call in portal.calls.values():
-        # The portal knows a registration again by its key for half an hour only. If the answer was
-        # lost, and the repetition came later, the first is left open: nobody knows its name.
+        # The portal recognizes a registration by its key for half an hour only. If the answer was
+        # lost, and the repetition came later, the first call stays open: its id is unknown.
         assert known[call["EXTERNAL_CALL_ID"]] - call["START"] >= timedelta(minutes=30)
     assert {"delivered", "void"} >= {message.state for message in run(views.messages)}
-    assert {"reported"} == {line.state for line in made}
+    assert {"reported"} == {line.state for line in attempts}
     for line in run(views.task_lines):
         row = portal.tasks[line.id]
         ours = Counter(h["task"] for h in portal.history if h["field"] == "DEADLINE")[line.id]
-        tries = [attempt for attempt in made if attempt.task == line.id]
+        tries = [attempt for attempt in attempts if attempt.task == line.id]
         assert ours <= len(tries), "at most one deadline of ours for each attempt"
-        by_hand = sum(told.kind == "moved by hand" for told in run(story, line.id))
+        by_hand = sum(event.kind == "moved by hand" for event in run(story, line.id))
         assert by_hand <= it.moved[line.id], "our own deadline was taken for a person's"
         if line.open and line.reason == "not due":
             assert row["DEADLINE"] == to_the_minute(line.due)

@@ -1,4 +1,4 @@
-"""Carriers, numbers shown, and calls beyond the free operators, on a real store."""
+"""Carriers, caller ids, and calls beyond the free operators, on a real store."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -58,7 +58,7 @@ def shown(house: House) -> list[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now: Now) -> None:
-    """Also not after a restart of the dialler, and again after a day."""
+    """A restart of the dialler changes nothing. After a day the number is shown again."""
     house = make(asterisk=numbered(per_day=1))
     bring(run, portal_task(8018), portal_task(8019))
     await turns(house, now, 3)
@@ -74,8 +74,8 @@ async def test_a_spent_number_is_not_shown_again_today(make: Make, run: Run, now
 async def test_the_dialplan_is_told_the_number_for_each_carrier(make: Make, now: Now) -> None:
     house = make(asterisk=numbered())
     await turns(house, now, 1)
-    said = house.ask("claim", FIRST, "442079460000", "").variables
-    assert ("a:b", f"{ONE}:") == (said["AD_TRUNKS"], said["AD_CIDS"])
+    variables = house.ask("claim", FIRST, "442079460000", "").variables
+    assert ("a:b", f"{ONE}:") == (variables["AD_TRUNKS"], variables["AD_CIDS"])
 
 
 @pytest_twisted.ensureDeferred
@@ -95,10 +95,10 @@ async def test_a_purpose_waits_for_its_own_carrier_while_others_are_dialled(
     run(tasks.save_tasks, both, NOON, asked=NOON)
     bring(run, portal_task(8019))
     await turns(house, now, 4)
-    made = {attempt.task: attempt.routes for attempt in run(attempt_queries.in_flight)}
-    assert {8017, 8019} == set(made)
-    assert ("b", TWO) == (made[8017][0].trunk, made[8017][0].caller_id)
-    assert ("a", "") == (made[8019][0].trunk, made[8019][0].caller_id)
+    routes_of = {attempt.task: attempt.routes for attempt in run(attempt_queries.in_flight)}
+    assert {8017, 8019} == set(routes_of)
+    assert ("b", TWO) == (routes_of[8017][0].trunk, routes_of[8017][0].caller_id)
+    assert ("a", "") == (routes_of[8019][0].trunk, routes_of[8019][0].caller_id)
     assert "no route" == next(line.reason for line in run(views.task_lines) if line.id == 8018)
 
 
@@ -115,7 +115,7 @@ def strong(make: Make, run: Run, answered: int = 400) -> House:
 async def test_beyond_the_operators_only_as_many_as_the_cap_allows(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Three operators, twice as many calls wanted; half of 3 % of 150 is two."""
+    """Three operators, and a factor of two. Half of 3 % of 150 allows two more calls."""
     house = strong(make, run, answered=150)
     await turns(house, now, 10)
     assert 5 == len(run(attempt_queries.in_flight))
@@ -138,12 +138,15 @@ async def test_without_a_measured_rate_it_is_one_for_one(make: Make, run: Run, n
 async def test_who_answers_first_gets_the_operator_held_for_another(
     make: Make, run: Run, now: Now
 ) -> None:
-    """And who had him gets nobody, or the operator held for the first: nobody holds two."""
+    """
+    The other client gets no operator, or the one reserved for the first call. No attempt reserves
+    two operators.
+    """
     house = strong(make, run)
     await turns(house, now, 10)
-    made = {attempt.id for attempt in run(attempt_queries.in_flight)}
+    dialled = {attempt.id for attempt in run(attempt_queries.in_flight)}
     held = {attempt: who for who, attempt in run(attempt_queries.reserved).items()}
-    overdial = sorted(made - set(held))[0]
+    overdial = sorted(dialled - set(held))[0]
     await house.call_control.claim(overdial)
     ring = house.call_control.whom_to_ring(overdial)
     assert ring is not None and {"101", "102", "103"} == set(ring.extensions)
@@ -225,5 +228,5 @@ async def test_what_is_measured_survives_a_restart(make: Make, run: Run, now: No
 
 
 def _answers(house: House, now: Now) -> tuple[int, int]:
-    found = house.engine.calls.statistics.answers(now())
-    return found.answered, found.abandoned
+    counts = house.engine.calls.statistics.answers(now())
+    return counts.answered, counts.abandoned

@@ -56,13 +56,13 @@ async def put_off(house: House, now: Now) -> datetime:
 
 
 def due(run: Run, task: int = 8017) -> datetime | None:
-    found = run(planning.load_task, TaskId(task))
-    assert found
-    return found.due  # type: ignore[no-any-return]
+    row = run(planning.load_task, TaskId(task))
+    assert row
+    return row.due  # type: ignore[no-any-return]
 
 
 def told_portal(run: Run) -> list[str]:
-    """The deadlines that the portal is to be told, in order."""
+    """The deadlines to be written to the portal, in order."""
     owed = sa.select(outbox.c.payload).where(outbox.c.kind == "task").order_by(outbox.c.id)
     return [payload["deadline"] for payload in run(lambda db: list(db.scalars(owed)))]
 
@@ -78,7 +78,7 @@ async def test_a_day_off_that_somebody_names_holds_at_once_and_next_calls_follow
     bring(run, portal_task(8018), portal_task(8019, NOON + timedelta(hours=3)))
     assert then == due(run)
     run(days_off.add, TODAY, NOON, "снег")
-    now.advance(seconds=2)  # or the pace says that nobody is called now
+    now.advance(seconds=2)  # otherwise the pace would allow no call now
     await house.dispatcher.turn()
 
     assert {8018: "hours"}.items() <= reasons(run).items()
@@ -164,7 +164,7 @@ async def test_a_purpose_is_paused_for_what_is_due_and_what_is_spooled(
 
 
 def changed(house: House, **sections: dict[str, Any]) -> None:
-    """The file says this now."""
+    """Put settings with these sections into force."""
     house.engine.use(variant(house.dispatcher._settings, **sections))
 
 
@@ -201,7 +201,7 @@ async def test_rules_that_change_while_a_step_is_under_way_are_followed_from_the
 
 @pytest_twisted.ensureDeferred
 async def test_hours_that_never_open_move_nothing(make: Make, run: Run, now: Now) -> None:
-    """An emergency stop: tasks wait and say why, and go on where they were."""
+    """This is an emergency stop: tasks wait, name the reason, and continue afterwards."""
     house = make()
     then = await put_off(house, now)
     changed(house, hours=dict.fromkeys(WEEK))
@@ -260,8 +260,8 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
     make: Make, run: Run, now: Now
 ) -> None:
     """
-    The answer to our first deadline was lost, and two days off follow while the portal is away: its
-    word of the first one is ours, and not a person's.
+    The answer to our first deadline was lost, and two days off follow while the portal is down.
+    When the portal shows the first deadline, it counts as ours, not as a person's change.
     """
     house = make()
     then = await put_off(house, now)
@@ -283,7 +283,7 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
 async def test_what_is_put_off_again_and_again_is_told_each_time(
     make: Make, run: Run, now: Now
 ) -> None:
-    """Also when the messages in between were forgotten, and an attempt that was reported is not."""
+    """This holds also after the earlier messages were purged. The attempt stays "ended"."""
     house = make()
     await put_off(house, now)
     pay_all(run, now)
@@ -329,7 +329,9 @@ async def test_shadow_mode_moves_no_deadline(make: Make, run: Run, now: Now) -> 
 async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
     make: Make, run: Run, now: Now, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More of them than are looked at in a turn, all due before; and they go on when it ends."""
+    """
+    They are more than one turn examines, and were due earlier. They are called when the pause ends.
+    """
     monkeypatch.setattr("autodial.engine.dispatcher.PAGE", 5)
     monkeypatch.setattr("autodial.engine.dispatcher.PAGES", 2)
     house = make()
@@ -395,8 +397,8 @@ def test_why_and_status_know_of_days_off_and_pauses(
 def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -> None:
     assert "does not run" in told("reload").output
     path.write_text(path.read_text().replace("[hours]", '[hours]\nmonday = "soon"'))
-    said = told("reload")
-    assert 1 == said.exit_code and "hours.monday" in said.output
+    result = told("reload")
+    assert 1 == result.exit_code and "hours.monday" in result.output
 
 
 # Settings.
@@ -404,14 +406,14 @@ def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -
 
 def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
     old = load(path)
-    said = old.model_dump(exclude_unset=True)
-    said["portal"] = {"webhook": "http://127.0.0.1/rest/1/another/", "comments": "one"}
-    said["fastagi"] = {**said["fastagi"], "secret": "0123456789abcdef", "port": 9}
-    said["client"] = {"preset": "ru-230fz"}
-    said["store"] = {"path": "/elsewhere/x", "keep": {"events": "10d"}}
-    said["language"] = "en"
-    said["hours"] = {"zone": "UTC", "monday": "10:00-11:00"}
-    new, changed, waiting = taken_over(old, parse(said, "test"))
+    settings = old.model_dump(exclude_unset=True)
+    settings["portal"] = {"webhook": "http://127.0.0.1/rest/1/another/", "comments": "one"}
+    settings["fastagi"] = {**settings["fastagi"], "secret": "0123456789abcdef", "port": 9}
+    settings["client"] = {"preset": "ru-230fz"}
+    settings["store"] = {"path": "/elsewhere/x", "keep": {"events": "10d"}}
+    settings["language"] = "en"
+    settings["hours"] = {"zone": "UTC", "monday": "10:00-11:00"}
+    new, changed, waiting = taken_over(old, parse(settings, "test"))
 
     assert ("portal", "client", "store", "hours") == tuple(
         name for name in ("portal", "client", "store", "hours") if name in changed
@@ -435,11 +437,11 @@ def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
 def test_a_day_that_is_off_now_is_something_new(
     path: Path, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    """ "off" and nothing at all are kept alike; they do not mean the same."""
-    said = load(path).model_dump(exclude_unset=True)
-    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
-    old = parse({**said, "hours": {}, "client": before}, "test")
-    new = parse({**said, "hours": {}, "client": {**before, **after}}, "test")
+    """ "off" and a missing key are stored alike, but they do not mean the same."""
+    settings = load(path).model_dump(exclude_unset=True)
+    settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    old = parse({**settings, "hours": {}, "client": before}, "test")
+    new = parse({**settings, "hours": {}, "client": {**before, **after}}, "test")
     for one, other in ((old, new), (new, old)):
         now, changed, _ = taken_over(one, other)
         assert ("client",) == changed
@@ -447,20 +449,22 @@ def test_a_day_that_is_off_now_is_something_new(
 
 
 def test_what_does_not_fit_what_waits_is_not_taken_over(path: Path) -> None:
-    said = load(path).model_dump(exclude_unset=True)
-    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
-    said["hours"] = {}
-    old = parse({**said, "portal": {**said["portal"], "pool": 5}}, "test")
-    new = parse({**said, "purposes": [{"name": "x", "tag": "x", "line": "autodial-2"}]}, "test")
+    settings = load(path).model_dump(exclude_unset=True)
+    settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    settings["hours"] = {}
+    old = parse({**settings, "portal": {**settings["portal"], "pool": 5}}, "test")
+    new = parse({**settings, "purposes": [{"name": "x", "tag": "x", "line": "autodial-2"}]}, "test")
     with pytest.raises(ConfigError, match=r"pool.*until the next start"):
         taken_over(old, new)
 
 
 def test_the_clock_of_the_portal_s_dates_waits(path: Path) -> None:
-    said = load(path).model_dump(exclude_unset=True)
-    said["portal"], said["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
-    old = parse({**said, "hours": {"zone": "UTC"}}, "test")
-    now, changed, waiting = taken_over(old, parse({**said, "hours": {"zone": "Asia/Omsk"}}, "test"))
+    settings = load(path).model_dump(exclude_unset=True)
+    settings["portal"], settings["fastagi"] = {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"}, {}
+    old = parse({**settings, "hours": {"zone": "UTC"}}, "test")
+    now, changed, waiting = taken_over(
+        old, parse({**settings, "hours": {"zone": "Asia/Omsk"}}, "test")
+    )
     assert (("hours",), 1) == (changed, len(waiting))
     assert ("UTC", "Asia/Omsk") == (now.portal_zone.key, now.hours.zone)
 
@@ -473,7 +477,10 @@ def test_who_is_left_out_now_is_no_operator_from_now_on() -> None:
 
 
 def test_a_reload_keeps_what_is_known_of_the_do_not_call_list(make: Make, tmp_path: Path) -> None:
-    """Somebody is writing the file at this moment: what it held before counts a while longer."""
+    """
+    Somebody is writing the file at the moment of the reload: its former content stays in force for
+    a while.
+    """
     file = tmp_path / "list.txt"
     file.write_text("+442079460001\n")
     os.utime(file, (1, 1))
@@ -531,7 +538,7 @@ async def test_a_client_whom_the_portal_does_not_show_is_not_trusted_under_new_r
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A field that says something else now is something else, too, though its name is the same."""
+    """A field with the same name and another meaning is another field."""
     add_operator(portal, 501, "101", seen=NOON)
     code = add_contact(portal, "Клиент", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
@@ -583,7 +590,7 @@ def test_a_signal_while_it_is_being_set_up_does_not_end_it(path: Path, tmp_path:
         status = Path(f"/proc/{process.pid}/status")
         until = monotonic() + 60
         while monotonic() < until and not _heeds_sighup(status.read_text()):
-            sleep(0.005)  # before that it is Python that is being started
+            sleep(0.005)  # before that, Python is still starting
         for _ in range(40):
             os.kill(process.pid, signal.SIGHUP)
             sleep(0.02)
@@ -600,9 +607,9 @@ def _heeds_sighup(status: str) -> bool:
 def wait_for(log: Path, text: str, since: int = 0) -> str:
     until = monotonic() + 60
     while monotonic() < until:
-        said = log.read_text()[since:]
-        if text in said:
-            return said
+        output = log.read_text()[since:]
+        if text in output:
+            return output
         sleep(0.05)
     raise AssertionError(f"{text!r} is not in the log:\n{log.read_text()}")
 
@@ -625,9 +632,9 @@ def test_a_signal_has_the_settings_read_again_and_ends_nothing(
     mark = len(log.read_text())
     path.write_text(old.replace("[hours]", '[hours]\nmonday = "soon"'))
     os.kill(process.pid, signal.SIGHUP)
-    said = wait_for(log, "not read again", mark)
-    assert "hours.monday" in said and "Traceback" not in said
-    wait_for(log, "autodial reload", mark)  # what is in the file is not what runs
+    output = wait_for(log, "not read again", mark)
+    assert "hours.monday" in output and "Traceback" not in output
+    wait_for(log, "autodial reload", mark)  # the settings in the file are not the ones in force
     assert process.poll() is None
     mark = len(log.read_text())
     path.write_text(old)

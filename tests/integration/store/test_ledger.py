@@ -1,4 +1,4 @@
-"""The ledger on a real SQLite file: what it promises, and what the database itself forbids."""
+"""The ledger on a real SQLite file: its rules, and the constraints of the database."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -65,18 +65,18 @@ def phone_of(number: int) -> Phone:
     return evolve(PHONE, number=f"+44207946{number % 1000:04d}", entity_id=number)
 
 
-def bring(run: Run, *found: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
-    imported = [tasks.Imported(task, (phone_of(task.id),)) for task in found]
+def bring(run: Run, *portal_tasks: PortalTask, at: datetime = NOON, complete: bool = False) -> None:
+    imported = [tasks.Imported(task, (phone_of(task.id),)) for task in portal_tasks]
     run(tasks.save_tasks, imported, at, asked=at)
     if complete:
-        run(tasks.close_others, {task.id for task in found}, at)
+        run(tasks.close_others, {task.id for task in portal_tasks}, at)
 
 
 def dial(run: Run, number: int = 8017, operator: Operator = ANNA, at: datetime = NOON) -> AttemptId:
     task = run(planning.load_task, TaskId(number))
     assert isinstance(task, CallTask)
-    made = run(ledger.open_attempt, task, _to(task, operator), at, lease=LEASE)
-    return AttemptId(made.id)
+    attempt = run(ledger.open_attempt, task, _to(task, operator), at, lease=LEASE)
+    return AttemptId(attempt.id)
 
 
 def _to(task: CallTask, operator: Operator) -> Dial:
@@ -114,7 +114,10 @@ def test_a_task_has_one_attempt_under_way(run: Run, task: int) -> None:
 
 
 def test_the_first_report_wins(run: Run, task: int) -> None:
-    """Server and AstDB may both hold it; a late one after the reconciler's end changes nothing."""
+    """
+    The server and AstDB may both have the report. A report after the reconciler's end changes
+    nothing.
+    """
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     first = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy())
@@ -129,16 +132,16 @@ def test_the_first_report_wins(run: Run, task: int) -> None:
 def test_a_refused_second_run_does_not_end_the_first(run: Run, task: int) -> None:
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(attempt_end.record, attempt, Report(stage="refused"), NOON, EndPolicy())
+    result = run(attempt_end.record, attempt, Report(stage="refused"), NOON, EndPolicy())
 
-    assert attempt_end.Recorded.KNOWN is said.recorded
+    assert attempt_end.Recorded.KNOWN is result.recorded
     assert [line.state for line in run(views.attempt_lines)] == ["claimed"]
 
 
 def test_a_report_for_nobody_s_attempt(run: Run) -> None:
-    said = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, EndPolicy())
+    result = run(attempt_end.record, AttemptId("t1-1"), BUSY, NOON, EndPolicy())
 
-    assert attempt_end.Recorded.UNKNOWN is said.recorded
+    assert attempt_end.Recorded.UNKNOWN is result.recorded
 
 
 def test_the_end_frees_the_operator_and_puts_the_task_off(run: Run, task: int) -> None:
@@ -165,7 +168,7 @@ def test_waits_grow_until_the_task_is_handed_back(run: Run, task: int) -> None:
 
 
 def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) -> None:
-    """After a talk the task is finished; a deadline moved by hand is a promise to call."""
+    """After a talk the task is closed; a deadline moved by hand opens it again."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
@@ -173,26 +176,29 @@ def test_a_person_who_moves_the_deadline_starts_it_again(run: Run, task: int) ->
 
     later = NOON + timedelta(hours=3)
     bring(run, portal_task(8017, later), at=NOON + timedelta(minutes=1))
-    found = run(planning.load_task, TaskId(8017))
-    assert ("", later, 0) == (found.closed_reason, found.due, found.attempts)
+    row = run(planning.load_task, TaskId(8017))
+    assert ("", later, 0) == (row.closed_reason, row.due, row.attempts)
 
 
 @pytest.mark.parametrize("report", [TALKED, BUSY])
 def test_a_call_back_promised_in_the_talk_is_kept(run: Run, task: int, report: Report) -> None:
-    """The operator moves the deadline while he talks: the end of the call must not undo that."""
+    """The operator moves the deadline during the talk; the end of the call must not undo it."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     tomorrow = NOON + timedelta(days=1)
     bring(run, portal_task(8017, tomorrow), at=NOON + timedelta(minutes=1))
     run(attempt_end.record, attempt, report, NOON + timedelta(minutes=2), EndPolicy())
-    found = run(planning.load_task, TaskId(8017))
+    row = run(planning.load_task, TaskId(8017))
 
-    assert (tomorrow, "") == (found.due, found.closed_reason)
+    assert (tomorrow, "") == (row.due, row.closed_reason)
     assert [message for message in run(views.messages) if message.kind == "task"] == []
 
 
 def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
-    """An import asked before our write, or a write we went down on, must not dial again."""
+    """
+    A task read before our write was delivered, or after a crash during a write, must not be dialled
+    again.
+    """
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     next_call = run(
@@ -200,12 +206,12 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     ).next_call
     minute = outbox.to_the_minute(next_call)
 
-    # Being written when we went down: the portal shows our own value.
+    # The dialler stopped during the write: the portal shows our own value.
     assert "task" == run(outbox.next_message, NOON).kind
     bring(run, portal_task(8017, minute), at=NOON + timedelta(minutes=1))
     assert next_call == run(planning.load_task, TaskId(8017)).due
 
-    # Noted; and an answer that the portal gave before our write comes late.
+    # Noted; then an answer from before our write arrives late.
     message = run(outbox.next_message, NOON + timedelta(minutes=2))
     run(outbox.delivered, message, NOON + timedelta(minutes=2), until=Deadline(minute))
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
@@ -261,18 +267,20 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
 
 
 def test_only_what_was_never_claimed_can_be_withdrawn(run: Run, task: int) -> None:
-    """The reconciler looked a moment ago, and the claim came in between: the call goes on."""
+    """The claim came just after the reconciler had read the attempt: the call goes on."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
-    said = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, EndPolicy())
+    result = run(attempt_end.give_up, attempt, Outcome.WITHDRAWN, "no channel", NOON, EndPolicy())
 
-    assert attempt_end.Recorded.KNOWN is said.recorded
+    assert attempt_end.Recorded.KNOWN is result.recorded
     assert ["claimed"] == [line.state for line in run(views.attempt_lines)]
     assert 1 == len(run(attempt_queries.reserved))
 
 
 def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
-    """The planner saw the old task, and the person's change came before it wrote that down."""
+    """
+    The planner read the old task, and a person changed it before the planner wrote its result.
+    """
     later = NOON + timedelta(seconds=1)
     bring(run, portal_task(8017, NOON + timedelta(minutes=5)), at=later)
     run(planning.save_reasons, [(TaskId(8017), "no deadline", None)], NOON)
@@ -281,7 +289,7 @@ def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
 
 
 def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> None:
-    """We put it to 12:20; a person moves it to tomorrow, then back: both are his decisions."""
+    """We set 12:20. A person moves it to tomorrow, then back: both changes are the person's."""
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy()).next_call
@@ -302,7 +310,7 @@ def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: 
 
 @pytest.mark.parametrize("same", ["number", "client"])
 def test_one_person_is_not_called_for_two_tasks_at_once(run: Run, task: int, same: str) -> None:
-    """Nor by two of his numbers; and what he bears counts over all of them."""
+    """The same holds for two numbers of one client; the budgets count over all numbers."""
     phone = (
         evolve(PHONE, entity_id=99) if same == "number" else evolve(PHONE, number="+442079460009")
     )
@@ -328,7 +336,7 @@ def test_every_step_is_in_the_story(run: Run, task: int) -> None:
     run(ledger.ringing, attempt, "101", NOON)
     run(attempt_end.record, attempt, TALKED, NOON, EndPolicy())
 
-    assert [told.kind for told in run(story, 8017)] == [
+    assert [event.kind for event in run(story, 8017)] == [
         "imported",
         "spooled",
         "claimed",
@@ -365,7 +373,7 @@ def test_every_column_has_a_comment() -> None:
 
 
 def test_the_migrations_make_the_schema(database: sa.Engine) -> None:
-    """What an upgrade makes and what the code expects are the same."""
+    """The migrated schema equals the schema in the code."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -384,7 +392,7 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
         old.reflect(db)
 
         def put(table: str, **row: Any) -> None:
-            """What is not named is filled with anything that fits."""
+            """Other columns get a value of their type."""
             for column in old.tables[table].columns:
                 if not column.nullable and column.name not in row and not column.primary_key:
                     kind = column.type.python_type
@@ -400,9 +408,9 @@ def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
     migrate(path)
 
     assert [8017] == [line.id for line in read(path, views.task_lines)]
-    found = read(path, lambda db: planning.load_task(db, TaskId(8017)))
-    assert found
-    assert [("+442079460000", "")] == [(phone.number, phone.dtmf) for phone in found.phones]
+    task = read(path, lambda db: planning.load_task(db, TaskId(8017)))
+    assert task
+    assert [("+442079460000", "")] == [(phone.number, phone.dtmf) for phone in task.phones]
     assert ["101"] == [line.extension for line in read(path, views.operator_lines)]
     assert [("t8017-1", "comment")] == [(d.attempt, d.kind) for d in read(path, views.messages)]
 
@@ -425,9 +433,9 @@ def test_who_waited_for_an_operator_counts_although_he_talked(
 def test_an_upgrade_finds_who_waited_in_the_reports_there_are(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     migrate(path, "0007")
-    told = {"answered": "2026-11-23 12:00:00+00:00", "talked": "2026-11-23 12:00:01+00:00"}
-    later = {**told, "talked": "2026-11-23 12:00:09+00:00"}
-    kinds = [("talked", told, 0), ("talked", later, 0), ("talked", None, 0),
+    payload = {"answered": "2026-11-23 12:00:00+00:00", "talked": "2026-11-23 12:00:01+00:00"}
+    later = {**payload, "talked": "2026-11-23 12:00:09+00:00"}
+    kinds = [("talked", payload, 0), ("talked", later, 0), ("talked", None, 0),
              ("operator missed", {}, 1), ("busy", {}, 0)]  # fmt: skip
     with open_engine(path).begin() as db:
         old = sa.MetaData()

@@ -1,4 +1,4 @@
-"""What we write is nobody else's, whatever the umask; and no link leads us to other files."""
+"""Our files are private whatever the umask, and no link leads to other files."""
 
 import json
 import os
@@ -57,7 +57,10 @@ def test_an_old_store_and_its_copies_are_closed(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_is_closed_already_is_nobody_s_business(tmp_path: Path) -> None:
-    """Root's own backup beside the store does not stop the dialler, which cannot even open it."""
+    """
+    A backup made by root lies beside the store. The dialler cannot open it, and starts all the
+    same.
+    """
     store = tmp_path / "autodial.sqlite"
     migrate(store)
     (tmp_path / "autodial.sqlite.bak").touch(mode=0o000)
@@ -83,8 +86,8 @@ def application(tokens: Path) -> Application:
 
 
 def token_of(ours: Application) -> str:
-    made: Request = ours.request("profile", {})
-    return made.token
+    request: Request = ours.request("profile", {})
+    return request.token
 
 
 def test_tokens_that_others_may_read_are_closed(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_a_lock_that_is_a_link_truncates_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lay", [os.mkfifo, None], ids=["a pipe", "a hard link"])
 def test_a_lock_that_is_no_file_of_ours_is_refused(tmp_path: Path, lay: Any) -> None:
-    """A pipe would hold root for ever; a hard link would give another file away."""
+    """A pipe would block root for ever; through a hard link another file would change its owner."""
     target = tmp_path / "passwd"
     target.write_text("root")
     target.chmod(0o644)
@@ -138,7 +141,10 @@ def test_a_lock_that_is_no_file_of_ours_is_refused(tmp_path: Path, lay: Any) -> 
 
 
 def test_a_recording_that_is_a_link_is_not_sent(tmp_path: Path) -> None:
-    """Whoever may write the folder would have the portal get another file of this host."""
+    """
+    Otherwise anybody with write access to the folder could send another file of this host to the
+    portal.
+    """
     secret = tmp_path / "autodial.toml"
     secret.write_text("webhook")
     link = tmp_path / "t1-1.wav"
@@ -154,14 +160,14 @@ def test_root_does_not_run_the_dialler_unless_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    said = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "run"])
+    result = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "run"])
 
-    assert (1, True) == (said.exit_code, "runuser -u asterisk" in said.output)
+    assert (1, True) == (result.exit_code, "runuser -u asterisk" in result.output)
 
 
 @pytest.fixture
 def both(tmp_path: Path) -> tuple[Path, Path]:
-    """A configuration and globals as they are shipped."""
+    """The configuration and the globals as shipped."""
     config, dialplan = tmp_path / "autodial.toml", tmp_path / "autodial-globals.conf"
     for path, source in ((config, EXAMPLE), (dialplan, GLOBALS)):
         path.write_text(source.read_text())
@@ -272,15 +278,15 @@ def test_what_it_cannot_place_is_left_as_it_is(both: tuple[Path, Path], text: st
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_asterisk_can_read_the_globals_afterwards(both: tuple[Path, Path], tmp_path: Path) -> None:
-    """Made by root; the spool that the configuration names tells Asterisk's group."""
+    """The file is made by root. Its group is Asterisk's, known from the configured spool."""
     spool = tmp_path / "outgoing"
     spool.mkdir()
     os.chown(spool, 12345, 12346)
     both[0].write_text(f'[asterisk]\nspool = "{spool}"\n')
     share_secret(*both)
-    found = both[1].stat()
+    info = both[1].stat()
 
-    assert (12346, 0o640) == (found.st_gid, stat.S_IMODE(found.st_mode))
+    assert (12346, 0o640) == (info.st_gid, stat.S_IMODE(info.st_mode))
 
 
 def test_files_that_share_a_secret_and_are_open_are_closed(both: tuple[Path, Path]) -> None:

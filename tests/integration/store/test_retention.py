@@ -1,4 +1,4 @@
-"""What is old is forgotten, a little at a time; what a rule or a person still counts on is not."""
+"""Old rows are purged in small steps; rows that a rule or a person still needs stay."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -62,7 +62,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def forget(store: FakeStore, now: Now) -> Callable[[], Any]:
-    """Go through all tables once; how many steps that took."""
+    """Purge all tables once; returns the number of steps."""
 
     async def go(keep: KeepConfig | None = None) -> int:
         job = Retention(keep or KeepConfig.model_validate({}), store, now)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def count(run: Run, table: sa.Table) -> int:
 
 
 def called(run: Run, number: int, at: datetime, *, closed: bool = True, report: Any = BUSY) -> None:
-    """A task that had one call, and whose portal was told everything."""
+    """A task with one call, all of whose messages were delivered."""
     bring(run, portal_task(number, deadline=at), at=at)
     attempt = dial(run, number, at=at)
     run(ledger.claim, attempt, at)
@@ -105,7 +105,7 @@ async def test_old_tasks_go_with_all_that_is_theirs(run: Run, forget: Callable[.
 
 @pytest_twisted.ensureDeferred
 async def test_show_still_tells_the_outcome(run: Run, forget: Callable[..., Any], now: Now) -> None:
-    """After ninety days the lines are gone, and for a year the end is known."""
+    """After ninety days the events are purged; the outcome is known for a year."""
     called(run, 100, NOON - timedelta(days=91))
     await forget()
 
@@ -117,7 +117,7 @@ async def test_show_still_tells_the_outcome(run: Run, forget: Callable[..., Any]
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_open_counts_on_stays(run: Run, forget: Callable[..., Any]) -> None:
-    """An open task's attempts are what its limit counts."""
+    """The limit of an open task counts its attempts."""
     called(run, 100, OLD, closed=False)
     await forget()
 
@@ -126,7 +126,7 @@ async def test_what_is_open_counts_on_stays(run: Run, forget: Callable[..., Any]
 
 @pytest_twisted.ensureDeferred
 async def test_budgets_see_the_same_after_it(run: Run, forget: Callable[..., Any]) -> None:
-    """Also with everything kept as short as the configuration lets one."""
+    """The shortest periods that the configuration allows are tested, too."""
     shortest = KeepConfig.model_validate(
         {
             "events": "1d",
@@ -163,10 +163,10 @@ async def test_never_again_is_for_ever(run: Run, forget: Callable[..., Any]) -> 
     at = OLD
     run(lambda db: presence_staff(db, at))
     called(run, 100, at, closed=False, report=TALKED)
-    said = run(
+    attempt = run(
         dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, at, EndPolicy(),
     )  # fmt: skip
-    assert said == AttemptId("t100-1")
+    assert attempt == AttemptId("t100-1")
     run(lambda db: db.execute(sa.update(outbox).values(state="delivered", done_at=at)))
     run(tasks.close_these, [100], at)
     await forget()
@@ -194,7 +194,7 @@ def presence_staff(db: sa.Connection, at: datetime) -> None:
 async def test_what_the_portal_was_not_told_stays(
     run: Run, forget: Callable[..., Any], state: str
 ) -> None:
-    """And all that it is about."""
+    """The task and the attempt that the message is about stay, too."""
     called(run, 100, OLD)
     run(lambda db: db.execute(sa.update(outbox).where(outbox.c.kind == "task").values(state=state)))
     await forget()
@@ -205,13 +205,16 @@ async def test_what_the_portal_was_not_told_stays(
 
 @pytest_twisted.ensureDeferred
 async def test_where_reading_goes_on_stays(run: Run, forget: Callable[..., Any]) -> None:
-    """Or the portal's old lists would be read again; and who is away would be taken for here."""
+    """
+    Otherwise the portal's old lists would be read again, and an absent operator would count as
+    present.
+    """
     log = [
         LoginEvent(id=n, at=OLD + timedelta(hours=n), user=501, login=n % 2 == 0) for n in range(9)
     ]
     run(presence.save_logins, log, NOON)
-    heard = [others.ExternalCall(n, "+442079460001", OLD, 501) for n in range(1, 9)]
-    run(others.save_external_calls, heard, NOON)
+    calls = [others.ExternalCall(n, "+442079460001", OLD, 501) for n in range(1, 9)]
+    run(others.save_external_calls, calls, NOON)
     await forget()
 
     assert [8] == run(lambda db: db.scalars(sa.select(external_calls.c.id)).all())
@@ -224,7 +227,7 @@ async def test_where_reading_goes_on_stays(run: Run, forget: Callable[..., Any])
 async def test_a_task_counts_from_the_day_it_was_closed(
     run: Run, forget: Callable[..., Any]
 ) -> None:
-    """One that lay there for a year, given up, and was closed today may be back tomorrow."""
+    """A task that was given up a year ago and closed today may be opened again tomorrow."""
     called(run, 100, OLD, closed=False)
     run(lambda db: db.execute(sa.update(task_table).values(closed_reason="exhausted")))
     run(tasks.close_these, [100], NOON)
@@ -237,7 +240,7 @@ async def test_a_task_counts_from_the_day_it_was_closed(
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_is_never_used_twice(run: Run, forget: Callable[..., Any]) -> None:
-    """It names the recording, and the comment in the portal, of a year ago."""
+    """The name is also in the recording and in the portal's comment of a year ago."""
     called(run, 100, OLD)
     await forget()
     assert 0 == count(run, attempts)
@@ -250,7 +253,7 @@ async def test_a_name_is_never_used_twice(run: Run, forget: Callable[..., Any]) 
 async def test_what_came_after_a_refused_write_back_stays(
     run: Run, forget: Callable[..., Any]
 ) -> None:
-    """Sent again by a person it must not undo what the portal was told since."""
+    """A refused write sent again by a person must not undo what was written since."""
     called(run, 100, NOON - timedelta(days=200), closed=False)
     first = run(lambda db: db.scalar(sa.select(outbox.c.id).where(outbox.c.kind == "task")))
     run(lambda db: db.execute(sa.update(outbox).where(outbox.c.id == first).values(state="dead")))
@@ -259,8 +262,12 @@ async def test_what_came_after_a_refused_write_back_stays(
     attempt = dial(run, 100, at=at)
     run(ledger.claim, attempt, at)
     run(attempt_end.record, attempt, BUSY, at, EndPolicy(write_back=WriteBack()))
-    told = outbox.c.id > first
-    run(lambda db: db.execute(sa.update(outbox).where(told).values(state="delivered", done_at=at)))
+    later_rows = outbox.c.id > first
+    run(
+        lambda db: db.execute(
+            sa.update(outbox).where(later_rows).values(state="delivered", done_at=at)
+        )
+    )
     await forget()
     assert 1 == run(again, None, NOON)
 
@@ -301,5 +308,5 @@ async def test_between_two_rounds_nothing_is_asked(
 
 
 def test_reports_are_read_as_before() -> None:
-    """One that an older dialplan left in AstDB has a field less."""
+    """A report that an older dialplan left in AstDB has one field less."""
     assert not parse_report(["dial", "BUSY", "17", "SIP%20486", "", "", "", "", "1", "c"]).rang

@@ -2,7 +2,7 @@
 No statement of a running dialler reads a table that grows with the years from end to end.
 
 Every test that goes through ``FakeStore`` has its statements explained as they are executed (see
-``plans.py``; ``tests/conftest.py`` sees that none is left out). Here: that this would be noticed.
+``plans.py``; ``tests/conftest.py`` checks that none is left out). Here: such a scan is detected.
 """
 
 from datetime import timedelta
@@ -71,7 +71,9 @@ async def test_what_is_asked_at_a_start_and_for_a_second_operator(
 
 
 def test_what_the_dialler_asks_of_its_store_is_known() -> None:
-    """That each was run, and its statements explained, is looked at when all tests are over."""
+    """
+    ``tests/conftest.py`` checks at the end of the run that each function was run and explained.
+    """
     asked = asked_of_the_store()
 
     assert {"claim", "open_attempt", "next_message", "record"} <= asked

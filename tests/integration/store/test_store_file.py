@@ -1,6 +1,6 @@
 """
-The store's file: one dialler on it, copies that can be put back, and for whatever may happen to it
-a sentence that says what to do.
+The store's file: one dialler at a time, copies that can be restored, and for each failure
+a sentence with the remedy.
 """
 
 import errno
@@ -61,7 +61,7 @@ def store(path: Path) -> Path:
 
 
 def bytes_of(path: Path) -> bytes:
-    """What is in the store: its file, and its log, if that holds anything."""
+    """The content of the store: its file, and its -wal file if that is not empty."""
     log = path.with_name(f"{path.name}-wal")
     return path.read_bytes() + (log.read_bytes() if log.exists() else b"")
 
@@ -95,7 +95,7 @@ def test_two_processes_on_one_store_are_one_too_many(store: Path) -> None:
     finally:
         holder.communicate()
     with only_one(store):
-        pass  # its end, however it came, freed the store
+        pass  # the end of the process released the store
 
 
 def test_a_command_works_beside_the_dialler(store: Path) -> None:
@@ -113,9 +113,9 @@ async def test_a_stopped_store_is_free_again(path: Path) -> None:
 
 
 def test_a_start_that_may_succeed_in_a_while_is_tried_again(
-    told: Callable[..., Result], store: Path
+    invoke: Callable[..., Result], store: Path
 ) -> None:
-    """By its exit code: a full disk, or a copy being put back, needs nobody's hand."""
+    """The exit code tells systemd: a full disk, or a restore under way, ends without help."""
     arguments = [sys.executable, "-m", "autodial", "--config", f"{store.parent}/autodial.toml"]
     with only_one(store):
         run = subprocess.run(
@@ -132,7 +132,7 @@ def test_a_start_that_may_succeed_in_a_while_is_tried_again(
 def test_on_a_full_disk_the_lock_is_held_all_the_same(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only who holds it cannot be written down; the start's own sentence is the store's."""
+    """Only the holder's name cannot be written. The error of the start is the store's."""
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -167,7 +167,7 @@ def test_a_copy_is_made_while_the_dialler_writes_and_is_its_owner_s(
 
 
 def test_a_copy_comes_to_its_end_however_busy_the_dialler_is(store: Path, tmp_path: Path) -> None:
-    """In steps without a moment held it would begin again after each write."""
+    """A copy in steps, without a lock at its end, would start again after each write."""
     with closing(sqlite3.connect(store)) as db:
         db.execute("CREATE TABLE big AS SELECT randomblob(900) AS x FROM events")
         for _ in range(16):
@@ -204,7 +204,7 @@ def test_half_copies_of_killed_processes_go_at_the_next_start(path: Path) -> Non
 
 
 def test_a_copy_is_not_put_where_the_dialler_could_not_read_it(store: Path, tmp_path: Path) -> None:
-    """Made by root, the directory would be root's."""
+    """A directory made by root would belong to root."""
     backup.backup(store, tmp_path / "copy")
     with pytest.raises(StoreError, match="is not there: make it"):
         restore.restore(tmp_path / "new/autodial.sqlite", tmp_path / "copy")
@@ -213,7 +213,7 @@ def test_a_copy_is_not_put_where_the_dialler_could_not_read_it(store: Path, tmp_
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
 def test_what_root_puts_back_is_the_dialler_s(store: Path, tmp_path: Path) -> None:
-    """The store, its lock, and what was there before."""
+    """The store, its lock and the former store belong to the dialler's user."""
     backup.backup(store, tmp_path / "copy")
     place = tmp_path / "var"
     place.mkdir(mode=0o700)
@@ -229,9 +229,12 @@ def test_what_root_puts_back_is_the_dialler_s(store: Path, tmp_path: Path) -> No
 
 
 def test_a_copy_put_back_after_a_crash_is_the_store(store: Path, tmp_path: Path) -> None:
-    """By hand, the old -wal would have been replayed into it: undone, or malformed."""
+    """
+    After a plain copy of the file, SQLite would replay the old -wal into it: the restore is undone,
+    or the store is malformed.
+    """
     backup.backup(store, tmp_path / "copy")
-    # What a crash leaves: changes that are in the log only.
+    # After a crash some changes are in the -wal file only.
     crash = (
         "import os, sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1])\n"
@@ -296,7 +299,7 @@ def test_a_copy_does_not_replace_a_file(store: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", ["0001", "0002", "0003", OLDER])
 def test_before_an_upgrade_a_copy_is_made(path: Path, release: str) -> None:
-    """Of every schema there has been: the upgrade can be taken back."""
+    """From each schema so far, an upgrade can be undone."""
     migrate(path, release)
     migrate(path)
     copy = path.with_name(f"autodial.sqlite.before-{release}")
@@ -339,7 +342,7 @@ COMMANDS = (
 
 
 @pytest.fixture
-def told(tmp_path: Path, store: Path) -> Callable[..., Result]:
+def invoke(tmp_path: Path, store: Path) -> Callable[..., Result]:
     configuration = tmp_path / "autodial.toml"
     (tmp_path / "outgoing").mkdir()
     configuration.write_text(
@@ -369,7 +372,7 @@ path = "{store}"
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_tells_a_newer_store_and_leaves_it_alone(
-    told: Callable[..., Result], store: Path, command: list[str]
+    invoke: Callable[..., Result], store: Path, command: list[str]
 ) -> None:
     set_release(store, "9999")
     before = bytes_of(store)
@@ -378,40 +381,40 @@ def test_every_command_tells_a_newer_store_and_leaves_it_alone(
         run = subprocess.run(
             [*arguments, *command], capture_output=True, text=True, timeout=60, check=False
         )
-        said, code = run.stderr, run.returncode
+        output, code = run.stderr, run.returncode
         assert 78 == code
     else:
-        result = told(*command)
-        said, code = result.output, result.exit_code
+        result = invoke(*command)
+        output, code = result.output, result.exit_code
         assert 1 == code
 
-    assert "written by a newer program" in said
-    assert "Traceback" not in said
+    assert "written by a newer program" in output
+    assert "Traceback" not in output
     assert before == bytes_of(store)
 
 
 def test_backup_and_restore_by_command(
-    told: Callable[..., Result], store: Path, tmp_path: Path
+    invoke: Callable[..., Result], store: Path, tmp_path: Path
 ) -> None:
-    made = told("backup", str(tmp_path / "copy"))
-    assert (0, 0o600) == (made.exit_code, (tmp_path / "copy").stat().st_mode & 0o777)
+    result = invoke("backup", str(tmp_path / "copy"))
+    assert (0, 0o600) == (result.exit_code, (tmp_path / "copy").stat().st_mode & 0o777)
     write(store, lambda db: pauses.pause(db, pauses.EVERYBODY, NOON))
-    back = told("restore", str(tmp_path / "copy"))
+    back = invoke("restore", str(tmp_path / "copy"))
 
     assert 0 == back.exit_code
     assert "before-restore" in back.output
     assert frozenset() == read(store, lambda db: pauses.paused(db, NOON))
-    again = told("backup", str(tmp_path / "copy"))
+    again = invoke("backup", str(tmp_path / "copy"))
     assert (1, True) == (again.exit_code, "name a new file" in again.output)
     with only_one(store):
-        assert "Stop that one first" in told("restore", str(tmp_path / "copy")).output
+        assert "Stop that one first" in invoke("restore", str(tmp_path / "copy")).output
 
 
-# Trouble with the file.
+# Failures of the file.
 
 
 def full(path: Path) -> None:
-    """No page more: what a full disk is to SQLite."""
+    """No further page, as on a full disk."""
     engine = connections.open_engine(path)
 
     @sa.event.listens_for(engine, "connect")
@@ -444,7 +447,7 @@ def not_a_database(path: Path) -> None:
 
 
 def of_another_user(path: Path) -> None:
-    """Root may do everything: another user tries."""
+    """Root may do everything, so the call runs as another user."""
     for directory in (path.parent, *path.parent.parents):
         directory.chmod(directory.stat().st_mode | 0o005)
     code = (
@@ -485,7 +488,7 @@ def test_each_trouble_has_its_own_advice(
 
 @pytest_twisted.ensureDeferred
 async def test_a_full_disk_while_running_is_the_store_s_own_error(path: Path) -> None:
-    """And afterwards it goes on."""
+    """When there is room again, the store works."""
     running = Store(path, reactor)
     running.start()
 
@@ -522,7 +525,7 @@ async def test_a_store_that_is_moved_away_is_noticed(path: Path, tmp_path: Path)
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
-    """With the process its last copy would go."""
+    """When the process ends, its last copy is gone."""
     running = Store(path, reactor)
     running.start()
     await running.run(pauses.pause, pauses.EVERYBODY, NOON, "")
@@ -538,7 +541,9 @@ async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
 
 
 def test_a_log_without_its_store_is_not_begun_anew(store: Path, tmp_path: Path) -> None:
-    """The store was moved away while a dialler ran: what it wrote since is in the log alone."""
+    """
+    The store was moved away while a dialler ran: the writes since then are only in the -wal file.
+    """
     log = store.with_name(f"{store.name}-wal")
     store.rename(tmp_path / "moved")
     log.write_bytes(b"x" * 4096)
@@ -563,7 +568,7 @@ def test_after_a_wrong_copy_the_store_is_still_there(store: Path, tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
 def test_a_new_store_is_its_directory_s_owner_s(tmp_path: Path) -> None:
-    """Made by root, the dialler could not open it."""
+    """A store made by root could not be opened by the dialler."""
     place = tmp_path / "var"
     place.mkdir()
     os.chown(place, 4242, 4242)
@@ -573,7 +578,7 @@ def test_a_new_store_is_its_directory_s_owner_s(tmp_path: Path) -> None:
 
 
 def test_messages_to_the_portal_survive_the_change_of_terms(path: Path) -> None:
-    """What was owed is pending, what was refused is dead, and none is taken for another."""
+    """The state of each message is translated, and no two messages collide."""
     migrate(path, "0008")
     rows = [
         ("register", 501, "done", "{}"), ("register", 502, "owed", "{}"),
@@ -607,7 +612,7 @@ def test_messages_to_the_portal_survive_the_change_of_terms(path: Path) -> None:
     migrate(path)
 
     with closing(sqlite3.connect(path)) as db:
-        told = db.execute(
+        messages = db.execute(
             "SELECT kind, task, operator, revision, state FROM outbox ORDER BY id"
         ).fetchall()
         assert [
@@ -615,7 +620,7 @@ def test_messages_to_the_portal_survive_the_change_of_terms(path: Path) -> None:
             ("comment", 8017, 0, 0, "delivered"), ("comment", 8017, 0, 11, "pending"),
             ("comment", 8018, 0, 0, "dead"), ("task", 8017, 0, 1_000_000, "sending"),
             ("status", 8017, 0, 0, "void"),
-        ] == told  # fmt: skip
+        ] == messages  # fmt: skip
         payloads = [json.loads(row[0]) for row in db.execute("SELECT payload FROM outbox")]
         assert {"disposition": "done", "user": 501} == payloads[3]
         whole = "SELECT generation, dtmf, reserved, disposition FROM attempts"

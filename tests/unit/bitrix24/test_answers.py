@@ -1,4 +1,4 @@
-"""Answers that no portal should give: one damaged row stops nothing else, and nothing escapes."""
+"""Malformed answers: one damaged row stops nothing else, and no unexpected exception is raised."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ from bitrix24.wire import Reply, decode, error_of, parsed
 from tests.unit.bitrix24.test_samples import SHAPES, Sample, answered, load
 
 DEEP = b'{"result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-#: Values that stand where others should.
+#: Values of a wrong type or range.
 JUNK: tuple[Any, ...] = (
     None, True, False, 0, -1, 10**30, 1e308, "", "x", "\ud800", "a\x00b", "9" * 5000, [], {}, [[]],
     [None], {"a": {}}, {"error": 1}, {"error": {"code": []}}, "\u0661", [1, "2", {}],
@@ -36,7 +36,7 @@ JUNK: tuple[Any, ...] = (
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in an answer."""
-    found = [path]
+    paths = [path]
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -45,12 +45,12 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         else ()
     )
     for key, item in inner:
-        found += places(item, (*path, key))
-    return found
+        paths += places(item, (*path, key))
+    return paths
 
 
 def put(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
-    """A copy with something else at that place."""
+    """A copy with another value at this place."""
     if not path:
         return junk
     changed = copy.deepcopy(value)
@@ -66,17 +66,19 @@ def put(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
 def test_junk_anywhere_is_an_error_of_the_portal_or_harms_nothing(
     sample: Sample, data: st.DataObject
 ) -> None:
-    said = load(sample.name)
+    payload = load(sample.name)
     for _ in range(data.draw(st.integers(1, 3))):
-        said = put(said, data.draw(st.sampled_from(places(said))), data.draw(st.sampled_from(JUNK)))
+        payload = put(
+            payload, data.draw(st.sampled_from(places(payload))), data.draw(st.sampled_from(JUNK))
+        )
     with suppress(PortalError):
-        answered(sample, said)
+        answered(sample, payload)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
-def test_any_json_as_an_error_is_an_error(said: Any) -> None:
-    assert isinstance(error_of("x", said), PortalError)
+def test_any_json_as_an_error_is_an_error(payload: Any) -> None:
+    assert isinstance(error_of("x", payload), PortalError)
 
 
 @pytest.mark.parametrize(
@@ -127,13 +129,13 @@ def test_one_damaged_member_of_the_staff_does_not_stop_the_others(damaged: Any) 
 
 
 def test_a_staff_of_which_nobody_can_be_read_is_an_error() -> None:
-    """The portal speaks otherwise than we know; an empty list would log everybody out."""
+    """The format is unknown; an empty list would log out all operators."""
     with pytest.raises(AnswerStrange):
         staff_of([{"ID": "x"}, {"ID": "y"}])
 
 
 def test_a_full_page_is_one_whatever_is_damaged_in_it() -> None:
-    """Else all behind it would leave the staff."""
+    """Otherwise the pages behind it would not be read, and those users would leave the staff."""
     first = [None, 5, *({**USER, "ID": number} for number in range(501, 549))]
     pages = {0: first, 548: [{**USER, "ID": 600}]}
 
@@ -152,17 +154,17 @@ def test_a_full_page_is_one_whatever_is_damaged_in_it() -> None:
     "rows", [[{"ID": "x"}], [5], 5, [{}], "x", [{"ID": 10**30, "PHONE": 5}]], ids=repr
 )
 def test_a_damaged_client_hides_nobody_else(rows: Any) -> None:
-    """Of a kind that cannot be read nothing is known; the task keeps the numbers it had."""
-    said = {
+    """The damaged client is unknown, so its task keeps the numbers it had."""
+    payload = {
         "result": {
             "result": {"C_0": [{"ID": "7", "NAME": "Анна"}], "CO_0": rows},
             "result_error": [],
         }
     }
-    found = answered(Sample("x", lambda p: p.clients(["C_7", "CO_8"])), said)
+    clients = answered(Sample("x", lambda p: p.clients(["C_7", "CO_8"])), payload)
 
-    assert None is found["CO_8"]
-    assert ["Анна"] == [client.name for client in found["C_7"]]
+    assert None is clients["CO_8"]
+    assert ["Анна"] == [client.name for client in clients["C_7"]]
 
 
 def test_a_portal_that_gives_one_page_for_ever_is_an_error() -> None:
@@ -175,8 +177,8 @@ def test_a_portal_that_gives_one_page_for_ever_is_an_error() -> None:
 def test_a_task_whose_number_cannot_be_read_is_counted(junk: Any) -> None:
     row = load("tasks.task.list")["result"]["tasks"][0]
     sample = SHAPES[0]
-    said = {"result": {"tasks": [row, junk, {**row, "id": "8018", "status": []}]}, "total": 3}
-    page = answered(sample, said)
+    payload = {"result": {"tasks": [row, junk, {**row, "id": "8018", "status": []}]}, "total": 3}
+    page = answered(sample, payload)
 
     assert ([int(row["id"])], [8018], 1) == (
         [t.id for t in page.tasks],
@@ -208,7 +210,7 @@ def test_the_moment_of_an_answer_is_a_moment() -> None:
 
 @pytest.mark.parametrize("start", [-62135596800, 253402300000, 1e300, -1e300, "x", [], True])
 def test_a_moment_beyond_all_clocks_is_none(start: Any) -> None:
-    """Polls count back from it, and calls wait until it."""
+    """Polls subtract from the moment, and calls wait until it."""
     body = json.dumps({"result": 1, "time": {"start": start, "operating_reset_at": start}})
     reply = decode(Answer(200, body.encode()), "x")
 
@@ -240,13 +242,13 @@ def test_a_method_is_left_alone_for_an_hour_at_most() -> None:
 
 
 def test_more_values_than_any_answer_has_are_not_read() -> None:
-    """Ten million bytes of brackets would be a gigabyte of lists."""
+    """Ten million bytes of brackets would become a gigabyte of lists."""
     with pytest.raises(ValueError, match="more values"):
         parsed(b'{"result":[' + b"[]," * 1_500_000 + b"[]]}")
 
 
 def test_portal_direct_is_what_these_tests_ask() -> None:
-    """A guard: the answers above go through the client, not past it."""
+    """A guard: the answers in these tests pass through the client."""
     asked: list[str] = []
 
     async def send(request: Request) -> Answer:

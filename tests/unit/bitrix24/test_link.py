@@ -1,4 +1,4 @@
-"""The way to the portal: what is tried again, what is left alone, and for how long."""
+"""The link to the portal: what is repeated, what is not, and after how long."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +34,7 @@ READ, WRITE = "tasks.task.list", "tasks.task.update"
 
 @define
 class Far:
-    """A portal that answers by a list, then says OK."""
+    """A portal that answers from a list, then OK."""
 
     answers: list[Answer | Exception]
     clock: Clock = field(factory=Clock)
@@ -76,7 +76,7 @@ def unsent() -> Exception:
     return PortalUnavailable("x")
 
 
-#: What the portal does, by what a repetition does: how often it is asked in all.
+#: For each behaviour of the portal and kind of request: the number of requests sent.
 POLICY: tuple[tuple[Callable[[], Answer | Exception], type[Exception], int, int], ...] = (
     (unsent, PortalUnavailable, 3, 3),
     (lost, AnswerLost, 3, 1),
@@ -95,7 +95,10 @@ def test_what_is_tried_again(
     read: int,
     write: int,
 ) -> None:
-    """Nothing is written again after a lost answer, which may be executed late; a read is asked."""
+    """
+    After a lost answer a write is not repeated, since it may have been executed. A read is
+    repeated.
+    """
     for method, tries in ((READ, read), (WRITE, write)):
         far = Far([trouble() for _ in range(20)])
         ended = far.until_done(far.call(method))
@@ -140,7 +143,7 @@ def test_a_method_nobody_vouched_for_is_not_repeated(method: str, kind: Safety) 
 
 @pytest.mark.parametrize("answer", [GATEWAY, CLOSED])
 def test_a_portal_that_wants_to_be_alone_is_left_alone(answer: Answer) -> None:
-    """All traffic rests, longer each time, until an answer ends it."""
+    """All requests pause, longer each time, until one is answered."""
     far = Far([answer, answer])
     far.until_done(far.call(READ))
     far.clock.advance(4)
@@ -157,7 +160,7 @@ def test_a_portal_that_wants_to_be_alone_is_left_alone(answer: Answer) -> None:
 
 
 def test_a_blocked_method_rests_until_the_portal_forgets() -> None:
-    """The others go on."""
+    """Other methods are not affected."""
     allowed = Answer(200, b'{"result": true, "time": {"operating_reset_at": 500}}')
     far = Far([allowed, BLOCKED])
     far.until_done(far.call(READ))
@@ -216,13 +219,13 @@ def test_nothing_a_person_could_print_holds_the_secret() -> None:
 
 
 def test_an_answer_once_lost_is_not_forgotten_over_a_later_refusal() -> None:
-    """What came last is not the whole story."""
+    """The last refusal does not tell whether an earlier request was executed."""
     far = Far([lost(), unsent(), unsent(), unsent()])
     assert isinstance(far.until_done(far.call(READ)), AnswerLost)
 
 
 def test_requests_that_wait_do_not_prolong_the_rest() -> None:
-    """Eight are asked, three at once; the portal's web server gives up on the first."""
+    """Eight calls, three requests sent at once; the first gets a gateway error."""
     clock, under_way = Clock(), []
 
     async def send(request: Request) -> Answer:
@@ -254,8 +257,8 @@ def test_a_limit_on_one_method_leaves_the_others_alone_however_many_wait() -> No
 def test_a_limit_told_inside_a_batch_is_kept_too() -> None:
     far = Far([])
     far.link.heard(READ, PortalBusy(f"{READ}: OPERATION_TIME_LIMIT"))
-    said = far.until_done(far.call("batch", within=["user.get", READ]))
-    assert isinstance(said, PortalClosed)
+    error = far.until_done(far.call("batch", within=["user.get", READ]))
+    assert isinstance(error, PortalClosed)
     assert [] == far.asked
     assert far.until_done(far.call("batch", within=["user.get"])) is True
     far.clock.advance(METHOD_REST)

@@ -1,7 +1,7 @@
 """
 Answers of the portal as its documentation and people show them, parsed by the client.
 
-A field we do not know never breaks anything; one we need and miss is an error that names the
+An unknown field changes nothing; a missing field that is needed is an error that names the
 method and the field.
 """
 
@@ -34,7 +34,7 @@ CALL = "externalCall.716f1cb73def9700a23842adf9c4c568.1773130779"
 
 @frozen
 class Sample:
-    """A recorded answer, what is asked of the client, and the fields it cannot do without."""
+    """A recorded answer, the request it belongs to, and the fields that are needed."""
 
     name: str
     ask: Callable[[Portal], Awaitable[Any]]
@@ -105,18 +105,18 @@ def load(name: str) -> Any:
     return json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def answered(sample: Sample, said: Any) -> Any:
-    """What the client makes of an answer; its exception is raised."""
+def answered(sample: Sample, payload: Any) -> Any:
+    """The client's result for an answer; its exception is raised."""
 
     async def send(_: Request) -> Answer:
-        return Answer(200, json.dumps(said).encode())
+        return Answer(200, json.dumps(payload).encode())
 
     async def ask() -> Any:
         return await sample.ask(Portal.direct("http://127.0.0.1/rest/1/s", send))
 
-    made: list[Any] = []
-    Deferred.fromCoroutine(ask()).addBoth(made.append)
-    (result,) = made
+    results: list[Any] = []
+    Deferred.fromCoroutine(ask()).addBoth(results.append)
+    (result,) = results
     if isinstance(result, Failure):
         result.raiseException()
     return result
@@ -133,12 +133,12 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 @by_name
 def test_it_is_parsed_and_unknown_fields_change_nothing(sample: Sample) -> None:
-    said = load(sample.name)
-    expected = answered(sample, said)
-    for row in list(objects(said)):
+    payload = load(sample.name)
+    expected = answered(sample, payload)
+    for row in list(objects(payload)):
         row["somethingNew"] = {"of": ["a", "later", "version"]}
 
-    assert expected == answered(sample, said)
+    assert expected == answered(sample, payload)
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_it_is_parsed_and_unknown_fields_change_nothing(sample: Sample) -> None:
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_a_missing_field_is_named(sample: Sample, field: str) -> None:
-    said = copy.deepcopy(load(sample.name))
-    for row in objects(said["result"]):
+    payload = copy.deepcopy(load(sample.name))
+    for row in objects(payload["result"]):
         row.pop(field, None)
     with pytest.raises(AnswerStrange) as caught:
-        answered(sample, said)
+        answered(sample, payload)
 
     assert field == caught.value.field
     assert f"{sample.method or caught.value.method}: {field}: missing" == str(caught.value)
@@ -185,8 +185,8 @@ def test_the_values_of_a_box_of_2019() -> None:
 def test_the_values_of_a_box_of_2026() -> None:
     chat = load("batch-comments-in-chat")
     assert 90210 == answered(NAMED["batch-comments-in-chat"], chat)
-    told = answered(NAMED["tasks.task.update"], load("tasks.task.update"))
-    assert "2027-04-20T10:00" == told.wall, "with the offset of October"
+    deadline = answered(NAMED["tasks.task.update"], load("tasks.task.update"))
+    assert "2027-04-20T10:00" == deadline.wall, "with the offset of October"
     ((talk,), last) = answered(NAMED["voximplant.statistic.get-box"],
                                load("voximplant.statistic.get-box"))  # fmt: skip
     assert ("", 7, ("CONTACT", 627)) == (talk.external, last, talk.entity)
@@ -200,9 +200,9 @@ def test_an_empty_forum_beside_a_chat_that_may_not_be_read_says_nothing() -> Non
 
 
 def test_one_damaged_task_does_not_hide_the_others() -> None:
-    said = load("tasks.task.list")
-    del said["result"]["tasks"][0]["responsibleId"]
-    page = answered(SHAPES[0], said)
+    payload = load("tasks.task.list")
+    del payload["result"]["tasks"][0]["responsibleId"]
+    page = answered(SHAPES[0], payload)
 
     assert [8018] == [task.id for task in page.tasks]
     assert "tasks.task.list: responsibleId: missing" == str(page.unreadable[8017])

@@ -1,4 +1,4 @@
-"""Call files: what the format cannot carry is refused; what is handed over is whole and ours."""
+"""Call files: what the format cannot carry is refused; a submitted file is complete and private."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from call_files import CallFile, CallFileError, Spool, SpoolError
 from call_files.spool import PROBE
 
 
-def made(**changes: object) -> CallFile:
+def call_file(**changes: object) -> CallFile:
     values: dict[str, object] = {
         "name": "t8017-3",
         "channel": "Local/442079460000@autodial-out/n",
@@ -32,7 +32,7 @@ def outgoing(tmp_path: Path) -> Path:
 
 
 def test_it_reads_as_asterisk_wants_it() -> None:
-    assert made().render() == (
+    assert call_file().render() == (
         "Channel: Local/442079460000@autodial-out/n\n"
         "CallerID: <74950000000>\n"
         "WaitTime: 45\n"
@@ -66,14 +66,14 @@ def test_it_reads_as_asterisk_wants_it() -> None:
 )
 def test_what_the_format_cannot_carry_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(CallFileError):
-        made(**changes).render()
+        call_file(**changes).render()
 
 
 @given(st.text(max_size=60))
 def test_no_value_can_add_a_line(value: str) -> None:
-    """Whatever a person typed: refused, or exactly one line of the file."""
+    """Any text is refused, or is exactly one line of the file."""
     try:
-        text = made(variables={"A": value}).render()
+        text = call_file(variables={"A": value}).render()
     except CallFileError:
         return
 
@@ -84,9 +84,9 @@ def test_no_value_can_add_a_line(value: str) -> None:
 def test_a_file_appears_whole_under_its_name(outgoing: Path) -> None:
     spool = Spool(outgoing)
     spool.prepare()
-    path = spool.submit(made())
+    path = spool.submit(call_file())
 
-    assert made().render() == path.read_text()
+    assert call_file().render() == path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     assert frozenset({"t8017-3"}) == spool.waiting()
     assert list(spool.staging.iterdir()) == []
@@ -95,29 +95,29 @@ def test_a_file_appears_whole_under_its_name(outgoing: Path) -> None:
 def test_a_name_is_used_once(outgoing: Path) -> None:
     spool = Spool(outgoing)
     spool.prepare()
-    spool.submit(made())
+    spool.submit(call_file())
 
     with pytest.raises(SpoolError, match="already in the spool"):
-        spool.submit(made())
+        spool.submit(call_file())
 
 
 def test_withdrawing(outgoing: Path) -> None:
     spool = Spool(outgoing)
     spool.prepare()
-    spool.submit(made())
+    spool.submit(call_file())
 
     assert [spool.withdraw("t8017-3"), spool.withdraw("t8017-3")] == [True, False]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_the_file_belongs_to_asterisk_s_user(outgoing: Path) -> None:
-    """A file of another user would be dialled again and again."""
+    """Asterisk could not delete a file of another user, and would dial it again and again."""
     os.chown(outgoing, 12345, 12346)
     spool = Spool(outgoing)
     spool.prepare()
-    said = spool.submit(made()).stat()
+    info = spool.submit(call_file()).stat()
 
-    assert (said.st_uid, said.st_gid) == (12345, 12346)
+    assert (info.st_uid, info.st_gid) == (12345, 12346)
 
 
 def test_a_missing_directory_says_what_to_do(outgoing: Path) -> None:
@@ -134,16 +134,16 @@ def test_a_directory_that_asterisk_does_not_watch_is_refused(tmp_path: Path) -> 
 def test_two_file_systems_are_a_configuration_error(
     outgoing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file moved between two can be dialled before it is complete."""
+    """A file moved between two file systems can be dialled before it is complete."""
     spool = Spool(outgoing)
     spool.staging.mkdir()
     there, real = spool.staging.stat().st_ino, os.fstat
 
     def elsewhere(file: int) -> os.stat_result:
-        said = real(file)
-        if said.st_ino != there:
-            return said
-        return os.stat_result((*said[:2], said.st_dev + 1, *said[3:10]))
+        info = real(file)
+        if info.st_ino != there:
+            return info
+        return os.stat_result((*info[:2], info.st_dev + 1, *info[3:10]))
 
     monkeypatch.setattr(os, "fstat", elsewhere)
     with pytest.raises(SpoolError, match="another file system"):
@@ -151,7 +151,7 @@ def test_two_file_systems_are_a_configuration_error(
 
 
 def test_a_link_in_the_staging_place_is_refused(outgoing: Path, tmp_path: Path) -> None:
-    """As root we would write, and give away, what it points to."""
+    """Root would write to the target of the link, and change its owner."""
     target = tmp_path / "etc"
     target.mkdir(mode=0o755)
     (target / "shadow").write_text("root")
@@ -171,12 +171,12 @@ def test_a_link_laid_later_is_refused_too(outgoing: Path, tmp_path: Path) -> Non
     spool.staging.symlink_to(tmp_path)
 
     with pytest.raises(SpoolError, match="a link"):
-        spool.submit(made())
+        spool.submit(call_file())
     assert ["outgoing"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_a_draft_that_somebody_made_is_not_written(outgoing: Path, tmp_path: Path) -> None:
-    """Neither through a link, nor into a file that others hold open."""
+    """It may be a link, or a file that another process has open."""
     target = tmp_path / "shadow"
     target.write_text("root")
     spool = Spool(outgoing)
@@ -186,7 +186,7 @@ def test_a_draft_that_somebody_made_is_not_written(outgoing: Path, tmp_path: Pat
         lay(draft, target)
         owner = target.stat().st_uid
         with pytest.raises(SpoolError, match="File exists"):
-            spool.submit(made())
+            spool.submit(call_file())
         assert ("root", owner) == (target.read_text(), target.stat().st_uid)
         draft.unlink()
 
@@ -202,14 +202,14 @@ def test_a_staging_place_of_somebody_else_is_refused(outgoing: Path) -> None:
 
 
 def test_a_spool_that_went_away_is_an_error_of_the_spool(outgoing: Path) -> None:
-    """The dispatcher withdraws the attempt then."""
+    """The dispatcher then withdraws the attempt."""
     spool = Spool(outgoing)
     spool.prepare()
     spool.staging.rmdir()
     outgoing.rmdir()
 
     with pytest.raises(SpoolError, match="No such file"):
-        spool.submit(made())
+        spool.submit(call_file())
 
 
 def test_a_full_disk_does_not_use_the_name_up(
@@ -220,10 +220,10 @@ def test_a_full_disk_does_not_use_the_name_up(
     with monkeypatch.context() as full:
         full.setattr(os, "rename", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space")))
         with pytest.raises(SpoolError, match="No space"):
-            spool.submit(made())
+            spool.submit(call_file())
 
     assert [] == list(spool.staging.iterdir())
-    assert spool.submit(made()).exists()
+    assert spool.submit(call_file()).exists()
 
 
 def test_only_files_of_ours_are_withdrawn(outgoing: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_file_is_its_owner_s_whatever_the_umask(outgoing: Path, mask: int) -> 
     spool, before = Spool(outgoing), os.umask(mask)
     try:
         spool.prepare()
-        path = spool.submit(made())
+        path = spool.submit(call_file())
     finally:
         os.umask(before)
 

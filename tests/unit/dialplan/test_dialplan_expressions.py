@@ -74,20 +74,20 @@ def enclosed(text: str, start: int) -> str:
 
 def variables(text: str) -> list[str]:
     """The outermost ``${...}`` of a text."""
-    found, at = [], 0
+    references, at = [], 0
     while (at := text.find("${", at)) >= 0:
-        found.append(enclosed(text, at + 1))
-        at += len(found[-1]) + 3
-    return found
+        references.append(enclosed(text, at + 1))
+        at += len(references[-1]) + 3
+    return references
 
 
 def expressions(line: str) -> list[str]:
-    return [enclosed(line, found.start() + 1) for found in re.finditer(r"\$\[", line)]
+    return [enclosed(line, match.start() + 1) for match in re.finditer(r"\$\[", line)]
 
 
 def branches(line: str) -> list[str]:
     """What IF() and ExecIf() choose from: all behind their question mark."""
-    inside = [enclosed(line, found.end() - 1) for found in re.finditer(r"\b(ExecIf|IF)\(", line)]
+    inside = [enclosed(line, match.end() - 1) for match in re.finditer(r"\b(ExecIf|IF)\(", line)]
     return [behind_the_condition(text) for text in inside]
 
 
@@ -117,9 +117,9 @@ def wrong(line: str) -> list[str]:
 
 def test_no_text_from_outside_is_code() -> None:
     lines = list(sources())
-    found = [f"{file}:{number}: {bad}" for file, number, line in lines if (bad := wrong(line))]
+    mistakes = [f"{file}:{number}: {bad}" for file, number, line in lines if (bad := wrong(line))]
 
-    assert [] == found
+    assert [] == mistakes
     assert {"dialplan/autodial.conf", "dialplan/README.md", "docs/fastagi.md"} <= {
         file for file, _, _ in lines
     }

@@ -1,4 +1,4 @@
-"""A periodic job: one turn at a time, no lost wake, no failure that ends it."""
+"""A periodic job: one turn at a time, no wake-up is lost, and no failure ends the job."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -9,7 +9,7 @@ from autodial.errors import StoreError
 
 
 def test_a_failed_turn_does_not_stop_the_next_one() -> None:
-    """The service outlives a portal that is down for a while."""
+    """The portal may be down for a while; the service goes on."""
     clock, turns = Clock(), []
 
     async def poll() -> None:
@@ -36,9 +36,9 @@ def test_what_is_raised_on_purpose_is_a_sentence_and_not_at_every_turn() -> None
         service.startService()
         for _ in range(100):
             clock.advance(1)
-    said = [event for event in logs if "make room" in str(event.get("error"))]
+    events = [event for event in logs if "make room" in str(event.get("error"))]
 
-    assert [LogLevel.error] * 2 == [event["log_level"] for event in said]
+    assert [LogLevel.error] * 2 == [event["log_level"] for event in events]
     assert not any("log_failure" in event for event in logs)
 
 

@@ -1,4 +1,4 @@
-"""Each AGI command: what goes over the wire, and what its answers mean."""
+"""Each AGI command: the line that is sent, and the meaning of its answers."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -29,16 +29,16 @@ EPOCH = int(NOON.timestamp())
 
 @define
 class Asked(Commands):
-    """Answers every command with the same line, as Asterisk wrote it."""
+    """Answers every command with the same line."""
 
-    said: str
+    reply_line: str
     sent: list[str] = field(factory=list)
 
     async def send(self, line: bytes) -> Reply:
         self.sent.append(line.decode().rstrip("\n"))
         wire = AgiWire()
         wire.receive(b"agi_network: yes\n\n")
-        (reply,) = wire.receive(f"{self.said}\n".encode())
+        (reply,) = wire.receive(f"{self.reply_line}\n".encode())
         assert isinstance(reply, Reply)
         return reply
 
@@ -166,7 +166,7 @@ Ask = Callable[[Commands], Coroutine[Any, Any, object]]
             lambda c: c.speech_deactivate_grammar("g"), 'SPEECH DEACTIVATE GRAMMAR "g"',
             "200 result=1", None,
         ),
-        # The two forms that res_speech writes; no engine is free to try them with.
+        # The two forms that res_speech writes; there is no free engine to test them with.
         (
             lambda c: c.speech_recognize("p", 5), 'SPEECH RECOGNIZE "p" "5000"',
             '200 result=1 (speech) endpos=160 results=2 score0=900 text0="да (конечно)"'

@@ -1,6 +1,6 @@
 """
-Each command gets its own answer or an exception, never another's: a model of Asterisk's side that
-interjects, refuses, cuts its bytes anywhere, and goes away at any moment.
+Each command gets its own answer or an exception. A model of Asterisk's side
+adds lines, refuses commands, cuts its bytes anywhere, and disconnects at any moment.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from fastagi_server.session import FAILURE
 from fastagi_server.testing import environment
 
 DEADLINE = 5.0
-#: What may stand in a name that people typed: brackets, quotes, words of the protocol itself.
+#: Parts of a typed name: brackets, quotes, words of the protocol itself.
 NAMES = st.sampled_from(("x", "a) (b", '"', "HANGUP", "200 result=1 (y)", "520 x", "№", "", "\\"))
 
 
@@ -41,8 +41,8 @@ class Other:
     pending: list[int] = field(factory=list)  #: commands read, and not yet answered
     seen: bytes = b""
 
-    def read(self, said: bytes) -> None:
-        self.seen += said
+    def read(self, data: bytes) -> None:
+        self.seen += data
         *lines, self.seen = self.seen.split(b"\n")
         for line in lines:
             if line == FAILURE.rstrip():
@@ -51,9 +51,9 @@ class Other:
 
 
 def replies(number: int, kind: str, name: str) -> bytes:
-    """What Asterisk may answer to command ``number``."""
+    """Possible answers of Asterisk to command ``number``."""
     mine = f"n{number}"
-    said = {
+    text = {
         "value": f"200 result=1 ({name}{mine})\n",
         "plain": f"200 result={number}\n",
         "unset": f"200 result=0 {mine}\n",
@@ -62,7 +62,7 @@ def replies(number: int, kind: str, name: str) -> bytes:
         "usage": f"520-Invalid command syntax.\nHANGUP\n200 result=1 (no)\n{mine}\n520 End.\n",
         "trying": f"100 result=0 Trying...\n200 result=0 {mine}\n",
     }[kind]
-    return said.encode()
+    return text.encode()
 
 
 class InStep(RuleBasedStateMachine):
@@ -123,11 +123,11 @@ class InStep(RuleBasedStateMachine):
     @precondition(lambda self: not self.gone)
     @rule(size=st.integers(1, 300))
     def arrives(self, size: int) -> None:
-        """So many bytes of what was written, in one piece or one by one."""
-        said, self.wire = self.wire[:size], self.wire[size:]
-        if said:
-            self.session.dataReceived(said)
-            self.arrived += said
+        """Deliver ``size`` of the written bytes, in one piece or one by one."""
+        data, self.wire = self.wire[:size], self.wire[size:]
+        if data:
+            self.session.dataReceived(data)
+            self.arrived += data
 
     @precondition(lambda self: not self.gone)
     @rule()
@@ -153,8 +153,8 @@ class InStep(RuleBasedStateMachine):
     def each_command_has_its_own_answer_or_an_exception(self) -> None:
         for one in self.asked:
             if isinstance(one.answer, Reply):
-                said = f"{one.answer.result} {one.answer.value} {one.answer.detail}"
-                assert f"n{one.number}" in said or one.answer.result == str(one.number)
+                text = f"{one.answer.result} {one.answer.value} {one.answer.detail}"
+                assert f"n{one.number}" in text or one.answer.result == str(one.number)
             elif isinstance(one.answer, CommandFailed):
                 assert f"n{one.number}" in one.answer.detail
             elif one.answer is not None:
@@ -168,7 +168,7 @@ class InStep(RuleBasedStateMachine):
 
 
 def hostile() -> Iterator[bytes]:
-    """Bytes that are no AGI, or look like it and are not."""
+    """Bytes that are not AGI, some of them similar to it."""
     yield b"200 result=1 (first line\nsecond)\n"  # a newline in a value
     yield b"200 result=1 (first line\n200 result=1 (n0)\n"  # made to look like an answer
     yield b"HTTP/1.1 200 OK\r\n\r\n"
@@ -178,14 +178,14 @@ def hostile() -> Iterator[bytes]:
 
 
 def test_what_is_no_answer_ends_the_session_with_an_exception() -> None:
-    for said in hostile():
+    for reply in hostile():
         machine: Any = InStep()
         machine.connect(False, 10)
         machine.ask()
-        machine.session.dataReceived(said)
+        machine.session.dataReceived(reply)
         (asked,) = machine.asked
-        assert isinstance(asked.answer, AgiError), said[:40]
-        assert machine.transport.disconnecting or machine.transport.disconnected, said[:40]
+        assert isinstance(asked.answer, AgiError), reply[:40]
+        assert machine.transport.disconnecting or machine.transport.disconnected, reply[:40]
 
 
 TestInStep = InStep.TestCase

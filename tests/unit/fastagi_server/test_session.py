@@ -1,4 +1,4 @@
-"""A session, its server, and what no peer can do to the others; on a clock of our own."""
+"""A session and its server, and their limits for each peer; on a simulated clock."""
 
 from collections.abc import Awaitable, Callable, Generator
 
@@ -32,7 +32,7 @@ def server(script: Script, clock: Clock | None = None, **limits: object) -> Fast
 
 
 def begun(running: FastAgiServer) -> tuple[FakeAsterisk, AgiSession]:
-    """A session whose script has begun, and whose Asterisk answers only what a test says."""
+    """A session whose script has begun; Asterisk sends only what the test gives it."""
     asterisk = FakeAsterisk(running)
     session = running.admit("127.0.0.1")
     assert session is not None
@@ -42,20 +42,20 @@ def begun(running: FastAgiServer) -> tuple[FakeAsterisk, AgiSession]:
 
 
 def test_each_command_gets_its_own_answer() -> None:
-    said: list[object] = []
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
         await call.set("NAME", 'Пётр "Первый"')
-        said.append(await call.get("NAME"))
-        said.append(await call.get("OTHER"))
-        said.append(await call.get_full("<${NAME}>"))
+        results.append(await call.get("NAME"))
+        results.append(await call.get("OTHER"))
+        results.append(await call.get_full("<${NAME}>"))
         await call.set_many({"A": "1", "B": "2"})
-        said.append(await call.execute("NoOp", "x"))
+        results.append(await call.execute("NoOp", "x"))
 
     asterisk = FakeAsterisk(server(script))
     asterisk.connect("x")
 
-    assert said == ['Пётр "Первый"', None, '<Пётр "Первый">', 0]
+    assert results == ['Пётр "Первый"', None, '<Пётр "Первый">', 0]
     assert (asterisk.variables["A"], asterisk.variables["B"]) == ("1", "2")
     assert asterisk.transport.disconnecting
 
@@ -71,35 +71,35 @@ def test_each_command_gets_its_own_answer() -> None:
 def test_a_refusal_is_an_exception_and_the_session_stays_in_step(
     line: bytes, dead: bool, expected: type[Exception]
 ) -> None:
-    said: list[object] = []
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
         with pytest.raises(expected):
             await call.send(line)
         await call.set("A", "1")
-        said.append((await call.get("A"), call.hung_up))
+        results.append((await call.get("A"), call.hung_up))
 
     FakeAsterisk(server(script), dead=dead).connect("x")
 
-    assert [("1", dead)] == said
+    assert [("1", dead)] == results
 
 
 def test_a_batch_is_one_write_and_all_its_replies() -> None:
-    """Asterisk postpones what comes before its turn, unless we close our side behind it."""
-    said: list[object] = []
+    """Asterisk postpones a command that comes early, unless our side is closed behind it."""
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
         replies = await call.batch(
             command("SET VARIABLE", "A", "1"), b"FROBNICATE\n", set_variables({"B": "2"})
         )
-        said.extend(reply.code for reply in replies)
+        results.extend(reply.code for reply in replies)
         with pytest.raises(RuntimeError):
             await call.set("C", "3")
 
     asterisk = FakeAsterisk(server(script))
     asterisk.connect("x")
 
-    assert said == [200, 510, 200]
+    assert results == [200, 510, 200]
     assert asterisk.variables == {"A": "1", "B": "2"}
 
 
@@ -120,7 +120,9 @@ def test_two_commands_at_once_are_our_own_mistake() -> None:
 
 
 def test_a_session_does_not_outlive_its_deadline() -> None:
-    """A silent server would hold the channel for ever; a script that waits too long is cut off."""
+    """
+    A silent server would hold the channel for ever, so a script that waits too long is cut off.
+    """
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:
@@ -139,7 +141,7 @@ def test_a_session_does_not_outlive_its_deadline() -> None:
 
 
 def test_who_does_not_read_what_he_was_told_is_cut_off() -> None:
-    """A peer that lets our words lie must not keep the session open for ever."""
+    """A peer that does not read must not keep the session open for ever."""
     clock = Clock()
     asterisk = FakeAsterisk(server(_waits_for_ever, clock, deadline=5.0))
     asterisk.connect("x")
@@ -155,7 +157,7 @@ async def _waits_for_ever(call: AgiSession) -> None:
 
 
 def test_a_peer_that_never_speaks_is_cut_off_too() -> None:
-    """Sooner than one whose script works: Asterisk writes its opening block at once."""
+    """The limit is shorter than for a running script: Asterisk writes its opening block at once."""
     clock = Clock()
     running = server(_nothing, clock, deadline=5.0, block_deadline=2.0)
     asterisk = FakeAsterisk(running)
@@ -177,7 +179,7 @@ def test_a_peer_that_never_speaks_is_cut_off_too() -> None:
 def test_a_script_that_goes_on_without_its_session_is_cancelled(
     limit: float | None, cancelled: bool
 ) -> None:
-    """Or left alone, where it must not stop half-way."""
+    """With a limit of None it is not cancelled: some scripts must not stop half-way."""
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:
@@ -201,7 +203,7 @@ def test_a_script_that_goes_on_without_its_session_is_cancelled(
 
 
 def test_a_script_that_waits_for_a_reply_is_not_cancelled_but_told() -> None:
-    """What it waits for is the session's own, and that has ended."""
+    """The script waits for the session, and the session has ended."""
     clock, ended = Clock(), []
 
     async def script(call: AgiSession) -> None:
@@ -233,7 +235,7 @@ def test_a_script_may_return_a_deferred_instead_of_being_a_coroutine() -> None:
 
 
 class _Foreign:
-    """Something that another loop would know how to wait for."""
+    """An awaitable of another event loop."""
 
     def __await__(self) -> Generator[object, None, None]:
         yield "a future of somebody else's"
@@ -253,13 +255,13 @@ def test_what_nobody_here_can_wait_for_is_an_error_of_the_script() -> None:
 
 def test_a_deferred_that_fails_is_an_exception_in_the_script() -> None:
     gate: Deferred[None] = Deferred()
-    said: list[str] = []
+    results: list[str] = []
 
     async def script(call: AgiSession) -> None:
         try:
             await gate
         except LookupError as error:
-            said.append(str(error))
+            results.append(str(error))
         await call.set("WENT", "on")
 
     asterisk = FakeAsterisk(server(script))
@@ -267,20 +269,20 @@ def test_a_deferred_that_fails_is_an_exception_in_the_script() -> None:
     gate.errback(LookupError("no such task"))
     asterisk.serve()
 
-    assert said == ["no such task"]
+    assert results == ["no such task"]
     assert asterisk.variables == {"WENT": "on"}
 
 
 def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None:
-    """A script that runs commands through Deferreds, as with addTimeout."""
-    said: list[object] = []
+    """A script may run commands through Deferreds, as with addTimeout."""
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
-        said.append(await Deferred.fromCoroutine(call.get_full("a")))
-        said.append(await Deferred.fromCoroutine(call.set("A", "1")))
+        results.append(await Deferred.fromCoroutine(call.get_full("a")))
+        results.append(await Deferred.fromCoroutine(call.set("A", "1")))
         with pytest.raises(CallEnded):
             await Deferred.fromCoroutine(call.batch(command("NOOP"), command("NOOP")))
-        said.append("told")
+        results.append("told")
 
     running = server(script)
     _, protocol = begun(running)
@@ -289,7 +291,7 @@ def test_a_command_may_be_awaited_by_somebody_else_and_fails_there_too() -> None
     protocol.dataReceived(b"200 result=0\n")
     protocol.connectionLost(Failure(ConnectionResetError()))
 
-    assert said == ["b", None, "told"]
+    assert results == ["b", None, "told"]
 
 
 async def _nothing(call: AgiSession) -> None:
@@ -347,9 +349,9 @@ def test_an_unknown_script_is_closed_at_once() -> None:
 )
 def test_only_allowed_addresses_get_in(host: str, let_in: bool) -> None:
     running = server(_nothing, allow=("127.0.0.0/8", "10.0.0.0/24"))
-    made = running.buildProtocol(IPv4Address("TCP", host, 40000))
+    protocol = running.buildProtocol(IPv4Address("TCP", host, 40000))
 
-    assert let_in is (made is not None)
+    assert let_in is (protocol is not None)
 
 
 def test_no_more_sessions_than_the_limit() -> None:
@@ -416,17 +418,17 @@ def test_garbage_ends_the_session_and_nothing_else() -> None:
 
 
 def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
-    """What works on a dead channel goes on; the rest is refused, and nothing gets out of step."""
+    """Commands for a dead channel still work; others are refused, and the replies stay in step."""
     gate: Deferred[None] = Deferred()
-    said: list[object] = []
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
         await call.set("A", "1")
         await gate
-        said.append(call.hung_up)
+        results.append(call.hung_up)
         with pytest.raises(DeadChannel):
             await call.send(b"ANSWER\n")
-        said.append(await call.get("A"))
+        results.append(await call.get("A"))
 
     asterisk = FakeAsterisk(server(script))
     asterisk.connect("x")
@@ -434,18 +436,18 @@ def test_a_caller_who_hangs_up_meanwhile_is_noticed() -> None:
     gate.callback(None)
     asterisk.serve()
 
-    assert [True, "1"] == said
+    assert [True, "1"] == results
 
 
 def test_an_answer_that_nobody_asked_for_ends_the_session() -> None:
-    """It would be taken for the next command's."""
+    """It would be taken for the answer to the next command."""
     gate: Deferred[None] = Deferred()
-    said: list[object] = []
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
-        said.append(call.alive)
+        results.append(call.alive)
         await gate
-        said.append(call.alive)
+        results.append(call.alive)
         with pytest.raises(CallEnded):
             await call.get("A")
 
@@ -454,35 +456,35 @@ def test_an_answer_that_nobody_asked_for_ends_the_session() -> None:
     asterisk.send(b"200 result=1 (surprise)\n")
     gate.callback(None)
 
-    assert [True, False] == said
+    assert [True, False] == results
     assert asterisk.transport.disconnected
 
 
 def test_a_batch_of_nothing_says_that_there_is_nothing_more() -> None:
-    said: list[object] = []
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
-        said.append((call.running, call.arguments, await call.batch()))
+        results.append((call.running, call.arguments, await call.batch()))
         with pytest.raises(RuntimeError, match="after a batch"):
             await call.batch()
 
     asterisk = FakeAsterisk(server(script))
     asterisk.connect("x", "t1-1", "")
 
-    assert said == [(True, ("t1-1", ""), [])]
+    assert results == [(True, ("t1-1", ""), [])]
     assert asterisk.transport.half_closed
 
 
 def test_a_second_command_before_the_reply_is_refused_even_if_the_first_was_not_awaited() -> None:
-    """And the reply of the first is not taken for the second's."""
-    said: list[object] = []
+    """The reply to the first command is not taken for the reply to the second."""
+    results: list[object] = []
 
     async def script(call: AgiSession) -> None:
         first = call.send(command("GET VARIABLE", "A"))
         with pytest.raises(RuntimeError, match="one command at a time"):
             call.send(command("GET VARIABLE", "B"))
         await gate
-        said.append((await first).value)
+        results.append((await first).value)
 
     gate: Deferred[None] = Deferred()
     asterisk = FakeAsterisk(server(script))
@@ -490,11 +492,11 @@ def test_a_second_command_before_the_reply_is_refused_even_if_the_first_was_not_
     asterisk.connect("x")
     gate.callback(None)
 
-    assert said == ["1"]
+    assert results == ["1"]
 
 
 def test_a_time_out_behind_a_batch_has_no_way_to_say_so() -> None:
-    """Our side of the connection is closed already; it is closed whole."""
+    """Our side of the connection is closed already, so the whole connection is closed."""
     clock = Clock()
 
     async def script(call: AgiSession) -> None:

@@ -1,4 +1,4 @@
-"""Who may ask the FastAGI server, and what a stranger can do to those who may: nothing."""
+"""Access to the FastAGI server: a stranger is refused, and cannot disturb the permitted peers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def logged() -> Iterator[list[LogEvent]]:
-    """What is logged meanwhile."""
+    """The lines logged during the block."""
     events: list[LogEvent] = []
 
     @implementer(ILogObserver)
@@ -72,12 +72,12 @@ def test_the_guide_s_secret() -> None:
     """The server that the library's guide shows."""
     (shown,) = [block for block in blocks("docs/fastagi.md") if "SharedSecret(" in block]
     known = {"hello": _done, "reactor": Clock(), "SharedSecret": SharedSecret}
-    made: dict[str, Any] = {}
-    exec(shown, known | {"FastAgiServer": FastAgiServer}, made)
-    asterisk = FakeAsterisk(made["server"])
+    namespace: dict[str, Any] = {}
+    exec(shown, known | {"FastAgiServer": FastAgiServer}, namespace)
+    asterisk = FakeAsterisk(namespace["server"])
     asterisk.connect("hello")
     assert asterisk.failed
-    asterisk = FakeAsterisk(made["server"])
+    asterisk = FakeAsterisk(namespace["server"])
     asterisk.globals["MY_SECRET"] = "0123456789abcdef"
     asterisk.connect("hello")
 
@@ -96,7 +96,7 @@ def test_a_script_that_is_not_known_is_not_told_to_strangers_either() -> None:
 
 
 def test_the_secret_is_never_sent_and_no_answer_serves_twice() -> None:
-    """What an eavesdropper hears at one session is worth nothing at the next."""
+    """An eavesdropper cannot use the proof of one session in another."""
     first, second = (ask(server(), "x", knows=SECRET) for _ in range(2))
 
     assert first.commands[0] != second.commands[0]
@@ -105,7 +105,7 @@ def test_the_secret_is_never_sent_and_no_answer_serves_twice() -> None:
 
 
 def silent(running: FastAgiServer) -> StringTransport:
-    """A connection that says nothing."""
+    """A connection that sends nothing."""
     transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
     session = running.admit("127.0.0.1")
     assert session is not None
@@ -115,7 +115,9 @@ def silent(running: FastAgiServer) -> StringTransport:
 
 
 def test_silent_connections_keep_nobody_out() -> None:
-    """The oldest that has not said who it is makes room; those that have are never closed."""
+    """
+    The oldest connection without a request is closed for a new one. Identified ones stay open.
+    """
     answer: Deferred[None] = Deferred()
 
     async def waits(call: AgiSession) -> None:
@@ -139,18 +141,18 @@ def test_silent_connections_keep_nobody_out() -> None:
     assert 0 == running.counters.refused_limit
 
 
-@pytest.mark.parametrize("word", [b"HANGUP\n", b"100 result=0 Trying...\n", b"x"])
-def test_a_stranger_has_no_more_to_say_than_a_proof(word: bytes) -> None:
-    """A stream without end would keep the others waiting."""
+@pytest.mark.parametrize("data", [b"HANGUP\n", b"100 result=0 Trying...\n", b"x"])
+def test_a_stranger_has_no_more_to_say_than_a_proof(data: bytes) -> None:
+    """A stream without end would keep other sessions waiting."""
     running = server()
     transport = silent(running)
     session = transport.session  # type: ignore[attr-defined]
     session.dataReceived(environment("x"))
-    said = 0
+    sent = 0
     while not transport.disconnecting:
-        session.dataReceived(word * 1000)
-        said += 1000 * len(word)
-        assert said < 100_000
+        session.dataReceived(data * 1000)
+        sent += 1000 * len(data)
+        assert sent < 100_000
 
     assert 1 == running.counters.not_agi
 
@@ -199,9 +201,9 @@ def test_who_speaks_and_proves_nothing_makes_room_too() -> None:
 def test_an_ipv4_peer_of_a_socket_for_both_is_an_ipv4_peer(
     host: str, allow: tuple[str, ...], let_in: bool
 ) -> None:
-    made = server(allow=allow).buildProtocol(IPv6Address("TCP", host, 40000))
+    protocol = server(allow=allow).buildProtocol(IPv6Address("TCP", host, 40000))
 
-    assert let_in is (made is not None)
+    assert let_in is (protocol is not None)
 
 
 def test_a_stranger_cannot_fill_the_log(logged: list[LogEvent]) -> None:
@@ -222,7 +224,7 @@ def test_a_stranger_cannot_fill_the_log(logged: list[LogEvent]) -> None:
     ids=["510", "520", "a wrong proof", "511", "a close"],
 )  # fmt: skip
 def test_no_answer_to_the_challenge_fills_the_log(answer: bytes, logged: list[LogEvent]) -> None:
-    """Neither lines without end, nor tracebacks."""
+    """It causes neither lines without end nor tracebacks."""
     running = server()
     for _ in range(100):
         transport = silent(running)

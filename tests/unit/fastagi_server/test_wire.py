@@ -1,4 +1,4 @@
-"""The AGI codec: bytes in, events out, however they come; commands that no text can break."""
+"""The AGI codec: bytes to events, however the bytes are cut; texts to safe commands."""
 
 import shlex
 from contextlib import suppress
@@ -58,7 +58,10 @@ def test_a_dialogue_is_read_as_asterisk_meant_it() -> None:
 
 @pytest.mark.parametrize("end", [b"\nHANGUP\n", b"HANGUP\n", b"HANGUP\n200 result=1\n"])
 def test_hangup_glued_to_the_environment(end: bytes) -> None:
-    """The caller is gone before we were asked: before, in place of, or after the empty line."""
+    """
+    The caller hung up before the first command: HANGUP comes before, in place of, or after the
+    empty line.
+    """
     events = AgiWire().receive(environment("claim").rstrip(b"\n") + b"\n" + end)
 
     assert isinstance(events[0], Environment)
@@ -100,7 +103,7 @@ def test_no_bytes_do_worse_than_a_wire_error(data: bytes) -> None:
 
 @given(st.text(st.characters(blacklist_categories=["Cc", "Cs"]), max_size=200))
 def test_any_text_arrives_as_one_word(text: str) -> None:
-    """Quoted as Asterisk's own parser (blanks, quotes, backslashes) takes it apart again."""
+    """The quoting matches Asterisk's parser: blanks, quotes, backslashes."""
     line = command("SET VARIABLE", "A", text).decode().removesuffix("\n")
 
     assert ["SET", "VARIABLE", "A", text] == shlex.split(line)
@@ -114,7 +117,7 @@ def test_control_characters_are_refused(text: str) -> None:
 
 
 def test_a_command_too_long_for_asterisk_16_is_refused() -> None:
-    """Its rest would be executed as the next command."""
+    """The part beyond the limit would be executed as the next command."""
     fits = command("SET VARIABLE", "A", "x" * (MAX_COMMAND - len(command("SET VARIABLE", "A", ""))))
 
     assert len(fits) == MAX_COMMAND
@@ -135,7 +138,7 @@ def test_mset_refuses_what_would_break_it(name: str, value: str) -> None:
 def test_a_caller_already_gone_leaves_his_word_before_or_behind_the_block(
     end: bytes, pieces: str
 ) -> None:
-    """In any of these places, however it is cut; and the next reply is a reply."""
+    """HANGUP may stand in each of these places, cut anywhere; the next reply is still a reply."""
     data = environment("x", "a b")[:-1] + end + b"200 result=1 (y)\n"
     wire = AgiWire()
     parts = [data] if pieces == "whole" else [data[n : n + 1] for n in range(len(data))]
@@ -147,11 +150,11 @@ def test_a_caller_already_gone_leaves_his_word_before_or_behind_the_block(
 
 
 def test_what_a_block_does_not_say_is_empty() -> None:
-    """A hand-made peer may leave out what Asterisk always says."""
-    said = parsed(b"agi_request: agi://127.0.0.1\n\n")
+    """A peer other than Asterisk may omit fields that Asterisk always sends."""
+    environment = parsed(b"agi_request: agi://127.0.0.1\n\n")
 
-    assert (said.script, said.arguments) == ("", ())
-    assert repr(said) == "Environment({'request': 'agi://127.0.0.1'})"
+    assert (environment.script, environment.arguments) == ("", ())
+    assert repr(environment) == "Environment({'request': 'agi://127.0.0.1'})"
 
 
 def parsed(block: bytes) -> Environment:
@@ -162,7 +165,10 @@ def parsed(block: bytes) -> Environment:
 
 @pytest.mark.parametrize("line", [b"HANGUP\n", b"100 result=0 Trying...\n"])
 def test_lines_that_answer_nothing_have_an_end(line: bytes) -> None:
-    """A stranger's stream of them would keep the server busy; Asterisk's few are heard."""
+    """
+    A stranger's stream of such lines would keep the server busy. The few that Asterisk sends are
+    read.
+    """
     wire = AgiWire()
     wire.receive(environment("x"))
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What may be an internal number, and what is said of one that may not."""
+"""Valid internal numbers, and the messages about invalid ones."""
 
 import re
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ def test_what_is_none_is_never_rung_and_is_named(number: str) -> None:
 
 
 def test_planner_and_dialplan_go_by_one_table_of_device_states() -> None:
-    """A client is dialled for nobody whom the dialplan would pass over."""
+    """No client is dialled for an operator whom the dialplan would skip."""
     dialplan = (Path(__file__).parents[3] / "dialplan/autodial.conf").read_text()
     rung = re.findall(r'"\$\{DEVICE_STATE\([^)]*\)\}" = "([A-Z_]+)"', dialplan)
     now = datetime.now(UTC)
@@ -71,7 +71,9 @@ def test_of_some_phones_known_the_others_cannot_ring() -> None:
 
 
 def test_asked_and_told_of_no_phone_at_all_none_can_ring() -> None:
-    """Endpoints in a database, after Asterisk's start: each is asked for first."""
+    """
+    The endpoints are in a database, and Asterisk has just started: each endpoint is queried first.
+    """
     roster = Roster()
     roster.set_staff([StaffRow(id=OperatorId(1), name="x", extension="101", online=True)])
     roster.asked = True

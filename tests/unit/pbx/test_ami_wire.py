@@ -1,4 +1,4 @@
-"""What is believed of the manager's stream when a caller's number writes lines into it."""
+"""The manager's stream when a caller's number injects lines into it."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from autodial.pbx.ami import CHANNEL_FIELDS
 from autodial.pbx.ami_wire import AmiWire, Listing, Message, NotAmi
 
 NUMBER = "5f0c"
-#: As Asterisk 22 wrote it; the caller's number stands where a stranger can write.
+#: Recorded from Asterisk 22; a stranger controls the caller's number.
 ROW = (
     "Event: CoreShowChannel", f"ActionID: {NUMBER}", "Channel: PJSIP/carrier1-1", "ChannelState: 6",
     "ChannelStateDesc: Up", "CallerIDNum: {caller}", "CallerIDName: x", "ConnectedLineNum: 1",
@@ -29,7 +29,7 @@ def lines(*rows: str) -> bytes:
 
 
 def read(data: bytes) -> Listing:
-    """What a list makes of a stream, as the client feeds it."""
+    """The result of a list for a stream, fed as the client feeds it."""
     listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
     for message in AmiWire().receive(data):
         if message.get("ActionID") != NUMBER:
@@ -75,7 +75,7 @@ REST = "\r\n".join(row for row in ROW[6:])
     ],
 )
 def test_a_caller_s_number_cannot_forge_a_list(caller: str) -> None:
-    """Not what it says, and not by leaving anything out: the list is an error."""
+    """A forged row is not accepted and no row is dropped: the list is an error."""
     with pytest.raises(PbxError):
         read(stream(caller)).result()
 
@@ -93,7 +93,7 @@ def test_whatever_is_put_in_the_genuine_row_counts_or_the_list_does_not(text: st
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "message"),
     [
         ((*END[:2], "EventList: cancelled", "ListItems: 1"), "cancelled"),
         ((*END[:3], "ListItems: 2"), "counts 2 rows, 1 came"),
@@ -102,8 +102,8 @@ def test_whatever_is_put_in_the_genuine_row_counts_or_the_list_does_not(text: st
         ((*END, "ListItems: 1"), "damaged"),
     ],
 )
-def test_an_end_that_does_not_agree_is_an_error(end: tuple[str, ...], said: str) -> None:
-    with pytest.raises(PbxError, match=said):
+def test_an_end_that_does_not_agree_is_an_error(end: tuple[str, ...], message: str) -> None:
+    with pytest.raises(PbxError, match=message):
         read(lines(*(row.replace("{caller}", "1") for row in ROW)) + lines(*end)).result()
 
 
@@ -112,9 +112,9 @@ def test_messages_do_not_depend_on_how_tcp_cut_the_bytes(cuts: list[int]) -> Non
     data, wire = stream("1"), AmiWire()
     edges = [0, *sorted(cuts), len(data)]
     pieces = [data[a:b] for a, b in pairwise(edges)]
-    found: list[Message] = [message for piece in pieces for message in wire.receive(piece)]
+    messages: list[Message] = [message for piece in pieces for message in wire.receive(piece)]
 
-    assert AmiWire().receive(data) == found
+    assert AmiWire().receive(data) == messages
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_has_no_end_is_no_manager(data: bytes) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_asterisk_16_counts_one_row_of_astdb_whatever_there_is(count: int) -> None:
-    """Reports that were kept while the server was away are read all the same."""
+    """Reports that were kept while the server was down are still read."""
     listing = Listing(
         "DBGetTreeResponse", "DBGetTreeComplete", ("Event", "ActionID", "Key", "Val"), counted=False
     )
@@ -142,7 +142,7 @@ def test_asterisk_16_counts_one_row_of_astdb_whatever_there_is(count: int) -> No
 
 
 def test_a_list_without_end_is_not_kept() -> None:
-    """Whoever has taken the manager's port while Asterisk was down could fill the memory."""
+    """Another process on the manager's port could fill the memory while Asterisk is down."""
     listing = Listing("CoreShowChannel", "CoreShowChannelsComplete", CHANNEL_FIELDS)
     (row,) = AmiWire().receive(lines(*(row.replace("{caller}", "1" * 16_000) for row in ROW)))
     for _ in range(3000):

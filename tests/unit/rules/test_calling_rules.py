@@ -1,6 +1,6 @@
 """
-What was typed, whose clock it has, which days are off there, and what a law allows: the whole way
-from a field of the CRM through the real decision, on both sides of each boundary.
+The number as typed, its time zone, its days off, and the calling hours of the law: the whole way
+from a field of the CRM to the real decision, on both sides of each boundary.
 """
 
 from collections.abc import Mapping
@@ -47,11 +47,11 @@ def decided(
     zone: str = "",
     calendar: Mapping[str, Any] | None = None,
     calls: tuple[Called, ...] = (),
-    **said: Any,
+    **settings: Any,
 ) -> Decision:
-    """The real decision on a task with this one number, whose house works day and night."""
+    """The real decision on a task with this one number; the site works day and night."""
     house = CalendarConfig.model_validate({"country": region, **(calendar or {})}).calendar
-    client = ClientConfig.model_validate({"preset": preset, **said})
+    client = ClientConfig.model_validate({"preset": preset, **settings})
     number = phone(typed, region, zone)
     limits = client.limits(house, "Europe/Moscow")
     facts = evolve(FACTS, limits=limits, hours=Hours(ZoneInfo("UTC"), (ALL_DAY,) * 7))
@@ -73,13 +73,13 @@ def at(text: str, zone: str = "Europe/Moscow") -> datetime:
     ("code", "hours"), [(code, hours) for hours, some in CODES.items() for code in some.split()]
 )
 def test_a_russian_code_is_called_by_its_own_clock(code: str, hours: int) -> None:
-    """Under 230-FZ, on a working day in winter: from 8:00 to 22:00 where the code is."""
+    """Under 230-FZ, on a working day in winter: from 8:00 to 22:00 local time."""
     midnight = datetime(2026, 1, 27, tzinfo=ZoneInfo("UTC")) - timedelta(hours=hours)
-    said = {
+    results = {
         minutes: allowed(midnight + timedelta(minutes=minutes), f"8 ({code}) 221-23-45", "ru-230fz")
         for minutes in (479, 480, 1319, 1320)
     }
-    assert {479: False, 480: True, 1319: True, 1320: False} == said
+    assert {479: False, 480: True, 1319: True, 1320: False} == results
 
 
 #: Area code and exchange, and from when to when it may be called under the FTC's rule and its
@@ -123,16 +123,16 @@ EXCHANGES = {
 def test_an_american_exchange_is_called_by_all_clocks_of_its_code(exchange: str) -> None:
     number = f"+1 {exchange[-7:]} 0147"
     opens, closes = (int(text[:2]) * 60 for text in EXCHANGES[exchange])
-    # (From the UTC: minutes of a day that a clock skips or repeats are none of this test.)
+    # (From UTC: minutes that a clock skips or repeats are not tested here.)
     midnight = datetime(2026, 7, 14, 4, tzinfo=ZoneInfo("UTC"))
-    said = {
+    results = {
         minutes: allowed(midnight + timedelta(minutes=minutes), number, "us-ftc", "US")
         for minutes in (opens - 1, opens, closes - 1, closes)
     }
-    assert {opens - 1: False, opens: True, closes - 1: True, closes: False} == said
+    assert {opens - 1: False, opens: True, closes - 1: True, closes: False} == results
 
 
-#: Number, day, and is 21:00 of that day by its clock a time for calls under 230-FZ? On days off it
+#: Number, day, and whether calls at 21:00 local time are allowed under 230-FZ. On days off it
 #: is not.
 RUSSIAN_DAYS = [
     ("Kazan", "8 843 200-00-00", "2026-03-20", False),
@@ -174,13 +174,15 @@ def test_a_region_has_days_off_of_its_own(number: str, day: str, evening: bool) 
 
 
 def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() -> None:
-    """On a day off in Chechnya alone, a quarter past eight in Moscow: nobody knows where it is."""
+    """
+    It is 8:15 in Moscow, and a day off in Chechnya only. The region of a mobile number is unknown.
+    """
     mobile, morning, workday = "8 916 200-00-00", "2026-04-16T09:00", "2026-04-15T09:00"
 
     assert allowed(at(workday), mobile, "ru-230fz")
     assert allowed(at(morning), mobile, "ru-230fz"), "9:00 in Grozny as well"
     early = at("2026-04-16T08:30")
-    for said, free in (
+    for settings, free in (
         ({}, False),
         ({"zone": "Europe/Moscow"}, False),
         ({"zone": "МСК"}, False),
@@ -191,12 +193,12 @@ def test_a_mobile_number_may_be_in_any_region_unless_the_site_or_the_crm_says() 
         ({"ambiguous_zone": "Europe/Moscow", "regions": []}, True),
         ({"ambiguous_zone": "Europe/Moscow", "regions": ["RU-CE"]}, False),
     ):
-        assert free is allowed(early, mobile, "ru-230fz", **said), said
+        assert free is allowed(early, mobile, "ru-230fz", **settings), settings
     assert allowed(early, "8 495 200-00-00", "ru-230fz")
 
 
 def test_the_crm_s_zone_moves_a_landline_out_of_its_region() -> None:
-    """Kazan's number, and the CRM says Vladivostok: then it is a day there, and not in Kazan."""
+    """A number of Kazan with the zone of Vladivostok in the CRM: the hours are Vladivostok's."""
     evening = at("2026-03-20T21:00", "Asia/Vladivostok")
     assert allowed(evening, "8 843 200-00-00", "ru-230fz", zone="Asia/Vladivostok")
     assert not allowed(at("2026-03-20T21:00"), "8 843 200-00-00", "ru-230fz", zone="UTC+3")
@@ -210,7 +212,7 @@ def test_a_region_s_days_can_be_named() -> None:
     assert allowed(evening, "8 495 200-00-00", "ru-230fz", calendar=own)
 
 
-#: A day, and is 18:00 in London a time for calls, by courtesy (on days off it is not)?
+#: A day, and whether calls at 18:00 in London are allowed by "courtesy" (not on days off).
 BRITISH_DAYS = [
     ("2026-08-31", (), False),  # England, Wales, Northern Ireland
     ("2026-08-24", (), True),
@@ -226,9 +228,11 @@ BRITISH_DAYS = [
 def test_bank_holidays_of_the_parts_of_britain(
     day: str, where: tuple[str, ...], evening: bool
 ) -> None:
-    said = {"regions": where} if where else {}
+    settings = {"regions": where} if where else {}
     number = "020 7946 0123"
-    assert evening is allowed(at(f"{day}T18:00", "Europe/London"), number, "courtesy", "GB", **said)
+    assert evening is allowed(
+        at(f"{day}T18:00", "Europe/London"), number, "courtesy", "GB", **settings
+    )
 
 
 def test_a_house_in_england_has_england_s_bank_holidays() -> None:
@@ -239,7 +243,7 @@ def test_a_house_in_england_has_england_s_bank_holidays() -> None:
 
 
 def test_a_client_abroad_has_the_holidays_of_his_own_country() -> None:
-    """A Russian house, a number in Kazakhstan: Nauryz there, Russia's day here."""
+    """A Russian site and a number in Kazakhstan: Nauryz is a day off, Russia Day is not."""
     almaty = "+7 727 250-00-00"
     assert not allowed(at("2026-03-23T19:00", "Asia/Almaty"), almaty, "courtesy")
     assert allowed(at("2026-06-12T19:00", "Asia/Almaty"), almaty, "courtesy")
@@ -252,7 +256,7 @@ def called(*moments: str, talked: bool = False) -> tuple[Called, ...]:
     return tuple(Called(at(one, "America/New_York"), talked=talked) for one in moments)
 
 
-#: Preset, number, the calls there were, the last minute of no and the first of yes (New York).
+#: Preset, number, earlier calls, the last refused and the first allowed minute (New York).
 BUDGETS = {
     "Regulation F, seven in seven days": (
         "us-debt", "212 555 0147", called(*(f"2026-07-{day:02d}T12:00" for day in range(6, 13))),
@@ -286,7 +290,7 @@ def test_what_a_state_forbids_binds_no_other() -> None:
     moment = at("2026-07-13T19:30", "America/New_York")
     assert allowed(moment, "+1 212 555 0147", "us-ftc", "US", calls=calls)
     assert not allowed(moment, "+1 305 555 0147", "us-ftc", "US", calls=calls)
-    # An attempt that was no talk puts off nobody for a week.
+    # An attempt without a talk puts off no call for a week.
     assert allowed(moment, "+1 212 555 0147", "us-debt", "US", calls=calls)
 
 
@@ -308,12 +312,12 @@ def test_a_site_s_days_off_are_stronger_than_the_preset_s_sundays() -> None:
     assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB")
     assert allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", days_off="10:00-16:00")
     parts = {"GB-SCT": {"workdays": "10:00-12:00"}}
-    said = {"parts": parts, "days_off": "10:00-16:00", "regions": ["GB-SCT"]}
-    assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", **said)
+    settings = {"parts": parts, "days_off": "10:00-16:00", "regions": ["GB-SCT"]}
+    assert not allowed(sunday, "020 7946 0123", "uk-ofcom", "GB", **settings)
 
 
 def test_every_movable_day_is_told_or_computed_for_every_year() -> None:
-    """No year raises, and none is without the days that a law names."""
+    """No year raises an error, and each has the days that a law names."""
     for year in (*range(2024, 2045), 2101, 2500):
         for code, one in regions.subjects().items():
             days = one.off(year)
@@ -326,23 +330,23 @@ def test_a_reason_to_wait_names_when_it_ends() -> None:
     assert Wait(Reason.CLIENT_HOURS, at("2026-03-21T09:00")) == decision
 
 
-def wishes(**said: Any) -> Config:
+def wishes(**sections: Any) -> Config:
     return parse(
         {
             "portal": {"webhook": "http://127.0.0.1/rest/1/simulated0secret/"},
             "tasks": {"tag": "autodial"},
             "staff": {"departments": [5]},
             "asterisk": {"spool": "/nowhere", "trunks": [{"name": "carrier1", "lines": 9}]},
-            **said,
+            **sections,
         },
         "test",
     )
 
 
 def test_own_figures_are_named() -> None:
-    said = wishes(client={"preset": "ru-230fz", "per_day": 3, "attempts": 9})
+    config = wishes(client={"preset": "ru-230fz", "per_day": 3, "attempts": 9})
     (own,) = [
-        one for one in legal_notes.notes(said, NEW, date(2026, 11, 27)) if one.key == "law.own"
+        one for one in legal_notes.notes(config, NEW, date(2026, 11, 27)) if one.key == "law.own"
     ]
     assert "ru-230fz: client.per_day" == own.detail
 
@@ -351,7 +355,7 @@ NEW = time_zone_data.ZoneData(version="2026c", package=True, system="2025b")
 
 
 @pytest.mark.parametrize(
-    ("said", "keys"),
+    ("sections", "keys"),
     [
         ({}, {"zones.used", "law.consent"}),
         ({"rules": {"consent_field": "UF_CRM_CONSENT"}}, {"zones.used"}),
@@ -382,10 +386,10 @@ NEW = time_zone_data.ZoneData(version="2026c", package=True, system="2025b")
         ),
     ],
 )
-def test_what_no_figure_can_say_is_said(said: dict[str, Any], keys: set[str]) -> None:
-    found = legal_notes.notes(wishes(**said), NEW, date(2026, 11, 27))
-    assert keys == {one.key for one in found}
-    assert all(one.sentence("ru") != one.sentence("en") for one in found)
+def test_what_no_figure_can_say_is_said(sections: dict[str, Any], keys: set[str]) -> None:
+    notes = legal_notes.notes(wishes(**sections), NEW, date(2026, 11, 27))
+    assert keys == {one.key for one in notes}
+    assert all(one.sentence("ru") != one.sentence("en") for one in notes)
 
 
 def test_tables_that_have_ended_say_so() -> None:
@@ -403,7 +407,7 @@ def test_a_preset_brings_what_its_law_says_of_abandoned_calls() -> None:
     assert not wishes().pace.pacing.in_two_seconds
 
 
-#: A line of the do-not-call list, the field of the CRM that it is to stop, and one it is not to; an
+#: A line of the do-not-call list, a field of the CRM that it blocks, and one that it does not; an
 #: empty field: the line is no number, and the gate closes.
 LISTED = [
     ("+79161234567", "8 916 123-45-67", "8 916 123-45-68"),
@@ -442,7 +446,7 @@ def test_a_line_of_the_list_stops_whom_it_means(line: str, stopped: str, not_sto
         assert stops is (isinstance(decision, Wait) and decision.reason is Reason.DO_NOT_CALL)
 
 
-#: What people type, by the region of the site, and what is dialled; empty: nothing is.
+#: What people type, the region of the site, and the number dialled; empty: none.
 TYPED = [
     ("RU", "8 (916) 123-45-67", ("+79161234567",)),
     ("RU", "+8 (495) 255-44-50", ("+74952554450",)),
@@ -494,33 +498,33 @@ def test_the_number_dialled_is_the_number_meant(
 
 
 def test_the_site_s_clock_is_no_help_where_a_number_cannot_be() -> None:
-    """``ambiguous_zone`` is about numbers that may be where the site is; not about Sydney."""
+    """``ambiguous_zone`` applies to numbers that may be where the site is, and not to Sydney."""
     morning = at("2026-07-14T10:00")
-    said = {"ambiguous_zone": "Europe/Moscow", "regions": []}
-    assert allowed(morning, "8 916 200-00-00", "courtesy", **said)
+    settings = {"ambiguous_zone": "Europe/Moscow", "regions": []}
+    assert allowed(morning, "8 916 200-00-00", "courtesy", **settings)
     night = at("2026-07-14T19:30")
-    assert not allowed(night, "+61 412 345 678", "courtesy", **said)
-    assert not allowed(night, "+7 701 200 00 00", "courtesy", **said)
+    assert not allowed(night, "+61 412 345 678", "courtesy", **settings)
+    assert not allowed(night, "+7 701 200 00 00", "courtesy", **settings)
     florida = at("2026-07-14T01:00", "America/New_York")
     honolulu = {"ambiguous_zone": "Pacific/Honolulu"}
     assert not allowed(florida, "+1 850 224 0147", "us-ftc", "US", **honolulu)
 
 
 def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
-    """A number of New York, and its owner has moved to Hawaii, or to somewhere in Australia."""
+    """The number is of New York; the client has moved to Hawaii, or to Australia."""
     number, morning = "+1 212 555 0147", at("2026-07-14T08:30", "America/New_York")
     assert allowed(morning, number, "us-ftc", "US")
     assert not allowed(morning, number, "us-ftc", "US", zone="US-HI")
     assert allowed(at("2026-07-14T08:30", "Pacific/Honolulu"), number, "us-ftc", "US", zone="US-HI")
     moved = {"zone": "AU-NSW", "ambiguous_zone": "Europe/Moscow"}
     assert not allowed(at("2026-07-14T19:00"), "8 916 200-00-00", "courtesy", **moved)
-    # Another name of a country is none here: then the number's own rules hold.
+    # Another name of a country is not read here: then the number's own rules hold.
     evening = at("2026-07-14T20:30", "America/New_York")
     assert not allowed(evening, "+1 305 555 0147", "us-ftc", "US", zone="USA-FL")
 
 
 @pytest.mark.parametrize(
-    ("when", "zone", "number", "region", "preset", "said"),
+    ("when", "zone", "number", "region", "preset", "settings"),
     [
         ("2027-07-04T12:00", "America/Chicago", "+1 601 555 0147", "US", "us-ftc", {}),
         ("2027-07-04T10:30", "America/Chicago", "+1 713 555 0147", "US", "us-ftc", {}),
@@ -531,9 +535,9 @@ def test_a_part_of_a_country_in_the_crm_brings_its_clock() -> None:
     ],
 )  # fmt: skip
 def test_a_holiday_opens_no_sunday(
-    when: str, zone: str, number: str, region: str, preset: str, said: dict[str, Any]
+    when: str, zone: str, number: str, region: str, preset: str, settings: dict[str, Any]
 ) -> None:
-    assert not allowed(at(when, zone), number, preset, region, **said)
+    assert not allowed(at(when, zone), number, preset, region, **settings)
 
 
 def test_a_day_off_of_the_house_never_opens_it() -> None:
@@ -564,7 +568,7 @@ def test_regions_may_be_written_in_any_letters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "key"),
+    ("sections", "key"),
     [
         ({"client": {"parts": 5}}, "client.parts"),
         ({"client": {"parts": {"US-FL": 5}}}, "client.parts"),
@@ -582,13 +586,13 @@ def test_regions_may_be_written_in_any_letters() -> None:
         ({"purposes": [{"name": "", "tag": "x"}]}, "purposes"),
     ],
 )
-def test_what_cannot_be_used_is_a_sentence(said: dict[str, Any], key: str) -> None:
+def test_what_cannot_be_used_is_a_sentence(sections: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
-        wishes(**said)
+        wishes(**sections)
 
 
 def test_a_saturday_of_which_something_is_said_is_off_everywhere() -> None:
-    """In Hong Kong people work on Saturdays; in Israel on Sundays."""
+    """In Hong Kong Saturday is a working day; in Israel Sunday is."""
     noon = at("2026-11-21T12:00", "Asia/Hong_Kong")
     assert allowed(noon, "+852 2123 4567", "courtesy", "HK")
     assert not allowed(noon, "+852 2123 4567", "courtesy", "HK", saturday="off")
@@ -597,7 +601,7 @@ def test_a_saturday_of_which_something_is_said_is_off_everywhere() -> None:
 
 
 def test_a_number_of_a_whole_continent_has_an_hour_in_its_country() -> None:
-    """Toll-free: by all clocks of the United States, Hawaii's and Alaska's among them."""
+    """A toll-free number follows all clocks of the United States, with Hawaii and Alaska."""
     assert allowed(at("2026-07-14T15:00", "America/New_York"), "+1 800 555 0147", "us-ftc", "US")
     assert not allowed(
         at("2026-07-14T12:00", "America/New_York"), "+1 800 555 0147", "us-ftc", "US"

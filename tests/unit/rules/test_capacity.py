@@ -1,4 +1,4 @@
-"""How many calls, over which carriers, showing which numbers: limits from both sides."""
+"""How many calls, over which carriers, with which numbers shown: both sides of each limit."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,8 +45,8 @@ def test_a_carrier_s_own_pace() -> None:
     [
         (Use(), ONE),
         (Use(in_a_day={ONE: 2, TWO: 2}), ONE),
-        (Use(in_a_day={ONE: 2, TWO: 1}), TWO),  # the one shown least
-        (Use(in_a_day={ONE: 3, TWO: 9}), TWO),  # its day is over
+        (Use(in_a_day={ONE: 2, TWO: 1}), TWO),  # the number shown least
+        (Use(in_a_day={ONE: 3, TWO: 9}), TWO),  # its limit for the day is reached
         (Use(shown={ONE: 1}), TWO),  # it is in a call
     ],
 )
@@ -61,7 +61,7 @@ def test_a_purpose_has_carriers_and_numbers_of_its_own() -> None:
 
 
 def test_the_common_number_is_named_only_where_it_is_counted() -> None:
-    """Otherwise the dialplan's own number for the carrier would be overruled."""
+    """Otherwise it would override the dialplan's own number for the carrier."""
     trunks = (Trunk(name="a", lines=1),)
     assert (Route("a"),) == Routing(trunks=trunks, common=TWO).free(Use(), NOON)[""]
     counted = Routing(trunks=trunks, common=TWO, limits={TWO: NumberLimit(per_day=1)})
@@ -85,7 +85,7 @@ ATTEMPT = Attempt(
         (2.0, 66, 0, 4, 0, 0),  # half of 3 % of 66 is less than one
         (2.0, 67, 0, 4, 0, 1),
         (2.0, 67, 1, 4, 0, 0),  # used up
-        (2.0, 67, 0, 4, 1, 0),  # perhaps used up in a moment
+        (2.0, 67, 0, 4, 1, 0),  # would be exceeded if this call were abandoned
         (2.0, 9999, 0, 4, 0, 4),  # 8 for 4 operators
         (2.0, 9999, 0, 8, 0, 0),
         (1.5, 9999, 0, 4, 0, 2),
@@ -144,29 +144,29 @@ def test_what_is_old_no_longer_counts() -> None:
 @pytest.mark.parametrize(
     ("state", "phone", "overdial"),
     [
-        ("claimed", "NOT_INUSE", 1),  # she will be there for one of two
-        ("answered", "NOT_INUSE", 0),  # she is being rung
+        ("claimed", "NOT_INUSE", 1),  # the operator will take one of the two
+        ("answered", "NOT_INUSE", 0),  # the operator is being rung
         ("answered", "INUSE", 0),
-        ("claimed", "INUSE", 0),  # she made a call of her own meanwhile
+        ("claimed", "INUSE", 0),  # the operator has made another call
     ],
 )
 def test_who_could_take_a_client_counts(state: str, phone: str, overdial: int) -> None:
     held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
-    found = capacity(
+    result = capacity(
         Pacing(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
         answers={"": Answers(answered=999)}, in_a_day={}, started={}, now=NOON,
     )  # fmt: skip
-    assert {EVERY: overdial} == found["overdial"]
-    assert 1 == found["calls"]
-    assert Route("a", TWO) == found["routes"][""][0], "the other number: this one is in a call"
+    assert {EVERY: overdial} == result["overdial"]
+    assert 1 == result["calls"]
+    assert Route("a", TWO) == result["routes"][""][0], "the other number: this one is in a call"
 
 
 @pytest.mark.parametrize(
     ("outcome", "answered", "talked", "waited"),
     [
         (Outcome.TALKED, 0, 1, False),
-        (Outcome.TALKED, 0, 2, True),  # he talked, and had waited
-        (Outcome.TALKED, 0, None, True),  # nobody can say
+        (Outcome.TALKED, 0, 2, True),  # the client talked, after a wait
+        (Outcome.TALKED, 0, None, True),  # unknown
         (Outcome.TALKED, None, 1, True),
         (Outcome.OPERATOR_MISSED, 0, None, True),
         (Outcome.CLIENT_LEFT, 0, None, True),
@@ -200,5 +200,5 @@ def test_where_the_cap_is_by_purpose_each_has_its_own() -> None:
         (Pacing(ratio=3.0), {EVERY: 2}),
         (Pacing(ratio=3.0, by_purpose=True), {"debt": 0, "service": 2}),
     ):
-        found = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
-        assert more == found["overdial"]
+        result = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
+        assert more == result["overdial"]

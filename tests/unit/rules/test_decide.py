@@ -1,4 +1,4 @@
-"""The dial decision, rule by rule: one side no call and why, the other side a call."""
+"""The dial decision, rule by rule: without a call and its reason, and with a call."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -54,7 +54,7 @@ def called(*moments: datetime) -> dict[str, tuple[Called, ...]]:
     return dict.fromkeys(BOTH, tuple(Called(moment) for moment in moments))
 
 
-#: Reason, what is so of the task and the facts, and the least change that lets the call through.
+#: Reason, task and facts, and the smallest change that allows the call.
 RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (Reason.CLOSED, {"open": False}, {}, {"open": True}),
     (Reason.FINISHED, {"closed_reason": "talked"}, {}, {"closed_reason": ""}),
@@ -175,8 +175,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=MOSCOW)
 
 
-def by_preset(name: str, **said: Any) -> Limits:
-    wishes = ClientConfig.model_validate({"preset": name, **said})
+def by_preset(name: str, **settings: Any) -> Limits:
+    wishes = ClientConfig.model_validate({"preset": name, **settings})
     return wishes.limits(Calendar(country="RU", days_off=(date(2026, 11, 25),)), "Europe/Moscow")
 
 
@@ -184,8 +184,8 @@ SPAN = (time(9), time(20))
 RUSSIA = Hours(MOSCOW, (*[SPAN] * 5, None, None), calendar=Calendar(country="RU"), holiday=None)
 WORKED = Calendar(working_days=(date(2026, 11, 28),))
 QUIET = Hours(MOSCOW, (ALL_DAY,) * 7, quiet=((time(13), time(14)),))
-#: Calendar, presets and budgets through the real decision: what is so, the last minute of no and
-#: the first of yes.
+#: Calendar, presets and budgets through the real decision: the facts, the last refused minute and
+#: the first allowed one.
 CALENDAR: dict[str, tuple[Reason, dict[str, Any], str, str, tuple[str, ...]]] = {
     "a public holiday": (
         Reason.HOURS, {"hours": RUSSIA}, "2026-11-04T19:59", "2026-11-05T09:00", (),
@@ -257,7 +257,7 @@ def test_calendars_and_presets_through_the_real_decision(name: str) -> None:
 
 
 def test_a_number_that_is_never_dialled_does_not_hide_when_the_other_one_is() -> None:
-    """The list has no time of its own: what holds the task is the other number's budget."""
+    """The do-not-call list gives no time: the task waits for the budget of the other number."""
     limits = evolve(FREE, per=((7 * DAY, 1),))
     history = {TWO.number: (Called(NOON - DAY),)}
     task, facts = evolve(TASK, history=history), evolve(FACTS, limits=limits)
@@ -269,7 +269,7 @@ def test_a_number_that_is_never_dialled_does_not_hide_when_the_other_one_is() ->
 
 
 def _both(change: dict[str, Any], task: CallTask, facts: Facts) -> tuple[CallTask, Facts]:
-    """A change may be one of the task or of the facts."""
+    """A change concerns the task or the facts."""
     of_task = {k: v for k, v in change.items() if hasattr(task, k)}
     of_facts = {k: v for k, v in change.items() if not hasattr(task, k)}
     if "do_not_call" in of_task and not isinstance(of_task["do_not_call"], bool):
@@ -324,17 +324,17 @@ def test_beyond_the_free_operators_a_call_is_nobody_s_yet() -> None:
 def test_a_call_beyond_the_operators_is_of_a_purpose_that_may() -> None:
     talking = tuple(evolve(one, phone="INUSE") for one in FACTS.operators)
     facts = evolve(FACTS, operators=talking, overdial={"debt": 0, "service": 1})
-    said = {
+    decisions = {
         purpose: decide(evolve(TASK, purpose=purpose), facts, NOON)
         for purpose in ("debt", "service", "")
     }
 
-    assert isinstance(said["service"], Dial)
-    assert [Reason.OPERATORS_BUSY] * 2 == [said[p].reason for p in ("debt", "")]  # type: ignore[union-attr]
+    assert isinstance(decisions["service"], Dial)
+    assert [Reason.OPERATORS_BUSY] * 2 == [decisions[p].reason for p in ("debt", "")]  # type: ignore[union-attr]
 
 
 def test_who_is_kept_free_is_not_held_for_a_call_that_may_be_placed_ahead() -> None:
-    """Another purpose has used up its cap; this one may be dialled, and for whoever gets free."""
+    """One purpose has used up its cap. The other may be dialled, without a reserved operator."""
     facts = evolve(
         FACTS, operators=(evolve(ANNA, phone="INUSE"), BORIS), reserve_operators=1,
         overdial={"debt": 0, "service": 3},
@@ -408,8 +408,8 @@ def test_order_is_a_site_s_choice() -> None:
         ((Who.DEPUTIES, Who.RESPONSIBLE), ["103", "101"]),
         ((), []),
     ):
-        found = in_order(ANNA.id, staff, deputies, order)
-        assert expected == [operator.extension for operator in found]
+        ordered = in_order(ANNA.id, staff, deputies, order)
+        assert expected == [operator.extension for operator in ordered]
 
 
 @given(
@@ -419,7 +419,7 @@ def test_order_is_a_site_s_choice() -> None:
     st.booleans(),
 )
 def test_what_is_dialled_was_allowed(minutes: list[int], zone: str, hour: int, away: bool) -> None:
-    """Whatever the facts: never outside the client's hours, over his budget, for nobody."""
+    """For any facts: never outside the client's hours, over the budget, or without an operator."""
     now = NOON.replace(hour=hour)
     limits = evolve(
         FREE,

@@ -1,4 +1,4 @@
-"""What operators' phones show: the site's template, the purpose's, the phone's own."""
+"""The name that operators' phones show: by the site's, the purpose's or the phone's template."""
 
 import pytest
 
@@ -30,18 +30,18 @@ LOOKS = Looks(
 )
 def test_the_most_special_word_counts(purpose: str, extension: str, name: str, alert: str) -> None:
     look = LOOKS.of(purpose, extension)
-    said = LOOKS.name(look, client="Пётр Щукин", task=8017, title="Позвонить")
+    shown = LOOKS.name(look, client="Пётр Щукин", task=8017, title="Позвонить")
 
-    assert said == name
+    assert shown == name
     assert look.alert == alert
 
 
 def test_letters_that_a_phone_cannot_show_are_plain_ascii() -> None:
     look = LOOKS.of("", "101")
-    said = LOOKS.name(look, client="Ёж «Ромашка» № 5 — 李", task=1, title="")
+    shown = LOOKS.name(look, client="Ёж «Ромашка» № 5 — 李", task=1, title="")
 
-    assert said.isascii()
-    assert len(said.encode()) < 80
+    assert shown.isascii()
+    assert len(shown.encode()) < 80
 
 
 def test_whether_the_dialler_says_how_phones_ring() -> None:

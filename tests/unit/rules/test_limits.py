@@ -1,4 +1,4 @@
-"""What a client may be asked to bear: hours by his own clock, holidays, budgets; to the minute."""
+"""Limits for a client: local hours, holidays and budgets, to the minute."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
@@ -70,8 +70,8 @@ def test_hours_of_a_preset_to_the_minute(
     name: str, number: str, zone: str, minutes: dict[str, bool]
 ) -> None:
     limits = preset(name)
-    said = {text: limits.opens(number, "", at(text, zone)) is None for text in minutes}
-    assert minutes == said
+    results = {text: limits.opens(number, "", at(text, zone)) is None for text in minutes}
+    assert minutes == results
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_moment_that_a_budget_names_is_the_first_that_it_allows(
 
 @given(st.data())
 def test_no_window_ever_holds_more_than_its_budget(data: st.DataObject) -> None:
-    """Whoever calls only when the budget allows never breaks it, whenever he asks."""
+    """Calls that the budget allows never exceed it, at any moment."""
     limits, now = preset("ru-230fz"), at("2026-11-01T00:00")
     calls: list[Called] = []
     for gap in data.draw(st.lists(st.integers(1, 60 * 60), min_size=5, max_size=60)):
@@ -176,8 +176,8 @@ def test_a_number_that_nobody_can_place_is_taken_for_ours() -> None:
     ],
 )  # fmt: skip
 def test_zones_as_people_write_them(text: str, zone: str | None) -> None:
-    found = named(text)
-    assert zone == (found.key if found else None)
+    match = named(text)
+    assert zone == (match.key if match else None)
 
 
 def test_zones_of_numbers() -> None:
@@ -191,7 +191,7 @@ OFFICE = ((time(9), time(18)),) * 5 + (None, None)
 
 
 def test_public_holidays_and_moved_days() -> None:
-    """In 2025 the third of November was free, and Saturday the first was worked for it."""
+    """In 2025 Monday 3 November was a day off, and Saturday 1 November a working day for it."""
     hours = Hours(ZoneInfo("Europe/Moscow"), OFFICE, calendar=RUSSIA, holiday=None)
     assert hours.opens(at("2025-11-01T10:00")) is None
     assert at("2025-11-05T09:00") == hours.opens(at("2025-11-03T10:00"))
@@ -234,7 +234,7 @@ def test_quiet_periods_to_the_minute() -> None:
 
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
 def test_the_clock_s_changes_shift_nothing(day: str) -> None:
-    """Berlin, the days on which an hour is missing or comes twice."""
+    """In Berlin, on the days when an hour is missing or comes twice."""
     hours = Hours(ZoneInfo("Europe/Berlin"), ((time(9), time(20)),) * 7)
     assert hours.opens(at(f"{day}T08:59", "Europe/Berlin")) is not None
     assert hours.opens(at(f"{day}T09:00", "Europe/Berlin")) is None
@@ -281,7 +281,7 @@ def test_the_hours_for_a_russian_mobile_that_the_documents_name(
         ("2026-11-23T13:59", MOSCOW, "2026-11-23T13:59"),  # four hours and a minute are too many
         ("2026-11-23T18:30", MOSCOW, "2026-11-23T18:30"),
         ("2026-11-23T20:30", MOSCOW, "2026-11-24T12:00"),  # the evening is over: at noon, not at 9
-        ("2026-11-23T08:30", VLADIVOSTOK, "2026-11-23T11:00"),  # by his clock: at six
+        ("2026-11-23T08:30", VLADIVOSTOK, "2026-11-23T11:00"),  # by the client's clock: at six
         ("2026-11-27T20:30", MOSCOW, "2026-11-28T12:00"),  # a Saturday, from 10 on
     ],
 )
@@ -303,7 +303,9 @@ def test_without_best_hours_it_is_the_first_allowed_moment() -> None:
 
 
 def test_a_zone_that_nobody_can_read_is_not_taken_for_none() -> None:
-    """A number of many zones, for which a site has one: not if the CRM says something else."""
+    """
+    The site sets one zone for numbers of many zones. It does not apply if the CRM names another.
+    """
     one = ClientConfig.model_validate({"preset": "ru-230fz", "ambiguous_zone": "Europe/Moscow"})
     limits = one.limits(Calendar(country="RU"), "Europe/Moscow")
     number = "+79990001122"  # a mobile number rings anywhere in Russia
@@ -316,7 +318,7 @@ def test_a_zone_that_nobody_can_read_is_not_taken_for_none() -> None:
     ("day", "open_at_noon"), [(20, False), (21, False), (22, True), (26, True)]
 )
 def test_the_weekend_is_the_country_s_own(day: int, open_at_noon: bool) -> None:
-    """In Israel Friday and Saturday; on a Sunday people work."""
+    """In Israel Friday and Saturday are the weekend, and Sunday is a working day."""
     calendar = Calendar(country="IL")
     limits = Limits(
         hours=DayHours.alike((time(9), time(20)), None),
@@ -336,7 +338,10 @@ def test_a_sunday_of_work_is_not_a_moved_day_in_israel() -> None:
 
 
 def test_a_thread_has_holidays_of_its_own() -> None:
-    """One list, filled while two ask it, tells one of them that a holiday is a working day."""
+    """
+    A shared list, filled while two threads read it, would show a holiday as a working day to one of
+    them.
+    """
     mine = _public("RU")
     theirs: list[object] = []
     thread = Thread(target=lambda: theirs.append(_public("RU")))

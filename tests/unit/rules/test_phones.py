@@ -85,7 +85,7 @@ def read(value: str, rules: PhoneRules = RULES, kind: str = "WORK") -> tuple[str
         ("00 44 20 7946 0123", "+442079460123", ""),
         ("442079460123", "+442079460123", ""),
         ("\t8 999 000-11-22\t", "+79990001122", ""),
-        ("84952554450", "+74952554450", ""),  # at home first
+        ("84952554450", "+74952554450", ""),  # the site's country first
         ("+7 (моб) 999 000-11-22", "+79990001122", ""),
         ("8 моб. 999 000-11-22", "+79990001122", ""),
     ],
@@ -95,20 +95,20 @@ def test_it_is_dialled(typed: str, number: str, extension: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ("+8 (495) 255-44-50", "+74952554450"),
         ("+8 (863) 255-44-50", "+78632554450"),
         ("+ 8 999 000-11-22", "+79990001122"),
         ("+8-999-000-11-22 доб. 5", "+79990001122"),
-        ("+84952554450", "phone.unclear"),  # as many digits as one of Moscow's
+        ("+84952554450", "phone.unclear"),  # as many digits as a Moscow number has
         ("+88632554450", "phone.unclear"),
-        ("+84 24 3825 2916", "+842438252916"),  # Hanoi: no number at home is written so
+        ("+84 24 3825 2916", "+842438252916"),  # Hanoi: no Russian number is written so
         ("+44 20 7946 0123", "+442079460123"),
     ],
 )
-def test_an_eight_behind_a_plus_is_never_another_country(typed: str, said: str) -> None:
-    assert said == read(typed)[0]
+def test_an_eight_behind_a_plus_is_never_another_country(typed: str, expected: str) -> None:
+    assert expected == read(typed)[0]
 
 
 @pytest.mark.parametrize("region", ["GB", "US", "DE"])
@@ -144,7 +144,7 @@ def test_special_numbers_are_dialled_only_where_named(typed: str, kind: str) -> 
     ],
 )  # fmt: skip
 def test_a_list_is_read_as_the_crm_is(line: str, numbers: set[str] | None) -> None:
-    """What is no valid number, or not only, closes the gate; nothing of a line is left out."""
+    """A line that is not only a valid number closes the gate; no part of a line is ignored."""
     assert numbers == numbers_in(line, "RU")
 
 
@@ -157,8 +157,8 @@ def test_list_and_crm_agree_on_every_spelling(typed: list[str], between: str) ->
     text = between.join(typed)
     rules = PhoneRules(region="RU", special=tuple(SPECIAL))
     phones, refused = dialable([entry(text)], rules)
-    said = None if refused or not phones else {phone.number for phone in phones}
-    assert said == numbers_in(text, "RU")
+    numbers = None if refused or not phones else {phone.number for phone in phones}
+    assert numbers == numbers_in(text, "RU")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_fax_is_not_for_talking(kind: str) -> None:
 
 
 def test_countries_and_short_numbers_by_rule() -> None:
-    """An emergency number is never dialled, whatever the rule says."""
+    """An emergency number is never dialled, whatever the rule."""
     own = PhoneRules(region="RU", countries=("RU", "KZ"), short="allow")
 
     assert "phone.abroad" == read("+442079460123", own)[0]
@@ -227,7 +227,7 @@ def test_countries_and_short_numbers_by_rule() -> None:
      "\uff0b112"],
 )  # fmt: skip
 def test_no_spelling_of_an_emergency_number_is_dialled(typed: str) -> None:
-    """What is looked at is what would be dialled: in the digits of any script, with any sign."""
+    """The check is on the number as dialled: with digits of any script and with any sign."""
     own = PhoneRules(region="RU", short="allow")
     phones, _ = dialable([entry(typed)], own)
 
@@ -258,7 +258,10 @@ def test_digits_of_other_scripts_are_dialled_as_digits(typed: str, number: str) 
     ],
 )  # fmt: skip
 def test_what_may_lead_to_an_emergency_service_is_not_dialled(region: str, typed: str) -> None:
-    """An outside line, a trunk prefix, a withheld number before it; services the library lacks."""
+    """
+    With a prefix for an outside line, a trunk or a withheld number, and services that the library
+    lacks.
+    """
     phones, refused = dialable([entry(typed)], PhoneRules(region=region, short="allow"))
 
     assert ([], 1) == ([phone.number for phone in phones], len(refused))
@@ -272,7 +275,7 @@ def test_a_part_of_a_number_is_no_short_number(typed: str) -> None:
 @pytest.mark.parametrize(
     ("region", "typed", "number"),
     [
-        ("US", "810 683 4002", "+18106834002"),  # Flint, and not the way out of Russia
+        ("US", "810 683 4002", "+18106834002"),  # Flint, and not Russia's international prefix
         ("US", "336-222-3333 4", ""),
         ("KZ", "8 10 44 20 7946 0123", "+442079460123"),
         ("RU", "992123456789", "+992123456789"),
@@ -285,8 +288,8 @@ def test_a_part_of_a_number_is_no_short_number(typed: str) -> None:
     ],
 )
 def test_what_stands_around_a_number_or_is_left_off(region: str, typed: str, number: str) -> None:
-    said = read(typed, PhoneRules(region=region))[0]
-    assert number == (said if said.startswith("+") else "")
+    reading = read(typed, PhoneRules(region=region))[0]
+    assert number == (reading if reading.startswith("+") else "")
 
 
 @pytest.mark.parametrize("typed", ["0611", "0890", "5555", "300"])
@@ -310,7 +313,7 @@ def test_other_short_numbers_are_dialled_where_allowed(typed: str) -> None:
     ],
 )
 def test_a_long_field_is_not_read_for_long(typed: str) -> None:
-    """The patterns would take seconds, and the calls wait meanwhile."""
+    """The patterns would take seconds, and calls would wait."""
     began = time.monotonic()
     dialable([entry(typed)] * 20, RULES)
 
@@ -417,7 +420,10 @@ def test_a_remark_that_he_wants_no_calls_is_heeded(typed: str, wanted: bool) -> 
 
 
 def test_a_remark_without_a_number_is_about_all_of_its_client() -> None:
-    """In a field of its own, behind a fax number, in one too long to read, behind blanks."""
+    """
+    The remark is in its own field, behind a fax number, in a field too long to read, or behind
+    blanks.
+    """
     other = entry("8 999 000-11-33", client="Пётр")
     other = evolve(other, entity_id=56)
     for kind, text in (
@@ -426,8 +432,8 @@ def test_a_remark_without_a_number_is_about_all_of_its_client() -> None:
         ("WORK", "8 999 000-11-44" + " " * 2000 + "не звонить"),
     ):  # fmt: skip
         phones, _ = dialable([entry("8 999 000-11-22"), entry(text, kind), other], RULES)
-        said = {phone.number[-2:]: phone.do_not_call for phone in phones}
-        assert (True, False) == (said["22"] or said.get("44"), said["33"]), text
+        flags = {phone.number[-2:]: phone.do_not_call for phone in phones}
+        assert (True, False) == (flags["22"] or flags.get("44"), flags["33"]), text
 
 
 def test_one_number_of_two_clients_with_two_clocks_has_neither() -> None:
@@ -436,8 +442,8 @@ def test_one_number_of_two_clients_with_two_clocks_has_neither() -> None:
         (("", "Asia/Omsk"), "Asia/Omsk"), (("Asia/Omsk", "Asia/Omsk"), "Asia/Omsk"),
         (("Asia/Omsk", "Europe/Moscow"), "Asia/Omsk / Europe/Moscow"),
     ):  # fmt: skip
-        found, _ = dialable([evolve(one, zone=zones[0]), evolve(two, zone=zones[1])], RULES)
-        assert [zone] == [phone.zone for phone in found]
+        phones, _ = dialable([evolve(one, zone=zones[0]), evolve(two, zone=zones[1])], RULES)
+        assert [zone] == [phone.zone for phone in phones]
 
 
 def test_a_word_that_ends_in_x_is_no_extension() -> None:
@@ -469,7 +475,7 @@ _PIECES = st.one_of(
 def test_every_digit_dialled_was_written_in_that_order(
     pieces: list[str], between: str, region: str, short: Literal["allow", "refuse"]
 ) -> None:
-    """Only the prefix may differ: a number is never put together from parts, nor made up."""
+    """Only the prefix may differ: a number is not joined from parts or invented."""
     text = between.join(pieces)
     written = "".join(re.findall("[0-9]", in_ascii(text)))
     rules = PhoneRules(region=region, short=short, special=tuple(SPECIAL))

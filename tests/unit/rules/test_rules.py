@@ -31,7 +31,7 @@ ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
         ("dial,CANCEL,19,SIP%20180%20Ringing", Outcome.SILENT),  # 22
         ("dial,CANCEL,0,SIP%20180%20Ringing", Outcome.SILENT),  # 16
         ("dial,NOANSWER,16,SIP%20100%20Trying", Outcome.UNREACHABLE),
-        ("dial,NOANSWER,16,", Outcome.LINE_FAILED),  # the carrier said nothing at all
+        ("dial,NOANSWER,16,", Outcome.LINE_FAILED),  # no words of the carrier
         ("dial,CHANUNAVAIL,21,SIP%20603%20Decline", Outcome.REJECTED),
         ("dial,CHANUNAVAIL,1,SIP%20404%20Not%20Found", Outcome.BAD_NUMBER),
         ("dial,CONGESTION,34,SIP%20503%20x", Outcome.LINE_FAILED),
@@ -51,14 +51,14 @@ ALL_DAY = Hours(ZoneInfo("UTC"), ((time(0), time(0)),) * 7)
         ("dial,CHANUNAVAIL,1,", Outcome.BAD_NUMBER),
         ("dial,BUSY,17,", Outcome.BUSY),
         ("dial,NOANSWER,20,", Outcome.UNREACHABLE),
-        # The phone rang (or early media was sent): whatever the carrier says then, it rang.
+        # The phone rang (or early media was sent): the carrier's later words do not change that.
         ("dial,CONGESTION,34,SIP%20503%20x,,,,,1,c,1", Outcome.SILENT),
         ("dial,CHANUNAVAIL,27,SIP%20502%20x,,,,,1,c,1", Outcome.SILENT),
         ("dial,NOANSWER,19,SIP%20480%20x,,,,,1,c,1", Outcome.SILENT),
         ("dial,CHANUNAVAIL,1,SIP%20404%20x,,,,,1,c,1", Outcome.SILENT),
         ("dial,BUSY,17,SIP%20486%20x,,,,,1,c,1", Outcome.BUSY),
         ("dial,CHANUNAVAIL,21,SIP%20603%20x,,,,,1,c,1", Outcome.REJECTED),
-        # A redirection that Dial did not follow is BUSY without anybody's final answer; the cause
+        # A redirection that Dial did not follow is BUSY without a final response; the cause
         # may be one of the carrier before.
         ("dial,BUSY,16,,,,,,1,c,", Outcome.FORWARDED),
         ("dial,BUSY,34,SIP%20100%20Trying,,,,,1,c,", Outcome.FORWARDED),
@@ -74,14 +74,16 @@ def test_what_asterisk_says_has_one_outcome(fields: str, expected: Outcome) -> N
 
 
 def test_every_outcome_says_whether_the_client_may_have_heard_us() -> None:
-    """ "May have" counts; and what is certainly no contact is what nobody was rung for."""
+    """
+    A possible contact counts. Only an outcome for which no phone rang is certainly no contact.
+    """
     assert set(Outcome) == set(EFFECTS)
     assert {Outcome.LINE_FAILED, Outcome.WITHDRAWN} == NO_CONTACT
 
 
 @given(st.lists(st.text(max_size=12), max_size=12))
 def test_any_report_is_an_end(fields: list[str]) -> None:
-    """Whatever comes: one outcome, no exception; a lost report would be a lost attempt."""
+    """Each report gives one outcome and no exception; a lost report would be a lost attempt."""
     assert outcome_of(parse_report(fields)) in Outcome
 
 
@@ -109,9 +111,9 @@ def test_a_second_claim_is_a_wrong_move() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_a_rule_that_ends(outcome: Outcome) -> None:
-    """A new outcome cannot be added without saying when to call again, and when to stop.
-
-    Only where nobody was called there is no end.
+    """
+    Each outcome has a rule for the next call and a limit. Only an outcome without a call has no
+    limit.
     """
     assert (outcome is Outcome.WITHDRAWN) is (DEFAULTS[outcome].next_call(1000, NOON) is not None)
 

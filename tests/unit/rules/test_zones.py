@@ -1,4 +1,4 @@
-"""Where a client may be, by his number: each area code of Russia by its offset."""
+"""Where a client may be, by the number: each area code of Russia by its offset."""
 
 import zoneinfo
 from collections.abc import Iterator
@@ -79,11 +79,11 @@ def as_it_was() -> Iterator[None]:
 def test_the_newer_database_counts(
     tmp_path: Path, as_it_was: None, first_line: str | None, package: bool
 ) -> None:
-    """The system's, if it is kept up to date; one that does not say its age does not count."""
+    """The system's database is used if it is newer. One without a version does not count."""
     if first_line is not None:
         (tmp_path / "tzdata.zi").write_text(f"{first_line}\nR d 1916\n")
-    found = time_zone_data.choose([str(tmp_path / "none"), str(tmp_path)])
+    database = time_zone_data.choose([str(tmp_path / "none"), str(tmp_path)])
 
-    assert package is found.package
-    assert (tzdata.IANA_VERSION if package else "2099a") == found.version
+    assert package is database.package
+    assert (tzdata.IANA_VERSION if package else "2099a") == database.version
     assert (() if package else (str(tmp_path / "none"), str(tmp_path))) == zoneinfo.TZPATH

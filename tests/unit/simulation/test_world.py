@@ -31,7 +31,7 @@ def call(
 def test_shares_and_spans_are_those_of_the_calls() -> None:
     calls = [call(Outcome.TALKED)] * 60 + [call(Outcome.SILENT)] * 90 + [call(Outcome.BUSY)] * 30
     calls += [call(Outcome.TALKED, TEN + timedelta(hours=1), rings=9)] * 60
-    calls += [call(Outcome.LINE_FAILED)] * 500  # says nothing of the clients
+    calls += [call(Outcome.LINE_FAILED)] * 500  # no information about the clients
     behaviour = measured(calls, MOSCOW)
     assert {10: 60 / 180, 11: 1.0} == behaviour.answered
     assert 120 / 240 == behaviour.otherwise
@@ -57,7 +57,7 @@ def test_too_few_calls_are_refused() -> None:
 
 
 def test_who_was_served_counts_for_patience_too() -> None:
-    """Drawn with a patience of 60 s and served after 4 s: found again within a tenth or two."""
+    """Drawn with a patience of 60 s and served after 4 s: the estimate is within twenty percent."""
     random, calls = Random(1), []
     for _ in range(20_000):
         leaves = CallerBehaviour(patience=60.0).leaves_after(random)
