@@ -56,8 +56,8 @@ def test_what_is_no_token_is_not_kept(application: Application, token: str) -> N
     """It would stand in a header of every request."""
 
     async def send(_: Request) -> Answer:
-        said = {"access_token": token, "refresh_token": "r"}
-        return Answer(200, json.dumps(said).encode())
+        reply = {"access_token": token, "refresh_token": "r"}
+        return Answer(200, json.dumps(reply).encode())
 
     with pytest.raises(PortalUnavailable, match="no token"):
         application.renew(send, "old").send(None)
@@ -92,14 +92,14 @@ async def test_another_process_was_faster(
     application: Application, portal: SimulatedPortal
 ) -> None:
     portal.tokens["fresh"] = portal.now() + timedelta(hours=1)
-    said = {"access_token": "fresh", "refresh_token": "rotated"}
+    tokens = {"access_token": "fresh", "refresh_token": "rotated"}
     await client(application, portal).health()  # takes the first one into memory
-    application.tokens.write_text(json.dumps(said))
+    application.tokens.write_text(json.dumps(tokens))
     for token in set(portal.tokens) - {"fresh"}:
         portal.tokens[token] = portal.now()
 
     assert portal.user_id == (await client(application, portal).health()).user
-    assert said == json.loads(application.tokens.read_text())
+    assert tokens == json.loads(application.tokens.read_text())
 
 
 class Crash(Exception):

@@ -56,7 +56,7 @@ def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
     signer = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
     issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
     now = datetime.now(UTC)
-    made = (
+    content = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]))
         .issuer_name(issuer.subject)
@@ -73,14 +73,14 @@ def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        + made.public_bytes(serialization.Encoding.PEM)
+        + content.public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
 
 
-def said(address: str, verify: bool | str = True) -> str:
+def cause_of(address: str, verify: bool | str = True) -> str:
     transport = RequestsTransport(reactor, verify)  # type: ignore[arg-type]
     with pytest.raises(PortalError) as refused:
         transport.post(Request("profile", f"{address}/rest/1/{SECRET}/profile", {}))
@@ -102,40 +102,40 @@ def known(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> st
 
 def test_an_unknown_authority(authority: trustme.CA) -> None:
     with listening(context_of(authority.issue_cert("127.0.0.1"))) as port:
-        assert 'set [portal] verify = "' in said(f"https://127.0.0.1:{port}")
+        assert 'set [portal] verify = "' in cause_of(f"https://127.0.0.1:{port}")
 
 
 def test_another_name(authority: trustme.CA, known: str) -> None:
     with listening(context_of(authority.issue_cert("portal.example"))) as port:
-        assert "is for another name" in said(f"https://127.0.0.1:{port}", known)
+        assert "is for another name" in cause_of(f"https://127.0.0.1:{port}", known)
 
 
 def test_no_name_at_all(authority: trustme.CA, known: str, tmp_path: Path) -> None:
     with listening(without_names(authority, tmp_path)) as port:
-        found = said(f"https://127.0.0.1:{port}", known)
-    assert "is for another name" in found or "names no host" in found
+        cause = cause_of(f"https://127.0.0.1:{port}", known)
+    assert "is for another name" in cause or "names no host" in cause
 
 
 def test_an_expired_one(authority: trustme.CA, known: str) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     certificate = authority.issue_cert("127.0.0.1", not_after=past)
     with listening(context_of(certificate)) as port:
-        assert "has expired" in said(f"https://127.0.0.1:{port}", known)
+        assert "has expired" in cause_of(f"https://127.0.0.1:{port}", known)
 
 
 def test_no_tls_at_that_port() -> None:
     with listening(None) as port:
-        assert "does not speak TLS" in said(f"https://127.0.0.1:{port}")
+        assert "does not speak TLS" in cause_of(f"https://127.0.0.1:{port}")
 
 
 def test_a_name_that_nobody_knows() -> None:
-    assert "not known to DNS" in said("https://no.such.host.invalid")
+    assert "not known to DNS" in cause_of("https://no.such.host.invalid")
 
 
 def test_nothing_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert "nothing listens" in said(f"http://127.0.0.1:{port}")
+    assert "nothing listens" in cause_of(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ TASKS = {"filter": {"TAG": "autodial", "REAL_STATUS": [2, 3]}, "select": ["ID", 
 
 @pytest.fixture
 def portal() -> SimulatedPortal:
-    made = SimulatedPortal()
-    populate(made, 1, tasks=130, operators=5, now=datetime.now(UTC))
-    return made
+    simulated = SimulatedPortal()
+    populate(simulated, 1, tasks=130, operators=5, now=datetime.now(UTC))
+    return simulated
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_the_official_sdk_updates_a_task_and_recognises_errors(
 ) -> None:
     number = next(iter(portal.tasks))
     fields = {"DEADLINE": "2026-12-01T10:00:00+03:00"}
-    said = official.call_method("tasks.task.update", {"taskId": number, "fields": fields})
-    assert fields["DEADLINE"] == said["result"]["task"]["deadline"]
+    reply = official.call_method("tasks.task.update", {"taskId": number, "fields": fields})
+    assert fields["DEADLINE"] == reply["result"]["task"]["deadline"]
 
     with pytest.raises(BitrixAPIBadRequest, match="Задача не найдена"):
         official.call_method("tasks.task.update", {"taskId": 1, "fields": fields})
@@ -71,7 +71,7 @@ def test_the_official_sdk_updates_a_task_and_recognises_errors(
 
 def test_the_official_sdk_batches(official: BitrixWebhook, portal: SimulatedPortal) -> None:
     number = next(iter(portal.tasks))
-    said = official.call_batch(
+    reply = official.call_batch(
         {
             "task": ("tasks.task.get", {"taskId": number}),
             "who": ("user.get", {"ID": "$result[task][task][responsibleId]"}),
@@ -79,8 +79,8 @@ def test_the_official_sdk_batches(official: BitrixWebhook, portal: SimulatedPort
         }
     )["result"]
 
-    assert said["result"]["task"]["task"]["responsibleId"] == said["result"]["who"][0]["ID"]
-    assert "ERROR_METHOD_NOT_FOUND" == said["result_error"]["wrong"]["error"]
+    assert reply["result"]["task"]["task"]["responsibleId"] == reply["result"]["who"][0]["ID"]
+    assert "ERROR_METHOD_NOT_FOUND" == reply["result_error"]["wrong"]["error"]
 
 
 def test_the_official_sdk_registers_and_finishes_a_call(
@@ -128,8 +128,8 @@ def test_fast_bitrix24_gets_contacts_and_updates_tasks_in_batches(
     fast: Callable[..., Any], portal: SimulatedPortal
 ) -> None:
     ids = list(portal.contacts)[:70]
-    found = fast(lambda client: client.get_by_ID("crm.contact.get", ids, ID_field_name="id"))
-    assert set(ids) == {int(number) for number in found}
+    contacts = fast(lambda client: client.get_by_ID("crm.contact.get", ids, ID_field_name="id"))
+    assert set(ids) == {int(number) for number in contacts}
 
     changes = [
         {"taskId": number, "fields": {"DEADLINE": "2026-12-01T10:00:00+03:00"}}

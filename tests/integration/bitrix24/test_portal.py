@@ -74,9 +74,9 @@ async def test_a_walk_is_few_requests_and_reads_nothing_twice(
     add_task(portal, "без метки", responsible=501, deadline=NOON)
     portal.tasks[max(portal.tasks)]["TAGS"] = []
     pages = Portal.direct(WEBHOOK, send).open_tasks(CALLS, expected)
-    found = [task.id async for page in pages for task in page.tasks]
+    ids = [task.id async for page in pages for task in page.tasks]
 
-    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == sorted(found)
+    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == sorted(ids)
     assert requests == portal.requests
     assert count == sum(rows_sent), "pages behind the last one hold nothing"
 
@@ -155,11 +155,11 @@ async def test_phones_of_all_kinds_of_clients_in_two_requests(
     portal.leads[9] = {"ID": 9, "TITLE": "Лид", "PHONE": [("HOME", "+442079460002")]}
     ids = [int(code[2:]) for code in (contact, second)]
     portal.deals[102] = {"ID": 102, "TITLE": "Сделка", "CONTACT_IDS": ids, "COMPANY_ID": 7}
-    found = await client.clients([contact, "CO_7", "L_9", "D_102", "Q_1", "SC_4", "junk"])
+    rows = await client.clients([contact, "CO_7", "L_9", "D_102", "Q_1", "SC_4", "junk"])
 
-    assert {contact, "CO_7", "L_9", "D_102"} == set(found)
+    assert {contact, "CO_7", "L_9", "D_102"} == set(rows)
     assert portal.requests == ["batch", "batch"]
-    known = {code: clients for code, clients in found.items() if clients}
+    known = {code: clients for code, clients in rows.items() if clients}
     assert [phone.value for phone in known[contact][0].phones] == ["8 999 000-11-22", "1"]
     assert known["CO_7"][0].name == "ООО <Ромашка>"
     assert [c.name for c in known["D_102"]] == ["Иван Петров", "Без Телефона", "ООО <Ромашка>"]
@@ -176,15 +176,15 @@ async def test_one_kind_out_of_our_sight_leaves_the_others_readable(
     portal.forbidden.add("crm.company.list")
 
     async def send(request: Request) -> Answer:
-        said = json.loads((await portal.send(request)).body)
-        results = said["result"]["result"]
+        payload = json.loads((await portal.send(request)).body)
+        results = payload["result"]["result"]
         for row in results["C_0"] if isinstance(results, dict) else ():
             row["PHONE"] = "?" if row["ID"] == broken[2:] else row["PHONE"]
-        return Answer(200, json.dumps(said).encode())
+        return Answer(200, json.dumps(payload).encode())
 
-    found = await Portal.direct(WEBHOOK, send).clients([contact, broken, "CO_7", "D_102"])
-    assert found[contact]
-    assert [None, None, None] == [found[code] for code in (broken, "CO_7", "D_102")]
+    clients = await Portal.direct(WEBHOOK, send).clients([contact, broken, "CO_7", "D_102"])
+    assert clients[contact]
+    assert [None, None, None] == [clients[code] for code in (broken, "CO_7", "D_102")]
 
 
 @ensure
@@ -226,9 +226,9 @@ async def test_staff_with_departments_below_and_presence(
     portal.users[502]["UF_DEPARTMENT"] = [6]
     portal.users[503]["ACTIVE"] = False
     portal.users[1] = {**portal.users[501], "ID": 1, "UF_DEPARTMENT": [1]}
-    found = await client.staff(StaffQuery(departments=await client.with_below([5])))
+    staff = await client.staff(StaffQuery(departments=await client.with_below([5])))
 
-    assert [(person.id, person.extension, person.online) for person in found] == [
+    assert [(person.id, person.extension, person.online) for person in staff] == [
         (501, "101", True),
         (502, "102", False),
     ]
@@ -387,9 +387,9 @@ def test_an_unknown_method_is_404_before_the_secret_is_looked_at(portal: Simulat
 
 def test_a_filter_with_a_typing_error_returns_everything(portal: SimulatedPortal) -> None:
     add_task(portal, "x", responsible=501, deadline=NOON)
-    _, said = ask(portal, "/rest/1/simulated0secret/tasks.task.list", "filter[TAGG]=no")
+    _, reply = ask(portal, "/rest/1/simulated0secret/tasks.task.list", "filter[TAGG]=no")
 
-    assert len(said["result"]["tasks"]) == 1
+    assert len(reply["result"]["tasks"]) == 1
 
 
 def test_batch_references_and_unencoded_filters(portal: SimulatedPortal) -> None:
@@ -398,8 +398,8 @@ def test_batch_references_and_unencoded_filters(portal: SimulatedPortal) -> None
         b'{"cmd":{"u":"user.get?ID=501","d":"department.get?ID=$result[u][0][UF_DEPARTMENT][0]",'
         b'"bad":"nope","broken":"tasks.task.list?filter[>=DEADLINE]=1"}}'
     )
-    _, said = ask(portal, "/rest/1/simulated0secret/batch", "", "application/json", commands)
-    result = said["result"]
+    _, reply = ask(portal, "/rest/1/simulated0secret/batch", "", "application/json", commands)
+    result = reply["result"]
 
     assert result["result"]["d"][0]["NAME"] == "Call-центр"
     assert result["result_error"]["bad"]["error"] == "ERROR_METHOD_NOT_FOUND"
@@ -424,11 +424,11 @@ async def test_fifty_tasks_with_clients_of_every_kind_are_three_requests(
     client = Portal.direct(WEBHOOK, portal.send)
     pages = [page async for page in client.open_tasks(CALLS, expected=50)]
     codes = {code for page in pages for task in page.tasks for code in task.clients}
-    found = await client.clients(codes)
+    clients = await client.clients(codes)
 
     assert 50 == sum(len(page.tasks) for page in pages)
     assert {"C", "CO", "L", "D", "T80"} == {code.split("_")[0] for code in codes}
-    assert codes == set(found)
+    assert codes == set(clients)
     assert ["tasks.task.list", "batch", "batch"] == portal.requests
 
 

@@ -74,9 +74,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport={"width": 640, "height": 480})
-    yield made
-    made.close()
+    fresh = browser.new_context(viewport={"width": 640, "height": 480})
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture
@@ -115,15 +115,15 @@ def shot(page: Page, name: str) -> None:
         page.screenshot(path=f"{PICTURES}/{name}.png")
 
 
-def word(page: Page) -> str:
+def shown_word(page: Page) -> str:
     """What the pseudo-element says."""
-    said: str = page.evaluate("""() => {
+    text: str = page.evaluate("""() => {
       const node = document.querySelector('[class*=im-phone-call-panel-mini].autodial-call,'
         + '.im-phone-call-title-text,'
         + '.im-phone-calling-text')
       return [getComputedStyle(node, ':before').content, node.dataset.autodial].join(' ')
     }""")
-    return said
+    return text
 
 
 @pytest.mark.parametrize("layout", ["simple", "crm"])
@@ -134,7 +134,7 @@ def test_our_call_is_seen_and_says_the_word(open_page: Open, generation: str, la
     show(page, OURS, layout)
 
     assert painted(page)
-    assert TAG in word(page)
+    assert TAG in shown_word(page)
     assert page.evaluate(BUTTONS) == plain.evaluate(BUTTONS), "no button has moved"
     header = ".im-phone-call-header-container, .im-phone-calling-section"
     color = f"getComputedStyle(document.querySelector('{header}')).backgroundColor"
@@ -196,7 +196,7 @@ def test_it_survives_each_redraw(open_page: Open, generation: str) -> None:
         page.evaluate("card.setTitle('Разговор')")
         page.evaluate("card.setTitle(card.title)")
         assert painted(page)
-        assert TAG in word(page)
+        assert TAG in shown_word(page)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_folded_and_unfolded(open_page: Open, panel: str) -> None:
     assert painted(page)
     page.evaluate("card.fold()")
     assert painted(page)
-    assert TAG in word(page)
+    assert TAG in shown_word(page)
     assert (
         page.evaluate(f"getComputedStyle(document.querySelector('.{panel}')).overflow") == "visible"
     )
@@ -310,21 +310,21 @@ def looked_up(page: Page, tasks: str, delay: int) -> str:
     page.evaluate(LOOKUP.replace("TASKS", tasks).replace("DELAY", str(delay)))
     show(page, OURS, "crm")
     painted(page)
-    said: str = page.evaluate(
+    text: str = page.evaluate(
         "[...document.querySelectorAll('.autodial-call-link')]"
         ".map(link => link.href + ' ' + link.textContent).join('|')"
     )
-    return said
+    return text
 
 
 def test_the_task_is_linked_and_its_title_is_text(open_page: Open) -> None:
     """Whatever somebody typed as a title."""
     page = open_page("new", link=True)
     title = "<img src=x onerror=alert(1)> Перезвонить"
-    said = looked_up(page, json.dumps([{"id": "8017", "title": title}]), 0)
+    text = looked_up(page, json.dumps([{"id": "8017", "title": title}]), 0)
     shot(page, "new-crm-link")
 
-    assert said.endswith(f"/company/personal/user/1/tasks/task/view/8017/ Задача 8017: {title}")
+    assert text.endswith(f"/company/personal/user/1/tasks/task/view/8017/ Задача 8017: {title}")
     assert page.evaluate("document.images.length") == 0
     method, asked = page.evaluate("window.asked")
     assert method == "tasks.task.list"
@@ -461,7 +461,7 @@ LINES = [
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize(
-    ("call", "said", "color"),
+    ("call", "expected", "color"),
     [
         ("call('autodial', 'x')", TAG, "rgb(106, 27, 154)"),
         ("call('autodial-debt', 'x')", "ДОЛГ", "rgb(183, 28, 28)"),
@@ -470,15 +470,15 @@ LINES = [
     ],
 )
 def test_a_line_has_a_word_and_a_colour_of_its_own(
-    open_page: Open, generation: str, call: str, said: str, color: str
+    open_page: Open, generation: str, call: str, expected: str, color: str
 ) -> None:
     page = open_page(generation, lines=LINES)
     show(page, call, "crm")
     assert painted(page)
-    assert said == word(page).split('" ')[1] or said in word(page)
+    assert expected == shown_word(page).split('" ')[1] or expected in shown_word(page)
     header = "getComputedStyle(document.querySelector('.im-phone-call-header-container'))"
     assert color == page.evaluate(f"{header}.backgroundColor")
-    shot(page, f"{generation}-debt") if said == "ДОЛГ" else None
+    shot(page, f"{generation}-debt") if expected == "ДОЛГ" else None
     page.evaluate("card.close()")
     show(page, OURS, "crm")
     assert painted(page)
@@ -491,7 +491,7 @@ def test_the_other_window_knows_a_look_of_its_own(open_page: Open) -> None:
     number = main.evaluate("window.last.callId")
     show(window, f"call(undefined, undefined, {{callId: '{number}'}})")
     assert painted(window)
-    assert "ДОЛГ" in word(window)
+    assert "ДОЛГ" in shown_word(window)
 
 
 @pytest.mark.parametrize("layout", ["simple", "crm"])
@@ -499,8 +499,8 @@ def test_a_folded_panel_names_the_client(open_page: Open, layout: str) -> None:
     """As the card has shown him, or as the portal told him with the call."""
     page = open_page("new")
     name = "</b><img src=x onerror=alert(1)>Иван"
-    told = json.dumps({"CRM": {"FOUND": "Y", "CONTACT": {"NAME": name}}})
-    show(page, f"call('autodial', '{TAG}', {told})", layout)
+    fields = json.dumps({"CRM": {"FOUND": "Y", "CONTACT": {"NAME": name}}})
+    show(page, f"call('autodial', '{TAG}', {fields})", layout)
     assert painted(page)
     page.evaluate("card.fold()")
     assert painted(page)
@@ -628,14 +628,14 @@ def test_a_link_takes_the_place_of_the_title(open_page: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [("ru", "Задача"), ("kz", "Задача"), ("uz", "Задача"), ("en", "Task"), ("de", "Task"),
      ("ua", "Task")],
 )  # fmt: skip
-def test_portals_in_other_languages(open_page: Open, language: str, said: str) -> None:
+def test_portals_in_other_languages(open_page: Open, language: str, expected: str) -> None:
     page = open_page("new", link=True)
     page.evaluate(f"BX.message = name => name === 'LANGUAGE_ID' ? '{language}' : 1")
-    assert f" {said} 8017: x" in looked_up(page, '[{"id": "8017", "title": "x"}]', 0)
+    assert f" {expected} 8017: x" in looked_up(page, '[{"id": "8017", "title": "x"}]', 0)
 
 
 def test_the_script_is_ascii() -> None:
@@ -715,7 +715,7 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "expected"),
     [
         ("h.settings(null).tag", TAG),
         ("h.settings({color: 'red; } body {'}).color", "#6a1b9a"),
@@ -755,8 +755,8 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
          "/company/personal/user/7/tasks/task/view/5/"),
     ],
 )  # fmt: skip
-def test_pure_functions(call: str, said: object) -> None:
-    assert pure(call) == said
+def test_pure_functions(call: str, expected: object) -> None:
+    assert pure(call) == expected
 
 
 def test_the_script_is_es5() -> None:
@@ -776,4 +776,4 @@ def test_the_script_is_es5() -> None:
         "??",
     )
     code = "\n".join(row for row in text.splitlines() if not row.strip().startswith(("/*", "*")))
-    assert [word for word in later if word in code] == []
+    assert [shown_word for shown_word in later if shown_word in code] == []

@@ -84,37 +84,37 @@ def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # 
     ids=" ".join,
 )  # fmt: skip
 def test_no_command_obeys_a_name(hostile: Callable[..., Result], command: tuple[str, ...]) -> None:
-    said = hostile(*command)
+    result = hostile(*command)
 
-    assert said.exit_code in (0, 1), said.exception
-    assert said.exception is None or isinstance(said.exception, SystemExit), said.exception
-    assert [] == obeyed(said.output)
-    assert not re.search("^2026-11-26 forged", said.output, re.MULTILINE)
+    assert result.exit_code in (0, 1), result.exception
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert [] == obeyed(result.output)
+    assert not re.search("^2026-11-26 forged", result.output, re.MULTILINE)
 
 
 def test_a_name_is_shown_as_it_is_written(hostile: Callable[..., Result]) -> None:
-    said = hostile("tasks").output
+    output = hostile("tasks").output
 
     for text in ("[/Рога]", "[red]Рога[/red]", "[link=http://x]", ":smile:"):
-        assert text in said
+        assert text in output
 
 
 @pytest.mark.parametrize("command", ["tasks", "operators", "outbox", "presence"])
 def test_json_is_json_and_nothing_a_terminal_obeys(
     hostile: Callable[..., Result], command: str
 ) -> None:
-    said = hostile(command, "--json").output
+    output = hostile(command, "--json").output
 
-    assert [] == obeyed(said)
-    assert isinstance(json.loads(said), list)
+    assert [] == obeyed(output)
+    assert isinstance(json.loads(output), list)
 
 
 def event(**fields: Any) -> dict[str, Any]:
     """An event as the logger makes it."""
-    found: list[dict[str, Any]] = []
-    log = Logger(observer=found.append)  # type: ignore[arg-type]
+    events: list[dict[str, Any]] = []
+    log = Logger(observer=events.append)  # type: ignore[arg-type]
     log.emit(LogLevel.info, "{attempt}: claim refused", **fields)
-    return found[0]
+    return events[0]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

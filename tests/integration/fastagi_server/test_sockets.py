@@ -80,21 +80,21 @@ def _talk(port: int, script: str) -> bytes:
     with create_connection(("127.0.0.1", port), 5) as peer:
         peer.settimeout(5)
         peer.sendall(environment(script))
-        said = b""
+        output = b""
         with suppress(ConnectionResetError):  # how a session is cut off
             while data := peer.recv(4096):
-                said += data
+                output += data
                 peer.sendall(b"200 result=1\n" * data.count(b"\n"))
-        return said
+        return output
 
 
 @ensure
 async def test_the_batch_is_one_write_and_a_half_close() -> None:
     with listening() as (_, port):
-        said = await deferToThread(_talk, port, "batch")
+        output = await deferToThread(_talk, port, "batch")
 
-    assert said.count(b"\n") == 2
-    assert said.startswith(b"SET VARIABLE")
+    assert output.count(b"\n") == 2
+    assert output.startswith(b"SET VARIABLE")
 
 
 @ensure
@@ -419,11 +419,11 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
         on_up=lambda: next(waiting).callback(None),
         on_down=lambda: downs.append(1),
     )  # fmt: skip
-    made: list[_Manager] = []
+    managers: list[_Manager] = []
 
     def build() -> _Manager:
-        made.append(_Manager("s3cret"))
-        return made[-1]
+        managers.append(_Manager("s3cret"))
+        return managers[-1]
 
     factory = Factory.forProtocol(build)
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -439,21 +439,21 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
         assert await ami.kept_reports() == {"t8017-2": "dial,BUSY,17"}
         assert [("101", "NOT_INUSE")] == devices
         for device in ("PJSIP/101", 'PJSIP/1" & "1', "PJSIP/102)", "Local/5"):
-            said = f"Event: DeviceStateChange\r\nDevice: {device}\r\nState: BUSY\r\n\r\n"
-            made[0].transport.write(said.encode())
+            event = f"Event: DeviceStateChange\r\nDevice: {device}\r\nState: BUSY\r\n\r\n"
+            managers[0].transport.write(event.encode())
         assert "" == await ami.report("Local/1;2")
         await deferLater(reactor, 0.05)
         assert [("101", "NOT_INUSE"), ("101", "RINGING")] == devices, "what Asterisk says itself"
         devices.pop()
-        made[0].channel_variables = ""
+        managers[0].channel_variables = ""
         with pytest.raises(PbxError, match="channelvars"):
             await ami.channels()
-        made[0].caller = "1\r\n\r\nEvent: DeviceStateChange\r\nPrivilege: call,all\r\n"
-        made[0].caller += "Device: PJSIP/101\r\nState: BUSY\r\n\r\nX: "
+        managers[0].caller = "1\r\n\r\nEvent: DeviceStateChange\r\nPrivilege: call,all\r\n"
+        managers[0].caller += "Device: PJSIP/101\r\nState: BUSY\r\n\r\nX: "
         with pytest.raises(PbxError, match="a damaged row"):
             await ami.channels()
         assert [("101", "NOT_INUSE")] == devices, "a stranger's event is none"
-        made[0].transport.abortConnection()
+        managers[0].transport.abortConnection()
         await ups[1]
         assert downs == [1]
     finally:
@@ -467,13 +467,13 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
 @pytest.mark.parametrize("challenge", ["", "Challenge: \r\n", "Challenge: 1\r\n"])
 async def test_an_answer_without_a_challenge_is_told_nothing(challenge: str) -> None:
     """Its hash would be the secret's alone, to be guessed at leisure."""
-    said: list[bytes] = []
+    lines: list[bytes] = []
 
     class Impostor(LineReceiver):
         transport: ITCPTransport
 
         def lineReceived(self, line: bytes) -> None:
-            said.append(line)
+            lines.append(line)
             if line.startswith(b"ActionID"):
                 answer = f"Response: Success\r\n{line.decode()}\r\n{challenge}\r\n"
                 self.transport.write(answer.encode())
@@ -488,7 +488,7 @@ async def test_an_answer_without_a_challenge_is_told_nothing(challenge: str) -> 
     await port.stopListening()
 
     assert link is not None
-    assert not any(line.startswith((b"Key", b"Secret")) for line in said)
+    assert not any(line.startswith((b"Key", b"Secret")) for line in lines)
 
 
 def test_the_secret_is_in_no_text() -> None:

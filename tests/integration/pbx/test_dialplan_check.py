@@ -41,7 +41,7 @@ class Asterisk:
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "expected"),
     [
         ({}, []),
         ({"DIALPLAN_EXISTS(autodial-op,s,1)": "0"}, [("dialplan.contexts", True)]),
@@ -58,10 +58,10 @@ class Asterisk:
     ],
 )  # fmt: skip
 @pytest_twisted.ensureDeferred
-async def test_what_is_found(config: Config, changes: dict[str, str], found: Any) -> None:
+async def test_what_is_found(config: Config, changes: dict[str, str], expected: Any) -> None:
     asterisk: Any = Asterisk(WELL | changes)
 
-    assert found == [(one.key, one.serious) for one in await findings(asterisk, config)]
+    assert expected == [(one.key, one.serious) for one in await findings(asterisk, config)]
 
 
 def _fit(check: DialplanCheck) -> bool:
@@ -139,7 +139,7 @@ def listening() -> Iterator[Callable[[type[Protocol]], int]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [(Silent, "no login within"), (Closing, "closed before the login")]
+    ("kind", "message"), [(Silent, "no login within"), (Closing, "closed before the login")]
 )
 @pytest_twisted.ensureDeferred
 async def test_a_manager_that_does_not_answer_a_command_is_a_sentence(
@@ -147,11 +147,11 @@ async def test_a_manager_that_does_not_answer_a_command_is_a_sentence(
     listening: Callable[[type[Protocol]], int],
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Protocol],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr(dialplan_check, "LOGIN", 0.2)
 
-    with pytest.raises(PbxError, match=said):
+    with pytest.raises(PbxError, match=message):
         await ask_once(reactor, variant(config, asterisk={"ami_port": listening(kind)}))
 
 

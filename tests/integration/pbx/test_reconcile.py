@@ -149,8 +149,8 @@ async def test_a_report_that_could_not_be_written_is_written_before_anything_is_
     """The disk of the store and that of AstDB are one, and full: only we have heard of the talk."""
     attempt = claimed(house)
     full[0] = True
-    said = house.ask("result", attempt, *TALKED.split(","))
-    assert "AD_ACK" not in said.variables
+    reply = house.ask("result", attempt, *TALKED.split(","))
+    assert "AD_ACK" not in reply.variables
     now.advance(hours=9)  # past its lease
     with pytest.raises(StoreError):
         await reconciler.turn()
@@ -260,10 +260,10 @@ async def test_a_claim_that_failed_while_we_listened_names_the_global(
     manager.kept = {attempt: f"claimfail,,21,,,,,,{int(late.timestamp())},,"}
     with capturedLogs() as logs:
         await reconciler.turn()
-    (said,) = [event for event in logs if "AD_AGI" in event["log_format"]]
+    (warning,) = [event for event in logs if "AD_AGI" in event["log_format"]]
 
-    assert said["log_level"] is LogLevel.error
-    assert "agi://127.0.0.1:4573" == said["address"]
+    assert warning["log_level"] is LogLevel.error
+    assert "agi://127.0.0.1:4573" == warning["address"]
     assert Outcome.LINE_FAILED.value == house.line().outcome
 
 
@@ -284,9 +284,9 @@ async def test_a_claim_that_failed_while_we_were_away_is_no_fault_of_the_dialpla
 
 def test_a_mistyped_task_of_a_call_file_is_refused_with_a_line(house: House) -> None:
     with capturedLogs() as logs:
-        said = house.ask("claim", "", "", "80l7")
+        reply = house.ask("claim", "", "", "80l7")
 
-    assert {"AD_GO": "0"} == said.variables
+    assert {"AD_GO": "0"} == reply.variables
     assert "80l7" in [event.get("task") for event in logs]
 
 

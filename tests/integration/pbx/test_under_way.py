@@ -69,6 +69,6 @@ def test_an_end_is_not_written_down_while_the_call_goes_on(house: House, run: Ru
 
 
 def test_a_result_of_what_is_no_attempt_is_not_kept(house: House) -> None:
-    said = house.ask("result", "x\x1b[31m", "dial", "BUSY", "17")
+    reply = house.ask("result", "x\x1b[31m", "dial", "BUSY", "17")
 
-    assert {"AD_ACK": "1"} == said.variables
+    assert {"AD_ACK": "1"} == reply.variables

@@ -62,6 +62,6 @@ async def test_nonsense_wakes_nobody(hook: tuple[str, list[bool]], body: bytes) 
 
 
 def test_the_simulated_portal_sends_what_the_hook_reads() -> None:
-    said = parse_qs(event_body("OnTaskAdd", task_updated(1), TOKEN, NOON).decode())
-    assert [TOKEN] == said["auth[application_token]"]
-    assert ["ONTASKADD"] == said["event"]
+    fields = parse_qs(event_body("OnTaskAdd", task_updated(1), TOKEN, NOON).decode())
+    assert [TOKEN] == fields["auth[application_token]"]
+    assert ["ONTASKADD"] == fields["event"]

@@ -68,8 +68,8 @@ class Scene:
     run: Callable[..., Any]
 
     def reporter(self, send: Send | None = None, **portal: Any) -> Reporter:
-        said = self.config.portal.model_copy(update=portal)
-        config = self.config.model_copy(update={"portal": said})
+        settings = self.config.portal.model_copy(update=portal)
+        config = self.config.model_copy(update={"portal": settings})
         paying = reporter(config, self.portal, self.store, self.now)
         if send is not None:
             paying.portal = Portal.direct(WEBHOOK, send)
@@ -97,14 +97,16 @@ class Scene:
 
     def call(self, task: int, report: str, write_back: WriteBack) -> AttemptId:
         """One call for a task, over."""
-        found = self.run(planning.load_task, TaskId(task))
+        row = self.run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
         lease = timedelta(hours=1)
-        made = self.run(ledger.open_attempt, found, decision, self.now(), lease=lease)
-        self.run(ledger.claim, made.id, self.now())
-        said = parse_report(report.split(","))
-        self.run(attempt_end.record, made.id, said, self.now(), EndPolicy(write_back=write_back))
-        return AttemptId(made.id)
+        opened = self.run(ledger.open_attempt, row, decision, self.now(), lease=lease)
+        self.run(ledger.claim, opened.id, self.now())
+        ending = parse_report(report.split(","))
+        self.run(
+            attempt_end.record, opened.id, ending, self.now(), EndPolicy(write_back=write_back)
+        )
+        return AttemptId(opened.id)
 
     async def imported(self) -> int:
         add_operator(self.portal, 501, "101")
@@ -115,9 +117,9 @@ class Scene:
     async def read(
         self, task: int, zone: tzinfo | None = None, *, phones: bool = False
     ) -> tasks.Imported:
-        found = await Portal.direct(WEBHOOK, self.portal.send, zone).task(task)
-        assert found is not None
-        entry = tasks.Imported(found, (PHONE,) if phones else None)
+        portal_task = await Portal.direct(WEBHOOK, self.portal.send, zone).task(task)
+        assert portal_task is not None
+        entry = tasks.Imported(portal_task, (PHONE,) if phones else None)
         self.run(tasks.save_tasks, [entry], self.now(), asked=self.now())
         return entry
 
@@ -182,13 +184,13 @@ async def test_a_doubtful_deadline_does_not_go_over_a_person_s(scene: Scene) -> 
     paying = scene.reporter(scene.loses("tasks.task.update", 99))
     await scene.turns(paying, 60, 10)
     assert states(scene.run)["task"] == "sending"
-    his = (scene.now() + timedelta(days=3)).replace(second=0, microsecond=0)
-    scene.portal.tasks[task]["DEADLINE"] = his
+    chosen = (scene.now() + timedelta(days=3)).replace(second=0, microsecond=0)
+    scene.portal.tasks[task]["DEADLINE"] = chosen
     scene.now.advance(minutes=4)
     await scene.read(task)
     assert "moved by hand" in scene.story(task)
     await scene.turns(scene.reporter(), 500, 60)
-    assert scene.portal.tasks[task]["DEADLINE"] == his
+    assert scene.portal.tasks[task]["DEADLINE"] == chosen
 
 
 @ensure
@@ -212,14 +214,14 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     task = add_task(scene.portal, "x", code, responsible=501, deadline=NOON)
     reading = importer(config, scene.portal, scene.store, scene.now)
     await reading.poll()
-    found = scene.run(planning.load_task, TaskId(task))
-    decision = Dial(found.phones[0], ANNA, (Route("c"),))
-    made = scene.run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    scene.run(ledger.claim, made.id, NOON)
+    row = scene.run(planning.load_task, TaskId(task))
+    decision = Dial(row.phones[0], ANNA, (Route("c"),))
+    opened = scene.run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    scene.run(ledger.claim, opened.id, NOON)
     write_back = WriteBack(given_up="DEFERRED")
     scene.run(
         attempt_end.record,
-        made.id,
+        opened.id,
         parse_report(BAD.split(",")),
         NOON,
         EndPolicy(write_back=write_back),
@@ -307,13 +309,13 @@ async def test_the_one_comment_never_goes_back_in_time(scene: Scene, which: str)
         await paying.turn()
         scene.now.advance(seconds=60)
     await scene.turns(paying)
-    (said,) = scene.comments(task)
-    assert f"[{last}]" in said
+    (text,) = scene.comments(task)
+    assert f"[{last}]" in text
     scene.run(outbox.again, None, scene.now())
     with scene.store.engine.begin() as db:
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'comment' AND id < 4")
     await scene.turns(paying)
-    assert [said] == scene.comments(task)
+    assert [text] == scene.comments(task)
 
 
 @ensure
@@ -374,8 +376,8 @@ async def test_calls_that_may_not_be_registered_are_complained_of_once(
     with capturedLogs() as logs:
         await scene.turns(paying, 3)
     assert {"delivered"} == set(states(scene.run).values())
-    told = [event for event in logs if "unanswered calls" in event["log_format"]]
-    assert 1 == len(told)
+    warnings = [event for event in logs if "unanswered calls" in event["log_format"]]
+    assert 1 == len(warnings)
 
 
 @ensure
@@ -409,8 +411,8 @@ async def test_a_key_that_is_refused_in_doubt_is_looked_for(scene: Scene) -> Non
             await scene.portal.send(request)
             raise AnswerLost("x")
         if request.key:
-            said = b'{"error":{"code":"BITRIX_REST_V3_EXCEPTION_CONFLICT","message":"x"}}'
-            return Answer(409, said)
+            body = b'{"error":{"code":"BITRIX_REST_V3_EXCEPTION_CONFLICT","message":"x"}}'
+            return Answer(409, body)
         return await scene.portal.send(request)
 
     paying.portal = Portal.direct(WEBHOOK, send)
@@ -443,8 +445,8 @@ async def test_the_comment_of_an_earlier_generation_is_not_dropped(scene: Scene)
         db.exec_driver_sql("UPDATE tasks SET generation = 2")
     second = scene.call(task, SILENT, ONE)
     await scene.turns(scene.reporter(comments="one"), 80)
-    said = " ".join(scene.comments(task))
-    assert f"[{first}]" in said and f"[{second}]" in said
+    text = " ".join(scene.comments(task))
+    assert f"[{first}]" in text and f"[{second}]" in text
 
 
 @ensure
@@ -480,10 +482,10 @@ async def test_an_update_whose_answer_shows_no_deadline_is_read_back(scene: Scen
         return answer
 
     client = Portal.direct(WEBHOOK, send)
-    found = await client.task(task)
-    assert found is not None
-    told = await client.move_deadline(found, NOON + timedelta(days=2))
-    assert told.at == NOON + timedelta(days=2)
+    portal_task = await client.task(task)
+    assert portal_task is not None
+    deadline = await client.move_deadline(portal_task, NOON + timedelta(days=2))
+    assert deadline.at == NOON + timedelta(days=2)
 
 
 ZONES = (
@@ -506,9 +508,9 @@ async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
     april = datetime(2027, 4, 20, 10, tzinfo=BERLIN)
     number = add_task(scene.portal, "x", responsible=1, deadline=april)
     for scene.now.moment in (WINTER, SUMMER):
-        found = await scene.read(number, ZoneInfo(house) if house else None)
+        imported = await scene.read(number, ZoneInfo(house) if house else None)
     assert "moved by hand" not in scene.story(number)
-    assert found.task.deadline == april, "read in summer"
+    assert imported.task.deadline == april, "read in summer"
     assert scene.run(planning.load_task, TaskId(number)).due == april, "and so it is called"
 
 
@@ -625,8 +627,8 @@ async def test_a_poll_under_way_does_not_undo_what_was_fetched_since(
     scene.now.advance(seconds=1)
     gate.callback(None)
     await poll
-    (found,) = scene.run(planning.due_tasks, scene.now(), 9)
-    assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in found.phones]
+    (due,) = scene.run(planning.due_tasks, scene.now(), 9)
+    assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in due.phones]
 
 
 @ensure
@@ -644,8 +646,8 @@ async def test_a_move_seen_while_the_phone_rings_fetches_the_phones(
     await reading.refresh(TaskId(number))
     assert [] == scene.run(planning.due_tasks, scene.now(), 9)
     await reading.refetch()
-    (found,) = scene.run(planning.due_tasks, scene.now(), 9)
-    assert found.phones[0].do_not_call
+    (due,) = scene.run(planning.due_tasks, scene.now(), 9)
+    assert due.phones[0].do_not_call
 
 
 @ensure
@@ -691,8 +693,8 @@ async def test_a_word_while_the_webhook_is_wrong(
     code = marked_contact(scene.portal, "+442079460001")
     number = add_task(scene.portal, "x", code, responsible=501, deadline=NOON)
     config = wishes()
-    said = config.portal.model_copy(update={"when_silent": when_silent})
-    config = config.model_copy(update={"portal": said})
+    settings = config.portal.model_copy(update={"when_silent": when_silent})
+    config = config.model_copy(update={"portal": settings})
     reading = importer(config, scene.portal, scene.store, scene.now)
     await reading.poll()
     scene.run(tasks.confirm, TaskId(number), NOON)
@@ -711,10 +713,10 @@ async def test_one_damaged_deal_of_an_old_box_hides_no_other(old: SimulatedPorta
         answer = await old.send(request)
         if b'"deals"' not in answer.body:
             return answer
-        said = json.loads(answer.body)
-        said["result"]["result"]["deals"].append({"ID": None})
-        said["result"]["result"][f"c{deals[1][2:]}"] = [{"CONTACT_ID": []}]
-        return Answer(200, json.dumps(said).encode())
+        payload = json.loads(answer.body)
+        payload["result"]["result"]["deals"].append({"ID": None})
+        payload["result"]["result"][f"c{deals[1][2:]}"] = [{"CONTACT_ID": []}]
+        return Answer(200, json.dumps(payload).encode())
 
-    found = await Portal.direct(WEBHOOK, send).clients(deals)
-    assert found[deals[0]] and found[deals[1]] is None
+    clients = await Portal.direct(WEBHOOK, send).clients(deals)
+    assert clients[deals[0]] and clients[deals[1]] is None

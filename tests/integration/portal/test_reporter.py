@@ -70,20 +70,20 @@ def attempt(
     )
     imported = [tasks.Imported(task, (PHONE,))]
     run(tasks.save_tasks, imported, NOON, asked=NOON)
-    found = run(planning.load_task, TaskId(number))
+    row = run(planning.load_task, TaskId(number))
     decision = Dial(PHONE, ANNA, (Route("c"),))
-    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    run(ledger.claim, made.id, NOON)
+    opened = run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, NOON)
     if ",ANSWER," in report:
-        run(ledger.ringing, made.id, "101", NOON, write_back)
+        run(ledger.ringing, opened.id, "101", NOON, write_back)
     run(
         attempt_end.record,
-        made.id,
+        opened.id,
         parse_report(report.split(",")),
         NOON,
         EndPolicy(write_back=write_back or WriteBack()),
     )
-    return AttemptId(made.id)
+    return AttemptId(opened.id)
 
 
 def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
@@ -97,11 +97,11 @@ def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
     phone = evolve(PHONE, number=f"+4420794601{number % 100:02d}", entity_id=number)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
     decision = Dial(phone, ANNA, (Route("c"),), reserved=False)
-    found = run(planning.load_task, TaskId(number))
-    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON)
-    return AttemptId(made.id)
+    row = run(planning.load_task, TaskId(number))
+    opened = run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, NOON)
+    run(ledger.ringing, opened.id, "101", NOON)
+    return AttemptId(opened.id)
 
 
 def end(run: Run, number: AttemptId) -> None:
@@ -113,8 +113,8 @@ async def test_lines_of_a_pool_are_named_after_the_task_while_its_call_lasts(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """One call a line, a third takes the common line; what breaks the app's card is left out."""
-    said = config.portal.model_copy(update={"pool": 2, "line_name": "АВТОДОЗВОН"})
-    paying = reporter(config.model_copy(update={"portal": said}), portal, store, now)
+    settings = config.portal.model_copy(update={"pool": 2, "line_name": "АВТОДОЗВОН"})
+    paying = reporter(config.model_copy(update={"portal": settings}), portal, store, now)
     titles = ("Договор 17", "It's </script> 18", "Договор 19")
     first, _, _ = [under_way(run, portal, title) for title in titles]
     await paying.turn()
@@ -139,9 +139,9 @@ async def test_lines_of_a_pool_are_named_after_the_task_while_its_call_lasts(
 async def test_the_call_s_number_is_written_into_the_task_for_the_script_on_the_portal(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    said = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
+    settings = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
     number = under_way(run, portal, "x")
-    await reporter(config.model_copy(update={"portal": said}), portal, store, now).turn()
+    await reporter(config.model_copy(update={"portal": settings}), portal, store, now).turn()
     ((call, _),) = portal.calls.items()
     task = int(number[1:].partition("-")[0])
 
@@ -153,7 +153,7 @@ async def test_a_card_without_a_link_is_still_a_card(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """The portal does not take the number into the task: the call is registered all the same."""
-    said = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
+    settings = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
     under_way(run, portal, "x")
 
     async def send(request: Request) -> Answer:
@@ -162,7 +162,7 @@ async def test_a_card_without_a_link_is_still_a_card(
         return await portal.send(request)
 
     kept: Any = store
-    changed = config.model_copy(update={"portal": said})
+    changed = config.model_copy(update={"portal": settings})
     await Reporter(changed, Portal.direct(WEBHOOK, send), kept, Roster(), now).turn()
 
     assert [message.state for message in run(views.messages)] == ["delivered"]
@@ -257,20 +257,20 @@ def test_whatever_the_portal_does_each_thing_is_said_exactly_once(
     now = Now()
     portal = SimulatedPortal(now=now)
     _fresh_ids(portal, run)
-    made = [attempt(run, portal, report) for report in reports]
+    attempts = [attempt(run, portal, report) for report in reports]
     for fault in [*faults, *[None] * 4]:
         if fault is not None:
             portal.fail_next(fault)
         now.advance(seconds=120)
         _now(reporter(config, portal, store, now).turn())
 
-    told_once(portal, made)
+    told_once(portal, attempts)
     assert portal.calls == {}
     talks = sum(report == TALKED for report in reports)
     assert talks == len(portal.statistics)
     assert len({row["EXTERNAL_CALL_ID"] for row in portal.statistics}) == talks
     states = {line.id: line.state for line in run(views.attempt_lines)}
-    assert {"reported"} == {states[number] for number in made}
+    assert {"reported"} == {states[number] for number in attempts}
 
 
 def _fresh_ids(portal: SimulatedPortal, run: Run) -> None:
@@ -414,11 +414,11 @@ async def test_a_task_is_brought_to_a_status_by_the_portal_s_rules(
     number = attempt(run, portal, TALKED, WriteBack(talked=wish))
     portal.tasks[task_of(number)]["STATUS"] = status
     await reporter(config, portal, store, now).turn()
-    made = [name for name in portal.executed if name.startswith("tasks.task.")]
+    calls = [name for name in portal.executed if name.startswith("tasks.task.")]
 
     assert expected == portal.tasks[task_of(number)]["STATUS"]
     assert [f"tasks.task.{step}" for step in steps] == [
-        name for name in made if name != "tasks.task.get"
+        name for name in calls if name != "tasks.task.get"
     ]
     assert {"delivered"} == {message.state for message in run(views.messages)}
 
@@ -450,9 +450,9 @@ async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
 
 def tasks_given_up(db: Any, number: str) -> None:
     """As after the last attempt that its rule allows."""
-    found = attempt_queries.load_attempt(db, AttemptId(number))
-    assert found is not None
-    outbox.enqueue(db, found, MessageKind.STATUS, {"status": "DONE"}, NOON)
+    row = attempt_queries.load_attempt(db, AttemptId(number))
+    assert row is not None
+    outbox.enqueue(db, row, MessageKind.STATUS, {"status": "DONE"}, NOON)
 
 
 @pytest_twisted.ensureDeferred
@@ -463,8 +463,8 @@ async def test_a_responsible_may_be_changed_by_delegation(
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
     number = attempt(run, portal, TALKED)
-    found = run(attempt_queries.load_attempt, number)
-    run(outbox.enqueue, found, MessageKind.TASK, {"responsible": 502}, NOON)
+    ended = run(attempt_queries.load_attempt, number)
+    run(outbox.enqueue, ended, MessageKind.TASK, {"responsible": 502}, NOON)
     row = portal.tasks[task_of(number)]
     row["STATUS"] = 3
     delegating = config.tasks.model_copy(update={"delegate": True})
@@ -488,10 +488,10 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
     )  # fmt: skip
     run(tasks.save_tasks, [tasks.Imported(task, (PHONE,))], NOON, asked=NOON)
     decision = Dial(PHONE, ANNA, (Route("c"),))
-    found = run(planning.load_task, TaskId(number))
-    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON, WriteBack(notify=True))
+    row = run(planning.load_task, TaskId(number))
+    opened = run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, NOON)
+    run(ledger.ringing, opened.id, "101", NOON, WriteBack(notify=True))
     await reporter(config, portal, store, now).turn()
     (notice,) = portal.notices
 
@@ -656,12 +656,12 @@ async def test_a_card_does_not_wait_behind_what_is_over(
     task = PortalTask(id=number, title="x", status=2, responsible=501, deadline=NOON, clients=())
     phone = evolve(PHONE, number="+442079460777", entity_id=777)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
-    found = run(planning.load_task, TaskId(number))
-    made = run(
-        ledger.open_attempt, found, Dial(phone, ANNA, (Route("c"),)), NOON, lease=timedelta(hours=1)
+    row = run(planning.load_task, TaskId(number))
+    opened = run(
+        ledger.open_attempt, row, Dial(phone, ANNA, (Route("c"),)), NOON, lease=timedelta(hours=1)
     )
-    run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON)
+    run(ledger.claim, opened.id, NOON)
+    run(ledger.ringing, opened.id, "101", NOON)
     await reporter(config, portal, store, now).turn()
     write_back = [m for m in portal.executed if m.startswith(("telephony.externalcall", "task."))]
     assert "telephony.externalcall.register" == write_back[0]
@@ -675,12 +675,12 @@ async def test_our_deadline_that_arrived_in_an_outage_is_not_a_person_s(
     number = task_of(attempt(run, portal, BUSY))
     (row,) = run(tasks_owed, number)
     portal.tasks[number]["DEADLINE"] = to_the_minute(datetime.fromisoformat(row))
-    said = PortalTask(
+    portal_task = PortalTask(
         id=number, title="x", status=2, responsible=501,
         deadline=portal.tasks[number]["DEADLINE"], clients=(),
     )  # fmt: skip
-    run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
-    assert "moved by hand" not in [told.kind for told in run(story, number)]
+    run(tasks.save_tasks, [tasks.Imported(portal_task, None)], now(), asked=now())
+    assert "moved by hand" not in [event.kind for event in run(story, number)]
 
 
 def tasks_owed(db: sa.Connection, task: int) -> list[str]:
@@ -739,8 +739,10 @@ async def test_a_person_who_moves_the_deadline_keeps_his_task_open(
     number = task_of(attempt(run, portal, TALKED, done))
     moved = NOON + timedelta(days=1)
     portal.tasks[number]["DEADLINE"] = moved
-    said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
-    run(tasks.save_tasks, [tasks.Imported(said, None)], NOON, asked=NOON)
+    portal_task = PortalTask(
+        id=number, title="x", status=2, responsible=501, deadline=moved, clients=()
+    )
+    run(tasks.save_tasks, [tasks.Imported(portal_task, None)], NOON, asked=NOON)
     await reporter(config, portal, store, now).turn()
     assert (2, moved) == (portal.tasks[number]["STATUS"], portal.tasks[number]["DEADLINE"])
 
@@ -758,11 +760,11 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     paying = reporter(config, portal, store, now)
     await paying.turn()
     now.advance(hours=2)
-    found = run(planning.load_task, TaskId(number))
+    row = run(planning.load_task, TaskId(number))
     dial = Dial(PHONE, ANNA, (Route("c"),))
-    made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
-    run(ledger.claim, made.id, now())
-    run(attempt_end.record, made.id, parse_report(BUSY.split(",")), now(), EndPolicy())
+    opened = run(ledger.open_attempt, row, dial, now(), lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, now())
+    run(attempt_end.record, opened.id, parse_report(BUSY.split(",")), now(), EndPolicy())
     await paying.turn()
     newer = portal.tasks[number]["DEADLINE"]
     run(outbox.again, old, now())
@@ -781,7 +783,9 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     assert "task" == message.kind
     run(outbox.put_off, message, now() + timedelta(hours=6))
     moved = NOON + timedelta(days=3)
-    said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
+    portal_task = PortalTask(
+        id=number, title="x", status=2, responsible=501, deadline=moved, clients=()
+    )
     now.advance(minutes=5)
-    run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
+    run(tasks.save_tasks, [tasks.Imported(portal_task, None)], now(), asked=now())
     assert moved == run(planning.load_task, TaskId(number)).due

@@ -99,8 +99,8 @@ async def test_a_registration_is_repeated_on_the_same_line(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
     """The line is a part of what the portal knows it by; a new process knows no names of lines."""
-    said = config.portal.model_copy(update={"pool": 2})
-    config = config.model_copy(update={"portal": said})
+    settings = config.portal.model_copy(update={"pool": 2})
+    config = config.model_copy(update={"portal": settings})
     under_way(run, portal, "first")
     number = under_way(run, portal, "second")
     paying = reporter(config, portal, store, now)
@@ -145,13 +145,13 @@ async def test_a_card_that_is_shown_late_comes_down_with_the_call(
     assert {"hide"} == set(up.values())
 
 
-def _staff(run: Run, said: dict[str, Any]) -> None:
+def _staff(run: Run, fields: dict[str, Any]) -> None:
     from autodial.model.operator import PresenceRules
     from autodial.store import presence
     from bitrix24 import Employee
 
     people = [
-        Employee(id=user, name=f"N{user}", extension=extension, **said)
+        Employee(id=user, name=f"N{user}", extension=extension, **fields)
         for user, extension in ((501, "101"), (502, "102"))
     ]
     rules = PresenceRules(active_within=timedelta(minutes=24))
@@ -414,12 +414,12 @@ async def generation(
     read = await paying.portal.task(task)
     run(tasks.save_tasks, [tasks.Imported(read, (PHONE,))], NOON, asked=NOON)
     for report in reports:
-        found = run(planning.load_task, TaskId(task))
+        row = run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
-        made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
-        run(ledger.claim, made.id, now())
-        said = parse_report(report.split(","))
-        run(attempt_end.record, made.id, said, now(), EndPolicy(write_back=write_back))
+        opened = run(ledger.open_attempt, row, decision, now(), lease=timedelta(hours=1))
+        run(ledger.claim, opened.id, now())
+        ending = parse_report(report.split(","))
+        run(attempt_end.record, opened.id, ending, now(), EndPolicy(write_back=write_back))
         await paying.turn()
         now.advance(hours=4)
     return task
@@ -437,10 +437,10 @@ async def test_calls_that_end_alike_make_one_comment(
     paying = reporter(config, portal, store, now)
     reports = [SILENT, SILENT, SILENT, SILENT]
     write_back = WriteBack(comments="changes")
-    said = texts_of(portal, await generation(paying, portal, now, run, reports, write_back))
+    texts = texts_of(portal, await generation(paying, portal, now, run, reports, write_back))
 
-    assert 2 == len(said)
-    assert "попытка 4" in said[1] and "позвоните сами" in said[1]
+    assert 2 == len(texts)
+    assert "попытка 4" in texts[1] and "позвоните сами" in texts[1]
 
 
 @ensure
@@ -452,9 +452,9 @@ async def test_one_comment_is_kept_up_to_date(
     task = await generation(
         paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one")
     )
-    (said,) = texts_of(portal, task)
-    assert "попытка 3: не ответил" in said
-    assert f"[t{task}-3]" in said
+    (text,) = texts_of(portal, task)
+    assert "попытка 3: не ответил" in text
+    assert f"[t{task}-3]" in text
 
 
 @ensure
@@ -494,11 +494,11 @@ async def test_a_comment_names_who_missed_and_says_minutes(
 @pytest.mark.parametrize("given_up", ["leave", "complete", "defer"])
 def test_the_last_word_says_what_helps(config: Config, given_up: str) -> None:
     """A task that is closed is not looked at, whatever is mended in it."""
-    said = config.tasks.model_copy(update={"when_given_up": given_up})
-    config = config.model_copy(update={"tasks": said})
-    for outcome, word in (("bad number", "исправьте номер"), ("silent", "перенесите")):
+    settings = config.tasks.model_copy(update={"when_given_up": given_up})
+    config = config.model_copy(update={"tasks": settings})
+    for outcome, advice in (("bad number", "исправьте номер"), ("silent", "перенесите")):
         text = comment({"outcome": outcome, "next": None}, "+1", config, str)
-        assert word in text
+        assert advice in text
         assert ("откройте задачу снова" in text) == (given_up != "leave")
     wrong = {"disposition": "not his number", "user": 501, "next": None}
     assert "исправьте номер" in comment(wrong, "+1", config, str)
@@ -525,9 +525,9 @@ async def test_the_change_of_clocks_moves_no_deadline(
         read = await client.task(number)
         assert read is not None
         run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    told = [event.kind for event in run(story, number)]
+    kinds = [event.kind for event in run(story, number)]
 
-    assert "moved by hand" not in told
+    assert "moved by hand" not in kinds
     assert 1 == _generation(store, number)
     if known:
         assert april == run(planning.load_task, TaskId(number)).due, "and it is called on time"
@@ -544,11 +544,11 @@ async def test_our_own_deadline_of_the_other_season_stays_ours(
     number = add_task(portal, "x", responsible=1, deadline=WINTER)
     task = await client.task(number)
     assert task is not None
-    told = await client.move_deadline(task, datetime(2027, 4, 20, 8, tzinfo=UTC))
-    assert "2027-04-20T10:00" == told.wall
+    deadline = await client.move_deadline(task, datetime(2027, 4, 20, 8, tzinfo=UTC))
+    assert "2027-04-20T10:00" == deadline.wall
     now.moment = SUMMER
     again = await client.task(number)
-    assert again is not None and again.until.wall == told.wall
+    assert again is not None and again.until.wall == deadline.wall
 
 
 @ensure

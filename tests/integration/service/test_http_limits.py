@@ -33,13 +33,13 @@ def hook() -> Iterator[tuple[int, list[bool]]]:
 
 def say(port: int, *pieces: bytes, most: int = 200_000_000) -> tuple[bytes, int]:
     """What is answered to so many pieces, and how much could be said."""
-    said = 0
+    sent = 0
     with socket.create_connection(("127.0.0.1", port), 10) as peer:
         peer.settimeout(20)
         try:
             for piece in pieces:
-                while said < most:
-                    said += peer.send(piece[:65_536])
+                while sent < most:
+                    sent += peer.send(piece[:65_536])
                     if len(piece) <= 65_536:
                         break
             answer = b""
@@ -47,7 +47,7 @@ def say(port: int, *pieces: bytes, most: int = 200_000_000) -> tuple[bytes, int]
                 answer += data
         except OSError:
             answer = b""
-        return answer, said
+        return answer, sent
 
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -73,10 +73,10 @@ async def test_a_large_body_is_refused_by_its_length(hook: tuple[int, list[bool]
 async def test_a_flood_is_not_kept(hook: tuple[int, list[bool]], head: bytes) -> None:
     """150 MB are offered: hardly any is read, and none is kept."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _, said = await deferToThread(say, hook[0], head, b"x" * 70_000, most=150_000_000)
+    _, sent = await deferToThread(say, hook[0], head, b"x" * 70_000, most=150_000_000)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
-    assert said < 20_000_000
+    assert sent < 20_000_000
     assert grown < 30_000, "kilobytes"
     assert not hook[1]
 
