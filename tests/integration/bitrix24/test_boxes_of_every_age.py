@@ -1,4 +1,4 @@
-"""Read right on boxes of every age: what an old one does not tell is not taken for "no"."""
+"""Portals of every version: a value that an old one does not return is not taken for "no"."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,13 +33,13 @@ STAFF = StaffQuery(departments=(5,))
 
 @pytest.fixture
 def old(now: Now) -> SimulatedPortal:
-    """As of 2019, the oldest that is supported."""
+    """A portal as of 2019, the oldest supported version."""
     return SimulatedPortal(now=now, **FLAVOURS["old box"])
 
 
 @pytest.fixture
 def wishes(config: Config) -> Callable[..., Config]:
-    """The configuration with other sections in it."""
+    """Build the configuration with other sections in it."""
 
     def changed(**sections: Any) -> Config:
         before = {**config.model_dump(exclude_unset=True), "hours": {}}
@@ -61,11 +61,11 @@ def importer(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 async def test_all_the_staff_is_read_where_filters_know_no_prefixes(
     old: SimulatedPortal, people: int
 ) -> None:
-    """It never ended from fifty people on: the same page for ever."""
+    """With fifty people or more, the portal returned the same page for ever."""
     for number in range(501, 501 + people):
         add_operator(old, number, str(number - 400))
     client = Portal.direct(WEBHOOK, old.send)
-    for _ in range(2):  # what was learnt is good for the next time
+    for _ in range(2):  # the second time with what the client has learnt
         staff = await client.staff(STAFF)
         assert list(range(501, 501 + people)) == [one.id for one in staff]
         assert {None} == {one.online for one in staff} | {one.last_login for one in staff}
@@ -151,7 +151,7 @@ async def test_tags_that_are_not_told_forbid(
     wishes: Callable[..., Config], old: SimulatedPortal, store: FakeStore, now: Now, run: Run,
     by: dict[str, Any], sections: dict[str, Any],
 ) -> None:  # fmt: skip
-    """A task looks as if it had no tags: nobody knows whether its client may be called."""
+    """Tasks come without tags, so it is unknown whether a client may be called."""
     add_operator(old, 501, "101")
     old.groups[129] = [1, 501]
     numbers = [add_task(old, "x", responsible=501, deadline=NOON, tags=("не звонить",))]
@@ -164,14 +164,14 @@ async def test_tags_that_are_not_told_forbid(
         await reading.refresh(TaskId(numbers[1]))
     assert [True, True] == [run(planning.load_task, TaskId(n)).do_not_call for n in numbers]
     warnings = [event for event in logs if "does not tell its tasks' tags" in event["log_format"]]
-    assert 1 == len(warnings), "once, not for each task"
+    assert 1 == len(warnings), "one warning, not one for each task"
 
 
 @ensure
 async def test_tags_that_are_told_forbid_only_whom_they_name(
     wishes: Callable[..., Config], portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Chosen by a group; a task without tags is one without tags."""
+    """Tasks selected by group: here a task without tags really has none."""
     add_operator(portal, 501, "101")
     numbers = [
         add_task(portal, "x", responsible=501, deadline=NOON, tags=tags)
@@ -252,7 +252,7 @@ async def test_doctor_says_that_tags_are_not_told(
 
 @ensure
 async def test_tags_that_the_portal_compares_otherwise_than_we(portal: SimulatedPortal) -> None:
-    """Its database takes one spelling for another: it told tags, and so it tells them."""
+    """The portal's database ignores the spelling. It returned tags, so tags are supported."""
     number = add_task(portal, "x", responsible=1, deadline=NOON)
     portal.tasks[number]["TAGS"] = ["ещё"]
     client = Portal.direct(WEBHOOK, portal.send)
@@ -271,7 +271,7 @@ async def test_doctor_wants_the_chat_where_comments_are_in_it(portal: SimulatedP
 
 
 def ended(run: Run, task: int, report: str, now: Now) -> None:
-    """The task's client was called, and it ended so."""
+    """Record one call of the task's client that ended with this report."""
     from autodial.model.trunk import Route
     from autodial.rules.dial_facts import Dial
     from tests.integration.store.test_ledger import ANNA
@@ -291,7 +291,7 @@ BAD = "dial,CHANUNAVAIL,1,SIP%20404%20x"
 async def test_a_corrected_number_is_called_and_the_old_one_is_not(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, moves: bool
 ) -> None:
-    """Mended in the CRM, and, or not, the deadline moved half a minute later."""
+    """The number is corrected in the CRM, with or without a new deadline half a minute later."""
     add_operator(portal, 501, "101")
     code = add_contact(portal, "Иван", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
@@ -307,7 +307,7 @@ async def test_a_corrected_number_is_called_and_the_old_one_is_not(
         portal.tasks[number]["DEADLINE"] = NOON + timedelta(minutes=1)
         portal.tasks[number]["CHANGED_DATE"] = now()
     else:
-        reading._walked = None  # the next whole walk
+        reading._walked = None  # the next poll reads all tasks
     await reading.poll()
     row = run(planning.load_task, TaskId(number))
 
@@ -337,7 +337,7 @@ async def test_the_same_number_typed_otherwise_is_no_correction(
 async def test_a_word_fetches_fresh_phones_and_marks_before_the_call(
     wishes: Callable[..., Config], portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """``autodial call-now``: the client asked a minute ago not to be called, on a new number."""
+    """``autodial call-now``: a minute ago the client got a new number and a do-not-call mark."""
     add_operator(portal, 501, "101")
     code = add_contact(portal, "Иван", ("WORK", "+442079460001"))
     portal.contacts[int(code[2:])]["UF_CRM_DNC"] = "0"
@@ -346,7 +346,7 @@ async def test_a_word_fetches_fresh_phones_and_marks_before_the_call(
     await reading.poll()
     portal.contacts[int(code[2:])] |= {"PHONE": [("WORK", "+442079460002")], "UF_CRM_DNC": "1"}
     assert run(tasks.confirm, TaskId(number), now())
-    assert [] == run(planning.due_tasks, now(), 9), "not before they were asked for"
+    assert [] == run(planning.due_tasks, now(), 9), "not before the phones were read"
     await reading.refetch()
     (row,) = run(planning.due_tasks, now(), 9)
     assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in row.phones]

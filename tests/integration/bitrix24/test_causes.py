@@ -1,4 +1,4 @@
-"""Why a portal cannot be reached, in words; on real sockets, with real certificates."""
+"""The messages on why a portal cannot be reached, with real sockets and certificates."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ SECRET = "s3cretpath"
 
 @contextmanager
 def listening(context: ssl.SSLContext | None) -> Iterator[int]:
-    """A server that takes one connection, with TLS or without; its port."""
+    """The port of a server that takes one connection, with TLS or without."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -51,7 +51,7 @@ def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
-    """A certificate as they were made long ago: the host in its common name only."""
+    """An old-style certificate: the host is in the common name only."""
     key = ec.generate_private_key(ec.SECP256R1())
     signer = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
     issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
@@ -64,7 +64,7 @@ def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # an elliptic curve, as we know
+        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # an elliptic curve
     )
     pem = place / "nameless.pem"
     pem.write_bytes(
@@ -171,7 +171,7 @@ def test_a_page_in_the_portal_s_place(status: int, page: str, expected: str) -> 
 
 
 def test_of_an_answer_that_was_cut_nothing_is_shown() -> None:
-    """It holds clients' names and numbers."""
+    """The answer holds clients' names and numbers."""
     with pytest.raises(PortalError) as refused:
         decode(Answer(200, '{"result": [{"NAME": "Иван"'.encode()), "crm.contact.list")
 
@@ -180,6 +180,6 @@ def test_of_an_answer_that_was_cut_nothing_is_shown() -> None:
 
 @pytest.mark.parametrize("code", ["wrong_client", "ERROR_OAUTH", "ACCESS_DENIED", "never_heard_of"])
 def test_with_401_we_are_not_let_in_whatever_the_code(code: str) -> None:
-    """What is owed waits then; it is not put aside, one by one, as refused."""
+    """The messages wait then. They are not set aside one by one as refused."""
     with pytest.raises(PortalDenied):
         decode(Answer(401, f'{{"error": "{code}"}}'.encode()), "tasks.task.update")

@@ -1,7 +1,7 @@
 """
-Programs that nobody here wrote work against the simulated portal: two clients from the index.
+Third-party programs work against the simulated portal: two clients from the package index.
 
-Their own faults are left to them; what they need of a portal is there.
+Only the portal is tested here, not the clients' own faults.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ def portal() -> SimulatedPortal:
 def official(
     portal: SimulatedPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BitrixWebhook]:
-    """The vendor's SDK, which speaks HTTPS only."""
+    """The vendor's SDK, which supports HTTPS only."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -47,7 +47,7 @@ def official(
 
 
 def test_the_official_sdk_lists_130_tasks(official: BitrixWebhook, portal: SimulatedPortal) -> None:
-    """Both of its ways: by offsets, and by ids above the last one's, inside batches."""
+    """Both ways of paging: by offset, and by ids above the last one, in batches."""
     for way in (official.call_list, official.call_list_fast):
         rows = list(way("tasks.task.list", TASKS)["result"])
 
@@ -105,7 +105,7 @@ def test_the_official_sdk_registers_and_finishes_a_call(
 
 @pytest.fixture
 def fast(portal: SimulatedPortal) -> Iterator[Callable[..., Any]]:
-    """Run one coroutine function with a client of fast_bitrix24."""
+    """Run a coroutine function with a client of fast_bitrix24."""
     with serve(portal) as webhook:
 
         def run(work: Callable[[BitrixAsync], Any]) -> Any:

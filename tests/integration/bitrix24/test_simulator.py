@@ -1,7 +1,7 @@
 """
-The simulated portal behaves as the real one was seen to: what clients stumble over is there.
+The simulated portal behaves as the real one does, also where clients often fail.
 
-One test per behaviour, spoken to as HTTP would.
+One test per behaviour, through the same entry as HTTP.
 """
 
 import json
@@ -31,7 +31,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask(portal: SimulatedPortal) -> Ask:
-    """Call a method with JSON; the status and what the answer's JSON says."""
+    """Call a method with JSON. Return the status and the parsed reply."""
 
     def one(method: str, params: Any = None, *, root: str = ROOT, query: str = "") -> Any:
         body = json.dumps(params if params is not None else {}).encode()
@@ -64,7 +64,7 @@ def call_task(portal: SimulatedPortal, **changes: Any) -> int:
         (f"{ROOT}/USER.Get.json/", "ID=1", "", b"ID=501"),
         (f"{ROOT}/user.get/", "", "application/x-www-form-urlencoded", b"filter%5BID%5D=501"),
         (f"{ROOT}/user.get", "ID=1", "application/json", b'{"ID": 501}'),
-        (f"{ROOT}/user.get", "ID=501", "application/json", b'{"ID": 1'),  # swallowed silently
+        (f"{ROOT}/user.get", "ID=501", "application/json", b'{"ID": 1'),  # the bad body is ignored
         (
             f"{ROOT}/user.get", "", "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="ID"\r\n\r\n501\r\n--x--\r\n',
@@ -74,7 +74,7 @@ def call_task(portal: SimulatedPortal, **changes: Any) -> int:
 def test_1_parameters_by_every_way(
     portal: SimulatedPortal, path: str, query: str, kind: str, body: bytes
 ) -> None:
-    """The body replaces the query key by key."""
+    """Parameters of the body replace those of the query, key by key."""
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
     reply = json.loads(portal.handle(path, query, kind, body).body)
@@ -160,7 +160,7 @@ def test_7_pages(ask: Ask, portal: SimulatedPortal) -> None:
 
     assert {"next": 100, "total": 130} == {
         k: v for k, v in ask("tasks.task.list", {"start": 77})[1].items() if k in ("next", "total")
-    }, "floored to a page"
+    }, "the offset is rounded down to a page"
     assert not {"next", "total"} & set(ask("tasks.task.list", {"start": -1})[1])
     assert 0 == ask("user.get", {"start": -1})[1]["total"]
     assert "577" == ok(ask("user.get", {"start": 77}))[0]["ID"], "an exact offset"
@@ -184,7 +184,7 @@ def test_8_batch(ask: Ask, portal: SimulatedPortal) -> None:
 
 
 def test_8_references(ask: Ask, portal: SimulatedPortal) -> None:
-    """Whole, an array is passed; inside a text only single values are put in."""
+    """A reference alone passes an array. Inside a text only scalar values are inserted."""
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
     reply = ok(
@@ -256,7 +256,7 @@ def test_12_tags_only_when_asked_for_and_there(ask: Ask, portal: SimulatedPortal
     number = call_task(portal)
     asked = {"taskId": number, "select": ["ID"]}
     assert "tags" not in ok(ask("tasks.task.get", asked))["task"]
-    # Where nothing is selected they are texts.
+    # Without a selection, tags are plain texts.
     assert ["autodial"] == ok(ask("tasks.task.get", {"taskId": number}))["task"]["tags"]
     task = ok(ask("tasks.task.get", {"taskId": number, "select": ["TAGS"]}))["task"]
     assert {"35": {"id": 35, "title": "autodial"}} == task["tags"]
@@ -297,7 +297,7 @@ def test_14_the_responsible_alone_is_a_delegation(ask: Ask, portal: SimulatedPor
 
 
 def test_15_which_right_depends_on_the_fields(ask: Ask, portal: SimulatedPortal) -> None:
-    """An administrator passes; the responsible only as far as task and policy allow."""
+    """An administrator may do all. The responsible may do what the task and the policy allow."""
     portal.administrator = False
     mine = {"RESPONSIBLE_ID": 1, "CREATED_BY": 503, "ALLOW_CHANGE_DEADLINE": "Y"}
     number = call_task(portal, **mine)
@@ -308,7 +308,9 @@ def test_15_which_right_depends_on_the_fields(ask: Ask, portal: SimulatedPortal)
 
     assert 400 == update(DEADLINE="2026-12-01T10:00:00+03:00", TITLE="x")
     assert 200 == update(DEADLINE="2026-12-01T10:00:00+03:00")
-    assert 400 == update(DEADLINE="2026-12-02T10:00:00+03:00"), "used up"
+    assert 400 == update(DEADLINE="2026-12-02T10:00:00+03:00"), (
+        "the one permitted change is used up"
+    )
     portal.administrator = True
     assert 200 == update(DEADLINE="2026-12-02T10:00:00+03:00")
     portal.tasks[number]["DENY"] = {"deadline"}
@@ -359,7 +361,7 @@ def test_18_comments_by_position(ask: Ask, portal: SimulatedPortal, in_chat: boo
     assert (400, "ERROR_CORE") == error(ask("task.commentitem.add", wrong))
 
     listed = ok(ask("task.commentitem.getlist", {"TASKID": number}))
-    assert (0 if in_chat else 1) == len(listed), "of what is in a chat the forum says nothing"
+    assert (0 if in_chat else 1) == len(listed), "comments in a chat are not listed in the forum"
     fields = dict(parse_qsl(events[0].decode()))
     assert ("0" if in_chat else str(first)) == fields["data[FIELDS_AFTER][ID]"]
 
@@ -543,7 +545,7 @@ def test_a_webhook_is_no_application(ask: Ask, method: str, code: str) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_populated_portal_of_each_flavour_can_be_looked_at(flavour: str, now: Now) -> None:
-    """The same seed makes the same portal; what people typed is text on the page."""
+    """The same seed makes the same portal. What people typed is escaped on the page."""
     portals = [SimulatedPortal(now=now, **FLAVOURS[flavour]) for _ in range(2)]
     for one in portals:
         populate(one, 3, tasks=30, operators=6, now=now())

@@ -1,4 +1,4 @@
-"""Habits of the simulated portal that other people's clients lean on: filters, types, rights."""
+"""Behaviour of the simulated portal that third-party clients rely on: filters, types, rights."""
 
 import json
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def ok(reply: tuple[int, Any]) -> Any:
     ],
 )
 def test_what_is_ill_typed_is_answered_as_php_would(ask: Ask, method: str, params: Any) -> None:
-    """A dropped connection would say "executed, and the answer lost"."""
+    """A dropped connection would mean "executed, and the answer lost"."""
     status, reply = ask(method, params)
     assert status in (200, 400)
     assert "error" in reply or "result" in reply
@@ -154,7 +154,7 @@ def test_users_are_sorted_and_found_by_name(ask: Ask, portal: SimulatedPortal) -
 
 
 def test_an_outsider_sees_and_changes_nothing(ask: Ask, portal: SimulatedPortal) -> None:
-    """Others than an administrator have the tasks they take part in."""
+    """A user who is no administrator has access only to tasks he takes part in."""
     foreign = add_task(portal, "x", responsible=501, deadline=NOON)
     mine = add_task(portal, "y", responsible=1, deadline=NOON)
     portal.tasks[foreign]["CREATED_BY"] = portal.tasks[mine]["CREATED_BY"] = 503
@@ -167,7 +167,7 @@ def test_an_outsider_sees_and_changes_nothing(ask: Ask, portal: SimulatedPortal)
         assert "0" == ask(f"tasks.task.{method}", {"taskId": foreign})[1]["error"]
     portal.groups[7] = [502, 1]
     portal.tasks[foreign]["GROUP_ID"] = 7
-    assert ok(ask("tasks.task.get", {"taskId": foreign})), "a group of his"
+    assert ok(ask("tasks.task.get", {"taskId": foreign})), "a task of the user's group"
     for method in ("start", "delete"):
         assert "0" == ask(f"tasks.task.{method}", {"taskId": foreign})[1]["error"]
     assert "0" == ask("tasks.task.delegate", {"taskId": foreign, "userId": 502})[1]["error"]
@@ -222,7 +222,7 @@ def test_dates_as_strtotime_reads_them(
 
 
 def test_dates_are_shown_with_the_offset_of_today(ask: Ask, portal: SimulatedPortal) -> None:
-    """In November a date in July carries winter time: the clock is right, the instant is not."""
+    """In November a date in July has the winter offset: right wall clock, wrong instant."""
     portal.zone = ZoneInfo("Europe/Berlin")
     number = add_task(portal, "x", responsible=1, deadline=datetime(2027, 7, 1, 10, tzinfo=UTC))
     shown = ok(ask("tasks.task.get", {"taskId": number}))["task"]["deadline"]

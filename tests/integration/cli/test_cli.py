@@ -1,4 +1,4 @@
-"""The command line on a real store: what people read, and what programs read."""
+"""The command line on a real store: its output for people and for programs."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ from tests.integration.store.test_ledger import BUSY, PHONE, TALKED, bring, dial
 Run = Callable[..., Any]
 
 
-#: These commands ask the real clock.
+#: These commands read the real clock.
 LONG_AGO = datetime(2020, 1, 6, 12, 0, tzinfo=UTC)
 
 
@@ -100,7 +100,7 @@ def test_why(told: Callable[..., Result], run: Run) -> None:
 
     assert "8019 Позвонить: срок ещё не наступил" in output
     assert "looked at again 05.01. 10:00" in output
-    assert "или перенесите его раньше" in output, "what would change it"
+    assert "или перенесите его раньше" in output, "the output says what would change it"
     assert "the dialler does not run" in output
     assert [("+", "closed"), ("-", "not due")] == [
         (words[0], " ".join(words[1:3]) if words[1] == "not" else words[1])
@@ -130,10 +130,10 @@ def test_who_is_never_called_again_and_who_is_after_all(
     mine = dial(run, 8017)
     run(ledger.claim, mine, NOON)
     run(attempt_end.record, mine, TALKED, NOON, EndPolicy())
-    row = run(
+    saved = run(
         dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, NOON, EndPolicy(),
     )  # fmt: skip
-    assert mine == row
+    assert mine == saved
     shown = told("do-not-call").output
     assert "+442079460000" in shown and "Иван" in shown and mine in shown
     assert "+442079460000" == json.loads(told("do-not-call", "--json").output)[0]["number"]
@@ -166,7 +166,7 @@ def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_a_day_of_the_ledger_is_simulated_again(told: Callable[..., Result]) -> None:
-    """The call that ``told`` made; and a day without calls is said."""
+    """The call of the fixture ``told``. A day without calls is reported."""
     words = ("simulate", "--operators", "1", "--hours", "00:00-24:00")
     result = told(*words, "--replay", f"{NOON:%Y-%m-%d}")
     none = told(*words, "--replay", "2026-11-01")
@@ -217,7 +217,7 @@ def test_a_person_s_word(told: Callable[..., Result], run: Run) -> None:
     assert "ждёт слова" not in told("why", "8020").output
     moved = evolve(waits, task=portal_task(8020, NOON + timedelta(hours=1)))
     run(tasks.save_tasks, [moved], NOON, asked=NOON)
-    assert "ждёт слова" in told("why", "8020").output, "a new deadline wants a new word"
+    assert "ждёт слова" in told("why", "8020").output, "a new deadline needs a new confirmation"
     assert told("call-now", "4711").exit_code == 1
 
 
@@ -268,7 +268,7 @@ def staff(run: Run, *extensions: str) -> None:
 
 
 def test_operators(told: Callable[..., Result], run: Run) -> None:
-    """Who is there, who left when as far as anybody knows, and what is wrong with the phones."""
+    """Who is present, when the others left as far as known, and the faults of the phones."""
     assert json.loads(told("operators", "--json").output) == []
     staff(run, "101", "101", "", "104")
     run(presence.save_phones, {"101": "NOT_INUSE"})
@@ -324,9 +324,9 @@ def test_what_was_put_aside_is_sent_again_by_a_command(
     assert 1 == told("outbox", "--again", "4711").exit_code
 
     assert "1 will be sent again" in told("outbox", "--again", str(message.id)).output
-    assert run(outbox.next_message, NOON) is None, "it may be executed yet"
+    assert run(outbox.next_message, NOON) is None, "it may still be executed"
     later = NOON + timedelta(minutes=2)
-    assert run(outbox.next_message, later).doubtful, "whether it arrived is not known"
+    assert run(outbox.next_message, later).doubtful, "it is unknown whether it arrived"
 
 
 def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Path) -> None:
@@ -363,7 +363,7 @@ def with_portal(told: Callable[..., Result], path: Path) -> Iterator[SimulatedPo
 
 
 def test_a_pause_that_ends_by_itself(told: Callable[..., Result], run: Run) -> None:
-    """Of everybody, until a time by the house's clock; what has passed or is no time is refused."""
+    """A pause for everybody, until a local time. A past or malformed time is refused."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     result = told("pause", "--until", f"{tomorrow:%Y-%m-%dT%H:%M}")
     assert 0 == result.exit_code and f"until {tomorrow:%d.%m. %H:%M}" in result.output
@@ -387,7 +387,7 @@ def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> No
 def test_groups_without_the_scope_for_work_groups(
     told: Callable[..., Result], with_portal: SimulatedPortal
 ) -> None:
-    """It is asked for only where a work group selects somebody; departments are shown."""
+    """The scope is needed only where a work group selects staff. Departments are shown."""
     add_operator(with_portal, 501, "101")
     with_portal.scopes = SCOPES - {"sonet_group"}
     result = told("groups")
@@ -410,7 +410,7 @@ def test_a_card_is_tried_without_calling_anybody(
     told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch,
     interrupted: signal.Signals | None,
 ) -> None:  # fmt: skip
-    """It goes up at the right operator's, and comes down however the command ends."""
+    """It is shown to the right operator, and hidden however the command ends."""
     add_operator(with_portal, 501, "101")
     add_operator(with_portal, 502, "102")
     up: list[object] = []
@@ -502,7 +502,7 @@ def test_a_store_that_is_not_one(told: Callable[..., Result], config: Config) ->
 
 
 def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
-    """Another dialler is running, or something else sits there."""
+    """Another dialler or another program uses the port."""
     spool = tmp_path / "outgoing"
     spool.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -520,13 +520,13 @@ def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
 
 
 def test_run_says_what_is_wrong_with_the_spool(path: Path) -> None:
-    """The dialler refuses to start, with what to do; in a process of its own, as it is run."""
+    """The dialler refuses to start and says what to do. It runs in its own process, as in use."""
     done = subprocess.run(
         [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
-    assert done.returncode == 78, "the unit does not start it again"
+    assert done.returncode == 78, "with this code the systemd unit does not restart it"
     assert "/nowhere is not a directory: set [asterisk] spool" in done.stderr
     assert "Traceback" not in done.stderr
     assert "s3cretpath" not in done.stderr

@@ -1,4 +1,4 @@
-"""What people read: whatever a stranger typed is text on one line, in tables, on lines, in logs."""
+"""Text typed by strangers is printed as plain text on one line: in tables, lines and logs."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
 
 #: An end tag without a beginning, markup, a link, an emoji code, ESC, OSC 8, C1, a bell, line ends,
-#: a mark that turns the writing round.
+#: a mark that reverses the direction of writing.
 HOSTILE = (
     "[/Рога]", "[red]Рога[/red]", "[link=http://x]Рога[/link]", ":smile: Рога", "\x1b[31mРога",
     "\x1b]8;;http://x\x07Рога", "\x9b31mРога", "Рога\r\n2026-11-26 forged", "Рога\u202egnol",
@@ -39,7 +39,7 @@ HOSTILE = (
 
 
 def obeyed(text: str) -> list[str]:
-    """What a terminal would obey, or not show, in an output of several lines."""
+    """The characters of an output that a terminal would execute or not show."""
     return [
         char
         for char in text.replace("\n", "")
@@ -49,7 +49,7 @@ def obeyed(text: str) -> list[str]:
 
 @pytest.fixture
 def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # noqa: F811
-    """``autodial`` on a store in which strangers named everything."""
+    """``autodial`` on a store in which every name is hostile text."""
     for number, text in enumerate(HOSTILE):
         person = Employee(
             id=600 + number, name=text, extension=text, active=True, online=True, last_login=None
@@ -110,7 +110,7 @@ def test_json_is_json_and_nothing_a_terminal_obeys(
 
 
 def event(**fields: Any) -> dict[str, Any]:
-    """An event as the logger makes it."""
+    """An event as the logger emits it."""
     events: list[dict[str, Any]] = []
     log = Logger(observer=events.append)  # type: ignore[arg-type]
     log.emit(LogLevel.info, "{attempt}: claim refused", **fields)
@@ -160,7 +160,7 @@ def test_a_name_in_a_comment_is_no_bb_code() -> None:
 
 
 def test_tables_are_made_in_one_place() -> None:
-    """Rich's own would take a cell for markup, and ``echo`` a line as it is."""
+    """Rich's table would read a cell as markup, and ``echo`` prints a line unescaped."""
     for file in (ROOT / "autodial").rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         names = {

@@ -1,4 +1,4 @@
-"""Is a call that is reported as ended still under way? What Asterisk says, or does not say."""
+"""Whether a call that is reported as ended is still under way, by Asterisk's answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ LEG = "Local/1@autodial-out-1;2"
 
 
 class _Asterisk(Ami):
-    """A manager that answers from a table; an exception is raised."""
+    """A manager that answers from a table. An exception in the table is raised."""
 
     def __init__(self, reports: Mapping[str, Any], channels: Any = ()) -> None:
         super().__init__(Clock(), "u", "s", lambda *_: None, lambda: None, lambda: None)
@@ -36,7 +36,7 @@ class _Asterisk(Ami):
 @pytest.mark.parametrize(
     ("leg", "reports", "channels", "expected"),
     [
-        (LEG, {LEG: ""}, (), True),  # in its call: no handler has run
+        (LEG, {LEG: ""}, (), True),  # in the call: no handler has run
         (LEG, {LEG: "dial,ANSWER"}, (), False),  # the handler is about to report
         (LEG, {LEG: None}, (), False),  # gone
         (LEG, {LEG: NotConnected()}, (), False),  # nobody can be asked

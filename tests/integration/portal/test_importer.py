@@ -1,4 +1,4 @@
-"""The importer against the simulated portal: what it brings, and which answer it believes."""
+"""The importer against the simulated portal: what it stores, and which answers it trusts."""
 
 import re
 from collections.abc import Callable
@@ -77,9 +77,9 @@ async def test_a_slow_poll_does_not_undo_a_fresher_look(
     importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     """
-    The list was read; then a person moved the deadline, and the task was read again for a call.
+    The list is read. Then a person moves the deadline, and the task is read again for a call.
 
-    The list's older word must not bring the old deadline back: the client would be dialled again.
+    The older list must not restore the old deadline: the client would be dialled again.
     """
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
     tomorrow = NOON + timedelta(days=1)
@@ -154,7 +154,7 @@ async def test_between_whole_walks_only_what_changed_is_asked_for(
     assert not run(planning.load_task, TaskId(old[0])).open
     assert NOON + timedelta(days=1) == run(planning.load_task, TaskId(old[1])).due
     assert run(planning.load_task, TaskId(new)).open
-    assert run(planning.load_task, TaskId(old[2])).open, "not asked about, and so not closed"
+    assert run(planning.load_task, TaskId(old[2])).open, "not in the list of changes, so not closed"
 
 
 @pytest_twisted.ensureDeferred
@@ -208,7 +208,7 @@ async def test_refused_numbers_are_kept_with_their_reasons(
 async def test_a_whole_portal_comes_over(
     importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
-    """All kinds of clients, messy phones, staff with gaps: every task arrives, none stops it."""
+    """Clients of all kinds, malformed phones, incomplete staff: every task is imported."""
     populate(portal, 7, tasks=300, operators=12, now=now())
     portal.items.pop(128, None)  # a smart process that was deleted
     await importer_for(portal.send).poll()
@@ -219,7 +219,7 @@ async def test_a_whole_portal_comes_over(
 
 
 def _whole(importer: Importer) -> Importer:
-    """Its next poll walks all tasks again."""
+    """The importer, set to read all tasks at its next poll."""
     importer._walked = None
     return importer
 
@@ -285,14 +285,14 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     with capturedLogs() as logs:
         await Importer.poll(_whole(importer))
     nobody_knows = run(planning.load_task, TaskId(numbers[2]))
-    assert nobody_knows.phones[0].do_not_call, "a field that is not there says nothing: no call"
+    assert nobody_knows.phones[0].do_not_call, "a missing field is taken for do-not-call"
     assert ["do_not_call_field"] == [event["key"] for event in logs if "key" in event]
     contacts[2]["UF_CRM_DNC"] = False
     await Importer.poll(_whole(importer))
     for number in numbers:
         await importer.refresh(TaskId(number))
     again = [run(planning.load_task, TaskId(number)) for number in numbers]
-    assert tasks == again, "a look while the phone rings forgets nothing"
+    assert tasks == again, "a refresh while the phone rings keeps the marks"
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ async def test_where_consent_is_asked_for_only_a_clear_yes_is_one(
 async def test_a_talk_that_somebody_else_had_counts_for_the_client(
     importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
-    """He called in, or a colleague called him: we are told by the portal's statistics."""
+    """The client called in, or a colleague called him: the portal's statistics show the call."""
     code = add_contact(portal, "Иван", ("WORK", "+442079460000"))
     other = add_contact(portal, "Мария", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
@@ -349,7 +349,9 @@ async def test_a_talk_that_somebody_else_had_counts_for_the_client(
 
     task = run(planning.load_task, TaskId(number))
     assert {"+442079460000": (Called(NOON, talked=True),)} == task.history
-    assert {} == run(planning.load_task, TaskId(mine)).history, "our own are known already"
+    assert {} == run(planning.load_task, TaskId(mine)).history, (
+        "our own calls are in the ledger already"
+    )
     again = len(portal.requests)
     await importer.poll()
     assert {"+442079460000": (Called(NOON, talked=True),)} == run(

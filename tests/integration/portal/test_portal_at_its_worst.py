@@ -1,6 +1,6 @@
 """
-What an attack on the link to the portal has found: answers lost at bad moments, zones that differ,
-people who decide while something is doubtful.
+The reporter and the importer under failures of the portal: lost answers, time zones that differ,
+people who change a task while the state of a message is unknown.
 """
 
 import json
@@ -59,7 +59,7 @@ __all__ = ["old", "wishes"]
 
 @define
 class Scene:
-    """A reporter, its portal, and what may go wrong between them."""
+    """A reporter, its portal, and the failures between the two."""
 
     config: Config
     portal: SimulatedPortal
@@ -82,7 +82,7 @@ class Scene:
         self.portal.catch_up()
 
     def loses(self, method: str, times: int = 1, *, executed: bool = False) -> Send:
-        """The way to the portal on which answers to a method are lost."""
+        """A transport to the portal that loses the answers to a method."""
         left = [times]
 
         async def send(request: Request) -> Answer:
@@ -96,7 +96,7 @@ class Scene:
         return send
 
     def call(self, task: int, report: str, write_back: WriteBack) -> AttemptId:
-        """One call for a task, over."""
+        """One finished call for a task."""
         row = self.run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
         lease = timedelta(hours=1)
@@ -140,7 +140,7 @@ def scene(
 @ensure
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.LATE])
 async def test_a_key_is_not_relied_on_before_it_was_echoed(scene: Scene, fault: Fault) -> None:
-    """REST 3.0 is there and heeds no keys; the very first comment is the one that is lost."""
+    """REST 3.0 is available but ignores keys. The answer to the first comment is lost."""
     scene.portal.comments_in_chat = True
     number = attempt(scene.run, scene.portal, BAD)
     paying = scene.reporter()
@@ -179,7 +179,7 @@ async def test_rest_3_that_refuses_leaves_the_old_way(scene: Scene) -> None:
 
 @ensure
 async def test_a_doubtful_deadline_does_not_go_over_a_person_s(scene: Scene) -> None:
-    """He decides while ours is put off for hours."""
+    """A person moves the deadline while our own update waits for hours."""
     task = task_of(attempt(scene.run, scene.portal, BUSY))
     paying = scene.reporter(scene.loses("tasks.task.update", 99))
     await scene.turns(paying, 60, 10)
@@ -247,7 +247,7 @@ async def test_a_lost_comment_does_not_shorten_the_time_for_a_word(scene: Scene)
 
 @ensure
 async def test_the_time_of_doubt_begins_with_the_write(scene: Scene) -> None:
-    """The look before it has taken more than a minute, and then its answer is lost, too."""
+    """The read before the write takes more than a minute. Then the write's answer is lost too."""
     number = attempt(scene.run, scene.portal, BAD)
     steps: list[str] = []
 
@@ -274,7 +274,7 @@ async def test_the_time_of_doubt_begins_with_the_write(scene: Scene) -> None:
 
 @ensure
 async def test_a_lost_question_makes_nothing_doubtful(scene: Scene) -> None:
-    """Without ``im`` a doubtful comment is a person's matter; this one was never sent."""
+    """Without the scope ``im`` a person must resolve doubtful comments. This one was not sent."""
     scene.portal.comments_in_chat = True
     scene.portal.scopes = scene.portal.scopes - {"im"}
     attempt(scene.run, scene.portal, BAD)
@@ -298,7 +298,7 @@ ONE = WriteBack(comments="one")
 @ensure
 @pytest.mark.parametrize("which", ["commentitem.add", "commentitem.update"])
 async def test_the_one_comment_never_goes_back_in_time(scene: Scene, which: str) -> None:
-    """The answer about one attempt is lost, and the next attempt ends before that is cleared up."""
+    """The answer for one attempt is lost. The next attempt ends before the first is resolved."""
     task = await scene.imported()
     if which.endswith("update"):
         scene.call(task, BUSY, ONE)
@@ -330,7 +330,7 @@ async def test_a_line_of_the_pool_keeps_its_name_over_a_restart(scene: Scene) ->
 @ensure
 @pytest.mark.parametrize("report", [TALKED, SILENT])
 async def test_a_registration_after_an_outage_is_known_again(scene: Scene, report: str) -> None:
-    """Tried for an hour, sent at last, and its answer lost: one call, and no open one."""
+    """Retried for an hour, then sent, and the answer is lost: one call, and none left open."""
     number = attempt(scene.run, scene.portal, report, WriteBack(unanswered=True))
     paying = scene.reporter()
     await paying.ensure_line()
@@ -366,7 +366,7 @@ async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: 
 async def test_calls_that_may_not_be_registered_are_complained_of_once(
     scene: Scene, ensured: bool
 ) -> None:
-    """Nobody answered them: not a dead letter for each attempt."""
+    """Unanswered calls: one warning in the log, not a dead letter for each attempt."""
     paying = scene.reporter()
     if ensured:
         await paying.ensure_line()
@@ -382,7 +382,7 @@ async def test_calls_that_may_not_be_registered_are_complained_of_once(
 
 @ensure
 async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) -> None:
-    """No line, no start in it; hours old."""
+    """The stored registration has no line and no start, and is hours old."""
     number = attempt(scene.run, scene.portal, TALKED)
     with scene.store.engine.begin() as db:
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'register'")
@@ -391,7 +391,7 @@ async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) 
     await paying.ensure_line()
     paying.portal = Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True))
     await scene.turns(paying)
-    assert {} == scene.portal.calls, "the one that is made now is known again"
+    assert {} == scene.portal.calls, "the portal recognises the new registration"
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
 
 
@@ -451,7 +451,7 @@ async def test_the_comment_of_an_earlier_generation_is_not_dropped(scene: Scene)
 
 @ensure
 async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: Scene) -> None:
-    """Its answers were lost for more than half an hour: it is in the statistics all the same."""
+    """The answers are lost for over half an hour. The call is in the statistics all the same."""
     number = under_way(scene.run, scene.portal, "x")
     paying = scene.reporter()
     await paying.ensure_line()
@@ -468,7 +468,7 @@ async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: 
     end(scene.run, number)
     await scene.turns(paying, 300, 20)
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
-    assert 1 == len(scene.portal.calls), "the first: nothing in the portal finds it by our name"
+    assert 1 == len(scene.portal.calls), "the first one: the portal has no search by our call id"
 
 
 @ensure
@@ -502,7 +502,7 @@ ZONES = (
 async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
     scene: Scene, user: str, server: str, house: str | None
 ) -> None:
-    """The profile's zone, the server's, and what we were told of it: in any combination."""
+    """The profile's zone, the server's zone and the configured zone, in any combination."""
     scene.now.moment = WINTER
     scene.portal.zone, scene.portal.server_zone = ZoneInfo(user), ZoneInfo(server)
     april = datetime(2027, 4, 20, 10, tzinfo=BERLIN)
@@ -511,7 +511,7 @@ async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
         imported = await scene.read(number, ZoneInfo(house) if house else None)
     assert "moved by hand" not in scene.story(number)
     assert imported.task.deadline == april, "read in summer"
-    assert scene.run(planning.load_task, TaskId(number)).due == april, "and so it is called"
+    assert scene.run(planning.load_task, TaskId(number)).due == april, "and it is called on time"
 
 
 @ensure
@@ -525,7 +525,7 @@ async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
 async def test_a_zone_that_is_not_the_server_s_is_not_believed(
     scene: Scene, house: str, server: str, when: datetime
 ) -> None:
-    """Its other season has the offset that the server has now."""
+    """In its other season the zone has the offset that the server has now."""
     scene.now.moment = when
     scene.portal.zone = ZoneInfo(server)
     deadline = when + timedelta(days=3)
@@ -535,7 +535,7 @@ async def test_a_zone_that_is_not_the_server_s_is_not_believed(
 
 @ensure
 async def test_an_upgrade_brings_no_task_back_to_life(scene: Scene) -> None:
-    """Before, deadlines were kept as told, without the clock: those of the other season, too."""
+    """Older versions stored deadlines without the wall clock, also those of the other season."""
     scene.portal.zone = BERLIN
     september = datetime(2026, 9, 20, 10, tzinfo=BERLIN)
     number = add_task(scene.portal, "x", responsible=1, deadline=september)
@@ -654,7 +654,7 @@ async def test_a_move_seen_while_the_phone_rings_fetches_the_phones(
 async def test_the_first_task_with_a_tag_on_a_box_that_tells_none(
     wishes: Wishes, old: SimulatedPortal, store: FakeStore, now: Now, run: Callable[..., Any]
 ) -> None:
-    """Between two walks; at the last one there was no task to learn it from."""
+    """Between two full reads. At the last one no task could show that tags are not returned."""
     add_operator(old, 501, "101")
     old.groups[129] = [1, 501]
     number = add_task(old, "x", responsible=501, deadline=NOON)

@@ -1,4 +1,4 @@
-"""The look at the portal at start: what is missing is said, and the dialler's line is made."""
+"""The check of the portal at start: it reports what is missing, and creates the dialler's line."""
 
 import pytest
 import pytest_twisted

@@ -1,4 +1,4 @@
-"""The simulated day: the production planner on a fake clock, the same for the same seed."""
+"""The simulated day: the production planner on a fake clock. A seed gives the same day."""
 
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
@@ -66,7 +66,7 @@ def test_more_operators_finish_earlier_and_are_less_busy() -> None:
 
 
 def test_limits_hold_in_the_simulated_day_too() -> None:
-    """Once a day by the client's own clock: never more attempts than tasks."""
+    """With one call a day by the client's clock there are never more attempts than tasks."""
     result = day(client={"preset": "ru-230fz"})
     assert sum(result.attempts.values()) <= result.tasks
 
@@ -85,7 +85,7 @@ def strong(seed: int, **pace: float) -> Day:
 
 
 def test_the_abandoned_rate_stays_under_its_cap() -> None:
-    """With more calls than operators, and without the cap it would not. (Thirty days: bench.)"""
+    """With more calls than operators, the cap limits the rate. The bench runs thirty days."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         days = list(pool.map(partial(strong, abandoned_cap=0.05), range(3)))
         free = list(pool.map(partial(strong, abandoned_cap=0.5), range(1)))
@@ -97,13 +97,13 @@ def test_the_abandoned_rate_stays_under_its_cap() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_one_call_for_one_operator_abandons_few(seed: int) -> None:
-    """1:1 dialling: only those are lost who do not wait, or whose operator lets it ring out."""
+    """1:1 dialling: a call is abandoned only if the client hangs up or no operator answers."""
     result = day(seed=seed, tasks=60, operators=5)
     assert result.answers.rate < 0.1
 
 
 def test_a_day_out_of_the_ledger_is_replayed_with_its_own_calls() -> None:
-    """Each task comes up when it did, and its first call ends as it did, whatever the behaviour."""
+    """Each task starts at its real time, and its first call ends as it did, with any behaviour."""
     wanted: dict[str, dict[str, object]] = {
         "client": {"preset": "none"}, "pace": {"calls_per_second": 5.0, "max_calls": 60}
     }  # fmt: skip
