@@ -1,4 +1,4 @@
-"""An application's tokens: refreshed once, kept before they are used, told to nobody."""
+"""An application's tokens: refreshed once, stored before use, and never shown."""
 
 import json
 import stat
@@ -28,7 +28,7 @@ ensure = pytest_twisted.ensureDeferred
 
 @pytest.fixture
 def application(portal: SimulatedPortal, tmp_path: Path) -> Application:
-    """Authorised: the tokens' file holds the refresh token."""
+    """An authorised application: its token file holds the refresh token."""
     path = tmp_path / "tokens.json"
     path.write_text(json.dumps({"access_token": "old", "refresh_token": portal.refresh_token}))
     portal.tokens["old"] = portal.now()  # expired
@@ -47,17 +47,17 @@ async def test_an_expired_token_is_refreshed_and_the_call_goes_through(
     kept = json.loads(application.tokens.read_text())
 
     assert portal.user_id == health.user
-    assert portal.refresh_token == kept["refresh_token"], "the rotated one is on disk"
+    assert portal.refresh_token == kept["refresh_token"], "the rotated token is on disk"
     assert 0o600 == stat.S_IMODE(application.tokens.stat().st_mode)
 
 
 @pytest.mark.parametrize("token", ["ключ", "a b", "a\r\nX: y", "\ud800", "x" * 5000])
 def test_what_is_no_token_is_not_kept(application: Application, token: str) -> None:
-    """It would stand in a header of every request."""
+    """The token would be a header of every request."""
 
     async def send(_: Request) -> Answer:
-        said = {"access_token": token, "refresh_token": "r"}
-        return Answer(200, json.dumps(said).encode())
+        reply = {"access_token": token, "refresh_token": "r"}
+        return Answer(200, json.dumps(reply).encode())
 
     with pytest.raises(PortalUnavailable, match="no token"):
         application.renew(send, "old").send(None)
@@ -68,7 +68,7 @@ def test_what_is_no_token_is_not_kept(application: Application, token: str) -> N
 async def test_many_requests_at_once_refresh_once(
     application: Application, portal: SimulatedPortal
 ) -> None:
-    """Each refresh spoils the token of the other, so there must be one."""
+    """A refresh invalidates the previous refresh token, so there must be only one."""
     asked: list[Request] = []
     held: list[Deferred[None]] = []
 
@@ -92,25 +92,25 @@ async def test_another_process_was_faster(
     application: Application, portal: SimulatedPortal
 ) -> None:
     portal.tokens["fresh"] = portal.now() + timedelta(hours=1)
-    said = {"access_token": "fresh", "refresh_token": "rotated"}
+    tokens = {"access_token": "fresh", "refresh_token": "rotated"}
     await client(application, portal).health()  # takes the first one into memory
-    application.tokens.write_text(json.dumps(said))
+    application.tokens.write_text(json.dumps(tokens))
     for token in set(portal.tokens) - {"fresh"}:
         portal.tokens[token] = portal.now()
 
     assert portal.user_id == (await client(application, portal).health()).user
-    assert said == json.loads(application.tokens.read_text())
+    assert tokens == json.loads(application.tokens.read_text())
 
 
 class Crash(Exception):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 @ensure
 async def test_a_crash_after_the_refresh_loses_nothing(
     application: Application, portal: SimulatedPortal, now: Now
 ) -> None:
-    """The rotated token was on disk before the new access token was used."""
+    """The rotated token is on disk before the new access token is used."""
 
     async def send(request: Request) -> Answer:
         if request.token not in ("", "old"):

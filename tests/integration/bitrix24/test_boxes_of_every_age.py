@@ -1,4 +1,4 @@
-"""Read right on boxes of every age: what an old one does not tell is not taken for "no"."""
+"""Portals of every version: a value that an old one does not return is not taken for "no"."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,20 +33,20 @@ STAFF = StaffQuery(departments=(5,))
 
 @pytest.fixture
 def old(now: Now) -> SimulatedPortal:
-    """As of 2019, the oldest that is supported."""
+    """A portal as of 2019, the oldest supported version."""
     return SimulatedPortal(now=now, **FLAVOURS["old box"])
 
 
 @pytest.fixture
 def wishes(config: Config) -> Callable[..., Config]:
-    """The configuration with other sections in it."""
+    """Build the configuration with other sections in it."""
 
-    def changed(**said: Any) -> Config:
+    def changed(**sections: Any) -> Config:
         before = {**config.model_dump(exclude_unset=True), "hours": {}}
         before["client"] = {"preset": "none", "zone_field": ""}
         before["portal"] = {"webhook": f"{WEBHOOK}/"}
         before["store"] = {"path": "/nowhere/x"}
-        return parse({**before, **said}, "test")
+        return parse({**before, **sections}, "test")
 
     return changed
 
@@ -61,14 +61,14 @@ def importer(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 async def test_all_the_staff_is_read_where_filters_know_no_prefixes(
     old: SimulatedPortal, people: int
 ) -> None:
-    """It never ended from fifty people on: the same page for ever."""
+    """With fifty people or more, the portal returned the same page for ever."""
     for number in range(501, 501 + people):
         add_operator(old, number, str(number - 400))
     client = Portal.direct(WEBHOOK, old.send)
-    for _ in range(2):  # what was learnt is good for the next time
-        found = await client.staff(STAFF)
-        assert list(range(501, 501 + people)) == [one.id for one in found]
-        assert {None} == {one.online for one in found} | {one.last_login for one in found}
+    for _ in range(2):  # the second time with what the client has learnt
+        staff = await client.staff(STAFF)
+        assert list(range(501, 501 + people)) == [one.id for one in staff]
+        assert {None} == {one.online for one in staff} | {one.last_login for one in staff}
 
 
 @ensure
@@ -100,10 +100,10 @@ async def test_deals_stand_for_their_contacts_on_an_old_box(old: SimulatedPortal
     deals = [add_deal(old, "Сделка", *codes[:2]), add_deal(old, "Сделка", codes[2])]
     client = Portal.direct(WEBHOOK, old.send)
     for _ in range(2):
-        found = await client.clients([*deals, codes[0]])
-        told = {code: [one.name for one in some or ()] for code, some in found.items()}
-        assert ["Клиент 0", "Клиент 1"] == told[deals[0]]
-        assert ["Клиент 2"] == told[deals[1]]
+        clients = await client.clients([*deals, codes[0]])
+        names = {code: [one.name for one in some or ()] for code, some in clients.items()}
+        assert ["Клиент 0", "Клиент 1"] == names[deals[0]]
+        assert ["Клиент 2"] == names[deals[1]]
     assert 2 == old.executed.count("crm.deal.list")
 
 
@@ -128,9 +128,9 @@ async def test_links_of_every_shape(portal: SimulatedPortal, links_as: str) -> N
 
 
 @ensure
-@pytest.mark.parametrize("told", ["map", "texts"])
-async def test_tags_of_every_shape(portal: SimulatedPortal, told: str) -> None:
-    portal.tags_told = told
+@pytest.mark.parametrize("shape", ["map", "texts"])
+async def test_tags_of_every_shape(portal: SimulatedPortal, shape: str) -> None:
+    portal.tags_told = shape
     add_task(portal, "x", responsible=1, deadline=NOON, tags=("Не звонить",))
     client = Portal.direct(WEBHOOK, portal.send)
     query = TaskQuery(tag="autodial", tags=True)
@@ -141,7 +141,7 @@ async def test_tags_of_every_shape(portal: SimulatedPortal, told: str) -> None:
 @ensure
 @pytest.mark.parametrize("by", [{"tag": "autodial"}, {"group": 129}])
 @pytest.mark.parametrize(
-    "said",
+    "sections",
     [
         {"rules": {"do_not_call_tag": "не звонить"}},
         {"purposes": [{"name": "ads", "tag": "не звонить", "confirm": True}]},
@@ -149,29 +149,29 @@ async def test_tags_of_every_shape(portal: SimulatedPortal, told: str) -> None:
 )
 async def test_tags_that_are_not_told_forbid(
     wishes: Callable[..., Config], old: SimulatedPortal, store: FakeStore, now: Now, run: Run,
-    by: dict[str, Any], said: dict[str, Any],
+    by: dict[str, Any], sections: dict[str, Any],
 ) -> None:  # fmt: skip
-    """A task looks as if it had no tags: nobody knows whether its client may be called."""
+    """Tasks come without tags, so it is unknown whether a client may be called."""
     add_operator(old, 501, "101")
     old.groups[129] = [1, 501]
     numbers = [add_task(old, "x", responsible=501, deadline=NOON, tags=("не звонить",))]
     numbers += [add_task(old, "y", responsible=501, deadline=NOON)]
     for number in numbers:
         old.tasks[number]["GROUP_ID"] = 129
-    reading = importer(wishes(tasks=by, **said), old, store, now)
+    reading = importer(wishes(tasks=by, **sections), old, store, now)
     with capturedLogs() as logs:
         await reading.poll()
         await reading.refresh(TaskId(numbers[1]))
     assert [True, True] == [run(planning.load_task, TaskId(n)).do_not_call for n in numbers]
-    told = [event for event in logs if "does not tell its tasks' tags" in event["log_format"]]
-    assert 1 == len(told), "once, not for each task"
+    warnings = [event for event in logs if "does not tell its tasks' tags" in event["log_format"]]
+    assert 1 == len(warnings), "one warning, not one for each task"
 
 
 @ensure
 async def test_tags_that_are_told_forbid_only_whom_they_name(
     wishes: Callable[..., Config], portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Chosen by a group; a task without tags is one without tags."""
+    """Tasks selected by group: here a task without tags really has none."""
     add_operator(portal, 501, "101")
     numbers = [
         add_task(portal, "x", responsible=501, deadline=NOON, tags=tags)
@@ -220,18 +220,18 @@ async def test_a_name_that_nobody_has_is_said_with_those_that_there_are(
 async def test_departments_of_a_large_company_are_all_listed(portal: SimulatedPortal) -> None:
     for number in range(1, 121):
         portal.departments[number] = {"ID": number, "NAME": f"Отдел {number}", "PARENT": number - 1}
-    found = await Portal.direct(WEBHOOK, portal.send).departments()
-    assert list(range(1, 121)) == [one.id for one in found]
-    assert (None, 1) == (found[0].parent, found[1].parent)
+    departments = await Portal.direct(WEBHOOK, portal.send).departments()
+    assert list(range(1, 121)) == [one.id for one in departments]
+    assert (None, 1) == (departments[0].parent, departments[1].parent)
 
 
 @ensure
 async def test_doctor_says_what_an_old_box_lacks(old: SimulatedPortal) -> None:
     client = Portal.direct(WEBHOOK, old.send)
-    said = findings(await client.health())
-    (lacks,) = [finding for finding in said if finding.key == "check.lacks"]
+    report = findings(await client.health())
+    (lacks,) = [finding for finding in report if finding.key == "check.lacks"]
     assert "crm.item.list, IS_ONLINE, LAST_LOGIN" == lacks.detail
-    assert not [finding for finding in said if finding.serious]
+    assert not [finding for finding in report if finding.serious]
     old.scopes = old.scopes - {"im"}
     blind = findings(await client.health())
     assert ["check.blind"] == [finding.key for finding in blind if finding.serious]
@@ -246,13 +246,13 @@ async def test_doctor_says_that_tags_are_not_told(
     for one, keys in ((old, ["check.tags"]), (portal, [])):
         add_operator(one, 501, "101")
         add_task(one, "x", responsible=501, deadline=NOON, tags=("не звонить",))
-        said = await names(config, Portal.direct(WEBHOOK, one.send))
-        assert keys == [finding.key for finding in said]
+        report = await names(config, Portal.direct(WEBHOOK, one.send))
+        assert keys == [finding.key for finding in report]
 
 
 @ensure
 async def test_tags_that_the_portal_compares_otherwise_than_we(portal: SimulatedPortal) -> None:
-    """Its database takes one spelling for another: it told tags, and so it tells them."""
+    """The portal's database ignores the spelling. It returned tags, so tags are supported."""
     number = add_task(portal, "x", responsible=1, deadline=NOON)
     portal.tasks[number]["TAGS"] = ["ещё"]
     client = Portal.direct(WEBHOOK, portal.send)
@@ -271,16 +271,16 @@ async def test_doctor_wants_the_chat_where_comments_are_in_it(portal: SimulatedP
 
 
 def ended(run: Run, task: int, report: str, now: Now) -> None:
-    """The task's client was called, and it ended so."""
+    """Record one call of the task's client that ended with this report."""
     from autodial.model.trunk import Route
     from autodial.rules.dial_facts import Dial
     from tests.integration.store.test_ledger import ANNA
 
-    found = run(planning.load_task, TaskId(task))
-    decision = Dial(found.phones[0], ANNA, (Route("c"),))
-    made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
-    run(ledger.claim, made.id, now())
-    run(attempt_end.record, made.id, parse_report(report.split(",")), now(), EndPolicy())
+    row = run(planning.load_task, TaskId(task))
+    decision = Dial(row.phones[0], ANNA, (Route("c"),))
+    opened = run(ledger.open_attempt, row, decision, now(), lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, now())
+    run(attempt_end.record, opened.id, parse_report(report.split(",")), now(), EndPolicy())
 
 
 BAD = "dial,CHANUNAVAIL,1,SIP%20404%20x"
@@ -291,7 +291,7 @@ BAD = "dial,CHANUNAVAIL,1,SIP%20404%20x"
 async def test_a_corrected_number_is_called_and_the_old_one_is_not(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, moves: bool
 ) -> None:
-    """Mended in the CRM, and, or not, the deadline moved half a minute later."""
+    """The number is corrected in the CRM, with or without a new deadline half a minute later."""
     add_operator(portal, 501, "101")
     code = add_contact(portal, "Иван", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
@@ -307,12 +307,12 @@ async def test_a_corrected_number_is_called_and_the_old_one_is_not(
         portal.tasks[number]["DEADLINE"] = NOON + timedelta(minutes=1)
         portal.tasks[number]["CHANGED_DATE"] = now()
     else:
-        reading._walked = None  # the next whole walk
+        reading._walked = None  # the next poll reads all tasks
     await reading.poll()
-    found = run(planning.load_task, TaskId(number))
+    row = run(planning.load_task, TaskId(number))
 
-    assert ["+442079460002"] == [phone.number for phone in found.phones]
-    assert "" == found.closed_reason and found.due <= now()
+    assert ["+442079460002"] == [phone.number for phone in row.phones]
+    assert "" == row.closed_reason and row.due <= now()
     kinds = [event.kind for event in run(story, number)]
     assert ("moved by hand" if moves else "number corrected") in kinds
 
@@ -337,7 +337,7 @@ async def test_the_same_number_typed_otherwise_is_no_correction(
 async def test_a_word_fetches_fresh_phones_and_marks_before_the_call(
     wishes: Callable[..., Config], portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """``autodial call-now``: the client asked a minute ago not to be called, on a new number."""
+    """``autodial call-now``: a minute ago the client got a new number and a do-not-call mark."""
     add_operator(portal, 501, "101")
     code = add_contact(portal, "Иван", ("WORK", "+442079460001"))
     portal.contacts[int(code[2:])]["UF_CRM_DNC"] = "0"
@@ -346,10 +346,10 @@ async def test_a_word_fetches_fresh_phones_and_marks_before_the_call(
     await reading.poll()
     portal.contacts[int(code[2:])] |= {"PHONE": [("WORK", "+442079460002")], "UF_CRM_DNC": "1"}
     assert run(tasks.confirm, TaskId(number), now())
-    assert [] == run(planning.due_tasks, now(), 9), "not before they were asked for"
+    assert [] == run(planning.due_tasks, now(), 9), "not before the phones were read"
     await reading.refetch()
-    (found,) = run(planning.due_tasks, now(), 9)
-    assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in found.phones]
+    (row,) = run(planning.due_tasks, now(), 9)
+    assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in row.phones]
     asked = len(portal.requests)
     await reading.refetch()
     assert asked == len(portal.requests), "once"
@@ -365,8 +365,8 @@ async def test_a_word_while_the_portal_is_silent(
     code = add_contact(portal, "Иван", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
     config = wishes()
-    said = config.portal.model_copy(update={"when_silent": when_silent})
-    config = config.model_copy(update={"portal": said})
+    settings = config.portal.model_copy(update={"when_silent": when_silent})
+    config = config.model_copy(update={"portal": settings})
     reading = importer(config, portal, store, now)
     await reading.poll()
     run(tasks.confirm, TaskId(number), now())

@@ -1,4 +1,4 @@
-"""Why a portal cannot be reached, in words; on real sockets, with real certificates."""
+"""The messages on why a portal cannot be reached, with real sockets and certificates."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ SECRET = "s3cretpath"
 
 @contextmanager
 def listening(context: ssl.SSLContext | None) -> Iterator[int]:
-    """A server that takes one connection, with TLS or without; its port."""
+    """The port of a server that takes one connection, with TLS or without."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -51,12 +51,12 @@ def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
-    """A certificate as they were made long ago: the host in its common name only."""
+    """An old-style certificate: the host is in the common name only."""
     key = ec.generate_private_key(ec.SECP256R1())
     signer = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
     issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
     now = datetime.now(UTC)
-    made = (
+    content = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]))
         .issuer_name(issuer.subject)
@@ -64,7 +64,7 @@ def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # an elliptic curve, as we know
+        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # an elliptic curve
     )
     pem = place / "nameless.pem"
     pem.write_bytes(
@@ -73,14 +73,14 @@ def without_names(authority: trustme.CA, place: Path) -> ssl.SSLContext:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        + made.public_bytes(serialization.Encoding.PEM)
+        + content.public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
 
 
-def said(address: str, verify: bool | str = True) -> str:
+def cause_of(address: str, verify: bool | str = True) -> str:
     transport = RequestsTransport(reactor, verify)  # type: ignore[arg-type]
     with pytest.raises(PortalError) as refused:
         transport.post(Request("profile", f"{address}/rest/1/{SECRET}/profile", {}))
@@ -102,40 +102,40 @@ def known(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> st
 
 def test_an_unknown_authority(authority: trustme.CA) -> None:
     with listening(context_of(authority.issue_cert("127.0.0.1"))) as port:
-        assert 'set [portal] verify = "' in said(f"https://127.0.0.1:{port}")
+        assert 'set [portal] verify = "' in cause_of(f"https://127.0.0.1:{port}")
 
 
 def test_another_name(authority: trustme.CA, known: str) -> None:
     with listening(context_of(authority.issue_cert("portal.example"))) as port:
-        assert "is for another name" in said(f"https://127.0.0.1:{port}", known)
+        assert "is for another name" in cause_of(f"https://127.0.0.1:{port}", known)
 
 
 def test_no_name_at_all(authority: trustme.CA, known: str, tmp_path: Path) -> None:
     with listening(without_names(authority, tmp_path)) as port:
-        found = said(f"https://127.0.0.1:{port}", known)
-    assert "is for another name" in found or "names no host" in found
+        cause = cause_of(f"https://127.0.0.1:{port}", known)
+    assert "is for another name" in cause or "names no host" in cause
 
 
 def test_an_expired_one(authority: trustme.CA, known: str) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     certificate = authority.issue_cert("127.0.0.1", not_after=past)
     with listening(context_of(certificate)) as port:
-        assert "has expired" in said(f"https://127.0.0.1:{port}", known)
+        assert "has expired" in cause_of(f"https://127.0.0.1:{port}", known)
 
 
 def test_no_tls_at_that_port() -> None:
     with listening(None) as port:
-        assert "does not speak TLS" in said(f"https://127.0.0.1:{port}")
+        assert "does not speak TLS" in cause_of(f"https://127.0.0.1:{port}")
 
 
 def test_a_name_that_nobody_knows() -> None:
-    assert "not known to DNS" in said("https://no.such.host.invalid")
+    assert "not known to DNS" in cause_of("https://no.such.host.invalid")
 
 
 def test_nothing_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert "nothing listens" in said(f"http://127.0.0.1:{port}")
+    assert "nothing listens" in cause_of(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_page_in_the_portal_s_place(status: int, page: str, expected: str) -> 
 
 
 def test_of_an_answer_that_was_cut_nothing_is_shown() -> None:
-    """It holds clients' names and numbers."""
+    """The answer holds clients' names and numbers."""
     with pytest.raises(PortalError) as refused:
         decode(Answer(200, '{"result": [{"NAME": "Иван"'.encode()), "crm.contact.list")
 
@@ -180,6 +180,6 @@ def test_of_an_answer_that_was_cut_nothing_is_shown() -> None:
 
 @pytest.mark.parametrize("code", ["wrong_client", "ERROR_OAUTH", "ACCESS_DENIED", "never_heard_of"])
 def test_with_401_we_are_not_let_in_whatever_the_code(code: str) -> None:
-    """What is owed waits then; it is not put aside, one by one, as refused."""
+    """The messages wait then. They are not set aside one by one as refused."""
     with pytest.raises(PortalDenied):
         decode(Answer(401, f'{{"error": "{code}"}}'.encode()), "tasks.task.update")

@@ -1,7 +1,7 @@
 """
-Programs that nobody here wrote work against the simulated portal: two clients from the index.
+Third-party programs work against the simulated portal: two clients from the package index.
 
-Their own faults are left to them; what they need of a portal is there.
+Only the portal is tested here, not the clients' own faults.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ TASKS = {"filter": {"TAG": "autodial", "REAL_STATUS": [2, 3]}, "select": ["ID", 
 
 @pytest.fixture
 def portal() -> SimulatedPortal:
-    made = SimulatedPortal()
-    populate(made, 1, tasks=130, operators=5, now=datetime.now(UTC))
-    return made
+    simulated = SimulatedPortal()
+    populate(simulated, 1, tasks=130, operators=5, now=datetime.now(UTC))
+    return simulated
 
 
 @pytest.fixture
 def official(
     portal: SimulatedPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BitrixWebhook]:
-    """The vendor's SDK, which speaks HTTPS only."""
+    """The vendor's SDK, which supports HTTPS only."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -47,7 +47,7 @@ def official(
 
 
 def test_the_official_sdk_lists_130_tasks(official: BitrixWebhook, portal: SimulatedPortal) -> None:
-    """Both of its ways: by offsets, and by ids above the last one's, inside batches."""
+    """Both ways of paging: by offset, and by ids above the last one, in batches."""
     for way in (official.call_list, official.call_list_fast):
         rows = list(way("tasks.task.list", TASKS)["result"])
 
@@ -59,8 +59,8 @@ def test_the_official_sdk_updates_a_task_and_recognises_errors(
 ) -> None:
     number = next(iter(portal.tasks))
     fields = {"DEADLINE": "2026-12-01T10:00:00+03:00"}
-    said = official.call_method("tasks.task.update", {"taskId": number, "fields": fields})
-    assert fields["DEADLINE"] == said["result"]["task"]["deadline"]
+    reply = official.call_method("tasks.task.update", {"taskId": number, "fields": fields})
+    assert fields["DEADLINE"] == reply["result"]["task"]["deadline"]
 
     with pytest.raises(BitrixAPIBadRequest, match="Задача не найдена"):
         official.call_method("tasks.task.update", {"taskId": 1, "fields": fields})
@@ -71,7 +71,7 @@ def test_the_official_sdk_updates_a_task_and_recognises_errors(
 
 def test_the_official_sdk_batches(official: BitrixWebhook, portal: SimulatedPortal) -> None:
     number = next(iter(portal.tasks))
-    said = official.call_batch(
+    reply = official.call_batch(
         {
             "task": ("tasks.task.get", {"taskId": number}),
             "who": ("user.get", {"ID": "$result[task][task][responsibleId]"}),
@@ -79,8 +79,8 @@ def test_the_official_sdk_batches(official: BitrixWebhook, portal: SimulatedPort
         }
     )["result"]
 
-    assert said["result"]["task"]["task"]["responsibleId"] == said["result"]["who"][0]["ID"]
-    assert "ERROR_METHOD_NOT_FOUND" == said["result_error"]["wrong"]["error"]
+    assert reply["result"]["task"]["task"]["responsibleId"] == reply["result"]["who"][0]["ID"]
+    assert "ERROR_METHOD_NOT_FOUND" == reply["result_error"]["wrong"]["error"]
 
 
 def test_the_official_sdk_registers_and_finishes_a_call(
@@ -105,7 +105,7 @@ def test_the_official_sdk_registers_and_finishes_a_call(
 
 @pytest.fixture
 def fast(portal: SimulatedPortal) -> Iterator[Callable[..., Any]]:
-    """Run one coroutine function with a client of fast_bitrix24."""
+    """Run a coroutine function with a client of fast_bitrix24."""
     with serve(portal) as webhook:
 
         def run(work: Callable[[BitrixAsync], Any]) -> Any:
@@ -128,8 +128,8 @@ def test_fast_bitrix24_gets_contacts_and_updates_tasks_in_batches(
     fast: Callable[..., Any], portal: SimulatedPortal
 ) -> None:
     ids = list(portal.contacts)[:70]
-    found = fast(lambda client: client.get_by_ID("crm.contact.get", ids, ID_field_name="id"))
-    assert set(ids) == {int(number) for number in found}
+    contacts = fast(lambda client: client.get_by_ID("crm.contact.get", ids, ID_field_name="id"))
+    assert set(ids) == {int(number) for number in contacts}
 
     changes = [
         {"taskId": number, "fields": {"DEADLINE": "2026-12-01T10:00:00+03:00"}}

@@ -1,4 +1,4 @@
-"""The client against the simulated portal: what it asks, in how few requests, and what it says."""
+"""The client against the simulated portal: requests, their number, results and errors."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -74,11 +74,11 @@ async def test_a_walk_is_few_requests_and_reads_nothing_twice(
     add_task(portal, "без метки", responsible=501, deadline=NOON)
     portal.tasks[max(portal.tasks)]["TAGS"] = []
     pages = Portal.direct(WEBHOOK, send).open_tasks(CALLS, expected)
-    found = [task.id async for page in pages for task in page.tasks]
+    ids = [task.id async for page in pages for task in page.tasks]
 
-    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == sorted(found)
+    assert [n for n, row in portal.tasks.items() if row["TAGS"]] == sorted(ids)
     assert requests == portal.requests
-    assert count == sum(rows_sent), "pages behind the last one hold nothing"
+    assert count == sum(rows_sent), "pages after the last one are empty"
 
 
 @ensure
@@ -95,16 +95,16 @@ async def test_a_walk_given_up_half_way_leaves_nothing_under_way(portal: Simulat
         add_task(portal, f"Позвонить {n}", "C_1", responsible=501, deadline=NOON)
     pages = Portal.direct(WEBHOOK, send).open_tasks(CALLS, expected=0)
     await anext(pages)
-    assert not answers[0].called, "the second page is being asked for"
+    assert not answers[0].called, "the request for the second page is under way"
     await pages.aclose()
-    assert answers[0].called, "and was called off"
+    assert answers[0].called, "the request was cancelled"
 
 
 @ensure
 async def test_overdue_tasks_are_found_and_finished_ones_are_not(
     client: Portal, portal: SimulatedPortal
 ) -> None:
-    """A task that is due is overdue by definition, and does not match STATUS=2."""
+    """A task past its deadline counts as overdue and does not match STATUS=2."""
     due = add_task(portal, "due", responsible=501, deadline=NOON - timedelta(days=1))
     for status in (4, 5, 6):
         number = add_task(portal, "other", responsible=501, deadline=NOON)
@@ -115,7 +115,7 @@ async def test_overdue_tasks_are_found_and_finished_ones_are_not(
 
 @ensure
 async def test_deadlines_are_exact_to_the_minute(client: Portal, portal: SimulatedPortal) -> None:
-    """Whatever zone the portal answers in; it cuts the seconds."""
+    """In any zone of the portal. The portal drops the seconds."""
     number = add_task(portal, "x", responsible=501, deadline=NOON)
     (task,) = await opened(client)
     assert task.deadline == NOON
@@ -155,11 +155,11 @@ async def test_phones_of_all_kinds_of_clients_in_two_requests(
     portal.leads[9] = {"ID": 9, "TITLE": "Лид", "PHONE": [("HOME", "+442079460002")]}
     ids = [int(code[2:]) for code in (contact, second)]
     portal.deals[102] = {"ID": 102, "TITLE": "Сделка", "CONTACT_IDS": ids, "COMPANY_ID": 7}
-    found = await client.clients([contact, "CO_7", "L_9", "D_102", "Q_1", "SC_4", "junk"])
+    rows = await client.clients([contact, "CO_7", "L_9", "D_102", "Q_1", "SC_4", "junk"])
 
-    assert {contact, "CO_7", "L_9", "D_102"} == set(found)
+    assert {contact, "CO_7", "L_9", "D_102"} == set(rows)
     assert portal.requests == ["batch", "batch"]
-    known = {code: clients for code, clients in found.items() if clients}
+    known = {code: clients for code, clients in rows.items() if clients}
     assert [phone.value for phone in known[contact][0].phones] == ["8 999 000-11-22", "1"]
     assert known["CO_7"][0].name == "ООО <Ромашка>"
     assert [c.name for c in known["D_102"]] == ["Иван Петров", "Без Телефона", "ООО <Ромашка>"]
@@ -169,22 +169,22 @@ async def test_phones_of_all_kinds_of_clients_in_two_requests(
 async def test_one_kind_out_of_our_sight_leaves_the_others_readable(
     portal: SimulatedPortal,
 ) -> None:
-    """Nor does one damaged client hide the rest."""
+    """One damaged client does not hide the others either."""
     contact = add_contact(portal, "Иван Петров", ("MOBILE", "+442079460000"))
     broken = add_contact(portal, "Мария", ("MOBILE", "+442079460001"))
     portal.deals[102] = {"ID": 102, "TITLE": "x", "CONTACT_IDS": [], "COMPANY_ID": 7}
     portal.forbidden.add("crm.company.list")
 
     async def send(request: Request) -> Answer:
-        said = json.loads((await portal.send(request)).body)
-        results = said["result"]["result"]
+        payload = json.loads((await portal.send(request)).body)
+        results = payload["result"]["result"]
         for row in results["C_0"] if isinstance(results, dict) else ():
             row["PHONE"] = "?" if row["ID"] == broken[2:] else row["PHONE"]
-        return Answer(200, json.dumps(said).encode())
+        return Answer(200, json.dumps(payload).encode())
 
-    found = await Portal.direct(WEBHOOK, send).clients([contact, broken, "CO_7", "D_102"])
-    assert found[contact]
-    assert [None, None, None] == [found[code] for code in (broken, "CO_7", "D_102")]
+    clients = await Portal.direct(WEBHOOK, send).clients([contact, broken, "CO_7", "D_102"])
+    assert clients[contact]
+    assert [None, None, None] == [clients[code] for code in (broken, "CO_7", "D_102")]
 
 
 @ensure
@@ -193,7 +193,7 @@ async def test_one_kind_out_of_our_sight_leaves_the_others_readable(
 async def test_who_could_not_look_does_not_say_that_there_is_no_comment(
     client: Portal, portal: SimulatedPortal, in_chat: bool, blocked: str
 ) -> None:
-    """A limit on one of the two places: the comment may be there, and must not be written again."""
+    """One of the two places cannot be read: the comment may be there and must not be repeated."""
     portal.comments_in_chat = in_chat
     number = add_task(portal, "x", responsible=501, deadline=NOON)
     portal.blocked.add(blocked)
@@ -226,9 +226,9 @@ async def test_staff_with_departments_below_and_presence(
     portal.users[502]["UF_DEPARTMENT"] = [6]
     portal.users[503]["ACTIVE"] = False
     portal.users[1] = {**portal.users[501], "ID": 1, "UF_DEPARTMENT": [1]}
-    found = await client.staff(StaffQuery(departments=await client.with_below([5])))
+    staff = await client.staff(StaffQuery(departments=await client.with_below([5])))
 
-    assert [(person.id, person.extension, person.online) for person in found] == [
+    assert [(person.id, person.extension, person.online) for person in staff] == [
         (501, "101", True),
         (502, "102", False),
     ]
@@ -252,7 +252,7 @@ async def test_staff_of_a_work_group(client: Portal, portal: SimulatedPortal) ->
 async def test_a_comment_is_found_again(
     client: Portal, portal: SimulatedPortal, in_chat: bool
 ) -> None:
-    """In the forum of old boxes and in the chat of new ones."""
+    """In the forum of old portals and in the chat of new ones."""
     portal.comments_in_chat = in_chat
     number = add_task(portal, "x", responsible=501, deadline=NOON)
     await client.add_comment(number, "Автодозвон: занято [t1-1]")
@@ -277,7 +277,7 @@ async def test_a_call_from_registration_to_statistics(
         )  # fmt: skip
 
     call = await register()
-    assert call == await register(), "a repeated registration is the same call"
+    assert call == await register(), "a repeated registration returns the same call"
     await client.finish_call(call, user=501, seconds=95, code="200")
     await client.finish_call(call, user=501, seconds=95, code="200")
     record = await client.call_record(call)
@@ -329,7 +329,7 @@ def test_any_result_is_a_result(result: object) -> None:
 
 
 def test_nothing_in_a_batch_is_left_unencoded() -> None:
-    """PHP reads + as a blank, cuts at #, and breaks the key at an unencoded > or =."""
+    """PHP reads + as a blank, cuts at #, and splits the key at an unencoded > or =."""
     text = query("m", {"filter": {">=DEADLINE": "2026-05-20T10:00:00+03:00"}, "s": ["a b", "#&="]})
 
     assert text == (
@@ -351,12 +351,14 @@ async def test_over_http_from_a_thread(portal: SimulatedPortal) -> None:
             for expected in (PortalUnavailable, PortalUnavailable, AnswerLost, AnswerLost):
                 with pytest.raises(expected):
                     await client.add_comment(number, "x")
-            assert len(portal.comments[number]) == 1, "the lost one was executed"
+            assert len(portal.comments[number]) == 1, (
+                "the request with the lost answer was executed"
+            )
             with pytest.raises(PortalRefused, match="INVALID_CREDENTIALS"):
                 await Portal.direct(webhook[:-1], transport).task(number)
         with pytest.raises(PortalUnavailable) as caught:
             await client.task(number)
-        assert AnswerLost is not type(caught.value), "refused: nothing was sent"
+        assert AnswerLost is not type(caught.value), "connection refused: nothing was sent"
         for text in (str(caught.value), repr(caught.value), repr(caught.value.__cause__)):
             assert portal.secret not in text
     finally:
@@ -387,9 +389,9 @@ def test_an_unknown_method_is_404_before_the_secret_is_looked_at(portal: Simulat
 
 def test_a_filter_with_a_typing_error_returns_everything(portal: SimulatedPortal) -> None:
     add_task(portal, "x", responsible=501, deadline=NOON)
-    _, said = ask(portal, "/rest/1/simulated0secret/tasks.task.list", "filter[TAGG]=no")
+    _, reply = ask(portal, "/rest/1/simulated0secret/tasks.task.list", "filter[TAGG]=no")
 
-    assert len(said["result"]["tasks"]) == 1
+    assert len(reply["result"]["tasks"]) == 1
 
 
 def test_batch_references_and_unencoded_filters(portal: SimulatedPortal) -> None:
@@ -398,8 +400,8 @@ def test_batch_references_and_unencoded_filters(portal: SimulatedPortal) -> None
         b'{"cmd":{"u":"user.get?ID=501","d":"department.get?ID=$result[u][0][UF_DEPARTMENT][0]",'
         b'"bad":"nope","broken":"tasks.task.list?filter[>=DEADLINE]=1"}}'
     )
-    _, said = ask(portal, "/rest/1/simulated0secret/batch", "", "application/json", commands)
-    result = said["result"]
+    _, reply = ask(portal, "/rest/1/simulated0secret/batch", "", "application/json", commands)
+    result = reply["result"]
 
     assert result["result"]["d"][0]["NAME"] == "Call-центр"
     assert result["result_error"]["bad"]["error"] == "ERROR_METHOD_NOT_FOUND"
@@ -419,16 +421,16 @@ def test_json_as_php_writes_it(portal: SimulatedPortal) -> None:
 async def test_fifty_tasks_with_clients_of_every_kind_are_three_requests(
     portal: SimulatedPortal,
 ) -> None:
-    """Contacts, companies, leads, deals and a smart process behind fifty tasks."""
+    """Fifty tasks linked to contacts, companies, leads, deals and a smart process."""
     populate(portal, 7, tasks=50, operators=3, now=NOON)
     client = Portal.direct(WEBHOOK, portal.send)
     pages = [page async for page in client.open_tasks(CALLS, expected=50)]
     codes = {code for page in pages for task in page.tasks for code in task.clients}
-    found = await client.clients(codes)
+    clients = await client.clients(codes)
 
     assert 50 == sum(len(page.tasks) for page in pages)
     assert {"C", "CO", "L", "D", "T80"} == {code.split("_")[0] for code in codes}
-    assert codes == set(found)
+    assert codes == set(clients)
     assert ["tasks.task.list", "batch", "batch"] == portal.requests
 
 
@@ -436,7 +438,7 @@ async def test_fifty_tasks_with_clients_of_every_kind_are_three_requests(
 async def test_a_smart_process_out_of_our_sight_is_not_taken_for_deleted(
     client: Portal, portal: SimulatedPortal
 ) -> None:
-    """Deleted, nobody stands behind it; forbidden, we cannot say."""
+    """A deleted smart process has no clients. Of a forbidden one the clients are unknown."""
     assert {} == await client.clients(["T80_6"])
     portal.forbidden.add("crm.item.list")
     assert {"T80_6": None} == await client.clients(["T80_6"])
@@ -460,7 +462,7 @@ async def test_walks_get_long_again_after_a_disturbance(portal: SimulatedPortal)
 
 @ensure
 async def test_a_delegation_is_not_repeated_by_itself(portal: SimulatedPortal) -> None:
-    """Twice, it would make the new responsible an observer of his own task."""
+    """A second delegation would make the new responsible an observer of the task."""
     add_operator(portal, 502, "102")
     number = add_task(portal, "x", responsible=501, deadline=NOON)
     lost: list[str] = []

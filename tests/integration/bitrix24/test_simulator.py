@@ -1,7 +1,7 @@
 """
-The simulated portal behaves as the real one was seen to: what clients stumble over is there.
+The simulated portal behaves as the real one does, also where clients often fail.
 
-One test per behaviour, spoken to as HTTP would.
+One test per behaviour, through the same entry as HTTP.
 """
 
 import json
@@ -31,7 +31,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask(portal: SimulatedPortal) -> Ask:
-    """Call a method with JSON; the status and what the answer's JSON says."""
+    """Call a method with JSON. Return the status and the parsed reply."""
 
     def one(method: str, params: Any = None, *, root: str = ROOT, query: str = "") -> Any:
         body = json.dumps(params if params is not None else {}).encode()
@@ -41,14 +41,14 @@ def ask(portal: SimulatedPortal) -> Ask:
     return one
 
 
-def ok(said: tuple[int, Any]) -> Any:
-    assert 200 == said[0], said
-    return said[1]["result"]
+def ok(reply: tuple[int, Any]) -> Any:
+    assert 200 == reply[0], reply
+    return reply[1]["result"]
 
 
-def error(said: tuple[int, Any]) -> tuple[int, str]:
-    assert "result" not in said[1] and "time" not in said[1]
-    return said[0], said[1]["error"]
+def error(reply: tuple[int, Any]) -> tuple[int, str]:
+    assert "result" not in reply[1] and "time" not in reply[1]
+    return reply[0], reply[1]["error"]
 
 
 def call_task(portal: SimulatedPortal, **changes: Any) -> int:
@@ -64,7 +64,7 @@ def call_task(portal: SimulatedPortal, **changes: Any) -> int:
         (f"{ROOT}/USER.Get.json/", "ID=1", "", b"ID=501"),
         (f"{ROOT}/user.get/", "", "application/x-www-form-urlencoded", b"filter%5BID%5D=501"),
         (f"{ROOT}/user.get", "ID=1", "application/json", b'{"ID": 501}'),
-        (f"{ROOT}/user.get", "ID=501", "application/json", b'{"ID": 1'),  # swallowed silently
+        (f"{ROOT}/user.get", "ID=501", "application/json", b'{"ID": 1'),  # the bad body is ignored
         (
             f"{ROOT}/user.get", "", "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="ID"\r\n\r\n501\r\n--x--\r\n',
@@ -74,12 +74,12 @@ def call_task(portal: SimulatedPortal, **changes: Any) -> int:
 def test_1_parameters_by_every_way(
     portal: SimulatedPortal, path: str, query: str, kind: str, body: bytes
 ) -> None:
-    """The body replaces the query key by key."""
+    """Parameters of the body replace those of the query, key by key."""
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
-    said = json.loads(portal.handle(path, query, kind, body).body)
+    reply = json.loads(portal.handle(path, query, kind, body).body)
 
-    assert ["501"] == [row["ID"] for row in said["result"]]
+    assert ["501"] == [row["ID"] for row in reply["result"]]
 
 
 def test_2_an_unknown_method_is_unis_known_to_a_wrong_secret_too(ask: Ask) -> None:
@@ -101,12 +101,12 @@ def test_3_who_may_not_come_in(ask: Ask, portal: SimulatedPortal) -> None:
 def test_4_the_envelope(ask: Ask, portal: SimulatedPortal) -> None:
     for _ in range(51):
         call_task(portal)
-    _, said = ask("tasks.task.list")
+    _, reply = ask("tasks.task.list")
 
-    assert ["result", "next", "total", "time"] == list(said)
-    assert (50, 51) == (said["next"], said["total"])
-    assert int is type(said["time"]["start"]) and int is type(said["time"]["processing"])
-    assert "operating" not in said["time"]
+    assert ["result", "next", "total", "time"] == list(reply)
+    assert (50, 51) == (reply["next"], reply["total"])
+    assert int is type(reply["time"]["start"]) and int is type(reply["time"]["processing"])
+    assert "operating" not in reply["time"]
     portal.cloud = True
     assert {"operating", "operating_reset_at"} <= set(ask("profile")[1]["time"])
 
@@ -116,9 +116,9 @@ def test_5_arrays_as_php_has_them(ask: Ask, portal: SimulatedPortal) -> None:
 
     assert [] == ok(ask("tasks.task.get", {"taskId": 1}))
     assert {} == ok(ask("user.get", {"ID": 501}))[0]["LAST_ACTIVITY_DATE"]
-    said = ok(ask("batch", {"cmd": ["no.such", "profile"]}))
-    assert {"1"} == set(said["result"])
-    assert [{"error": "ERROR_METHOD_NOT_FOUND", "error_description": "Method not found!"}] == said[
+    reply = ok(ask("batch", {"cmd": ["no.such", "profile"]}))
+    assert {"1"} == set(reply["result"])
+    assert [{"error": "ERROR_METHOD_NOT_FOUND", "error_description": "Method not found!"}] == reply[
         "result_error"
     ]
 
@@ -160,7 +160,7 @@ def test_7_pages(ask: Ask, portal: SimulatedPortal) -> None:
 
     assert {"next": 100, "total": 130} == {
         k: v for k, v in ask("tasks.task.list", {"start": 77})[1].items() if k in ("next", "total")
-    }, "floored to a page"
+    }, "the offset is rounded down to a page"
     assert not {"next", "total"} & set(ask("tasks.task.list", {"start": -1})[1])
     assert 0 == ask("user.get", {"start": -1})[1]["total"]
     assert "577" == ok(ask("user.get", {"start": 77}))[0]["ID"], "an exact offset"
@@ -169,25 +169,25 @@ def test_7_pages(ask: Ask, portal: SimulatedPortal) -> None:
 def test_8_batch(ask: Ask, portal: SimulatedPortal) -> None:
     add_operator(portal, 501, "101")
     commands = {f"c{n}": "profile" for n in range(52)} | {"c3": "no.such", "c4": "batch"}
-    said = ok(ask("batch", {"cmd": commands}))
+    reply = ok(ask("batch", {"cmd": commands}))
 
-    codes = {key: row["error"] for key, row in said["result_error"].items()}
+    codes = {key: row["error"] for key, row in reply["result_error"].items()}
     assert codes == {
         "c3": "ERROR_METHOD_NOT_FOUND",
         "c4": "ERROR_BATCH_METHOD_NOT_ALLOWED",
         "c50": "ERROR_BATCH_LENGTH_EXCEEDED",
         "c51": "ERROR_BATCH_LENGTH_EXCEEDED",
     }
-    assert 48 == len(said["result"])
+    assert 48 == len(reply["result"])
     assert {"c0", "c1", "c2"} == set(ok(ask("batch", {"cmd": commands, "halt": 1}))["result"])
     assert [] == ok(ask("batch", {"cmd": {"a": "profile"}}))["result_error"]
 
 
 def test_8_references(ask: Ask, portal: SimulatedPortal) -> None:
-    """Whole, an array is passed; inside a text only single values are put in."""
+    """A reference alone passes an array. Inside a text only scalar values are inserted."""
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
-    said = ok(
+    reply = ok(
         ask(
             "batch",
             {
@@ -202,23 +202,23 @@ def test_8_references(ask: Ask, portal: SimulatedPortal) -> None:
         )
     )
 
-    assert "502" == said["result"]["one"][0]["ID"]
-    assert ["501", "502"] == [row["ID"] for row in said["result"]["dep"]]
-    assert "501" == said["result"]["total"][0]["ID"]
-    assert "text" in said["result_error"]
+    assert "502" == reply["result"]["one"][0]["ID"]
+    assert ["501", "502"] == [row["ID"] for row in reply["result"]["dep"]]
+    assert "501" == reply["result"]["total"][0]["ID"]
+    assert "text" in reply["result_error"]
 
 
 def test_9_queries_as_php_reads_them(ask: Ask, portal: SimulatedPortal) -> None:
     number = call_task(portal)
 
-    def found(query: str) -> list[str]:
+    def ids(query: str) -> list[str]:
         rows = ok(ask("batch", {"cmd": {"t": f"tasks.task.list?{query}"}}))["result"]["t"]["tasks"]
         return [row["id"] for row in rows]
 
-    assert [] == found("filter%5B%3EDEADLINE%5D=2026-11-23T15:00:00%2B03:00")
-    assert [str(number)] == found("filter[>=ID]=999999"), "unencoded, the filter is lost"
-    assert [] == found("filter[%3E%3DID]=999999")
-    assert [str(number)] == found("filter[TITLE]=Позвонить#&filter[ID]=1"), "cut off at #"
+    assert [] == ids("filter%5B%3EDEADLINE%5D=2026-11-23T15:00:00%2B03:00")
+    assert [str(number)] == ids("filter[>=ID]=999999"), "unencoded, the filter is lost"
+    assert [] == ids("filter[%3E%3DID]=999999")
+    assert [str(number)] == ids("filter[TITLE]=Позвонить#&filter[ID]=1"), "cut off at #"
 
 
 def test_10_tasks_as_the_list_shows_them(ask: Ask, portal: SimulatedPortal) -> None:
@@ -256,10 +256,10 @@ def test_12_tags_only_when_asked_for_and_there(ask: Ask, portal: SimulatedPortal
     number = call_task(portal)
     asked = {"taskId": number, "select": ["ID"]}
     assert "tags" not in ok(ask("tasks.task.get", asked))["task"]
-    # Where nothing is selected they are texts.
+    # Without a selection, tags are plain texts.
     assert ["autodial"] == ok(ask("tasks.task.get", {"taskId": number}))["task"]["tags"]
-    said = ok(ask("tasks.task.get", {"taskId": number, "select": ["TAGS"]}))["task"]
-    assert {"35": {"id": 35, "title": "autodial"}} == said["tags"]
+    task = ok(ask("tasks.task.get", {"taskId": number, "select": ["TAGS"]}))["task"]
+    assert {"35": {"id": 35, "title": "autodial"}} == task["tags"]
 
     portal.tasks[number]["TAGS"] = []
     assert "tags" not in ok(ask("tasks.task.get", {"taskId": number, "select": ["TAGS"]}))["task"]
@@ -297,7 +297,7 @@ def test_14_the_responsible_alone_is_a_delegation(ask: Ask, portal: SimulatedPor
 
 
 def test_15_which_right_depends_on_the_fields(ask: Ask, portal: SimulatedPortal) -> None:
-    """An administrator passes; the responsible only as far as task and policy allow."""
+    """An administrator may do all. The responsible may do what the task and the policy allow."""
     portal.administrator = False
     mine = {"RESPONSIBLE_ID": 1, "CREATED_BY": 503, "ALLOW_CHANGE_DEADLINE": "Y"}
     number = call_task(portal, **mine)
@@ -308,7 +308,9 @@ def test_15_which_right_depends_on_the_fields(ask: Ask, portal: SimulatedPortal)
 
     assert 400 == update(DEADLINE="2026-12-01T10:00:00+03:00", TITLE="x")
     assert 200 == update(DEADLINE="2026-12-01T10:00:00+03:00")
-    assert 400 == update(DEADLINE="2026-12-02T10:00:00+03:00"), "used up"
+    assert 400 == update(DEADLINE="2026-12-02T10:00:00+03:00"), (
+        "the one permitted change is used up"
+    )
     portal.administrator = True
     assert 200 == update(DEADLINE="2026-12-02T10:00:00+03:00")
     portal.tasks[number]["DENY"] = {"deadline"}
@@ -333,11 +335,11 @@ def test_17_statuses(
     ask: Ask, portal: SimulatedPortal, status: int, step: str, expected: int | str
 ) -> None:
     number = call_task(portal, STATUS=status)
-    said = ask(f"tasks.task.{step}", {"taskId": number})
+    reply = ask(f"tasks.task.{step}", {"taskId": number})
     if isinstance(expected, str):
-        assert (400, expected) == error(said)
+        assert (400, expected) == error(reply)
     else:
-        assert str(expected) == ok(said)["task"]["status"]
+        assert str(expected) == ok(reply)["task"]["status"]
 
 
 def test_17_completed_under_control_waits_for_its_author(ask: Ask, portal: SimulatedPortal) -> None:
@@ -351,17 +353,17 @@ def test_17_completed_under_control_waits_for_its_author(ask: Ask, portal: Simul
 def test_18_comments_by_position(ask: Ask, portal: SimulatedPortal, in_chat: bool) -> None:
     portal.comments_in_chat = in_chat
     number = call_task(portal)
-    told: list[bytes] = []
-    portal.on_event.append(told.append)
+    events: list[bytes] = []
+    portal.on_event.append(events.append)
     first = ok(ask("task.commentitem.add", {"any": number, "name": {"POST_MESSAGE": "раз"}}))
     assert int is type(first)
     wrong = {"FIELDS": {"POST_MESSAGE": "раз"}, "TASKID": number}
     assert (400, "ERROR_CORE") == error(ask("task.commentitem.add", wrong))
 
     listed = ok(ask("task.commentitem.getlist", {"TASKID": number}))
-    assert (0 if in_chat else 1) == len(listed), "of what is in a chat the forum says nothing"
-    said = dict(parse_qsl(told[0].decode()))
-    assert ("0" if in_chat else str(first)) == said["data[FIELDS_AFTER][ID]"]
+    assert (0 if in_chat else 1) == len(listed), "comments in a chat are not listed in the forum"
+    fields = dict(parse_qsl(events[0].decode()))
+    assert ("0" if in_chat else str(first)) == fields["data[FIELDS_AFTER][ID]"]
 
 
 def test_19_the_crm(ask: Ask, portal: SimulatedPortal) -> None:
@@ -378,9 +380,9 @@ def test_19_the_crm(ask: Ask, portal: SimulatedPortal) -> None:
     assert "PHONE" not in ok(ask("crm.deal.list", {"select": ["ID", "PHONE"]}))[0]
     assert item.startswith("T80_")
     for kind, number in ((2, deal), (0x80, item)):
-        said = ok(ask("crm.item.list", {"entityTypeId": kind, "select": ["id", "contactIds"]}))
+        page = ok(ask("crm.item.list", {"entityTypeId": kind, "select": ["id", "contactIds"]}))
         assert (int(number.rpartition("_")[2]), ids[0]) == (
-            said["items"][0]["id"], said["items"][0]["contactIds"][0],
+            page["items"][0]["id"], page["items"][0]["contactIds"][0],
         )  # fmt: skip
     assert "fm" in ok(ask("crm.item.list", {"entityTypeId": 3}))["items"][0]
 
@@ -412,8 +414,8 @@ def test_21_the_event_log(ask: Ask, portal: SimulatedPortal) -> None:
     assert ("USER_AUTHORIZE", "501") == (row["auditTypeId"], row["itemId"])
 
     portal.administrator = False
-    status, said = ask("main.eventlog.tail", {}, root=api)
-    assert (403, "BITRIX_REST_V3_EXCEPTION_ACCESSDENIED") == (status, said["error"]["code"])
+    status, reply = ask("main.eventlog.tail", {}, root=api)
+    assert (403, "BITRIX_REST_V3_EXCEPTION_ACCESSDENIED") == (status, reply["error"]["code"])
     portal.rest3 = False
     assert 404 == ask("main.eventlog.tail", {}, root=api)[0]
 
@@ -448,12 +450,12 @@ def test_23_the_end_of_a_call(ask: Ask, portal: SimulatedPortal) -> None:
     add_operator(portal, 501, "101")
     call = ok(ask("telephony.externalCall.register", register()))["CALL_ID"]
     end = {"CALL_ID": call, "USER_ID": 501}
-    said = ok(ask("telephony.externalCall.finish", end))
+    reply = ok(ask("telephony.externalCall.finish", end))
 
     assert ("304", {}, False) == (
-        said["CALL_FAILED_CODE"], said["CALL_START_DATE"], said["CRM_ACTIVITY_ID"],
+        reply["CALL_FAILED_CODE"], reply["CALL_START_DATE"], reply["CRM_ACTIVITY_ID"],
     )  # fmt: skip
-    assert "ACTIVITY_CREATION" in said["ERRORS"]
+    assert "ACTIVITY_CREATION" in reply["ERRORS"]
     assert portal.statistics[0]["MISSED"]
     status, again = ask("telephony.externalCall.finish", end)
     assert (400, "") == (status, again["error"])
@@ -518,12 +520,12 @@ def test_25_the_cloud_s_bucket(ask: Ask, portal: SimulatedPortal, now: Now) -> N
 def test_25_events_are_sent_once_with_our_own_changes_among_them(
     ask: Ask, portal: SimulatedPortal
 ) -> None:
-    told: list[bytes] = []
-    portal.on_event.append(told.append)
+    events: list[bytes] = []
+    portal.on_event.append(events.append)
     fields = {"TITLE": "x", "RESPONSIBLE_ID": 1}
     number = ok(ask("tasks.task.add", {"fields": fields}))["task"]["id"]
     ok(ask("tasks.task.update", {"taskId": number, "fields": {"TITLE": "y"}}))
-    first, second = (dict(parse_qsl(body.decode())) for body in told)
+    first, second = (dict(parse_qsl(body.decode())) for body in events)
 
     assert ("ONTASKADD", number, "undefined") == (
         first["event"], first["data[FIELDS_AFTER][ID]"], first["data[FIELDS_BEFORE]"],
@@ -543,7 +545,7 @@ def test_a_webhook_is_no_application(ask: Ask, method: str, code: str) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_populated_portal_of_each_flavour_can_be_looked_at(flavour: str, now: Now) -> None:
-    """The same seed makes the same portal; what people typed is text on the page."""
+    """The same seed makes the same portal. What people typed is escaped on the page."""
     portals = [SimulatedPortal(now=now, **FLAVOURS[flavour]) for _ in range(2)]
     for one in portals:
         populate(one, 3, tasks=30, operators=6, now=now())

@@ -1,4 +1,4 @@
-"""Habits of the simulated portal that other people's clients lean on: filters, types, rights."""
+"""Behaviour of the simulated portal that third-party clients rely on: filters, types, rights."""
 
 import json
 from collections.abc import Callable
@@ -29,9 +29,9 @@ def ask(portal: SimulatedPortal) -> Ask:
     return one
 
 
-def ok(said: tuple[int, Any]) -> Any:
-    assert 200 == said[0], said
-    return said[1]["result"]
+def ok(reply: tuple[int, Any]) -> Any:
+    assert 200 == reply[0], reply
+    return reply[1]["result"]
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def ok(said: tuple[int, Any]) -> Any:
     ],
 )
 def test_what_is_ill_typed_is_answered_as_php_would(ask: Ask, method: str, params: Any) -> None:
-    """A dropped connection would say "executed, and the answer lost"."""
-    status, said = ask(method, params)
+    """A dropped connection would mean "executed, and the answer lost"."""
+    status, reply = ask(method, params)
     assert status in (200, 400)
-    assert "error" in said or "result" in said
+    assert "error" in reply or "result" in reply
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_what_is_ill_typed_is_answered_as_php_would(ask: Ask, method: str, param
     [("tasks.task.list", {"filter": "x"}), ("tasks.task.add", {"fields": "x"})],
 )
 def test_a_text_for_an_array_is_refused(ask: Ask, method: str, params: Any) -> None:
-    status, said = ask(method, params)
-    assert (400, "100") == (status, said["error"])
+    status, reply = ask(method, params)
+    assert (400, "100") == (status, reply["error"])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_select_of_unknown_names_is_everything(ask: Ask, portal: SimulatedPort
 
 
 @pytest.mark.parametrize(
-    ("criteria", "found"),
+    ("criteria", "expected"),
     [
         ({"%TITLE": "ПОЗВ"}, {"a"}),
         ({"!%TITLE": "позв"}, {"b", "c"}),
@@ -112,7 +112,7 @@ def test_a_select_of_unknown_names_is_everything(ask: Ask, portal: SimulatedPort
         ({"RESPONSIBEL_ID": 999}, {"a", "b", "c"}),
     ],
 )
-def test_task_filters(ask: Ask, portal: SimulatedPortal, criteria: Any, found: set[str]) -> None:
+def test_task_filters(ask: Ask, portal: SimulatedPortal, criteria: Any, expected: set[str]) -> None:
     numbers = {
         "a": add_task(portal, "Позвонить", "C_1", responsible=501, deadline=NOON),
         "b": add_task(portal, "b", "C_2", responsible=501, deadline=NOON - timedelta(days=2)),
@@ -121,12 +121,12 @@ def test_task_filters(ask: Ask, portal: SimulatedPortal, criteria: Any, found: s
     portal.tasks[numbers["a"]]["DEADLINE"] = NOON + timedelta(hours=1)
     portal.tasks[numbers["b"]]["AUDITORS"] = [502]
     portal.tasks[numbers["c"]] |= {"DEADLINE": None, "TAGS": []}
-    said = {int(task["id"]) for task in ok(ask("tasks.task.list", {"filter": criteria}))["tasks"]}
-    assert {numbers[name] for name in found} == said
+    ids = {int(task["id"]) for task in ok(ask("tasks.task.list", {"filter": criteria}))["tasks"]}
+    assert {numbers[name] for name in expected} == ids
 
 
 @pytest.mark.parametrize(
-    ("criteria", "found"),
+    ("criteria", "expected"),
     [
         ({">=LAST_ACTIVITY_DATE": "2026-11-23T00:00:00Z"}, ["501"]),
         ({"%NAME": "анн"}, ["502"]),
@@ -136,10 +136,12 @@ def test_task_filters(ask: Ask, portal: SimulatedPortal, criteria: Any, found: s
         ({"@ID": [501, 502]}, ["501", "502"]),
     ],
 )
-def test_user_filters(ask: Ask, portal: SimulatedPortal, criteria: Any, found: list[str]) -> None:
+def test_user_filters(
+    ask: Ask, portal: SimulatedPortal, criteria: Any, expected: list[str]
+) -> None:
     add_operator(portal, 501, "101", name="Борис Лебедев", seen=NOON)
     add_operator(portal, 502, "102", name="Анна Ковалёва")
-    assert found == [row["ID"] for row in ok(ask("user.get", {"FILTER": criteria}))]
+    assert expected == [row["ID"] for row in ok(ask("user.get", {"FILTER": criteria}))]
 
 
 def test_users_are_sorted_and_found_by_name(ask: Ask, portal: SimulatedPortal) -> None:
@@ -152,7 +154,7 @@ def test_users_are_sorted_and_found_by_name(ask: Ask, portal: SimulatedPortal) -
 
 
 def test_an_outsider_sees_and_changes_nothing(ask: Ask, portal: SimulatedPortal) -> None:
-    """Others than an administrator have the tasks they take part in."""
+    """A user who is no administrator has access only to tasks he takes part in."""
     foreign = add_task(portal, "x", responsible=501, deadline=NOON)
     mine = add_task(portal, "y", responsible=1, deadline=NOON)
     portal.tasks[foreign]["CREATED_BY"] = portal.tasks[mine]["CREATED_BY"] = 503
@@ -165,7 +167,7 @@ def test_an_outsider_sees_and_changes_nothing(ask: Ask, portal: SimulatedPortal)
         assert "0" == ask(f"tasks.task.{method}", {"taskId": foreign})[1]["error"]
     portal.groups[7] = [502, 1]
     portal.tasks[foreign]["GROUP_ID"] = 7
-    assert ok(ask("tasks.task.get", {"taskId": foreign})), "a group of his"
+    assert ok(ask("tasks.task.get", {"taskId": foreign})), "a task of the user's group"
     for method in ("start", "delete"):
         assert "0" == ask(f"tasks.task.{method}", {"taskId": foreign})[1]["error"]
     assert "0" == ask("tasks.task.delegate", {"taskId": foreign, "userId": 502})[1]["error"]
@@ -220,7 +222,7 @@ def test_dates_as_strtotime_reads_them(
 
 
 def test_dates_are_shown_with_the_offset_of_today(ask: Ask, portal: SimulatedPortal) -> None:
-    """In November a date in July carries winter time: the clock is right, the instant is not."""
+    """In November a date in July has the winter offset: right wall clock, wrong instant."""
     portal.zone = ZoneInfo("Europe/Berlin")
     number = add_task(portal, "x", responsible=1, deadline=datetime(2027, 7, 1, 10, tzinfo=UTC))
     shown = ok(ask("tasks.task.get", {"taskId": number}))["task"]["deadline"]
@@ -236,8 +238,8 @@ def test_an_impossible_value_is_refused_and_nothing_stored(
 ) -> None:
     number = add_task(portal, "x", responsible=1, deadline=NOON)
     before = dict(portal.tasks[number])
-    status, said = ask("tasks.task.update", {"taskId": number, "fields": fields})
-    assert (400, "ERROR_CORE") == (status, said["error"])
+    status, reply = ask("tasks.task.update", {"taskId": number, "fields": fields})
+    assert (400, "ERROR_CORE") == (status, reply["error"])
     assert before == portal.tasks[number]
 
 
@@ -253,11 +255,11 @@ def test_history_is_filtered_and_ordered(ask: Ask, portal: SimulatedPortal) -> N
 
 
 def call(**changes: Any) -> dict[str, Any]:
-    said = {
+    params = {
         "USER_ID": 501, "PHONE_NUMBER": "+442079460000", "TYPE": 2, "LINE_NUMBER": "autodial",
         "EXTERNAL_CALL_ID": "t1-1", "SHOW": 0,
     } | changes  # fmt: skip
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in params.items() if value is not None}
 
 
 def test_register_compares_what_is_given(ask: Ask, portal: SimulatedPortal) -> None:
@@ -267,16 +269,16 @@ def test_register_compares_what_is_given(ask: Ask, portal: SimulatedPortal) -> N
         assert first == ok(ask("telephony.externalCall.register", call(**less)))["CALL_ID"]
     for other in ({"EXTERNAL_CALL_ID": "t1-2"}, {"PHONE_NUMBER": "+442079460001"}):
         assert first != ok(ask("telephony.externalCall.register", call(**other)))["CALL_ID"]
-    status, said = ask("telephony.externalCall.register", call(CALL_START_DATE="garbage"))
-    assert (400, "") == (status, said["error"])
+    status, reply = ask("telephony.externalCall.register", call(CALL_START_DATE="garbage"))
+    assert (400, "") == (status, reply["error"])
 
 
 def test_register_makes_a_lead_if_wished_and_none_for_a_colleague(
     ask: Ask, portal: SimulatedPortal
 ) -> None:
     add_operator(portal, 501, "101")
-    made = ok(ask("telephony.externalCall.register", call(CRM_CREATE=1)))
-    assert ("LEAD", made["CRM_CREATED_LEAD"]) == (made["CRM_ENTITY_TYPE"], made["CRM_ENTITY_ID"])
+    reply = ok(ask("telephony.externalCall.register", call(CRM_CREATE=1)))
+    assert ("LEAD", reply["CRM_CREATED_LEAD"]) == (reply["CRM_ENTITY_TYPE"], reply["CRM_ENTITY_ID"])
     inside = call(PHONE_NUMBER="101", CRM_CREATE=1, EXTERNAL_CALL_ID="t1-2")
     assert "" == ok(ask("telephony.externalCall.register", inside))["CRM_ENTITY_TYPE"]
 
@@ -287,10 +289,10 @@ def test_statistics_are_filtered_sorted_and_paged(ask: Ask, portal: SimulatedPor
         one = ok(ask("telephony.externalCall.register", call(EXTERNAL_CALL_ID=f"t{n}-1")))
         finish = {"CALL_ID": one["CALL_ID"], "USER_ID": 501, "DURATION": n, "VOTE": 5, "COST": 1.5}
         ok(ask("telephony.externalCall.finish", finish))
-    status, said = ask("voximplant.statistic.get", {"FILTER": {">CALL_DURATION": 9}})
-    assert (200, 50, 50) == (status, said["total"], len(said["result"]))
-    _, said = ask("voximplant.statistic.get", {"SORT": "ID", "ORDER": "DESC", "start": 50})
-    assert (10, "9") == (len(said["result"]), said["result"][0]["CALL_DURATION"])
+    status, reply = ask("voximplant.statistic.get", {"FILTER": {">CALL_DURATION": 9}})
+    assert (200, 50, 50) == (status, reply["total"], len(reply["result"]))
+    _, reply = ask("voximplant.statistic.get", {"SORT": "ID", "ORDER": "DESC", "start": 50})
+    assert (10, "9") == (len(reply["result"]), reply["result"][0]["CALL_DURATION"])
     (row,) = ok(ask("voximplant.statistic.get", {"FILTER": {"EXTERNAL_CALL_ID": "t7-1"}}))
     assert ("", "5", "1.5000") == (row["CRM_ACTIVITY_ID"], row["CALL_VOTE"], row["COST"])
 
@@ -303,14 +305,14 @@ def test_departments_are_paged(ask: Ask, portal: SimulatedPortal) -> None:
 
 
 def test_a_batch_with_numbers_for_keys_answers_with_a_list(ask: Ask) -> None:
-    said = ok(ask("batch", {"cmd": {"0": "server.time", "1": "scope"}}))
-    assert 2 == len(said["result"])
-    assert isinstance(said["result"], list)
+    reply = ok(ask("batch", {"cmd": {"0": "server.time", "1": "scope"}}))
+    assert 2 == len(reply["result"])
+    assert isinstance(reply["result"], list)
 
 
 def test_applications_only_also_inside_a_batch(ask: Ask) -> None:
-    said = ok(ask("batch", {"cmd": {"a": "event.get", "b": "voximplant.user.get"}}))
-    errors = [said["result_error"][key]["error"] for key in ("a", "b")]
+    reply = ok(ask("batch", {"cmd": {"a": "event.get", "b": "voximplant.user.get"}}))
+    errors = [reply["result_error"][key]["error"] for key in ("a", "b")]
     assert ["WRONG_AUTH_TYPE", "ACCESS_DENIED"] == errors
 
 

@@ -1,4 +1,4 @@
-"""What a portal, or whoever answers in its place, cannot do: fill the memory, hold a thread."""
+"""Limits of the transport: a server in the portal's place cannot fill memory or hold a thread."""
 
 import gzip
 import socket
@@ -21,7 +21,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @contextmanager
 def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that reads a request's head and does as it likes."""
+    """A server that reads a request's head and then calls ``answer``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -29,7 +29,7 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 peer, _ = listener.accept()
                 with peer:
                     request = b""
-                    while not request.endswith(b"{}"):  # what is unread at the close is a reset
+                    while not request.endswith(b"{}"):  # unread data would cause a reset
                         request += peer.recv(65_536)
                     answer(peer)
 
@@ -84,7 +84,7 @@ def drips(start: bytes) -> Callable[[socket.socket], None]:
     ids=["in the status", "in a header", "in the body", "in a chunk"],
 )  # fmt: skip
 def test_an_answer_that_drips_has_an_end(start: bytes) -> None:
-    """Each byte comes in time; all of them never would."""
+    """Each byte arrives in time, but the whole answer never would."""
     began = time.monotonic()
     with (
         answering(drips(start)) as address,
@@ -106,7 +106,7 @@ def test_an_answer_that_drips_has_an_end(start: bytes) -> None:
     ids=["plain", "gzip", "deflate"],
 )
 def test_an_answer_without_measure_is_not_kept(body: bytes, headers: tuple[bytes, ...]) -> None:
-    """200 KB that would be 200 MB are given up at the limit."""
+    """200 KB that unpack to 200 MB are given up at the limit."""
     with answering(whole(body, *headers)) as address, pytest.raises(AnswerLost, match="more than"):
         ask(address, longest=2_000_000)
 
@@ -120,7 +120,7 @@ def test_an_encoding_that_is_none(headers: tuple[bytes, ...]) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_no_trouble_of_the_portal(tmp_path: Path) -> None:
-    """Nothing was sent: whoever wanted to send it is told of the file."""
+    """Nothing was sent. The error names the file."""
     transport = RequestsTransport(reactor)  # type: ignore[arg-type]
     request = Request("x", "http://127.0.0.1:1/rest/1/s/x", {"FILE": tmp_path / "gone.wav"})
 

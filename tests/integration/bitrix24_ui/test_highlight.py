@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "bitrix24_ui/highlight.js"
 TAG = "АВТОДОЗВОН"
 GENERATIONS = ("old", "new", "desktop")
-#: Where pictures of what an operator sees go, for the documents.
+#: The folder for screenshots for the documents.
 PICTURES = os.environ.get("AUTODIAL24_PICTURES")
 TITLE = "(3) Лента новостей"
 OURS, OTHER = f"call('autodial', '{TAG}')", "call('reg151083', '74950000000')"
-#: Everything that can be seen of a card: place and style of each element and pseudo-element.
+#: What is visible of a card: place and style of each element and pseudo-element.
 SEEN = """() => [...document.querySelectorAll('.popup-window, .popup-window *,'
   + '.im-desktop-popup *, .im-phone-call-panel-mini, .im-phone-call-panel-mini *')].map(node => {
     const box = node.getBoundingClientRect()
@@ -44,7 +44,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, over HTTP on loopback: pages from files share no storage."""
+    """The page over HTTP on loopback, since pages from files share no storage."""
     place = tmp_path_factory.mktemp("site")
     for name in ("portal.js", "portal.html"):
         shutil.copy(ROOT / "tests/browser" / name, place)
@@ -74,14 +74,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport={"width": 640, "height": 480})
-    yield made
-    made.close()
+    fresh = browser.new_context(viewport={"width": 640, "height": 480})
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture
 def open_page(context: BrowserContext, site: str) -> Iterator[Open]:
-    """A tab of the portal. At the end, no page may have thrown anything."""
+    """Open tabs of the portal. At the end, no page may have thrown an error."""
     errors: list[str] = []
 
     def one(generation: str = "new", **config: Any) -> Page:
@@ -96,7 +96,7 @@ def open_page(context: BrowserContext, site: str) -> Iterator[Open]:
 
 
 def show(page: Page, call: str, layout: str = "simple", command: str = "showExternalCall") -> None:
-    """A call comes in, and its card is on the screen with its title."""
+    """Let a call come in, and show its card with the title."""
     page.evaluate(f"pull({command!r}, window.last = {call}, {layout!r})")
     page.wait_for_function(
         "(document.querySelector('.im-phone-call-title-text, .im-phone-calling-text') || {})"
@@ -105,7 +105,7 @@ def show(page: Page, call: str, layout: str = "simple", command: str = "showExte
 
 
 def painted(page: Page) -> bool:
-    """Is the card on the screen highlighted? Asked once all that was begun is done."""
+    """Is the card on the screen highlighted? Checked when all pending work is done."""
     page.evaluate("() => new Promise(done => setTimeout(done, 60))")
     return bool(page.evaluate("document.querySelectorAll('.autodial-call').length === 1"))
 
@@ -115,15 +115,15 @@ def shot(page: Page, name: str) -> None:
         page.screenshot(path=f"{PICTURES}/{name}.png")
 
 
-def word(page: Page) -> str:
-    """What the pseudo-element says."""
-    said: str = page.evaluate("""() => {
+def shown_word(page: Page) -> str:
+    """The text of the pseudo-element."""
+    text: str = page.evaluate("""() => {
       const node = document.querySelector('[class*=im-phone-call-panel-mini].autodial-call,'
         + '.im-phone-call-title-text,'
         + '.im-phone-calling-text')
       return [getComputedStyle(node, ':before').content, node.dataset.autodial].join(' ')
     }""")
-    return said
+    return text
 
 
 @pytest.mark.parametrize("layout", ["simple", "crm"])
@@ -134,7 +134,7 @@ def test_our_call_is_seen_and_says_the_word(open_page: Open, generation: str, la
     show(page, OURS, layout)
 
     assert painted(page)
-    assert TAG in word(page)
+    assert TAG in shown_word(page)
     assert page.evaluate(BUTTONS) == plain.evaluate(BUTTONS), "no button has moved"
     header = ".im-phone-call-header-container, .im-phone-calling-section"
     color = f"getComputedStyle(document.querySelector('{header}')).backgroundColor"
@@ -144,7 +144,7 @@ def test_our_call_is_seen_and_says_the_word(open_page: Open, generation: str, la
     page.evaluate("window.card.close()")
     assert not painted(page)
     assert page.title() == TITLE
-    assert page.evaluate("window.intervals") == 0, "no timer is left"
+    assert page.evaluate("window.intervals") == 0, "no timer remains"
 
 
 @pytest.mark.parametrize("layout", ["simple", "crm"])
@@ -154,7 +154,7 @@ def test_an_ordinary_call_is_left_alone_to_the_last_colour(
 ) -> None:
     page, plain = open_page(generation), open_page(generation, enabled=False)
     for one in (page, plain):
-        show(one, OURS, layout)  # what an earlier call of ours leaves behind must not be seen
+        show(one, OURS, layout)  # remains of an earlier call of ours must not show
         painted(one)
         one.evaluate("window.card.close()")
         show(one, OTHER, layout)
@@ -169,7 +169,7 @@ def test_an_ordinary_call_is_left_alone_to_the_last_colour(
 def test_an_ordinary_card_on_the_screen_stays_so_when_our_call_comes(
     open_page: Open, generation: str
 ) -> None:
-    """Our call gets no card then, now or later."""
+    """Our call then gets no card, not even later."""
     page = open_page(generation)
     show(page, OTHER, "crm")
     before = page.evaluate(SEEN)
@@ -187,7 +187,7 @@ def test_an_ordinary_card_on_the_screen_stays_so_when_our_call_comes(
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_it_survives_each_redraw(open_page: Open, generation: str) -> None:
-    """The root is replaced when the client's data arrive; the title is written anew."""
+    """The root is replaced when the client's data arrive, and the title is written again."""
     page = open_page(generation)
     show(page, OURS)
     for layout in ("crm", "simple", "crm"):
@@ -196,21 +196,21 @@ def test_it_survives_each_redraw(open_page: Open, generation: str) -> None:
         page.evaluate("card.setTitle('Разговор')")
         page.evaluate("card.setTitle(card.title)")
         assert painted(page)
-        assert TAG in word(page)
+        assert TAG in shown_word(page)
 
 
 @pytest.mark.parametrize(
     "panel", ["im-phone-call-panel-mini", "im-phone-call-panel-mini-container"]
 )
 def test_folded_and_unfolded(open_page: Open, panel: str) -> None:
-    """The panel has no title: it is known from before, and says the word itself, outside of it."""
+    """The panel has no title. The script remembers the call and shows the word beside it."""
     page = open_page("new")
     page.evaluate(f"window.panelName = '{panel}'")
     show(page, OURS, "crm")
     assert painted(page)
     page.evaluate("card.fold()")
     assert painted(page)
-    assert TAG in word(page)
+    assert TAG in shown_word(page)
     assert (
         page.evaluate(f"getComputedStyle(document.querySelector('.{panel}')).overflow") == "visible"
     )
@@ -225,7 +225,7 @@ def test_folded_and_unfolded(open_page: Open, panel: str) -> None:
 
 
 def test_a_card_that_was_folded_on_the_page_before(open_page: Open) -> None:
-    """The portal draws the panel from its own memory, and says nothing of whose it is."""
+    """The portal restores the panel from its storage, without data on whose call it is."""
     page = open_page("new")
     for name, ours in ((TAG, True), ("74950000000", False)):
         kept = json.dumps({"callId": f"x{ours}", "callView": {"companyPhoneNumber": name}})
@@ -246,7 +246,7 @@ def test_a_card_that_was_folded_on_the_page_before(open_page: Open) -> None:
 def test_no_tag_and_no_title_sets_the_page_running_in_circles(
     open_page: Open, tag: str, title: str
 ) -> None:
-    """A browser gives a title back with single blanks: never the same as what was written."""
+    """A browser returns a title with single blanks, so it can differ from what was written."""
     page = open_page("old", tag=tag)
     page.evaluate(f"document.title = '{title}'")
     show(page, OURS)
@@ -259,7 +259,7 @@ def test_no_tag_and_no_title_sets_the_page_running_in_circles(
 @pytest.mark.parametrize(
     ("generation", "call"),
     [
-        ("old", f"call('autodial', '{TAG}', {{withoutName: true}})"),  # its title has no line
+        ("old", f"call('autodial', '{TAG}', {{withoutName: true}})"),  # no line in the title
         ("new", f"call('autodial', '{TAG}', {{portalCall: true}})"),  # the client is an employee
         ("new", "call('autodial', 'Обзвон')"),  # another name, the right line
         ("new", f"call('autodial-7', '{TAG}: договор 17')"),  # a line of a pool
@@ -280,7 +280,7 @@ def test_the_sip_connector_s_line_is_known_by_its_title(open_page: Open) -> None
 
 
 def test_the_app_s_window_knows_a_call_that_its_main_window_heard_of(open_page: Open) -> None:
-    """In the oldest app the call window has the call's id, and nothing else."""
+    """In the oldest app the call window knows only the call's id."""
     main, window = open_page("old"), open_page("desktop")
     main.evaluate(f"pull('showExternalCall', window.last = {OURS})")
     number = main.evaluate("window.last.callId")
@@ -310,21 +310,21 @@ def looked_up(page: Page, tasks: str, delay: int) -> str:
     page.evaluate(LOOKUP.replace("TASKS", tasks).replace("DELAY", str(delay)))
     show(page, OURS, "crm")
     painted(page)
-    said: str = page.evaluate(
+    text: str = page.evaluate(
         "[...document.querySelectorAll('.autodial-call-link')]"
         ".map(link => link.href + ' ' + link.textContent).join('|')"
     )
-    return said
+    return text
 
 
 def test_the_task_is_linked_and_its_title_is_text(open_page: Open) -> None:
-    """Whatever somebody typed as a title."""
+    """A title is shown as text, whatever characters it has."""
     page = open_page("new", link=True)
     title = "<img src=x onerror=alert(1)> Перезвонить"
-    said = looked_up(page, json.dumps([{"id": "8017", "title": title}]), 0)
+    text = looked_up(page, json.dumps([{"id": "8017", "title": title}]), 0)
     shot(page, "new-crm-link")
 
-    assert said.endswith(f"/company/personal/user/1/tasks/task/view/8017/ Задача 8017: {title}")
+    assert text.endswith(f"/company/personal/user/1/tasks/task/view/8017/ Задача 8017: {title}")
     assert page.evaluate("document.images.length") == 0
     method, asked = page.evaluate("window.asked")
     assert method == "tasks.task.list"
@@ -361,7 +361,7 @@ def test_the_messenger_rewrites_the_tab_s_title_and_the_mark_comes_back(open_pag
     assert page.title() == "(4) Лента новостей"
 
 
-#: What the messenger does with each message: its counter is looked for at the beginning only.
+#: What the messenger does for each message: it looks for its counter at the beginning only.
 MESSENGER = """count => {
   const bare = document.title.replace(/^\\(\\d+\\+?\\) /, '')
   document.title = count ? '(' + count + ') ' + bare : bare
@@ -385,7 +385,7 @@ def test_messages_during_the_call_leave_no_trace_in_the_title(
 
 
 def test_a_slider_brings_no_mark_back_when_the_call_is_over(open_page: Open) -> None:
-    """It keeps the title from its opening to its closing, and writes it back then."""
+    """The slider stores the title when it opens, and restores it when it closes."""
     page = open_page("new")
     show(page, OURS)
     assert painted(page)
@@ -427,9 +427,9 @@ def test_words_that_begin_as_others_do_not_run_in_circles(open_page: Open, own: 
 @pytest.mark.parametrize(
     "call",
     [
-        "call('reg1', '74950000000', {portalCall: true})",  # its title is a colleague's name
+        "call('reg1', '74950000000', {portalCall: true})",  # the title is a colleague's name
         "call('reg1', 'ООО Долгострой')",
-        "call('reg1', 'Отдел ДОЛГ')",  # another's line is another's, whatever it is called
+        "call('reg1', 'Отдел ДОЛГ')",  # another line, whatever its name
     ],
 )
 def test_a_word_within_another_is_not_the_word(open_page: Open, generation: str, call: str) -> None:
@@ -442,7 +442,7 @@ def test_a_word_within_another_is_not_the_word(open_page: Open, generation: str,
 
 
 def test_a_title_that_others_have_marked_is_theirs(open_page: Open) -> None:
-    """No call of ours was on this page: nothing is taken out of its title."""
+    """No call of ours was on this page: nothing is removed from its title."""
     page = open_page("new")
     page.evaluate(f"document.title = '☎ {TAG} — заметка'")
     show(page, OTHER)
@@ -461,7 +461,7 @@ LINES = [
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize(
-    ("call", "said", "color"),
+    ("call", "expected", "color"),
     [
         ("call('autodial', 'x')", TAG, "rgb(106, 27, 154)"),
         ("call('autodial-debt', 'x')", "ДОЛГ", "rgb(183, 28, 28)"),
@@ -470,15 +470,15 @@ LINES = [
     ],
 )
 def test_a_line_has_a_word_and_a_colour_of_its_own(
-    open_page: Open, generation: str, call: str, said: str, color: str
+    open_page: Open, generation: str, call: str, expected: str, color: str
 ) -> None:
     page = open_page(generation, lines=LINES)
     show(page, call, "crm")
     assert painted(page)
-    assert said == word(page).split('" ')[1] or said in word(page)
+    assert expected == shown_word(page).split('" ')[1] or expected in shown_word(page)
     header = "getComputedStyle(document.querySelector('.im-phone-call-header-container'))"
     assert color == page.evaluate(f"{header}.backgroundColor")
-    shot(page, f"{generation}-debt") if said == "ДОЛГ" else None
+    shot(page, f"{generation}-debt") if expected == "ДОЛГ" else None
     page.evaluate("card.close()")
     show(page, OURS, "crm")
     assert painted(page)
@@ -491,16 +491,16 @@ def test_the_other_window_knows_a_look_of_its_own(open_page: Open) -> None:
     number = main.evaluate("window.last.callId")
     show(window, f"call(undefined, undefined, {{callId: '{number}'}})")
     assert painted(window)
-    assert "ДОЛГ" in word(window)
+    assert "ДОЛГ" in shown_word(window)
 
 
 @pytest.mark.parametrize("layout", ["simple", "crm"])
 def test_a_folded_panel_names_the_client(open_page: Open, layout: str) -> None:
-    """As the card has shown him, or as the portal told him with the call."""
+    """By the name on the card, or the name that came with the call."""
     page = open_page("new")
     name = "</b><img src=x onerror=alert(1)>Иван"
-    told = json.dumps({"CRM": {"FOUND": "Y", "CONTACT": {"NAME": name}}})
-    show(page, f"call('autodial', '{TAG}', {told})", layout)
+    fields = json.dumps({"CRM": {"FOUND": "Y", "CONTACT": {"NAME": name}}})
+    show(page, f"call('autodial', '{TAG}', {fields})", layout)
     assert painted(page)
     page.evaluate("card.fold()")
     assert painted(page)
@@ -521,7 +521,7 @@ def test_a_folded_panel_names_the_client(open_page: Open, layout: str) -> None:
 def test_the_title_of_the_task_on_a_line_of_a_pool_can_be_read(
     open_page: Open, generation: str, layout: str
 ) -> None:
-    """It stands at the end of the card's title, where our one line cuts it off: so below it."""
+    """At the end of the card's title it would be cut off, so it is shown below."""
     page = open_page(generation)
     before = f"call('autodial-1', '{TAG}')"
     show(page, before, layout)
@@ -533,19 +533,19 @@ def test_the_title_of_the_task_on_a_line_of_a_pool_can_be_read(
     assert painted(page)
     assert page.evaluate(BUTTONS) == buttons
     shot(page, f"{generation}-pool-{layout}")
-    if layout == "simple":  # which has room for the whole of its title
+    if layout == "simple":  # this layout has room for the whole title
         shown = "document.querySelector('.im-phone-calling-text')"
         assert page.evaluate(f"{shown}.scrollHeight <= {shown}.clientHeight")
         assert page.evaluate("document.querySelectorAll('.autodial-call-link').length") == 0
         return
     line = "document.querySelector('.autodial-call-link')"
     assert page.evaluate(f"{line}.textContent") == title
-    assert page.evaluate(f"{line}.scrollWidth <= {line}.clientWidth"), "and not cut off there"
+    assert page.evaluate(f"{line}.scrollWidth <= {line}.clientWidth"), "it is not cut off"
 
 
 @pytest.mark.parametrize("first", ["[]", "null"])
 def test_the_task_is_asked_for_again_while_the_card_is_up(open_page: Open, first: str) -> None:
-    """The dialler writes the call into its task a moment after the card is up."""
+    """The dialler writes the call into its task a moment after the card appears."""
     page = open_page("new", link=True)
     page.evaluate("""first => {
       window.asks = 0
@@ -599,7 +599,7 @@ def test_a_link_adds_no_height_when_the_title_is_written_anew(
 
 
 def test_a_folded_panel_is_dressed_once(open_page: Open) -> None:
-    """Whatever else happens on the page."""
+    """Other changes on the page do not repeat the work."""
     page = open_page("new")
     show(page, OURS, "crm")
     painted(page)
@@ -622,30 +622,30 @@ def test_a_link_takes_the_place_of_the_title(open_page: Open) -> None:
     painted(page)
     assert page.evaluate("document.querySelector('.autodial-call-link').nodeName") == "SPAN"
     ready = LOOKUP.replace("TASKS", "[{id: 8017, title: 'договор 17'}]").replace("DELAY", "0")
-    page.evaluate(ready)  # BX.rest is loaded only now
+    page.evaluate(ready)  # only now is BX.rest loaded
     page.wait_for_selector("a.autodial-call-link")
     assert page.evaluate("document.querySelectorAll('.autodial-call-link').length") == 1
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [("ru", "Задача"), ("kz", "Задача"), ("uz", "Задача"), ("en", "Task"), ("de", "Task"),
      ("ua", "Task")],
 )  # fmt: skip
-def test_portals_in_other_languages(open_page: Open, language: str, said: str) -> None:
+def test_portals_in_other_languages(open_page: Open, language: str, expected: str) -> None:
     page = open_page("new", link=True)
     page.evaluate(f"BX.message = name => name === 'LANGUAGE_ID' ? '{language}' : 1")
-    assert f" {said} 8017: x" in looked_up(page, '[{"id": "8017", "title": "x"}]', 0)
+    assert f" {expected} 8017: x" in looked_up(page, '[{"id": "8017", "title": "x"}]', 0)
 
 
 def test_the_script_is_ascii() -> None:
-    """A portal in windows-1251 serves it as what it is not."""
+    """A portal in windows-1251 would serve other characters in the wrong encoding."""
     assert SCRIPT.read_bytes().isascii()
 
 
 @pytest.mark.parametrize("generation", ["old", "new"])
 def test_nothing_is_thrown_into_the_portal(open_page: Open, generation: str) -> None:
-    """Odd events do no harm; and a subscriber of others that throws is none of ours."""
+    """Malformed events do no harm. Errors of other subscribers are not counted."""
     page = open_page(generation)
     for odd in (
         "null",
@@ -695,7 +695,7 @@ def test_in_a_slider_s_frame_it_does_nothing(context: BrowserContext, site: str)
 
 
 def node(program: str) -> Any:
-    """Run under node: the one that comes with the browser's driver."""
+    """Run a program under the node of the browser's driver."""
     running = [str(compute_driver_executable()[0]), "-e", program]
     done = subprocess.run(running, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -715,7 +715,7 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "expected"),
     [
         ("h.settings(null).tag", TAG),
         ("h.settings({color: 'red; } body {'}).color", "#6a1b9a"),
@@ -755,12 +755,12 @@ def test_what_is_on_the_colour_can_be_read(color: str) -> None:
          "/company/personal/user/7/tasks/task/view/5/"),
     ],
 )  # fmt: skip
-def test_pure_functions(call: str, said: object) -> None:
-    assert pure(call) == said
+def test_pure_functions(call: str, expected: object) -> None:
+    assert pure(call) == expected
 
 
 def test_the_script_is_es5() -> None:
-    """The app of 2017 has an old Chromium: no arrow, template, let, class or promise of our own."""
+    """The app of 2017 has an old Chromium: no arrows, templates, let, classes or promises."""
     text = SCRIPT.read_text(encoding="utf-8")
     later = (
         "=>",
@@ -776,4 +776,4 @@ def test_the_script_is_es5() -> None:
         "??",
     )
     code = "\n".join(row for row in text.splitlines() if not row.strip().startswith(("/*", "*")))
-    assert [word for word in later if word in code] == []
+    assert [syntax for syntax in later if syntax in code] == []

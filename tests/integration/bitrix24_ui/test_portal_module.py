@@ -1,4 +1,4 @@
-"""The module that puts the highlight on the portal: its PHP, beside stubs of portal classes."""
+"""The module that installs the highlight on the portal: its PHP with stubs of portal classes."""
 
 import json
 import re
@@ -18,29 +18,29 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-#: The second step of uninstalling, without and with the settings kept.
+#: The second step of the removal, without and with the settings kept.
 REMOVE = {"step": "2", "sessid": "known"}
 KEEP = {**REMOVE, "savedata": "Y"}
 
 
 def php(root: Path, *steps: object) -> list[Any]:
-    """What came of these steps in one run; a notice or a warning of PHP fails it."""
+    """The results of these steps in one run. A notice or warning of PHP is a failure."""
     running = ["php", str(ROOT / "tests/browser/portal.php"), str(MODULE), str(root)]
     done = subprocess.run(
         [*running, json.dumps(steps)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    said: list[Any] = json.loads(done.stdout)
-    return said
+    results: list[Any] = json.loads(done.stdout)
+    return results
 
 
 def test_it_installs_and_uninstalls_without_a_trace(tmp_path: Path) -> None:
-    """One handler, one folder; afterwards none of them, and no settings."""
+    """One handler and one folder. After the removal neither is left, nor any settings."""
     (tmp_path / "bitrix/js/others").mkdir(parents=True)
-    made, there = php(tmp_path, ["install"])
+    installed, there = php(tmp_path, ["install"])
     script = tmp_path / "bitrix/js/autodial24/highlight/highlight.js"
 
-    assert made is True
+    assert installed is True
     assert there[:2] == [[HANDLER], ["autodial24.highlight"]]
     assert script.read_bytes() == (ROOT / "bitrix24_ui/highlight.js").read_bytes()
     saved = {"autodial24": DEFAULTS, "sessid": "known"}
@@ -51,13 +51,13 @@ def test_it_installs_and_uninstalls_without_a_trace(tmp_path: Path) -> None:
 
 
 def test_an_update_keeps_the_settings(tmp_path: Path) -> None:
-    """It is asked first, as the portal's own modules do; nobody else's form uninstalls it."""
+    """The removal asks first, as the portal's own modules do. A forged form removes nothing."""
     given = {"autodial24": {**DEFAULTS, "tag": "ОБЗВОН"}, "sessid": "known"}
-    said = php(
+    results = php(
         tmp_path, ["install"], ["settings", given], ["uninstall"],
         ["uninstall", {**KEEP, "sessid": "x"}], ["uninstall", KEEP], ["install"], ["page"],
     )  # fmt: skip
-    _, _, _, asked, first, forged, second, gone, kept, *_, (strings, _) = said
+    _, _, _, asked, first, forged, second, gone, kept, *_, (strings, _) = results
     assert asked is False and 'name="savedata" value="Y" checked' in first[5]
     assert forged is False and first[1] == second[1] == ["autodial24.highlight"]
     assert gone is True and kept[:2] == [[], []]
@@ -65,7 +65,7 @@ def test_an_update_keeps_the_settings(tmp_path: Path) -> None:
 
 
 def test_a_new_script_is_loaded_after_an_update(tmp_path: Path) -> None:
-    """Only the module's files were copied; the script that pages load is the one of before."""
+    """The update copies only the module's files. Pages still load the old script."""
     php(tmp_path, ["install"])
     script = tmp_path / "bitrix/js/autodial24/highlight/highlight.js"
     script.write_text("// of the version before")
@@ -92,25 +92,27 @@ def test_lines_with_words_and_colours_of_their_own(tmp_path: Path) -> None:
 
 
 def test_only_an_administrator_installs_it(tmp_path: Path) -> None:
-    made, there = php(tmp_path, ["employee"], ["install"])
-    assert (made, there[0], list(tmp_path.iterdir())) == (False, [], [])
+    installed, there = php(tmp_path, ["employee"], ["install"])
+    assert (installed, there[0], list(tmp_path.iterdir())) == (False, [], [])
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "bitrix").write_text("a file where a folder should be")
-    made, there = php(tmp_path, ["install"])
-    assert made is False
+    installed, there = php(tmp_path, ["install"])
+    assert installed is False
     assert there[1] == []
     assert "/bitrix/js/autodial24/highlight" in there[3]
-    assert "ERROR: " in there[5] and "/bitrix/js/autodial24/highlight" in there[5], "and shown"
+    assert "ERROR: " in there[5] and "/bitrix/js/autodial24/highlight" in there[5], (
+        "the error is shown"
+    )
 
 
 def configuration(head: str) -> Any:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r'<script data-skip-moving="true">window\.AUTODIAL_HIGHLIGHT=(.*);</script>', head
     )
-    assert found is not None
-    return json.loads(found[1])
+    assert match is not None
+    return json.loads(match[1])
 
 
 def test_the_page_gets_configuration_and_script(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_the_page_gets_configuration_and_script(tmp_path: Path) -> None:
     "steps", [[["visitor"], ["page"]], [["page", "another version of the portal"]]]
 )
 def test_a_page_never_fails_for_it(tmp_path: Path, steps: list[Any]) -> None:
-    """Not for those who are not logged in, and not where the portal is another one."""
+    """Neither for visitors who are not logged in, nor on another version of the portal."""
     assert php(tmp_path, *steps) == [[[], []]]
 
 
@@ -138,8 +140,8 @@ def test_settings_are_saved_shown_and_used(tmp_path: Path) -> None:
     assert moved.startswith("REDIRECT /bitrix/admin/settings.php?mid=autodial24.highlight")
     assert 'value="ОБЗВОН"' in shown
     assert 'name="autodial24[link]" value="Y" checked' in shown
-    said = configuration(strings[0])
-    assert (said["tag"], said["lines"], said["link"]) == (
+    settings = configuration(strings[0])
+    assert (settings["tag"], settings["lines"], settings["link"]) == (
         "ОБЗВОН",
         ["autodial", "autodial-1"],
         True,
@@ -158,11 +160,11 @@ def test_settings_are_saved_shown_and_used(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_would_break_a_card_is_not_saved(tmp_path: Path, name: str, value: str) -> None:
     given = {"autodial24": {**DEFAULTS, name: value}, "sessid": "known"}
-    said, (strings, _) = php(tmp_path, ["settings", given], ["page"])
+    message, (strings, _) = php(tmp_path, ["settings", given], ["page"])
 
-    assert said.startswith("ERROR: ")
-    assert "<x" not in said and "alert(1)</" not in said
-    assert configuration(strings[0])["tag"] == "АВТОДОЗВОН", "what was set before stays"
+    assert message.startswith("ERROR: ")
+    assert "<x" not in message and "alert(1)</" not in message
+    assert configuration(strings[0])["tag"] == "АВТОДОЗВОН", "the previous setting stays"
 
 
 def test_a_form_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
@@ -177,14 +179,14 @@ def test_switched_off_it_leaves_the_page_alone(tmp_path: Path) -> None:
 
 
 def test_both_languages_say_the_same(tmp_path: Path) -> None:
-    (said,) = php(tmp_path, ["messages"])
-    for file, words in said["ru"].items():
-        assert set(words) == set(said["en"][file])
-        assert all(words.values()) and all(said["en"][file].values())
+    (messages,) = php(tmp_path, ["messages"])
+    for file, words in messages["ru"].items():
+        assert set(words) == set(messages["en"][file])
+        assert all(words.values()) and all(messages["en"][file].values())
 
 
 def test_the_php_is_as_old_as_the_oldest_portal() -> None:
-    """7.1: nothing that a later PHP brought."""
+    """PHP 7.1: no syntax or function of a later version."""
     later = (
         r"\bfn\s*\(", r"\?->", r"\?\?=", r"\bmatch\s*\(", r"\breadonly\b", r"\benum\b", r"#\[",
         r"(public|private|protected)\s+(static\s+)?\??[A-Za-z\\]+\s+\$", r"\bstr_contains\b",
@@ -196,7 +198,7 @@ def test_the_php_is_as_old_as_the_oldest_portal() -> None:
 
 
 def test_the_documented_lines_of_init_php_are_php(tmp_path: Path) -> None:
-    """As both documents show them."""
+    """The lines as both documents show them."""
     for name in ("desktop-highlighting.md", "ru/desktop-highlighting.md"):
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         (block,) = re.findall(r"```php\n(.*?)```", text, re.DOTALL)

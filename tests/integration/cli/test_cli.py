@@ -1,4 +1,4 @@
-"""The command line on a real store: what people read, and what programs read."""
+"""The command line on a real store: its output for people and for programs."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ from tests.integration.store.test_ledger import BUSY, PHONE, TALKED, bring, dial
 Run = Callable[..., Any]
 
 
-#: These commands ask the real clock.
+#: These commands read the real clock.
 LONG_AGO = datetime(2020, 1, 6, 12, 0, tzinfo=UTC)
 
 
@@ -96,15 +96,15 @@ def test_tasks(told: Callable[..., Result]) -> None:
 def test_why(told: Callable[..., Result], run: Run) -> None:
     far = datetime(2099, 1, 5, 10, 0, tzinfo=UTC)
     run(tasks.save_tasks, [tasks.Imported(portal_task(8019, far), (PHONE,))], NOON, asked=NOON)
-    said = told("why", "8019").output
+    output = told("why", "8019").output
 
-    assert "8019 Позвонить: срок ещё не наступил" in said
-    assert "looked at again 05.01. 10:00" in said
-    assert "или перенесите его раньше" in said, "what would change it"
-    assert "the dialler does not run" in said
+    assert "8019 Позвонить: срок ещё не наступил" in output
+    assert "looked at again 05.01. 10:00" in output
+    assert "или перенесите его раньше" in output, "the output says what would change it"
+    assert "the dialler does not run" in output
     assert [("+", "closed"), ("-", "not due")] == [
         (words[0], " ".join(words[1:3]) if words[1] == "not" else words[1])
-        for words in (line.split() for line in said.splitlines())
+        for words in (line.split() for line in output.splitlines())
         if words and words[0] in "+-" and words[1] in ("closed", "not")
     ]
     (row,) = json.loads(told("why", "8019", "--json").output)
@@ -117,8 +117,8 @@ def test_why_an_operator_gets_no_calls(told: Callable[..., Result], run: Run) ->
     staff(run, "101", "102")
     bring(run, portal_task(8021, LONG_AGO))
     run(presence.save_phones, {"101": "INUSE", "102": "NOT_INUSE"})
-    said = told("why", "--operator", "101").output
-    assert "(101): говорит" in said and "8021" in said
+    output = told("why", "--operator", "101").output
+    assert "(101): говорит" in output and "8021" in output
     assert "(102): свободен" in told("why", "--operator", "102").output
     assert told("why", "--operator", "999").exit_code == 1
 
@@ -130,10 +130,10 @@ def test_who_is_never_called_again_and_who_is_after_all(
     mine = dial(run, 8017)
     run(ledger.claim, mine, NOON)
     run(attempt_end.record, mine, TALKED, NOON, EndPolicy())
-    said = run(
+    saved = run(
         dispositions.save, OperatorId(501), Disposition.DO_NOT_CALL, NOON, EndPolicy(),
     )  # fmt: skip
-    assert mine == said
+    assert mine == saved
     shown = told("do-not-call").output
     assert "+442079460000" in shown and "Иван" in shown and mine in shown
     assert "+442079460000" == json.loads(told("do-not-call", "--json").output)[0]["number"]
@@ -166,18 +166,18 @@ def test_what_if(told: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_a_day_of_the_ledger_is_simulated_again(told: Callable[..., Result]) -> None:
-    """The call that ``told`` made; and a day without calls is said."""
+    """The call of the fixture ``told``. A day without calls is reported."""
     words = ("simulate", "--operators", "1", "--hours", "00:00-24:00")
-    made = told(*words, "--replay", f"{NOON:%Y-%m-%d}")
+    result = told(*words, "--replay", f"{NOON:%Y-%m-%d}")
     none = told(*words, "--replay", "2026-11-01")
 
-    assert "of 1" in made.output
+    assert "of 1" in result.output
     assert none.exit_code == 1
     assert "the ledger has no calls" in none.output
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("--operators", "many"), "a number, or several"),
         (("--operators", "0"), "from 1 to 999"),
@@ -187,10 +187,10 @@ def test_a_day_of_the_ledger_is_simulated_again(told: Callable[..., Result]) -> 
     ],
 )
 def test_what_cannot_be_simulated_is_said(
-    told: Callable[..., Result], words: tuple[str, ...], said: str
+    told: Callable[..., Result], words: tuple[str, ...], expected: str
 ) -> None:
-    made = told("simulate", "--date", "2026-11-23", *words)
-    assert made.exit_code != 0 and said in " ".join(made.output.split())
+    result = told("simulate", "--date", "2026-11-23", *words)
+    assert result.exit_code != 0 and expected in " ".join(result.output.split())
 
 
 def test_a_pause_and_its_end(told: Callable[..., Result], run: Run) -> None:
@@ -217,15 +217,15 @@ def test_a_person_s_word(told: Callable[..., Result], run: Run) -> None:
     assert "ждёт слова" not in told("why", "8020").output
     moved = evolve(waits, task=portal_task(8020, NOON + timedelta(hours=1)))
     run(tasks.save_tasks, [moved], NOON, asked=NOON)
-    assert "ждёт слова" in told("why", "8020").output, "a new deadline wants a new word"
+    assert "ждёт слова" in told("why", "8020").output, "a new deadline needs a new confirmation"
     assert told("call-now", "4711").exit_code == 1
 
 
 def test_status(told: Callable[..., Result], run: Run) -> None:
     staff(run, "101", "102")
-    said = told("status").output
-    assert "the dialler does not run" in said
-    assert "2 at work, 2 free, 0 paused" in said
+    output = told("status").output
+    assert "the dialler does not run" in output
+    assert "2 at work, 2 free, 0 paused" in output
     run(flags.mark, datetime.now(UTC), flags.ALIVE, flags.STALLED)
     assert "without Asterisk's manager" in told("status").output
     assert "STALLED" in told("status").output
@@ -234,8 +234,8 @@ def test_status(told: Callable[..., Result], run: Run) -> None:
 
 
 def test_show_tells_the_story(told: Callable[..., Result]) -> None:
-    said = told("show", "8017").output
-    kinds = [line.split()[3] for line in said.splitlines()]
+    output = told("show", "8017").output
+    kinds = [line.split()[3] for line in output.splitlines()]
 
     assert kinds == ["imported", "spooled", "claimed", "ended"]
     assert [row["kind"] for row in json.loads(told("show", "t8017-1", "--json").output)] == [
@@ -251,10 +251,10 @@ def test_why_names_the_numbers_and_those_refused(told: Callable[..., Result], ru
     phones = (Phone("+442079460000", "Иван", "CONTACT", 55, "12"),)
     unfit = (Refused("спросить у Ани", "phone.empty", "Иван"),)
     run(tasks.save_tasks, [tasks.Imported(portal_task(8018), phones, unfit)], NOON, asked=NOON)
-    said = told("why", "8018").output
+    output = told("why", "8018").output
 
-    assert "+442079460000 ext. 12  Иван" in said
-    assert "спросить у Ани  Иван: not dialled, нет цифр" in said
+    assert "+442079460000 ext. 12  Иван" in output
+    assert "спросить у Ани  Иван: not dialled, нет цифр" in output
 
 
 def staff(run: Run, *extensions: str) -> None:
@@ -268,20 +268,20 @@ def staff(run: Run, *extensions: str) -> None:
 
 
 def test_operators(told: Callable[..., Result], run: Run) -> None:
-    """Who is there, who left when as far as anybody knows, and what is wrong with the phones."""
+    """Who is present, when the others left as far as known, and the faults of the phones."""
     assert json.loads(told("operators", "--json").output) == []
     staff(run, "101", "101", "", "104")
     run(presence.save_phones, {"101": "NOT_INUSE"})
-    said = told("operators").output
+    output = told("operators").output
 
-    assert "online, opened" in said and "free" in said
-    assert "23.11. 08:00" in said
-    assert "unknown" in said and "since" in said
+    assert "online, opened" in output and "free" in output
+    assert "23.11. 08:00" in output
+    assert "unknown" in output and "since" in output
     for trouble in (
         "Имя0 (101): номер у двоих", "Имя1 (101): номер у двоих", "Имя2 (503): нет внутреннего",
         "Имя3 (104): Asterisk не знает",
     ):  # fmt: skip
-        assert trouble in said
+        assert trouble in output
 
 
 @pytest.mark.parametrize(
@@ -324,9 +324,9 @@ def test_what_was_put_aside_is_sent_again_by_a_command(
     assert 1 == told("outbox", "--again", "4711").exit_code
 
     assert "1 will be sent again" in told("outbox", "--again", str(message.id)).output
-    assert run(outbox.next_message, NOON) is None, "it may be executed yet"
+    assert run(outbox.next_message, NOON) is None, "it may still be executed"
     later = NOON + timedelta(minutes=2)
-    assert run(outbox.next_message, later).doubtful, "whether it arrived is not known"
+    assert run(outbox.next_message, later).doubtful, "it is unknown whether it arrived"
 
 
 def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Path) -> None:
@@ -334,21 +334,24 @@ def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Pa
     portal.scopes = frozenset({"task", "user", "department", "crm"})
     with serve(portal) as webhook:
         path.write_text(path.read_text().replace("http://127.0.0.1/rest/1/s3cretpath/", webhook))
-        said = told("doctor")
-        assert 1 == said.exit_code
-        assert "вебхуку не хватает прав: telephony" in said.output
-        assert "не администратор" in said.output
+        result = told("doctor")
+        assert 1 == result.exit_code
+        assert "вебхуку не хватает прав: telephony" in result.output
+        assert "не администратор" in result.output
 
         portal.scopes, portal.administrator = SCOPES, True
-        said = told("doctor")
-        rules, (first, second, third) = said.output.splitlines()[:-3], said.output.splitlines()[-3:]
+        result = told("doctor")
+        rules, (first, second, third) = (
+            result.output.splitlines()[:-3],
+            result.output.splitlines()[-3:],
+        )
         assert "база часовых поясов" in rules[0] and all(row.startswith("rules: ") for row in rules)
-        assert (0, "portal: всё в порядке, вебхук пользователя 1") == (said.exit_code, first)
+        assert (0, "portal: всё в порядке, вебхук пользователя 1") == (result.exit_code, first)
         assert second.startswith("fastagi: agi://127.0.0.1:") and "is it running?" in second
         assert third.startswith("asterisk: [asterisk] ami_port не задан")
-    said = told("doctor")
-    assert 1 == said.exit_code
-    assert "portal" in said.output and portal.secret not in said.output
+    result = told("doctor")
+    assert 1 == result.exit_code
+    assert "portal" in result.output and portal.secret not in result.output
 
 
 @pytest.fixture
@@ -360,10 +363,10 @@ def with_portal(told: Callable[..., Result], path: Path) -> Iterator[SimulatedPo
 
 
 def test_a_pause_that_ends_by_itself(told: Callable[..., Result], run: Run) -> None:
-    """Of everybody, until a time by the house's clock; what has passed or is no time is refused."""
+    """A pause for everybody, until a local time. A past or malformed time is refused."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    said = told("pause", "--until", f"{tomorrow:%Y-%m-%dT%H:%M}")
-    assert 0 == said.exit_code and f"until {tomorrow:%d.%m. %H:%M}" in said.output
+    result = told("pause", "--until", f"{tomorrow:%Y-%m-%dT%H:%M}")
+    assert 0 == result.exit_code and f"until {tomorrow:%d.%m. %H:%M}" in result.output
     assert {pauses.EVERYBODY} == run(pauses.paused, datetime.now(UTC))
     assert set() == run(pauses.paused, tomorrow + timedelta(minutes=1))
     for wrong in ("2020-01-01T10:00", "soon", "25:00", "2026-13-01T10:00"):
@@ -373,10 +376,10 @@ def test_a_pause_that_ends_by_itself(told: Callable[..., Result], run: Run) -> N
 def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:
     add_operator(with_portal, 501, "101")
     with_portal.groups[129] = [501]
-    said = told("groups")
-    assert 0 == said.exit_code
-    assert re.search(r"5 +│ Call-центр +│ Компания", said.output)
-    assert re.search(r"129 +│ Группа 129", said.output)
+    result = told("groups")
+    assert 0 == result.exit_code
+    assert re.search(r"5 +│ Call-центр +│ Компания", result.output)
+    assert re.search(r"129 +│ Группа 129", result.output)
     rows = json.loads(told("groups", "--json").output)
     assert {"id": 5, "name": "Call-центр", "parent": 1} in rows
 
@@ -384,12 +387,12 @@ def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> No
 def test_groups_without_the_scope_for_work_groups(
     told: Callable[..., Result], with_portal: SimulatedPortal
 ) -> None:
-    """It is asked for only where a work group selects somebody; departments are shown."""
+    """The scope is needed only where a work group selects staff. Departments are shown."""
     add_operator(with_portal, 501, "101")
     with_portal.scopes = SCOPES - {"sonet_group"}
-    said = told("groups")
-    assert 0 == said.exit_code
-    assert "Call-центр" in said.output and "scope sonet_group" in said.output
+    result = told("groups")
+    assert 0 == result.exit_code
+    assert "Call-центр" in result.output and "scope sonet_group" in result.output
 
 
 def test_a_name_in_the_configuration_that_the_portal_does_not_know(
@@ -397,9 +400,9 @@ def test_a_name_in_the_configuration_that_the_portal_does_not_know(
 ) -> None:
     add_operator(with_portal, 501, "101")
     path.write_text(path.read_text().replace("departments = [5]", 'departments = ["Call-centre"]'))
-    said = told("doctor")
-    assert 1 == said.exit_code
-    assert "Call-центр (5)" in said.output and "autodial groups" in said.output
+    result = told("doctor")
+    assert 1 == result.exit_code
+    assert "Call-центр (5)" in result.output and "autodial groups" in result.output
 
 
 @pytest.mark.parametrize("interrupted", [None, signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
@@ -407,7 +410,7 @@ def test_a_card_is_tried_without_calling_anybody(
     told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch,
     interrupted: signal.Signals | None,
 ) -> None:  # fmt: skip
-    """It goes up at the right operator's, and comes down however the command ends."""
+    """It is shown to the right operator, and hidden however the command ends."""
     add_operator(with_portal, 501, "101")
     add_operator(with_portal, 502, "102")
     up: list[object] = []
@@ -418,8 +421,8 @@ def test_a_card_is_tried_without_calling_anybody(
             signal.raise_signal(interrupted)
 
     monkeypatch.setattr("autodial.cli.portal.sleep", wait)
-    said = told("test-card", "102", "--seconds", "7")
-    assert 0 == said.exit_code, said.output
+    result = told("test-card", "102", "--seconds", "7")
+    assert 0 == result.exit_code, result.output
     (call,) = {call for _, call, _ in with_portal.cards}
     assert [(7, [("show", call, 502)])] == up
     assert ("hide", call, 502) == with_portal.cards[-1]
@@ -436,8 +439,8 @@ def test_a_card_on_the_line_of_a_purpose(
     purpose = '[[purposes]]\nname = "debt"\ntag = "x"\nline = "autodial-debt"\nline_name = "ДОЛГ"'
     path.write_text(f"{path.read_text()}\n{purpose}\n")
     monkeypatch.setattr("autodial.cli.portal.sleep", lambda seconds: None)
-    said = told("test-card", "101", "--purpose", "debt")
-    assert 0 == said.exit_code, said.output
+    result = told("test-card", "101", "--purpose", "debt")
+    assert 0 == result.exit_code, result.output
     assert {"autodial-debt": "ДОЛГ"} == with_portal.lines
     assert 2 == told("test-card", "101", "--purpose", "dept").exit_code
 
@@ -460,9 +463,9 @@ def test_a_card_whose_registration_s_answer_is_lost_comes_down(
 
 
 def test_a_card_for_nobody(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:
-    said = told("test-card", "199")
-    assert 1 == said.exit_code
-    assert "internal number 199" in said.output
+    result = told("test-card", "199")
+    assert 1 == result.exit_code
+    assert "internal number 199" in result.output
     assert [] == with_portal.cards
 
 
@@ -477,11 +480,11 @@ def test_why_a_task_with_a_bad_number_waits(told: Callable[..., Result], run: Ru
 
 
 def test_a_mistake_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
-    said = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "tasks"])
+    result = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "tasks"])
 
-    assert said.exit_code == 1
-    assert "The configuration cannot be used; fix it and start again." in said.output
-    assert "Traceback" not in said.output
+    assert result.exit_code == 1
+    assert "The configuration cannot be used; fix it and start again." in result.output
+    assert "Traceback" not in result.output
 
 
 def test_before_the_first_run(told: Callable[..., Result], config: Config) -> None:
@@ -492,14 +495,14 @@ def test_before_the_first_run(told: Callable[..., Result], config: Config) -> No
 
 def test_a_store_that_is_not_one(told: Callable[..., Result], config: Config) -> None:
     config.store.path.write_text("not a database, and long enough not to be taken for one " * 99)
-    said = told("tasks")
+    result = told("tasks")
 
-    assert 1 == said.exit_code
-    assert "not a database" in said.output and "Traceback" not in said.output
+    assert 1 == result.exit_code
+    assert "not a database" in result.output and "Traceback" not in result.output
 
 
 def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
-    """Another dialler is running, or something else sits there."""
+    """Another dialler or another program uses the port."""
     spool = tmp_path / "outgoing"
     spool.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -517,13 +520,13 @@ def test_run_says_that_its_port_is_taken(path: Path, tmp_path: Path) -> None:
 
 
 def test_run_says_what_is_wrong_with_the_spool(path: Path) -> None:
-    """The dialler refuses to start, with what to do; in a process of its own, as it is run."""
+    """The dialler refuses to start and says what to do. It runs in its own process, as in use."""
     done = subprocess.run(
         [sys.executable, "-m", "autodial", "--config", str(path), "run", "--as-root"],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
-    assert done.returncode == 78, "the unit does not start it again"
+    assert done.returncode == 78, "with this code the systemd unit does not restart it"
     assert "/nowhere is not a directory: set [asterisk] spool" in done.stderr
     assert "Traceback" not in done.stderr
     assert "s3cretpath" not in done.stderr

@@ -1,4 +1,4 @@
-"""What people read: whatever a stranger typed is text on one line, in tables, on lines, in logs."""
+"""Text typed by strangers is printed as plain text on one line: in tables, lines and logs."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
 
 #: An end tag without a beginning, markup, a link, an emoji code, ESC, OSC 8, C1, a bell, line ends,
-#: a mark that turns the writing round.
+#: a mark that reverses the direction of writing.
 HOSTILE = (
     "[/Рога]", "[red]Рога[/red]", "[link=http://x]Рога[/link]", ":smile: Рога", "\x1b[31mРога",
     "\x1b]8;;http://x\x07Рога", "\x9b31mРога", "Рога\r\n2026-11-26 forged", "Рога\u202egnol",
@@ -39,7 +39,7 @@ HOSTILE = (
 
 
 def obeyed(text: str) -> list[str]:
-    """What a terminal would obey, or not show, in an output of several lines."""
+    """The characters of an output that a terminal would execute or not show."""
     return [
         char
         for char in text.replace("\n", "")
@@ -49,7 +49,7 @@ def obeyed(text: str) -> list[str]:
 
 @pytest.fixture
 def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # noqa: F811
-    """``autodial`` on a store in which strangers named everything."""
+    """``autodial`` on a store in which every name is hostile text."""
     for number, text in enumerate(HOSTILE):
         person = Employee(
             id=600 + number, name=text, extension=text, active=True, online=True, last_login=None
@@ -84,37 +84,37 @@ def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # 
     ids=" ".join,
 )  # fmt: skip
 def test_no_command_obeys_a_name(hostile: Callable[..., Result], command: tuple[str, ...]) -> None:
-    said = hostile(*command)
+    result = hostile(*command)
 
-    assert said.exit_code in (0, 1), said.exception
-    assert said.exception is None or isinstance(said.exception, SystemExit), said.exception
-    assert [] == obeyed(said.output)
-    assert not re.search("^2026-11-26 forged", said.output, re.MULTILINE)
+    assert result.exit_code in (0, 1), result.exception
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert [] == obeyed(result.output)
+    assert not re.search("^2026-11-26 forged", result.output, re.MULTILINE)
 
 
 def test_a_name_is_shown_as_it_is_written(hostile: Callable[..., Result]) -> None:
-    said = hostile("tasks").output
+    output = hostile("tasks").output
 
     for text in ("[/Рога]", "[red]Рога[/red]", "[link=http://x]", ":smile:"):
-        assert text in said
+        assert text in output
 
 
 @pytest.mark.parametrize("command", ["tasks", "operators", "outbox", "presence"])
 def test_json_is_json_and_nothing_a_terminal_obeys(
     hostile: Callable[..., Result], command: str
 ) -> None:
-    said = hostile(command, "--json").output
+    output = hostile(command, "--json").output
 
-    assert [] == obeyed(said)
-    assert isinstance(json.loads(said), list)
+    assert [] == obeyed(output)
+    assert isinstance(json.loads(output), list)
 
 
 def event(**fields: Any) -> dict[str, Any]:
-    """An event as the logger makes it."""
-    found: list[dict[str, Any]] = []
-    log = Logger(observer=found.append)  # type: ignore[arg-type]
+    """An event as the logger emits it."""
+    events: list[dict[str, Any]] = []
+    log = Logger(observer=events.append)  # type: ignore[arg-type]
     log.emit(LogLevel.info, "{attempt}: claim refused", **fields)
-    return found[0]
+    return events[0]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -160,7 +160,7 @@ def test_a_name_in_a_comment_is_no_bb_code() -> None:
 
 
 def test_tables_are_made_in_one_place() -> None:
-    """Rich's own would take a cell for markup, and ``echo`` a line as it is."""
+    """Rich's table would read a cell as markup, and ``echo`` prints a line unescaped."""
     for file in (ROOT / "autodial").rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         names = {

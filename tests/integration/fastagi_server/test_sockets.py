@@ -1,4 +1,4 @@
-"""Real sockets: a foreign AGI peer understands us; the manager client follows a talking server."""
+"""Real sockets: the FastAGI server with other AGI clients, and the client of Asterisk's manager."""
 
 import io
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ from fastagi_server import (
 from fastagi_server.testing import environment
 
 ensure = pytest_twisted.ensureDeferred
-#: Twisted's reactor is untyped until it is installed.
+#: Twisted's reactor has no type until it is installed.
 reactor: Any = installed
 
 
@@ -54,7 +54,7 @@ async def _long(call: AgiSession) -> None:
 
 
 async def _wide(call: AgiSession) -> None:
-    """More than the kernel buffers, and half-closed behind it."""
+    """Send more than the kernel buffers, then half-close."""
     size = int(call.argument(0))
     await call.batch(*(set_variables({f"A{n}": "x" * 900}) for n in range(size // 900)))
 
@@ -76,25 +76,25 @@ def listening(held: socket | None = None, **limits: Any) -> Iterator[tuple[FastA
 
 
 def _talk(port: int, script: str) -> bytes:
-    """Asterisk's side, blocking: open, answer each line, read to the end."""
+    """Asterisk's side, blocking: connect, answer each line, read to the end."""
     with create_connection(("127.0.0.1", port), 5) as peer:
         peer.settimeout(5)
         peer.sendall(environment(script))
-        said = b""
-        with suppress(ConnectionResetError):  # how a session is cut off
+        output = b""
+        with suppress(ConnectionResetError):  # the server cuts off a session so
             while data := peer.recv(4096):
-                said += data
+                output += data
                 peer.sendall(b"200 result=1\n" * data.count(b"\n"))
-        return said
+        return output
 
 
 @ensure
 async def test_the_batch_is_one_write_and_a_half_close() -> None:
     with listening() as (_, port):
-        said = await deferToThread(_talk, port, "batch")
+        output = await deferToThread(_talk, port, "batch")
 
-    assert said.count(b"\n") == 2
-    assert said.startswith(b"SET VARIABLE")
+    assert output.count(b"\n") == 2
+    assert output.startswith(b"SET VARIABLE")
 
 
 @ensure
@@ -109,7 +109,7 @@ async def test_a_session_that_hangs_is_cut_off_and_another_is_served() -> None:
 
 @ensure
 async def test_a_burst_of_connections_is_not_dropped() -> None:
-    """Asterisk gives up on a connection after two seconds; a short queue would cost calls."""
+    """Asterisk gives up a connection after two seconds, so a short queue would lose calls."""
 
     def burst(port: int) -> int:
         peers = [create_connection(("127.0.0.1", port), 1.5) for _ in range(300)]
@@ -123,7 +123,7 @@ async def test_a_burst_of_connections_is_not_dropped() -> None:
 
 @ensure
 async def test_a_server_s_health_is_asked_by_its_own_protocol() -> None:
-    """The same question as a monitoring program asks, and each thing that can be wrong."""
+    """The request that a monitoring program sends, and each possible failure."""
 
     def asked(address: str) -> str:
         try:
@@ -143,7 +143,7 @@ async def test_a_server_s_health_is_asked_by_its_own_protocol() -> None:
     assert "there is none of this name" in unknown
     assert "no answer within 0.5 s" in stuck
     assert "closed without a word" in refused or "cut off" in refused
-    assert "is it running?" in gone or "cut off" in gone  # the port is closed in a moment
+    assert "is it running?" in gone or "cut off" in gone  # the port closes shortly
     assert "is not an address" in asked("http://127.0.0.1/")
 
 
@@ -151,7 +151,7 @@ async def test_a_server_s_health_is_asked_by_its_own_protocol() -> None:
 async def test_when_no_connection_can_be_had_the_server_rests_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Too many open files: said once, not in circles, and the caller is served later."""
+    """Too many open files: logged once, and the peer is served later."""
     tries: list[int] = []
 
     def no_more(self: socket) -> None:
@@ -172,7 +172,7 @@ async def test_when_no_connection_can_be_had_the_server_rests_and_goes_on(
 
 @ensure
 async def test_a_short_block_is_heard_soon_and_not_at_the_deadline() -> None:
-    """A hand-made peer says less than Asterisk does, and waits."""
+    """A hand-written peer sends less than Asterisk does, and waits."""
 
     def short(port: int) -> bytes:
         with create_connection(("127.0.0.1", port), 5) as peer:
@@ -186,7 +186,7 @@ async def test_a_short_block_is_heard_soon_and_not_at_the_deadline() -> None:
 
 @ensure
 async def test_a_peer_that_stops_reading_does_not_keep_its_session() -> None:
-    """What it was told lies in the kernel's buffers; it is cut off all the same."""
+    """The commands stay in the kernel's buffers. The session is cut off all the same."""
 
     def deaf(port: int, over: Event) -> None:
         with create_connection(("127.0.0.1", port), 5) as peer:
@@ -205,7 +205,7 @@ async def test_a_peer_that_stops_reading_does_not_keep_its_session() -> None:
 
 
 def small_buffers() -> socket:
-    """A listening socket whose connections send little at once."""
+    """A listening socket whose connections have small send buffers."""
     listener = socket()
     listener.setsockopt(SOL_SOCKET, SO_SNDBUF, 10_000)
     listener.bind(("127.0.0.1", 0))
@@ -282,7 +282,7 @@ async def test_a_reset_ends_the_session_only() -> None:
 
 @ensure
 async def test_a_short_block_that_is_no_agi_is_closed_and_the_next_one_is_read() -> None:
-    """Both wait for the low-water mark's time."""
+    """Both take the wait for the low-water mark."""
 
     def strange(port: int, block: bytes) -> bytes:
         with create_connection(("127.0.0.1", port), 5) as peer:
@@ -313,8 +313,8 @@ async def test_it_listens_on_ipv6_and_a_taken_port_is_an_error() -> None:
 
 
 def test_pyst2_reads_the_environment_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same block, read by somebody else's parser."""
-    monkeypatch.setattr("signal.signal", lambda *_: None)  # it installs a handler of its own
+    """The same block, read by the parser of pyst2."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # pyst2 installs its own handler
     block = environment("claim", "t1-1", "442079460000").decode()
     theirs = AGI(stdin=io.StringIO(block), stdout=io.StringIO(), stderr=io.StringIO()).env
 
@@ -351,10 +351,10 @@ END = "Event: {of}Complete\r\nActionID: {id}\r\nEventList: Complete\r\nListItems
 
 
 class _Manager(LineReceiver):
-    """A manager server that knows what the dialler asks, and splits its words unkindly."""
+    """A manager server that answers the dialler's actions in badly split packets."""
 
     transport: ITCPTransport
-    #: A site's own variable stands beside ours.
+    #: The site's own variable, beside the dialler's.
     channel_variables = "ChanVariable: SITE=x\r\nChanVariable: AD_ID=t8017-1\r\n"
     caller = "442079460000"
     delimiter = b"\r\n"
@@ -419,11 +419,11 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
         on_up=lambda: next(waiting).callback(None),
         on_down=lambda: downs.append(1),
     )  # fmt: skip
-    made: list[_Manager] = []
+    managers: list[_Manager] = []
 
     def build() -> _Manager:
-        made.append(_Manager("s3cret"))
-        return made[-1]
+        managers.append(_Manager("s3cret"))
+        return managers[-1]
 
     factory = Factory.forProtocol(build)
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -439,21 +439,21 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
         assert await ami.kept_reports() == {"t8017-2": "dial,BUSY,17"}
         assert [("101", "NOT_INUSE")] == devices
         for device in ("PJSIP/101", 'PJSIP/1" & "1', "PJSIP/102)", "Local/5"):
-            said = f"Event: DeviceStateChange\r\nDevice: {device}\r\nState: BUSY\r\n\r\n"
-            made[0].transport.write(said.encode())
+            event = f"Event: DeviceStateChange\r\nDevice: {device}\r\nState: BUSY\r\n\r\n"
+            managers[0].transport.write(event.encode())
         assert "" == await ami.report("Local/1;2")
         await deferLater(reactor, 0.05)
-        assert [("101", "NOT_INUSE"), ("101", "RINGING")] == devices, "what Asterisk says itself"
+        assert [("101", "NOT_INUSE"), ("101", "RINGING")] == devices, "events of Asterisk itself"
         devices.pop()
-        made[0].channel_variables = ""
+        managers[0].channel_variables = ""
         with pytest.raises(PbxError, match="channelvars"):
             await ami.channels()
-        made[0].caller = "1\r\n\r\nEvent: DeviceStateChange\r\nPrivilege: call,all\r\n"
-        made[0].caller += "Device: PJSIP/101\r\nState: BUSY\r\n\r\nX: "
+        managers[0].caller = "1\r\n\r\nEvent: DeviceStateChange\r\nPrivilege: call,all\r\n"
+        managers[0].caller += "Device: PJSIP/101\r\nState: BUSY\r\n\r\nX: "
         with pytest.raises(PbxError, match="a damaged row"):
             await ami.channels()
-        assert [("101", "NOT_INUSE")] == devices, "a stranger's event is none"
-        made[0].transport.abortConnection()
+        assert [("101", "NOT_INUSE")] == devices, "an injected event is not taken for an event"
+        managers[0].transport.abortConnection()
         await ups[1]
         assert downs == [1]
     finally:
@@ -466,14 +466,14 @@ async def test_the_manager_client_logs_in_looks_and_reconnects() -> None:
 @ensure
 @pytest.mark.parametrize("challenge", ["", "Challenge: \r\n", "Challenge: 1\r\n"])
 async def test_an_answer_without_a_challenge_is_told_nothing(challenge: str) -> None:
-    """Its hash would be the secret's alone, to be guessed at leisure."""
-    said: list[bytes] = []
+    """The hash would depend on the secret alone, and could be brute-forced offline."""
+    lines: list[bytes] = []
 
     class Impostor(LineReceiver):
         transport: ITCPTransport
 
         def lineReceived(self, line: bytes) -> None:
-            said.append(line)
+            lines.append(line)
             if line.startswith(b"ActionID"):
                 answer = f"Response: Success\r\n{line.decode()}\r\n{challenge}\r\n"
                 self.transport.write(answer.encode())
@@ -488,7 +488,7 @@ async def test_an_answer_without_a_challenge_is_told_nothing(challenge: str) -> 
     await port.stopListening()
 
     assert link is not None
-    assert not any(line.startswith((b"Key", b"Secret")) for line in said)
+    assert not any(line.startswith((b"Key", b"Secret")) for line in lines)
 
 
 def test_the_secret_is_in_no_text() -> None:

@@ -1,4 +1,4 @@
-"""What Asterisk's manager is asked about the dialplan, and a manager that does not play along."""
+"""The check of the dialplan over Asterisk's manager interface, and a manager that fails."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ WELL = {
 
 @define(eq=False)
 class Asterisk:
-    """A manager that answers from a table; of extensions it says that they are there."""
+    """A manager that answers from a table. It reports every extension as present."""
 
     values: Mapping[str, str]
     connected: bool = True
@@ -41,14 +41,14 @@ class Asterisk:
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "expected"),
     [
         ({}, []),
         ({"DIALPLAN_EXISTS(autodial-op,s,1)": "0"}, [("dialplan.contexts", True)]),
         ({"AD_AGI": ""}, [("dialplan.globals", True)]),
         ({"AD_AGI": "agi://127.0.0.1"}, []),
         ({"AD_AGI": "agi://[::1]:4573/x"}, []),
-        ({"AD_AGI": "hagi://pbx.example"}, []),  # a DNS record says the port
+        ({"AD_AGI": "hagi://pbx.example"}, []),  # the port is in a DNS record
         ({"AD_AGI": "agi://127.0.0.1:4574"}, [("dialplan.address", True)]),
         ({"AD_AGI": "127.0.0.1:4573"}, [("dialplan.address", True)]),
         ({"AD_SORRY": ""}, [("dialplan.globals", False)]),
@@ -58,10 +58,10 @@ class Asterisk:
     ],
 )  # fmt: skip
 @pytest_twisted.ensureDeferred
-async def test_what_is_found(config: Config, changes: dict[str, str], found: Any) -> None:
+async def test_what_is_found(config: Config, changes: dict[str, str], expected: Any) -> None:
     asterisk: Any = Asterisk(WELL | changes)
 
-    assert found == [(one.key, one.serious) for one in await findings(asterisk, config)]
+    assert expected == [(one.key, one.serious) for one in await findings(asterisk, config)]
 
 
 def _fit(check: DialplanCheck) -> bool:
@@ -78,17 +78,17 @@ async def test_nobody_is_dialled_before_it_was_looked_at_and_while_it_is_serious
     with capturedLogs() as logs:
         for _ in range(3):
             await check.turn()
-    assert [LogLevel.error] == [event["log_level"] for event in logs], "said once"
+    assert [LogLevel.error] == [event["log_level"] for event in logs], "logged once"
     assert not _fit(check)
     asterisk.refuses = True
     await check.turn()
-    assert not _fit(check), "what was found still holds"
+    assert not _fit(check), "the finding still holds"
     asterisk.refuses, asterisk.values = False, WELL
     await check.turn()
     assert _fit(check)
     asterisk.values = WELL | {"AD_AGI": ""}
     await check.turn()
-    assert _fit(check), "while all is well it is looked at once a minute"
+    assert _fit(check), "without findings it is checked once a minute"
     now.advance(minutes=1)
     await check.turn()
     assert not _fit(check)
@@ -96,12 +96,12 @@ async def test_nobody_is_dialled_before_it_was_looked_at_and_while_it_is_serious
     await check.turn()
     check.forget()
 
-    assert not _fit(check), "it may come back as another one"
+    assert not _fit(check), "it may return with another configuration"
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_user_who_may_not_ask_holds_nobody(config: Config, now: Now) -> None:
-    """The calls themselves will tell; it is said once an hour."""
+    """Calls are made, and their results show the fault. The log has it once an hour."""
     asterisk: Any = Asterisk(WELL, refuses=True)
     check = DialplanCheck(config, asterisk, now)
     with capturedLogs() as logs:
@@ -114,11 +114,11 @@ async def test_a_user_who_may_not_ask_holds_nobody(config: Config, now: Now) -> 
 
 
 class Silent(Protocol):
-    """Accepts, and never says a word."""
+    """Accepts a connection and never sends anything."""
 
 
 class Closing(Protocol):
-    """Hangs up in the middle of the login."""
+    """Closes the connection during the login."""
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.loseConnection()  # type: ignore[union-attr]
@@ -139,7 +139,7 @@ def listening() -> Iterator[Callable[[type[Protocol]], int]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [(Silent, "no login within"), (Closing, "closed before the login")]
+    ("kind", "message"), [(Silent, "no login within"), (Closing, "closed before the login")]
 )
 @pytest_twisted.ensureDeferred
 async def test_a_manager_that_does_not_answer_a_command_is_a_sentence(
@@ -147,11 +147,11 @@ async def test_a_manager_that_does_not_answer_a_command_is_a_sentence(
     listening: Callable[[type[Protocol]], int],
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Protocol],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr(dialplan_check, "LOGIN", 0.2)
 
-    with pytest.raises(PbxError, match=said):
+    with pytest.raises(PbxError, match=message):
         await ask_once(reactor, variant(config, asterisk={"ami_port": listening(kind)}))
 
 

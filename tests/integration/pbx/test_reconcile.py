@@ -1,6 +1,6 @@
 """
-Nothing that was heard becomes "lost": the dialler was away longer than a lease, could not write a
-report, or cannot ask Asterisk for those that it keeps.
+A call whose end was reported never becomes "lost": after an outage longer than a lease, after a
+failed write of a report, or while Asterisk cannot be asked for the reports that it keeps.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ TALKED = "dial,ANSWER,16,SIP%20200%20OK,talk,101,1000,1010,1075,c"
 
 @define
 class Manager:
-    """Asterisk's manager: answers from here, or raises."""
+    """Asterisk's manager: returns what the test sets, or raises it."""
 
     kept: dict[str, str] = field(factory=dict)
     away: Exception | None = None
@@ -77,7 +77,7 @@ async def test_a_dialler_away_longer_than_a_lease_finds_the_talk_that_asterisk_k
     now: Now,
     away: Exception,
 ) -> None:
-    """It starts before Asterisk's manager answers: until then nothing is given up."""
+    """The dialler starts before Asterisk's manager answers: until then nothing is given up."""
     attempt = claimed(house)
     now.advance(hours=9)
     manager.kept, manager.away = {attempt: TALKED}, away
@@ -98,7 +98,7 @@ async def test_without_a_manager_for_a_day_it_is_given_up(
     manager: Manager,
     now: Now,
 ) -> None:
-    """No attempt stays in flight for ever."""
+    """No attempt stays open for ever."""
     claimed(house)
     now.advance(hours=9)
     manager.away = NotConnected()
@@ -127,7 +127,7 @@ async def test_with_nothing_kept_it_is_given_up_at_once(
 
 @pytest.fixture
 def full(database: sa.Engine) -> Iterator[list[bool]]:
-    """While this holds True, the disk is full for whatever is written."""
+    """While this list has True, every write fails with a full disk."""
     state = [False]
 
     @sa.event.listens_for(database, "before_cursor_execute")
@@ -146,11 +146,11 @@ async def test_a_report_that_could_not_be_written_is_written_before_anything_is_
     full: list[bool],
     now: Now,
 ) -> None:
-    """The disk of the store and that of AstDB are one, and full: only we have heard of the talk."""
+    """The store and AstDB share a full disk: only the dialler's memory has the report."""
     attempt = claimed(house)
     full[0] = True
-    said = house.ask("result", attempt, *TALKED.split(","))
-    assert "AD_ACK" not in said.variables
+    reply = house.ask("result", attempt, *TALKED.split(","))
+    assert "AD_ACK" not in reply.variables
     now.advance(hours=9)  # past its lease
     with pytest.raises(StoreError):
         await reconciler.turn()
@@ -167,7 +167,7 @@ async def test_reports_are_written_in_the_order_they_came(
     house: House,
     full: list[bool],
 ) -> None:
-    """The first end wins."""
+    """The first report of an attempt counts."""
     attempt = claimed(house)
     full[0] = True
     for text in (TALKED, "dial,BUSY,17"):
@@ -188,7 +188,7 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nor is its attempt given up: the report is in AstDB until we have mended our fault."""
+    """Its attempt is not given up: the report stays in AstDB until the fault is fixed."""
     attempt = claimed(house)
     bring(run, portal_task(8018))
     other = dial(run, 8018, BORIS)
@@ -217,7 +217,7 @@ async def test_a_report_that_a_fault_of_ours_refuses_stops_no_others(
 
 @pytest_twisted.ensureDeferred
 async def test_two_who_write_them_write_each_once(house: House, full: list[bool]) -> None:
-    """A stop does not wait for the reconciler's turn for ever, and goes on itself."""
+    """The reconciler and a stop may write the reports at the same time."""
     attempt = claimed(house)
     full[0] = True
     with pytest.raises(StoreError):
@@ -254,16 +254,16 @@ async def test_a_claim_that_failed_while_we_listened_names_the_global(
     manager: Manager,
     now: Now,
 ) -> None:
-    """Asterisk asks somewhere else, and every task would become "line failed" without a word."""
+    """Asterisk calls another address. Without the warning every task would end as "line failed"."""
     attempt = house.dial()
     late = now() + STARTING + timedelta(seconds=1)
     manager.kept = {attempt: f"claimfail,,21,,,,,,{int(late.timestamp())},,"}
     with capturedLogs() as logs:
         await reconciler.turn()
-    (said,) = [event for event in logs if "AD_AGI" in event["log_format"]]
+    (warning,) = [event for event in logs if "AD_AGI" in event["log_format"]]
 
-    assert said["log_level"] is LogLevel.error
-    assert "agi://127.0.0.1:4573" == said["address"]
+    assert warning["log_level"] is LogLevel.error
+    assert "agi://127.0.0.1:4573" == warning["address"]
     assert Outcome.LINE_FAILED.value == house.line().outcome
 
 
@@ -284,9 +284,9 @@ async def test_a_claim_that_failed_while_we_were_away_is_no_fault_of_the_dialpla
 
 def test_a_mistyped_task_of_a_call_file_is_refused_with_a_line(house: House) -> None:
     with capturedLogs() as logs:
-        said = house.ask("claim", "", "", "80l7")
+        reply = house.ask("claim", "", "", "80l7")
 
-    assert {"AD_GO": "0"} == said.variables
+    assert {"AD_GO": "0"} == reply.variables
     assert "80l7" in [event.get("task") for event in logs]
 
 
@@ -294,7 +294,7 @@ def test_a_full_disk_is_a_sentence_at_every_question(
     house: House,
     full: list[bool],
 ) -> None:
-    """The dialplan has a branch for no answer; the log gets a line, and no traceback."""
+    """The dialplan has a branch for no answer. The log gets one line and no traceback."""
     attempt = house.dial()
     full[0] = True
     with capturedLogs() as logs:

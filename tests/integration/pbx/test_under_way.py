@@ -1,4 +1,4 @@
-"""Is a call that is reported as ended still under way? What Asterisk says, or does not say."""
+"""Whether a call that is reported as ended is still under way, by Asterisk's answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ LEG = "Local/1@autodial-out-1;2"
 
 
 class _Asterisk(Ami):
-    """A manager that answers from a table; an exception is raised."""
+    """A manager that answers from a table. An exception in the table is raised."""
 
     def __init__(self, reports: Mapping[str, Any], channels: Any = ()) -> None:
         super().__init__(Clock(), "u", "s", lambda *_: None, lambda: None, lambda: None)
@@ -36,7 +36,7 @@ class _Asterisk(Ami):
 @pytest.mark.parametrize(
     ("leg", "reports", "channels", "expected"),
     [
-        (LEG, {LEG: ""}, (), True),  # in its call: no handler has run
+        (LEG, {LEG: ""}, (), True),  # in the call: no handler has run
         (LEG, {LEG: "dial,ANSWER"}, (), False),  # the handler is about to report
         (LEG, {LEG: None}, (), False),  # gone
         (LEG, {LEG: NotConnected()}, (), False),  # nobody can be asked
@@ -69,6 +69,6 @@ def test_an_end_is_not_written_down_while_the_call_goes_on(house: House, run: Ru
 
 
 def test_a_result_of_what_is_no_attempt_is_not_kept(house: House) -> None:
-    said = house.ask("result", "x\x1b[31m", "dial", "BUSY", "17")
+    reply = house.ask("result", "x\x1b[31m", "dial", "BUSY", "17")
 
-    assert {"AD_ACK": "1"} == said.variables
+    assert {"AD_ACK": "1"} == reply.variables

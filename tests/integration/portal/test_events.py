@@ -1,4 +1,4 @@
-"""The event hook over HTTP: it believes the token, and only ever says "poll now"."""
+"""The event hook over HTTP: it checks the token, and its only effect is an early poll."""
 
 from collections.abc import Iterator
 from urllib.parse import parse_qs
@@ -18,7 +18,7 @@ TOKEN = "simulated2token"
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[bool]]]:
-    """Its address, and one entry for each time it said "poll now"."""
+    """The hook's address, and a list with one entry for each requested poll."""
     woken: list[bool] = []
     site = event_site(TOKEN, lambda: woken.append(True), reactor)
     port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[arg-type]
@@ -62,6 +62,6 @@ async def test_nonsense_wakes_nobody(hook: tuple[str, list[bool]], body: bytes) 
 
 
 def test_the_simulated_portal_sends_what_the_hook_reads() -> None:
-    said = parse_qs(event_body("OnTaskAdd", task_updated(1), TOKEN, NOON).decode())
-    assert [TOKEN] == said["auth[application_token]"]
-    assert ["ONTASKADD"] == said["event"]
+    fields = parse_qs(event_body("OnTaskAdd", task_updated(1), TOKEN, NOON).decode())
+    assert [TOKEN] == fields["auth[application_token]"]
+    assert ["ONTASKADD"] == fields["event"]

@@ -1,4 +1,4 @@
-"""The importer against the simulated portal: what it brings, and which answer it believes."""
+"""The importer against the simulated portal: what it stores, and which answers it trusts."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Send = Callable[[Request], Any]
 
 
 @pytest.fixture
-def made(
+def importer_for(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now
 ) -> Callable[[Send], Importer]:
     add_operator(portal, 501, "101", seen=NOON)
@@ -42,27 +42,27 @@ def made(
 
 @pytest_twisted.ensureDeferred
 async def test_a_poll_brings_tasks_with_phones_and_staff(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
 ) -> None:
     code = add_contact(portal, "Иван Петров", ("MOBILE", "+442079460000"), ("FAX", "+442079460001"))
     number = add_task(portal, "Позвонить", code, responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     (line,) = run(views.task_lines)
-    found = run(planning.load_task, TaskId(number))
+    task = run(planning.load_task, TaskId(number))
 
     assert (number, "Иван Петров", NOON) == (line.id, line.client, line.due)
-    assert ["+442079460000"] == [phone.number for phone in found.phones]
+    assert ["+442079460000"] == [phone.number for phone in task.phones]
     assert [("101", True)] == [(o.extension, o.online) for o in run(views.operator_lines)]
     assert NOON == importer.seen
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_portal_in_trouble_leaves_what_is_known(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     add_task(portal, "Позвонить", responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     now.advance(minutes=1)
     portal.fail_next(Fault.CLOSED)
@@ -74,12 +74,12 @@ async def test_a_portal_in_trouble_leaves_what_is_known(
 
 @pytest_twisted.ensureDeferred
 async def test_a_slow_poll_does_not_undo_a_fresher_look(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     """
-    The list was read; then a person moved the deadline, and the task was read again for a call.
+    The list is read. Then a person moves the deadline, and the task is read again for a call.
 
-    The list's older word must not bring the old deadline back: the client would be dialled again.
+    The older list must not restore the old deadline: the client would be dialled again.
     """
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
     tomorrow = NOON + timedelta(days=1)
@@ -94,7 +94,7 @@ async def test_a_slow_poll_does_not_undo_a_fresher_look(
             await importer.refresh(TaskId(number))
         return answer
 
-    importer = made(send)
+    importer = importer_for(send)
     await importer.poll()
     now.advance(minutes=1)
     await importer.poll()
@@ -108,10 +108,10 @@ async def test_a_slow_poll_does_not_undo_a_fresher_look(
 
 @pytest_twisted.ensureDeferred
 async def test_a_task_closed_while_its_client_s_phone_rings_is_closed(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
 ) -> None:
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     portal.tasks[number]["STATUS"] = 5
     await importer.refresh(TaskId(number))
@@ -121,25 +121,25 @@ async def test_a_task_closed_while_its_client_s_phone_rings_is_closed(
 
 @pytest_twisted.ensureDeferred
 async def test_a_refresh_that_fails_changes_nothing(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
 ) -> None:
     number = add_task(portal, "Позвонить", responsible=501, deadline=NOON)
-    await made(portal.send).poll()
+    await importer_for(portal.send).poll()
 
     async def down(_: Request) -> Answer:
         raise PortalUnavailable("down")
 
-    assert await made(down).refresh(TaskId(number)) is None
+    assert await importer_for(down).refresh(TaskId(number)) is None
     assert run(planning.load_task, TaskId(number)).open
 
 
 @pytest_twisted.ensureDeferred
 async def test_between_whole_walks_only_what_changed_is_asked_for(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     old = [add_task(portal, f"old {n}", responsible=501, deadline=NOON) for n in range(120)]
     now.advance(minutes=30)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     assert 120 == len(run(views.task_lines))
 
@@ -154,15 +154,15 @@ async def test_between_whole_walks_only_what_changed_is_asked_for(
     assert not run(planning.load_task, TaskId(old[0])).open
     assert NOON + timedelta(days=1) == run(planning.load_task, TaskId(old[1])).due
     assert run(planning.load_task, TaskId(new)).open
-    assert run(planning.load_task, TaskId(old[2])).open, "not asked about, and so not closed"
+    assert run(planning.load_task, TaskId(old[2])).open, "not in the list of changes, so not closed"
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_deleted_task_is_closed_by_the_next_whole_walk(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     number = add_task(portal, "x", responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     del portal.tasks[number]
     now.advance(minutes=14)
@@ -176,10 +176,10 @@ async def test_a_deleted_task_is_closed_by_the_next_whole_walk(
 
 @pytest_twisted.ensureDeferred
 async def test_a_damaged_task_stays_as_it_was_and_hides_no_other(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     first = add_task(portal, "first", responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     second = add_task(portal, "second", responsible=501, deadline=NOON)
     portal.tasks[first]["RESPONSIBLE_ID"] = "nobody"
@@ -193,11 +193,11 @@ async def test_a_damaged_task_stays_as_it_was_and_hides_no_other(
 
 @pytest_twisted.ensureDeferred
 async def test_refused_numbers_are_kept_with_their_reasons(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
 ) -> None:
     code = add_contact(portal, "Иван", ("WORK", "спросить"), ("WORK", "+442079460001 доб. 9"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
-    await made(portal.send).poll()
+    await importer_for(portal.send).poll()
 
     assert [("+442079460001", "9", ""), ("спросить", "", "phone.empty")] == [
         (line.number, line.dtmf, line.refused) for line in run(views.number_lines, number)
@@ -206,12 +206,12 @@ async def test_refused_numbers_are_kept_with_their_reasons(
 
 @pytest_twisted.ensureDeferred
 async def test_a_whole_portal_comes_over(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
-    """All kinds of clients, messy phones, staff with gaps: every task arrives, none stops it."""
+    """Clients of all kinds, malformed phones, incomplete staff: every task is imported."""
     populate(portal, 7, tasks=300, operators=12, now=now())
     portal.items.pop(128, None)  # a smart process that was deleted
-    await made(portal.send).poll()
+    await importer_for(portal.send).poll()
     lines = run(views.task_lines)
 
     assert set(portal.tasks) == {line.id for line in lines}
@@ -219,7 +219,7 @@ async def test_a_whole_portal_comes_over(
 
 
 def _whole(importer: Importer) -> Importer:
-    """Its next poll walks all tasks again."""
+    """The importer, set to read all tasks at its next poll."""
     importer._walked = None
     return importer
 
@@ -246,7 +246,7 @@ async def test_what_was_read_under_other_rules_is_not_dialled_by(
 async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    said = {
+    sections = {
         "purposes": [
             {"name": "advertising", "tag": "Реклама", "confirm": True},
             {"name": "debt", "field": "UF_AUTO_77", "value": "15"},
@@ -255,7 +255,7 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
         "rules": {"do_not_call_tag": "не звонить", "do_not_call_field": "UF_CRM_DNC"},
         "client": {"zone_field": "UF_CRM_ZONE"},
     }
-    asked = {**config.model_dump(exclude_unset=True), **said}
+    asked = {**config.model_dump(exclude_unset=True), **sections}
     asked["portal"] = {"webhook": f"{WEBHOOK}/"}
     add_operator(portal, 501, "101", seen=NOON)
     codes = [add_contact(portal, f"Клиент {n}", ("WORK", f"+44207946000{n}")) for n in range(3)]
@@ -272,27 +272,27 @@ async def test_tags_and_fields_say_what_a_task_is_for_and_what_its_client_wants(
     client = Portal.direct(WEBHOOK, portal.send)
     importer = Importer(wishes, client, store, Roster(), now, lambda _: None)  # type: ignore[arg-type]
     await importer.poll()
-    found = [run(planning.load_task, TaskId(number)) for number in numbers]
+    tasks = [run(planning.load_task, TaskId(number)) for number in numbers]
 
     assert [(True, "Asia/Tokyo"), (False, ""), (False, "")] == [
-        (task.phones[0].do_not_call, task.phones[0].zone) for task in found
+        (task.phones[0].do_not_call, task.phones[0].zone) for task in tasks
     ]
-    assert [False, True, False] == [task.needs_confirmation for task in found]
-    assert [False, False, True] == [task.do_not_call for task in found]
-    assert ["debt", "advertising", ""] == [task.purpose for task in found]
-    assert [(550, 551), (), ()] == [task.own_deputies for task in found]
+    assert [False, True, False] == [task.needs_confirmation for task in tasks]
+    assert [False, False, True] == [task.do_not_call for task in tasks]
+    assert ["debt", "advertising", ""] == [task.purpose for task in tasks]
+    assert [(550, 551), (), ()] == [task.own_deputies for task in tasks]
     del contacts[2]["UF_CRM_DNC"]
     with capturedLogs() as logs:
         await Importer.poll(_whole(importer))
     nobody_knows = run(planning.load_task, TaskId(numbers[2]))
-    assert nobody_knows.phones[0].do_not_call, "a field that is not there says nothing: no call"
+    assert nobody_knows.phones[0].do_not_call, "a missing field is taken for do-not-call"
     assert ["do_not_call_field"] == [event["key"] for event in logs if "key" in event]
     contacts[2]["UF_CRM_DNC"] = False
     await Importer.poll(_whole(importer))
     for number in numbers:
         await importer.refresh(TaskId(number))
     again = [run(planning.load_task, TaskId(number)) for number in numbers]
-    assert found == again, "a look while the phone rings forgets nothing"
+    assert tasks == again, "a refresh while the phone rings keeps the marks"
 
 
 @pytest.mark.parametrize(
@@ -326,14 +326,14 @@ async def test_where_consent_is_asked_for_only_a_clear_yes_is_one(
 
 @pytest_twisted.ensureDeferred
 async def test_a_talk_that_somebody_else_had_counts_for_the_client(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
-    """He called in, or a colleague called him: we are told by the portal's statistics."""
+    """The client called in, or a colleague called him: the portal's statistics show the call."""
     code = add_contact(portal, "Иван", ("WORK", "+442079460000"))
     other = add_contact(portal, "Мария", ("WORK", "+442079460001"))
     number = add_task(portal, "x", code, responsible=501, deadline=NOON)
     mine = add_task(portal, "y", other, responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     client = Portal.direct(WEBHOOK, portal.send)
     for phone, external, seconds in (
@@ -347,9 +347,11 @@ async def test_a_talk_that_somebody_else_had_counts_for_the_client(
     now.advance(minutes=1)
     await importer.poll()
 
-    found = run(planning.load_task, TaskId(number))
-    assert {"+442079460000": (Called(NOON, talked=True),)} == found.history
-    assert {} == run(planning.load_task, TaskId(mine)).history, "our own are known already"
+    task = run(planning.load_task, TaskId(number))
+    assert {"+442079460000": (Called(NOON, talked=True),)} == task.history
+    assert {} == run(planning.load_task, TaskId(mine)).history, (
+        "our own calls are in the ledger already"
+    )
     again = len(portal.requests)
     await importer.poll()
     assert {"+442079460000": (Called(NOON, talked=True),)} == run(
@@ -360,11 +362,11 @@ async def test_a_talk_that_somebody_else_had_counts_for_the_client(
 
 @pytest_twisted.ensureDeferred
 async def test_without_a_right_to_the_statistics_all_else_is_read(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
     portal.statistics_readable = False
     add_task(portal, "x", responsible=501, deadline=NOON)
-    importer = made(portal.send)
+    importer = importer_for(portal.send)
     await importer.poll()
     now.advance(minutes=1)
     await importer.poll()
@@ -384,7 +386,7 @@ async def test_without_a_right_to_the_statistics_all_else_is_read(
 )  # fmt: skip
 @pytest_twisted.ensureDeferred
 async def test_tasks_come_whatever_becomes_of_what_nothing_depends_on(
-    made: Callable[[Send], Importer],
+    importer_for: Callable[[Send], Importer],
     portal: SimulatedPortal,
     run: Run,
     now: Now,
@@ -395,7 +397,7 @@ async def test_tasks_come_whatever_becomes_of_what_nothing_depends_on(
         return answer if request.method == method else await portal.send(request)
 
     add_task(portal, "x", responsible=501, deadline=NOON)
-    importer = made(send)
+    importer = importer_for(send)
     for _ in range(3):
         await importer.poll()
         now.advance(minutes=1)
@@ -405,18 +407,18 @@ async def test_tasks_come_whatever_becomes_of_what_nothing_depends_on(
 
 @pytest_twisted.ensureDeferred
 async def test_a_deadline_beyond_all_calendars_harms_one_task(
-    made: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run
 ) -> None:
     add_task(portal, "x", responsible=501, deadline=NOON)
     number = add_task(portal, "y", responsible=501, deadline=NOON)
 
     async def send(request: Request) -> Answer:
-        said = await portal.send(request)
+        answer = await portal.send(request)
         wrong = f'"id":"{number}","title":"y","status":"2","deadline":"0001-01-01T00:00:00+03:00"'
-        body = re.sub(rf'"id":"{number}",[^{{]*?"deadline":"[^"]*"', wrong, said.body.decode())
-        return Answer(said.status, body.encode())
+        body = re.sub(rf'"id":"{number}",[^{{]*?"deadline":"[^"]*"', wrong, answer.body.decode())
+        return Answer(answer.status, body.encode())
 
-    importer = made(send)
+    importer = importer_for(send)
     await importer.poll()
     assert importer.seen is not None
     assert number not in [line.id for line in run(views.task_lines)]

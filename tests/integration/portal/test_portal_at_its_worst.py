@@ -1,6 +1,6 @@
 """
-What an attack on the link to the portal has found: answers lost at bad moments, zones that differ,
-people who decide while something is doubtful.
+The reporter and the importer under failures of the portal: lost answers, time zones that differ,
+people who change a task while the state of a message is unknown.
 """
 
 import json
@@ -60,7 +60,7 @@ __all__ = ["old", "wishes"]
 
 @define
 class Scene:
-    """A reporter, its portal, and what may go wrong between them."""
+    """A reporter, its portal, and the failures between the two."""
 
     config: Config
     portal: SimulatedPortal
@@ -69,8 +69,8 @@ class Scene:
     run: Callable[..., Any]
 
     def reporter(self, send: Send | None = None, **portal: Any) -> Reporter:
-        said = self.config.portal.model_copy(update=portal)
-        config = self.config.model_copy(update={"portal": said})
+        settings = self.config.portal.model_copy(update=portal)
+        config = self.config.model_copy(update={"portal": settings})
         paying = reporter(config, self.portal, self.store, self.now)
         if send is not None:
             use_portal(paying, Portal.direct(WEBHOOK, send))
@@ -83,7 +83,7 @@ class Scene:
         self.portal.catch_up()
 
     def loses(self, method: str, times: int = 1, *, executed: bool = False) -> Send:
-        """The way to the portal on which answers to a method are lost."""
+        """A transport to the portal that loses the answers to a method."""
         left = [times]
 
         async def send(request: Request) -> Answer:
@@ -97,15 +97,17 @@ class Scene:
         return send
 
     def call(self, task: int, report: str, write_back: WriteBack) -> AttemptId:
-        """One call for a task, over."""
-        found = self.run(planning.load_task, TaskId(task))
+        """One finished call for a task."""
+        row = self.run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
         lease = timedelta(hours=1)
-        made = self.run(ledger.open_attempt, found, decision, self.now(), lease=lease)
-        self.run(ledger.claim, made.id, self.now())
-        said = parse_report(report.split(","))
-        self.run(attempt_end.record, made.id, said, self.now(), EndPolicy(write_back=write_back))
-        return AttemptId(made.id)
+        opened = self.run(ledger.open_attempt, row, decision, self.now(), lease=lease)
+        self.run(ledger.claim, opened.id, self.now())
+        ending = parse_report(report.split(","))
+        self.run(
+            attempt_end.record, opened.id, ending, self.now(), EndPolicy(write_back=write_back)
+        )
+        return AttemptId(opened.id)
 
     async def imported(self) -> int:
         add_operator(self.portal, 501, "101")
@@ -116,9 +118,9 @@ class Scene:
     async def read(
         self, task: int, zone: tzinfo | None = None, *, phones: bool = False
     ) -> tasks.Imported:
-        found = await Portal.direct(WEBHOOK, self.portal.send, zone).task(task)
-        assert found is not None
-        entry = tasks.Imported(found, (PHONE,) if phones else None)
+        portal_task = await Portal.direct(WEBHOOK, self.portal.send, zone).task(task)
+        assert portal_task is not None
+        entry = tasks.Imported(portal_task, (PHONE,) if phones else None)
         self.run(tasks.save_tasks, [entry], self.now(), asked=self.now())
         return entry
 
@@ -139,7 +141,7 @@ def scene(
 @ensure
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.LATE])
 async def test_a_key_is_not_relied_on_before_it_was_echoed(scene: Scene, fault: Fault) -> None:
-    """REST 3.0 is there and heeds no keys; the very first comment is the one that is lost."""
+    """REST 3.0 is available but ignores keys. The answer to the first comment is lost."""
     scene.portal.comments_in_chat = True
     number = attempt(scene.run, scene.portal, BAD)
     paying = scene.reporter()
@@ -178,18 +180,18 @@ async def test_rest_3_that_refuses_leaves_the_old_way(scene: Scene) -> None:
 
 @ensure
 async def test_a_doubtful_deadline_does_not_go_over_a_person_s(scene: Scene) -> None:
-    """He decides while ours is put off for hours."""
+    """A person moves the deadline while our own update waits for hours."""
     task = task_of(attempt(scene.run, scene.portal, BUSY))
     paying = scene.reporter(scene.loses("tasks.task.update", 99))
     await scene.turns(paying, 60, 10)
     assert states(scene.run)["task"] == "sending"
-    his = (scene.now() + timedelta(days=3)).replace(second=0, microsecond=0)
-    scene.portal.tasks[task]["DEADLINE"] = his
+    chosen = (scene.now() + timedelta(days=3)).replace(second=0, microsecond=0)
+    scene.portal.tasks[task]["DEADLINE"] = chosen
     scene.now.advance(minutes=4)
     await scene.read(task)
     assert "moved by hand" in scene.story(task)
     await scene.turns(scene.reporter(), 500, 60)
-    assert scene.portal.tasks[task]["DEADLINE"] == his
+    assert scene.portal.tasks[task]["DEADLINE"] == chosen
 
 
 @ensure
@@ -213,14 +215,14 @@ async def test_a_corrected_number_voids_the_status_that_was_owed(
     task = add_task(scene.portal, "x", code, responsible=501, deadline=NOON)
     reading = importer(config, scene.portal, scene.store, scene.now)
     await reading.poll()
-    found = scene.run(planning.load_task, TaskId(task))
-    decision = Dial(found.phones[0], ANNA, (Route("c"),))
-    made = scene.run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    scene.run(ledger.claim, made.id, NOON)
+    row = scene.run(planning.load_task, TaskId(task))
+    decision = Dial(row.phones[0], ANNA, (Route("c"),))
+    opened = scene.run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    scene.run(ledger.claim, opened.id, NOON)
     write_back = WriteBack(given_up="DEFERRED")
     scene.run(
         attempt_end.record,
-        made.id,
+        opened.id,
         parse_report(BAD.split(",")),
         NOON,
         EndPolicy(write_back=write_back),
@@ -246,7 +248,7 @@ async def test_a_lost_comment_does_not_shorten_the_time_for_a_word(scene: Scene)
 
 @ensure
 async def test_the_time_of_doubt_begins_with_the_write(scene: Scene) -> None:
-    """The look before it has taken more than a minute, and then its answer is lost, too."""
+    """The read before the write takes more than a minute. Then the write's answer is lost too."""
     number = attempt(scene.run, scene.portal, BAD)
     steps: list[str] = []
 
@@ -273,7 +275,7 @@ async def test_the_time_of_doubt_begins_with_the_write(scene: Scene) -> None:
 
 @ensure
 async def test_a_lost_question_makes_nothing_doubtful(scene: Scene) -> None:
-    """Without ``im`` a doubtful comment is a person's matter; this one was never sent."""
+    """Without the scope ``im`` a person must resolve doubtful comments. This one was not sent."""
     scene.portal.comments_in_chat = True
     scene.portal.scopes = scene.portal.scopes - {"im"}
     attempt(scene.run, scene.portal, BAD)
@@ -297,7 +299,7 @@ ONE = WriteBack(comments="one")
 @ensure
 @pytest.mark.parametrize("which", ["commentitem.add", "commentitem.update"])
 async def test_the_one_comment_never_goes_back_in_time(scene: Scene, which: str) -> None:
-    """The answer about one attempt is lost, and the next attempt ends before that is cleared up."""
+    """The answer for one attempt is lost. The next attempt ends before the first is resolved."""
     task = await scene.imported()
     if which.endswith("update"):
         scene.call(task, BUSY, ONE)
@@ -308,13 +310,13 @@ async def test_the_one_comment_never_goes_back_in_time(scene: Scene, which: str)
         await paying.turn()
         scene.now.advance(seconds=60)
     await scene.turns(paying)
-    (said,) = scene.comments(task)
-    assert f"[{last}]" in said
+    (text,) = scene.comments(task)
+    assert f"[{last}]" in text
     scene.run(outbox.again, None, scene.now())
     with scene.store.engine.begin() as db:
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'comment' AND id < 4")
     await scene.turns(paying)
-    assert [said] == scene.comments(task)
+    assert [text] == scene.comments(task)
 
 
 @ensure
@@ -329,7 +331,7 @@ async def test_a_line_of_the_pool_keeps_its_name_over_a_restart(scene: Scene) ->
 @ensure
 @pytest.mark.parametrize("report", [TALKED, SILENT])
 async def test_a_registration_after_an_outage_is_known_again(scene: Scene, report: str) -> None:
-    """Tried for an hour, sent at last, and its answer lost: one call, and no open one."""
+    """Retried for an hour, then sent, and the answer is lost: one call, and none left open."""
     number = attempt(scene.run, scene.portal, report, WriteBack(unanswered=True))
     paying = scene.reporter()
     await paying.lines.common()
@@ -365,7 +367,7 @@ async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: 
 async def test_calls_that_may_not_be_registered_are_complained_of_once(
     scene: Scene, ensured: bool
 ) -> None:
-    """Nobody answered them: not a dead letter for each attempt."""
+    """Unanswered calls: one warning in the log, not a dead letter for each attempt."""
     paying = scene.reporter()
     if ensured:
         await paying.lines.common()
@@ -375,13 +377,13 @@ async def test_calls_that_may_not_be_registered_are_complained_of_once(
     with capturedLogs() as logs:
         await scene.turns(paying, 3)
     assert {"delivered"} == set(states(scene.run).values())
-    told = [event for event in logs if "unanswered calls" in event["log_format"]]
-    assert 1 == len(told)
+    warnings = [event for event in logs if "unanswered calls" in event["log_format"]]
+    assert 1 == len(warnings)
 
 
 @ensure
 async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) -> None:
-    """No line, no start in it; hours old."""
+    """The stored registration has no line and no start, and is hours old."""
     number = attempt(scene.run, scene.portal, TALKED)
     with scene.store.engine.begin() as db:
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'register'")
@@ -390,7 +392,7 @@ async def test_a_registration_left_doubtful_by_the_version_before(scene: Scene) 
     await paying.lines.common()
     use_portal(paying, Portal.direct(WEBHOOK, scene.loses("Call.register", executed=True)))
     await scene.turns(paying)
-    assert {} == scene.portal.calls, "the one that is made now is known again"
+    assert {} == scene.portal.calls, "the portal recognises the new registration"
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
 
 
@@ -410,8 +412,8 @@ async def test_a_key_that_is_refused_in_doubt_is_looked_for(scene: Scene) -> Non
             await scene.portal.send(request)
             raise AnswerLost("x")
         if request.key:
-            said = b'{"error":{"code":"BITRIX_REST_V3_EXCEPTION_CONFLICT","message":"x"}}'
-            return Answer(409, said)
+            body = b'{"error":{"code":"BITRIX_REST_V3_EXCEPTION_CONFLICT","message":"x"}}'
+            return Answer(409, body)
         return await scene.portal.send(request)
 
     use_portal(paying, Portal.direct(WEBHOOK, send))
@@ -444,13 +446,13 @@ async def test_the_comment_of_an_earlier_generation_is_not_dropped(scene: Scene)
         db.exec_driver_sql("UPDATE tasks SET generation = 2")
     second = scene.call(task, SILENT, ONE)
     await scene.turns(scene.reporter(comments="one"), 80)
-    said = " ".join(scene.comments(task))
-    assert f"[{first}]" in said and f"[{second}]" in said
+    text = " ".join(scene.comments(task))
+    assert f"[{first}]" in text and f"[{second}]" in text
 
 
 @ensure
 async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: Scene) -> None:
-    """Its answers were lost for more than half an hour: it is in the statistics all the same."""
+    """The answers are lost for over half an hour. The call is in the statistics all the same."""
     number = under_way(scene.run, scene.portal, "x")
     paying = scene.reporter()
     await paying.lines.common()
@@ -467,7 +469,7 @@ async def test_a_registration_that_would_not_be_known_again_is_made_anew(scene: 
     end(scene.run, number)
     await scene.turns(paying, 300, 20)
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]
-    assert 1 == len(scene.portal.calls), "the first: nothing in the portal finds it by our name"
+    assert 1 == len(scene.portal.calls), "the first one: the portal has no search by our call id"
 
 
 @ensure
@@ -481,10 +483,10 @@ async def test_an_update_whose_answer_shows_no_deadline_is_read_back(scene: Scen
         return answer
 
     client = Portal.direct(WEBHOOK, send)
-    found = await client.task(task)
-    assert found is not None
-    told = await client.move_deadline(found, NOON + timedelta(days=2))
-    assert told.at == NOON + timedelta(days=2)
+    portal_task = await client.task(task)
+    assert portal_task is not None
+    deadline = await client.move_deadline(portal_task, NOON + timedelta(days=2))
+    assert deadline.at == NOON + timedelta(days=2)
 
 
 ZONES = (
@@ -501,16 +503,16 @@ ZONES = (
 async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
     scene: Scene, user: str, server: str, house: str | None
 ) -> None:
-    """The profile's zone, the server's, and what we were told of it: in any combination."""
+    """The profile's zone, the server's zone and the configured zone, in any combination."""
     scene.now.moment = WINTER
     scene.portal.zone, scene.portal.server_zone = ZoneInfo(user), ZoneInfo(server)
     april = datetime(2027, 4, 20, 10, tzinfo=BERLIN)
     number = add_task(scene.portal, "x", responsible=1, deadline=april)
     for scene.now.moment in (WINTER, SUMMER):
-        found = await scene.read(number, ZoneInfo(house) if house else None)
+        imported = await scene.read(number, ZoneInfo(house) if house else None)
     assert "moved by hand" not in scene.story(number)
-    assert found.task.deadline == april, "read in summer"
-    assert scene.run(planning.load_task, TaskId(number)).due == april, "and so it is called"
+    assert imported.task.deadline == april, "read in summer"
+    assert scene.run(planning.load_task, TaskId(number)).due == april, "and it is called on time"
 
 
 @ensure
@@ -524,7 +526,7 @@ async def test_no_switch_of_anybody_s_clocks_moves_a_deadline(
 async def test_a_zone_that_is_not_the_server_s_is_not_believed(
     scene: Scene, house: str, server: str, when: datetime
 ) -> None:
-    """Its other season has the offset that the server has now."""
+    """In its other season the zone has the offset that the server has now."""
     scene.now.moment = when
     scene.portal.zone = ZoneInfo(server)
     deadline = when + timedelta(days=3)
@@ -534,7 +536,7 @@ async def test_a_zone_that_is_not_the_server_s_is_not_believed(
 
 @ensure
 async def test_an_upgrade_brings_no_task_back_to_life(scene: Scene) -> None:
-    """Before, deadlines were kept as told, without the clock: those of the other season, too."""
+    """Older versions stored deadlines without the wall clock, also those of the other season."""
     scene.portal.zone = BERLIN
     september = datetime(2026, 9, 20, 10, tzinfo=BERLIN)
     number = add_task(scene.portal, "x", responsible=1, deadline=september)
@@ -626,8 +628,8 @@ async def test_a_poll_under_way_does_not_undo_what_was_fetched_since(
     scene.now.advance(seconds=1)
     gate.callback(None)
     await poll
-    (found,) = scene.run(planning.due_tasks, scene.now(), 9)
-    assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in found.phones]
+    (due,) = scene.run(planning.due_tasks, scene.now(), 9)
+    assert [("+442079460002", True)] == [(p.number, p.do_not_call) for p in due.phones]
 
 
 @ensure
@@ -645,15 +647,15 @@ async def test_a_move_seen_while_the_phone_rings_fetches_the_phones(
     await reading.refresh(TaskId(number))
     assert [] == scene.run(planning.due_tasks, scene.now(), 9)
     await reading.refetch()
-    (found,) = scene.run(planning.due_tasks, scene.now(), 9)
-    assert found.phones[0].do_not_call
+    (due,) = scene.run(planning.due_tasks, scene.now(), 9)
+    assert due.phones[0].do_not_call
 
 
 @ensure
 async def test_the_first_task_with_a_tag_on_a_box_that_tells_none(
     wishes: Wishes, old: SimulatedPortal, store: FakeStore, now: Now, run: Callable[..., Any]
 ) -> None:
-    """Between two walks; at the last one there was no task to learn it from."""
+    """Between two full reads. At the last one no task could show that tags are not returned."""
     add_operator(old, 501, "101")
     old.groups[129] = [1, 501]
     number = add_task(old, "x", responsible=501, deadline=NOON)
@@ -692,8 +694,8 @@ async def test_a_word_while_the_webhook_is_wrong(
     code = marked_contact(scene.portal, "+442079460001")
     number = add_task(scene.portal, "x", code, responsible=501, deadline=NOON)
     config = wishes()
-    said = config.portal.model_copy(update={"when_silent": when_silent})
-    config = config.model_copy(update={"portal": said})
+    settings = config.portal.model_copy(update={"when_silent": when_silent})
+    config = config.model_copy(update={"portal": settings})
     reading = importer(config, scene.portal, scene.store, scene.now)
     await reading.poll()
     scene.run(tasks.confirm, TaskId(number), NOON)
@@ -712,10 +714,10 @@ async def test_one_damaged_deal_of_an_old_box_hides_no_other(old: SimulatedPorta
         answer = await old.send(request)
         if b'"deals"' not in answer.body:
             return answer
-        said = json.loads(answer.body)
-        said["result"]["result"]["deals"].append({"ID": None})
-        said["result"]["result"][f"c{deals[1][2:]}"] = [{"CONTACT_ID": []}]
-        return Answer(200, json.dumps(said).encode())
+        payload = json.loads(answer.body)
+        payload["result"]["result"]["deals"].append({"ID": None})
+        payload["result"]["result"][f"c{deals[1][2:]}"] = [{"CONTACT_ID": []}]
+        return Answer(200, json.dumps(payload).encode())
 
-    found = await Portal.direct(WEBHOOK, send).clients(deals)
-    assert found[deals[0]] and found[deals[1]] is None
+    clients = await Portal.direct(WEBHOOK, send).clients(deals)
+    assert clients[deals[0]] and clients[deals[1]] is None

@@ -1,4 +1,4 @@
-"""Who is at work: what the portal's several words about a person come to, and the ledger of it."""
+"""Who is at work: how the portal's data about a person are combined, and how they are stored."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -37,7 +37,7 @@ def person(*, online: bool = True, login: datetime | None = None) -> Employee:
     [
         (True, None, None, True),  # only IS_ONLINE is known
         (False, None, None, False),
-        (True, NOON - 25 * MINUTE, None, False),  # the activity is the better word
+        (True, NOON - 25 * MINUTE, None, False),  # the last activity decides
         (False, NOON - 5 * MINUTE, None, True),
         (True, NOON - 5 * MINUTE, NOON - 4 * MINUTE, False),  # logged out: at once
         (True, NOON - 3 * MINUTE, NOON - 4 * MINUTE, True),  # another session goes on
@@ -56,7 +56,7 @@ def test_at_work(
     ("day", "expected"), [("opened", True), ("paused", False), ("closed", False), (None, True)]
 )
 def test_an_opened_working_day_may_be_required(day: str | None, expected: bool) -> None:
-    """A portal without working days (None) does not lock everybody out."""
+    """On a portal without working days (None) the requirement excludes nobody."""
     rules = PresenceRules(active_within=24 * MINUTE, working_day=True)
     there = Presence(last_activity=NOON, working_day=day)
 
@@ -105,7 +105,7 @@ async def test_logins_and_logouts_of_the_event_log(
 async def test_what_an_application_does_in_his_name_is_no_login(
     poll: Callable[[], Any], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
-    """The log has an authorisation of module rest for it, hourly; he had logged out."""
+    """The user has logged out, but the log has an hourly authorisation of the module rest."""
     portal.log_logins = portal.log_logouts = True
     log_in(portal, 501)
     await poll()
@@ -126,7 +126,7 @@ async def test_what_an_application_does_in_his_name_is_no_login(
 async def test_who_is_not_of_the_staff_is_not_in_the_ledger(
     poll: Callable[[], Any], portal: SimulatedPortal, run: Run
 ) -> None:
-    """The event log is the whole company's."""
+    """The event log lists everybody in the company."""
     portal.log_logins = True
     add_operator(portal, 600, "600")
     portal.users[600]["UF_DEPARTMENT"] = [1]
@@ -143,7 +143,7 @@ async def test_who_is_not_of_the_staff_is_not_in_the_ledger(
 async def test_without_the_event_log_nothing_is_claimed(
     poll: Callable[[], Any], portal: SimulatedPortal, run: Run, now: Now, missing: str
 ) -> None:
-    """Polling sees that he is gone, and about when; a logout is not made up."""
+    """Polling shows that a person left, and roughly when. No logout is recorded."""
     if missing == "rest3":
         portal.rest3 = False
     elif missing == "administrator":
@@ -154,7 +154,7 @@ async def test_without_the_event_log_nothing_is_claimed(
     portal.users[501]["LAST_ACTIVITY"] = now()
     log_out(portal, 501)
     await poll()
-    assert run(views.operator_lines)[0].online, "the portal still calls him active"
+    assert run(views.operator_lines)[0].online, "the portal still reports the person as active"
 
     now.advance(minutes=25)
     await poll()

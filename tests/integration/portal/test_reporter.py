@@ -1,4 +1,4 @@
-"""The reporter against a portal that misbehaves: everything owed arrives, once, and in order."""
+"""The reporter against a failing portal: every message arrives, once, and in order."""
 
 import os
 from collections.abc import Callable
@@ -71,20 +71,20 @@ def attempt(
     )
     imported = [tasks.Imported(task, (PHONE,))]
     run(tasks.save_tasks, imported, NOON, asked=NOON)
-    found = run(planning.load_task, TaskId(number))
+    row = run(planning.load_task, TaskId(number))
     decision = Dial(PHONE, ANNA, (Route("c"),))
-    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    run(ledger.claim, made.id, NOON)
+    opened = run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, NOON)
     if ",ANSWER," in report:
-        run(ledger.ringing, made.id, "101", NOON, write_back)
+        run(ledger.ringing, opened.id, "101", NOON, write_back)
     run(
         attempt_end.record,
-        made.id,
+        opened.id,
         parse_report(report.split(",")),
         NOON,
         EndPolicy(write_back=write_back or WriteBack()),
     )
-    return AttemptId(made.id)
+    return AttemptId(opened.id)
 
 
 def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
@@ -98,11 +98,11 @@ def under_way(run: Run, portal: SimulatedPortal, title: str) -> AttemptId:
     phone = evolve(PHONE, number=f"+4420794601{number % 100:02d}", entity_id=number)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
     decision = Dial(phone, ANNA, (Route("c"),), reserved=False)
-    found = run(planning.load_task, TaskId(number))
-    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON)
-    return AttemptId(made.id)
+    row = run(planning.load_task, TaskId(number))
+    opened = run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, NOON)
+    run(ledger.ringing, opened.id, "101", NOON)
+    return AttemptId(opened.id)
 
 
 def end(run: Run, number: AttemptId) -> None:
@@ -113,9 +113,9 @@ def end(run: Run, number: AttemptId) -> None:
 async def test_lines_of_a_pool_are_named_after_the_task_while_its_call_lasts(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """One call a line, a third takes the common line; what breaks the app's card is left out."""
-    said = config.portal.model_copy(update={"pool": 2, "line_name": "АВТОДОЗВОН"})
-    paying = reporter(config.model_copy(update={"portal": said}), portal, store, now)
+    """One call per line, a third on the common line. Characters that break a card are removed."""
+    settings = config.portal.model_copy(update={"pool": 2, "line_name": "АВТОДОЗВОН"})
+    paying = reporter(config.model_copy(update={"portal": settings}), portal, store, now)
     titles = ("Договор 17", "It's </script> 18", "Договор 19")
     first, _, _ = [under_way(run, portal, title) for title in titles]
     await paying.turn()
@@ -140,9 +140,9 @@ async def test_lines_of_a_pool_are_named_after_the_task_while_its_call_lasts(
 async def test_the_call_s_number_is_written_into_the_task_for_the_script_on_the_portal(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    said = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
+    settings = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
     number = under_way(run, portal, "x")
-    await reporter(config.model_copy(update={"portal": said}), portal, store, now).turn()
+    await reporter(config.model_copy(update={"portal": settings}), portal, store, now).turn()
     ((call, _),) = portal.calls.items()
     task = int(number[1:].partition("-")[0])
 
@@ -153,8 +153,8 @@ async def test_the_call_s_number_is_written_into_the_task_for_the_script_on_the_
 async def test_a_card_without_a_link_is_still_a_card(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The portal does not take the number into the task: the call is registered all the same."""
-    said = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
+    """The portal refuses the number in the task's field. The call is registered all the same."""
+    settings = config.portal.model_copy(update={"call_id_field": "UF_AUTODIAL_CALL"})
     under_way(run, portal, "x")
 
     async def send(request: Request) -> Answer:
@@ -163,7 +163,7 @@ async def test_a_card_without_a_link_is_still_a_card(
         return await portal.send(request)
 
     kept: Any = store
-    changed = config.model_copy(update={"portal": said})
+    changed = config.model_copy(update={"portal": settings})
     await Reporter(changed, Portal.direct(WEBHOOK, send), kept, Roster(), now).turn()
 
     assert [message.state for message in run(views.messages)] == ["delivered"]
@@ -202,7 +202,7 @@ async def test_a_talk_is_told_in_order(
 async def test_a_lost_answer_is_verified_before_it_is_repeated(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The comment was written and the answer lost: it is looked for, not written again."""
+    """The comment is written, the answer lost. The reporter looks for it and writes no second."""
     number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
     paying = reporter(config, portal, store, now)
     portal.fail_next(Fault.LOST)
@@ -254,28 +254,28 @@ def test_whatever_the_portal_does_each_thing_is_said_exactly_once(
     reports: list[str],
     faults: list[Fault | None],
 ) -> None:
-    """Faults of every kind, in any order, and a new process after each of them."""
+    """Faults of every kind, in any order, with a new process after each."""
     now = Now()
     portal = SimulatedPortal(now=now)
     _fresh_ids(portal, run)
-    made = [attempt(run, portal, report) for report in reports]
+    attempts = [attempt(run, portal, report) for report in reports]
     for fault in [*faults, *[None] * 4]:
         if fault is not None:
             portal.fail_next(fault)
         now.advance(seconds=120)
         _now(reporter(config, portal, store, now).turn())
 
-    told_once(portal, made)
+    told_once(portal, attempts)
     assert portal.calls == {}
     talks = sum(report == TALKED for report in reports)
     assert talks == len(portal.statistics)
     assert len({row["EXTERNAL_CALL_ID"] for row in portal.statistics}) == talks
     states = {line.id: line.state for line in run(views.attempt_lines)}
-    assert {"reported"} == {states[number] for number in made}
+    assert {"reported"} == {states[number] for number in attempts}
 
 
 def _fresh_ids(portal: SimulatedPortal, run: Run) -> None:
-    """Examples share one store: their tasks must not have the same numbers."""
+    """The examples share one store, so their tasks need different numbers."""
     highest = max((line.id for line in run(views.task_lines)), default=8000)
     while portal.next_id() <= highest + 1000:
         pass
@@ -292,7 +292,7 @@ def _now(coroutine: Any) -> None:
 async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """A refused connection was not sent: it is simply tried again."""
+    """With a refused connection nothing was sent: the message is simply sent again."""
     number = attempt(run, portal, BUSY)
 
     async def down(_: Request) -> Answer:
@@ -312,7 +312,7 @@ async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
 async def test_a_deleted_webhook_loses_nothing(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """Everything waits until a person has made a new one; nothing is given up."""
+    """All messages wait until a person creates a new webhook. None is given up."""
     numbers = [attempt(run, portal, report) for report in (BUSY, TALKED)]
     secret, portal.secret = portal.secret, "another"
     paying = reporter(config, portal, store, now)
@@ -329,7 +329,7 @@ async def test_a_deleted_webhook_loses_nothing(
 async def test_a_deadline_that_a_person_has_moved_stays_his(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """He moved it after our last look, before our report: ours must not undo it."""
+    """The person moves it between our last read and our update. Our update must not undo that."""
     number = attempt(run, portal, BUSY)
     task = int(number[1:].partition("-")[0])
     promised = NOON + timedelta(days=1)
@@ -344,7 +344,7 @@ async def test_a_deadline_that_a_person_has_moved_stays_his(
 async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """A portal that answers one method with nonsense: in the end only that message waits."""
+    """The portal answers one method with an unknown shape: in the end only that message waits."""
     first, second = attempt(run, portal, TALKED), attempt(run, portal, BUSY)
 
     async def send(request: Request) -> Answer:
@@ -369,7 +369,7 @@ async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
 async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """After an hour the portal comes back with one odd answer: the message is not given up."""
+    """After an hour's outage the first answer is malformed. The message is not given up."""
     number = attempt(run, portal, BUSY)
     odd: list[bytes] = []
 
@@ -403,7 +403,7 @@ def task_of(number: str) -> int:
         (2, "IN_PROGRESS", 3, ["start"]),
         (3, "IN_PROGRESS", 3, []),
         (2, "DEFERRED", 6, ["defer"]),
-        (3, "DEFERRED", 6, ["pause", "defer"]),  # the portal defers only what was not begun
+        (3, "DEFERRED", 6, ["pause", "defer"]),  # the portal defers only tasks that are not begun
         (5, "IN_PROGRESS", 5, []),  # a person has closed it: it stays closed
     ],
 )
@@ -415,11 +415,11 @@ async def test_a_task_is_brought_to_a_status_by_the_portal_s_rules(
     number = attempt(run, portal, TALKED, WriteBack(talked=wish))
     portal.tasks[task_of(number)]["STATUS"] = status
     await reporter(config, portal, store, now).turn()
-    made = [name for name in portal.executed if name.startswith("tasks.task.")]
+    calls = [name for name in portal.executed if name.startswith("tasks.task.")]
 
     assert expected == portal.tasks[task_of(number)]["STATUS"]
     assert [f"tasks.task.{step}" for step in steps] == [
-        name for name in made if name != "tasks.task.get"
+        name for name in calls if name != "tasks.task.get"
     ]
     assert {"delivered"} == {message.state for message in run(views.messages)}
 
@@ -450,22 +450,22 @@ async def test_a_lost_answer_to_a_status_is_looked_at_before_it_is_repeated(
 
 
 def tasks_given_up(db: Any, number: str) -> None:
-    """As after the last attempt that its rule allows."""
-    found = attempt_queries.load_attempt(db, AttemptId(number))
-    assert found is not None
-    outbox.enqueue(db, found, MessageKind.STATUS, {"status": "DONE"}, NOON)
+    """Queue the status, as after the last attempt that the rules allow."""
+    row = attempt_queries.load_attempt(db, AttemptId(number))
+    assert row is not None
+    outbox.enqueue(db, row, MessageKind.STATUS, {"status": "DONE"}, NOON)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_responsible_may_be_changed_by_delegation(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """Only if it is configured: it resets the status. Said twice, it must not be done twice."""
+    """Only if configured: it resets the status. A repeated message must not delegate twice."""
     add_operator(portal, 501, "101")
     add_operator(portal, 502, "102")
     number = attempt(run, portal, TALKED)
-    found = run(attempt_queries.load_attempt, number)
-    run(outbox.enqueue, found, MessageKind.TASK, {"responsible": 502}, NOON)
+    ended = run(attempt_queries.load_attempt, number)
+    run(outbox.enqueue, ended, MessageKind.TASK, {"responsible": 502}, NOON)
     row = portal.tasks[task_of(number)]
     row["STATUS"] = 3
     delegating = config.tasks.model_copy(update={"delegate": True})
@@ -481,7 +481,7 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
 ) -> None:
     attempt(run, portal, TALKED, WriteBack(notify=True))
     await reporter(config, portal, store, now).turn()
-    assert [] == portal.notices, "the talk was over before the portal could be told"
+    assert [] == portal.notices, "the talk was over before the notice could be sent"
 
     number = add_task(portal, "[b]Срочно", responsible=501, deadline=NOON)
     task = PortalTask(
@@ -489,10 +489,10 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
     )  # fmt: skip
     run(tasks.save_tasks, [tasks.Imported(task, (PHONE,))], NOON, asked=NOON)
     decision = Dial(PHONE, ANNA, (Route("c"),))
-    found = run(planning.load_task, TaskId(number))
-    made = run(ledger.open_attempt, found, decision, NOON, lease=timedelta(hours=1))
-    run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON, WriteBack(notify=True))
+    row = run(planning.load_task, TaskId(number))
+    opened = run(ledger.open_attempt, row, decision, NOON, lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, NOON)
+    run(ledger.ringing, opened.id, "101", NOON, WriteBack(notify=True))
     await reporter(config, portal, store, now).turn()
     (notice,) = portal.notices
 
@@ -505,7 +505,7 @@ async def test_a_notice_with_a_link_while_the_phone_rings_and_none_afterwards(
 async def test_a_recording_is_waited_for_attached_and_deleted(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal, tmp_path: Path
 ) -> None:
-    """While it is being written, the other messages are paid."""
+    """While Asterisk still writes it, the other messages are sent."""
     number = attempt(run, portal, TALKED, WriteBack(recording=True))
     folder = tmp_path / "recordings"
     folder.mkdir()
@@ -522,7 +522,7 @@ async def test_a_recording_is_waited_for_attached_and_deleted(
     os.utime(file, (NOON.timestamp(), NOON.timestamp()))
     now.advance(seconds=1)
     await paying.turn()
-    assert {} == portal.recordings, "still growing, perhaps"
+    assert {} == portal.recordings, "the file may still be growing"
 
     now.advance(seconds=30)
     await paying.turn()
@@ -553,7 +553,7 @@ async def test_a_recording_that_never_appears_is_put_aside_with_a_word_on_what_t
 async def test_a_missing_scope_stops_only_what_needs_it_and_is_mended_by_a_command(
     config: Config, store: FakeStore, now: Now, run: Run, portal: SimulatedPortal
 ) -> None:
-    """The call's registration was refused; sent again, its finish follows it."""
+    """The call's registration is refused. It is sent again, and the finish follows."""
     number = attempt(run, portal, TALKED)
     scopes, portal.scopes = portal.scopes, portal.scopes - {"telephony"}
     paying = reporter(config, portal, store, now)
@@ -602,7 +602,7 @@ async def test_a_lost_finish_without_a_right_to_the_statistics_is_done(
 async def test_one_message_that_the_portal_cannot_digest_lets_the_others_pass(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Its answer is always a proxy's page; everything else is answered as ever."""
+    """The answer to it is always a proxy's error page. All other requests succeed."""
     bad = attempt(run, portal, BUSY)
     attempt(run, portal, BUSY)
     paying = reporter(config, portal, store, now)
@@ -643,7 +643,7 @@ async def test_an_outage_is_no_message_s_fault(
     use_portal(paying, Portal.direct(WEBHOOK, portal.send))
     await paying.turn()
     assert {"delivered"} == {message.state for message in run(views.messages)}, (
-        "at once when it is back"
+        "at once when the portal is back"
     )
 
 
@@ -657,12 +657,12 @@ async def test_a_card_does_not_wait_behind_what_is_over(
     task = PortalTask(id=number, title="x", status=2, responsible=501, deadline=NOON, clients=())
     phone = evolve(PHONE, number="+442079460777", entity_id=777)
     run(tasks.save_tasks, [tasks.Imported(task, (phone,))], NOON, asked=NOON)
-    found = run(planning.load_task, TaskId(number))
-    made = run(
-        ledger.open_attempt, found, Dial(phone, ANNA, (Route("c"),)), NOON, lease=timedelta(hours=1)
+    row = run(planning.load_task, TaskId(number))
+    opened = run(
+        ledger.open_attempt, row, Dial(phone, ANNA, (Route("c"),)), NOON, lease=timedelta(hours=1)
     )
-    run(ledger.claim, made.id, NOON)
-    run(ledger.ringing, made.id, "101", NOON)
+    run(ledger.claim, opened.id, NOON)
+    run(ledger.ringing, opened.id, "101", NOON)
     await reporter(config, portal, store, now).turn()
     write_back = [m for m in portal.executed if m.startswith(("telephony.externalcall", "task."))]
     assert "telephony.externalcall.register" == write_back[0]
@@ -672,16 +672,16 @@ async def test_a_card_does_not_wait_behind_what_is_over(
 async def test_our_deadline_that_arrived_in_an_outage_is_not_a_person_s(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Executed, the answer lost, and the repetition refused: what we owe is already there."""
+    """The update is executed, its answer lost, and the repetition refused: it is already done."""
     number = task_of(attempt(run, portal, BUSY))
     (row,) = run(tasks_owed, number)
     portal.tasks[number]["DEADLINE"] = to_the_minute(datetime.fromisoformat(row))
-    said = PortalTask(
+    portal_task = PortalTask(
         id=number, title="x", status=2, responsible=501,
         deadline=portal.tasks[number]["DEADLINE"], clients=(),
     )  # fmt: skip
-    run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
-    assert "moved by hand" not in [told.kind for told in run(story, number)]
+    run(tasks.save_tasks, [tasks.Imported(portal_task, None)], now(), asked=now())
+    assert "moved by hand" not in [event.kind for event in run(story, number)]
 
 
 def tasks_owed(db: sa.Connection, task: int) -> list[str]:
@@ -711,7 +711,7 @@ async def test_a_task_given_up_is_handed_to_whom_the_site_names(
 async def test_a_call_told_long_after_is_registered_once_though_its_answer_is_lost(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The portal recognises a call by a start less than half an hour old."""
+    """The portal recognises a repeated call only if it started less than half an hour ago."""
     attempt(run, portal, TALKED)
     now.advance(hours=5)
     paying = reporter(config, portal, store, now)
@@ -735,13 +735,15 @@ async def test_a_call_told_long_after_is_registered_once_though_its_answer_is_lo
 async def test_a_person_who_moves_the_deadline_keeps_his_task_open(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """After a talk it was to be completed; the portal was down, and he put it off meanwhile."""
+    """After a talk the task is to be completed. The portal is down, and a person postpones it."""
     done = WriteBack(talked="DONE")
     number = task_of(attempt(run, portal, TALKED, done))
     moved = NOON + timedelta(days=1)
     portal.tasks[number]["DEADLINE"] = moved
-    said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
-    run(tasks.save_tasks, [tasks.Imported(said, None)], NOON, asked=NOON)
+    portal_task = PortalTask(
+        id=number, title="x", status=2, responsible=501, deadline=moved, clients=()
+    )
+    run(tasks.save_tasks, [tasks.Imported(portal_task, None)], NOON, asked=NOON)
     await reporter(config, portal, store, now).turn()
     assert (2, moved) == (portal.tasks[number]["STATUS"], portal.tasks[number]["DEADLINE"])
 
@@ -750,7 +752,7 @@ async def test_a_person_who_moves_the_deadline_keeps_his_task_open(
 async def test_an_old_deadline_does_not_follow_a_newer_one(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The first attempt's was put aside, and is sent again after the second's was told."""
+    """The first attempt's deadline is set aside, and sent again after the second attempt's."""
     first = attempt(run, portal, BUSY)
     number = task_of(first)
     (old,) = [message.id for message in run(views.messages) if message.kind == "task"]
@@ -759,11 +761,11 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     paying = reporter(config, portal, store, now)
     await paying.turn()
     now.advance(hours=2)
-    found = run(planning.load_task, TaskId(number))
+    row = run(planning.load_task, TaskId(number))
     dial = Dial(PHONE, ANNA, (Route("c"),))
-    made = run(ledger.open_attempt, found, dial, now(), lease=timedelta(hours=1))
-    run(ledger.claim, made.id, now())
-    run(attempt_end.record, made.id, parse_report(BUSY.split(",")), now(), EndPolicy())
+    opened = run(ledger.open_attempt, row, dial, now(), lease=timedelta(hours=1))
+    run(ledger.claim, opened.id, now())
+    run(attempt_end.record, opened.id, parse_report(BUSY.split(",")), now(), EndPolicy())
     await paying.turn()
     newer = portal.tasks[number]["DEADLINE"]
     run(outbox.again, old, now())
@@ -782,7 +784,9 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     assert "task" == message.kind
     run(outbox.put_off, message, now() + timedelta(hours=6))
     moved = NOON + timedelta(days=3)
-    said = PortalTask(id=number, title="x", status=2, responsible=501, deadline=moved, clients=())
+    portal_task = PortalTask(
+        id=number, title="x", status=2, responsible=501, deadline=moved, clients=()
+    )
     now.advance(minutes=5)
-    run(tasks.save_tasks, [tasks.Imported(said, None)], now(), asked=now())
+    run(tasks.save_tasks, [tasks.Imported(portal_task, None)], now(), asked=now())
     assert moved == run(planning.load_task, TaskId(number)).due

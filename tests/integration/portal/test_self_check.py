@@ -1,4 +1,4 @@
-"""The look at the portal at start: what is missing is said, and the dialler's line is made."""
+"""The check of the portal at start: it reports what is missing, and creates the dialler's line."""
 
 import pytest
 import pytest_twisted
@@ -65,8 +65,8 @@ async def test_what_is_missing_is_said(
         setattr(portal, name, value)
     with capturedLogs() as logs:
         await self_check(config, portal, store, now).turn()
-    said = [event for event in logs if event["log_level"] in (LogLevel.warn, LogLevel.error)]
-    assert any(words in event["what"] for event in said)
+    events = [event for event in logs if event["log_level"] in (LogLevel.warn, LogLevel.error)]
+    assert any(words in event["what"] for event in events)
 
 
 @pytest_twisted.ensureDeferred

@@ -1,4 +1,4 @@
-"""Written once, and really written: on portals that execute late, say "done" and mean "not"."""
+"""Each message is written exactly once, also if the portal executes late or reports wrongly."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -60,7 +60,7 @@ async def test_a_comment_that_is_executed_late_is_there_once(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run,
     fault: Fault, in_chat: bool,
 ) -> None:  # fmt: skip
-    """It is looked for when it can no longer come late; not before, when it is not there yet."""
+    """The reporter looks for it only when it can no longer arrive late."""
     portal.comments_in_chat = in_chat
     number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
     paying = reporter(config, portal, store, now)
@@ -77,7 +77,7 @@ async def test_a_comment_that_is_executed_late_is_there_once(
 async def test_a_registration_that_is_executed_late_leaves_no_call_open(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, fault: Fault
 ) -> None:
-    """It is registered again by the same id at once, for its card; its end waits."""
+    """It is registered again at once with the same id, for the card. Its finish waits."""
     number = under_way(run, portal, "x")
     paying = reporter(config, portal, store, now)
     await paying.lines.common()
@@ -99,16 +99,16 @@ async def test_a_registration_that_is_executed_late_leaves_no_call_open(
 async def test_a_registration_is_repeated_on_the_same_line(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The line is a part of what the portal knows it by; a new process knows no names of lines."""
-    said = config.portal.model_copy(update={"pool": 2})
-    config = config.model_copy(update={"portal": said})
+    """The portal recognises a call by its line too. A new process remembers no names of lines."""
+    settings = config.portal.model_copy(update={"pool": 2})
+    config = config.model_copy(update={"portal": settings})
     under_way(run, portal, "first")
     number = under_way(run, portal, "second")
     paying = reporter(config, portal, store, now)
     await paying.turn()
     (call,) = [key for key, one in portal.calls.items() if one["EXTERNAL_CALL_ID"] == number]
     assert "autodial-2" == portal.calls[call]["LINE"]
-    with store.engine.begin() as db:  # as if its answer had been lost
+    with store.engine.begin() as db:  # as if the answer had been lost
         db.execute(
             schema.outbox.update()
             .where(schema.outbox.c.attempt == number, schema.outbox.c.kind == "register")
@@ -116,14 +116,14 @@ async def test_a_registration_is_repeated_on_the_same_line(
         )
     end(run, number)
     await reporter(config, portal, store, now).turn()
-    assert 2 == len(portal.calls), "the second registration has found the first"
+    assert 2 == len(portal.calls), "the second registration returned the first call"
 
 
 @ensure
 async def test_a_card_that_is_shown_late_comes_down_with_the_call(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The call moved on to another operator while the showing was on its way."""
+    """The call moves to another operator while the request to show the card is under way."""
     from autodial.store import ledger
 
     add_operator(portal, 502, "102")
@@ -146,13 +146,13 @@ async def test_a_card_that_is_shown_late_comes_down_with_the_call(
     assert {"hide"} == set(up.values())
 
 
-def _staff(run: Run, said: dict[str, Any]) -> None:
+def _staff(run: Run, fields: dict[str, Any]) -> None:
     from autodial.model.operator import PresenceRules
     from autodial.store import presence
     from bitrix24 import Employee
 
     people = [
-        Employee(id=user, name=f"N{user}", extension=extension, **said)
+        Employee(id=user, name=f"N{user}", extension=extension, **fields)
         for user, extension in ((501, "101"), (502, "102"))
     ]
     rules = PresenceRules(active_within=timedelta(minutes=24))
@@ -189,9 +189,9 @@ def _generation(store: FakeStore, task: int) -> int:
 async def test_a_new_process_knows_when_it_was_sent(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Killed while the request was on its way: the moment of sending is on disk."""
+    """The process is killed during the request. The moment of sending is on disk."""
     number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
-    assert run(outbox.next_message, now()) is not None  # and no more: it died here
+    assert run(outbox.next_message, now()) is not None  # the process ends here
     now.advance(seconds=80)
     await reporter(config, portal, store, now).turn()
     assert {"comment": "sending"} == states(run)
@@ -218,7 +218,7 @@ async def test_others_pass_while_one_is_doubtful(
 async def test_while_the_portal_is_left_alone_no_message_is_blamed(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Closed for an upgrade; as it opens it closes once more: what is owed waits a moment."""
+    """Closed for an upgrade, open, and closed once more: the messages wait a moment."""
     attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
     paying = reporter(config, portal, store, now)
     closed = [True] * 8
@@ -240,7 +240,7 @@ async def test_while_the_portal_is_left_alone_no_message_is_blamed(
 async def test_whether_a_comment_is_there_cannot_be_seen_without_the_chat(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The forum of a task with a chat is empty, which says nothing: a person must look."""
+    """The forum of a task with a chat is always empty, so a person must look."""
     portal.comments_in_chat = True
     portal.scopes = portal.scopes - {"im"}
     number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
@@ -271,7 +271,7 @@ async def test_a_comment_far_back_in_a_busy_chat_is_found(
 async def test_a_task_without_a_chat_gets_one_and_then_its_comment(
     portal: SimulatedPortal,
 ) -> None:
-    """The portal answers 0 and has written nothing."""
+    """The portal answers 0 and writes nothing."""
     portal.comments_in_chat = portal.chats_by_hand = True
     client = Portal.direct(WEBHOOK, portal.send)
     number = add_task(portal, "x", responsible=1, deadline=NOON)
@@ -324,13 +324,13 @@ async def test_an_answer_that_says_done_and_means_not(
 async def test_where_comments_have_keys_a_repetition_is_known(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, fault: Fault
 ) -> None:
-    """The same words with the same key; nobody needs to look into the chat, nor may."""
+    """The same text is sent with the same key. The chat is not read: the scope is missing."""
     portal.comments_in_chat = portal.idempotency_keys = True
     portal.scopes = portal.scopes - {"im"}
     first = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
     paying = reporter(config, portal, store, now)
     await paying.portal.look_for_keys()
-    await paying.turn()  # its answer echoes the key: they are heeded, also for a new process
+    await paying.turn()  # the answer echoes the key: keys work, also for a new process
     number = attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x")
     portal.fail_next(fault)
     await paying.turn()
@@ -345,7 +345,7 @@ async def test_where_comments_have_keys_a_repetition_is_known(
 async def test_a_portal_that_does_not_echo_the_key_is_not_relied_on(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """REST 3.0 is there, keys are not: the first comment shows it, and the next goes as before."""
+    """REST 3.0 without keys: the first comment shows it, and the next is sent without a key."""
     portal.comments_in_chat = True
     numbers = [attempt(run, portal, "dial,CHANUNAVAIL,1,SIP%20404%20x") for _ in range(2)]
     paying = reporter(config, portal, store, now)
@@ -402,7 +402,7 @@ async def generation(
     reports: list[str],
     write_back: WriteBack,
 ) -> int:
-    """Several calls for one task; its number."""
+    """Make several calls for one task. Return the task's number."""
     from autodial.model.trunk import Route
     from autodial.rules.dial_facts import Dial
     from autodial.rules.end_policy import EndPolicy
@@ -415,12 +415,12 @@ async def generation(
     read = await paying.portal.task(task)
     run(tasks.save_tasks, [tasks.Imported(read, (PHONE,))], NOON, asked=NOON)
     for report in reports:
-        found = run(planning.load_task, TaskId(task))
+        row = run(planning.load_task, TaskId(task))
         decision = Dial(PHONE, ANNA, (Route("c"),))
-        made = run(ledger.open_attempt, found, decision, now(), lease=timedelta(hours=1))
-        run(ledger.claim, made.id, now())
-        said = parse_report(report.split(","))
-        run(attempt_end.record, made.id, said, now(), EndPolicy(write_back=write_back))
+        opened = run(ledger.open_attempt, row, decision, now(), lease=timedelta(hours=1))
+        run(ledger.claim, opened.id, now())
+        ending = parse_report(report.split(","))
+        run(attempt_end.record, opened.id, ending, now(), EndPolicy(write_back=write_back))
         await paying.turn()
         now.advance(hours=4)
     return task
@@ -434,14 +434,14 @@ def texts_of(portal: SimulatedPortal, task: int) -> list[str]:
 async def test_calls_that_end_alike_make_one_comment(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """The next that is written says how many there were; the last one, what to do."""
+    """The next comment has the number of attempts. The last one says what to do."""
     paying = reporter(config, portal, store, now)
     reports = [SILENT, SILENT, SILENT, SILENT]
     write_back = WriteBack(comments="changes")
-    said = texts_of(portal, await generation(paying, portal, now, run, reports, write_back))
+    texts = texts_of(portal, await generation(paying, portal, now, run, reports, write_back))
 
-    assert 2 == len(said)
-    assert "попытка 4" in said[1] and "позвоните сами" in said[1]
+    assert 2 == len(texts)
+    assert "попытка 4" in texts[1] and "позвоните сами" in texts[1]
 
 
 @ensure
@@ -453,9 +453,9 @@ async def test_one_comment_is_kept_up_to_date(
     task = await generation(
         paying, portal, now, run, [BUSY, SILENT, SILENT], WriteBack(comments="one")
     )
-    (said,) = texts_of(portal, task)
-    assert "попытка 3: не ответил" in said
-    assert f"[t{task}-3]" in said
+    (text,) = texts_of(portal, task)
+    assert "попытка 3: не ответил" in text
+    assert f"[t{task}-3]" in text
 
 
 @ensure
@@ -494,12 +494,12 @@ async def test_a_comment_names_who_missed_and_says_minutes(
 
 @pytest.mark.parametrize("given_up", ["leave", "complete", "defer"])
 def test_the_last_word_says_what_helps(config: Config, given_up: str) -> None:
-    """A task that is closed is not looked at, whatever is mended in it."""
-    said = config.tasks.model_copy(update={"when_given_up": given_up})
-    config = config.model_copy(update={"tasks": said})
-    for outcome, word in (("bad number", "исправьте номер"), ("silent", "перенесите")):
+    """A correction in a closed task has no effect: the comment says to reopen it."""
+    settings = config.tasks.model_copy(update={"when_given_up": given_up})
+    config = config.model_copy(update={"tasks": settings})
+    for outcome, advice in (("bad number", "исправьте номер"), ("silent", "перенесите")):
         text = comment({"outcome": outcome, "next": None}, "+1", config, str)
-        assert word in text
+        assert advice in text
         assert ("откройте задачу снова" in text) == (given_up != "leave")
     wrong = {"disposition": "not his number", "user": 501, "next": None}
     assert "исправьте номер" in comment(wrong, "+1", config, str)
@@ -515,7 +515,7 @@ WINTER, SUMMER = datetime(2027, 3, 27, 12, tzinfo=UTC), datetime(2027, 3, 29, 12
 async def test_the_change_of_clocks_moves_no_deadline(
     store: FakeStore, now: Now, run: Run, known: bool
 ) -> None:
-    """The portal writes a stored clock with today's offset; nobody has touched the task."""
+    """The portal shows a stored wall clock with today's offset. Nobody has changed the task."""
     now.moment = WINTER
     portal = SimulatedPortal(now=now, zone=BERLIN)
     client = Portal.direct(WEBHOOK, portal.send, BERLIN if known else None)
@@ -526,9 +526,9 @@ async def test_the_change_of_clocks_moves_no_deadline(
         read = await client.task(number)
         assert read is not None
         run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
-    told = [event.kind for event in run(story, number)]
+    kinds = [event.kind for event in run(story, number)]
 
-    assert "moved by hand" not in told
+    assert "moved by hand" not in kinds
     assert 1 == _generation(store, number)
     if known:
         assert april == run(planning.load_task, TaskId(number)).due, "and it is called on time"
@@ -538,32 +538,32 @@ async def test_the_change_of_clocks_moves_no_deadline(
 async def test_our_own_deadline_of_the_other_season_stays_ours(
     config: Config, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Put off over the change of clocks, and read back before and after it."""
+    """The deadline is moved past the change of clocks, and read before and after it."""
     now.moment = WINTER
     portal = SimulatedPortal(now=now, zone=BERLIN)
     client = Portal.direct(WEBHOOK, portal.send)
     number = add_task(portal, "x", responsible=1, deadline=WINTER)
     task = await client.task(number)
     assert task is not None
-    told = await client.move_deadline(task, datetime(2027, 4, 20, 8, tzinfo=UTC))
-    assert "2027-04-20T10:00" == told.wall
+    deadline = await client.move_deadline(task, datetime(2027, 4, 20, 8, tzinfo=UTC))
+    assert "2027-04-20T10:00" == deadline.wall
     now.moment = SUMMER
     again = await client.task(number)
-    assert again is not None and again.until.wall == told.wall
+    assert again is not None and again.until.wall == deadline.wall
 
 
 @ensure
 async def test_a_box_that_cuts_deadlines_to_the_day_calls_no_task_again_at_once(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """What the update answers is our own deadline, not a person's."""
+    """The deadline in the update's answer is our own, not a person's."""
     number = attempt(run, portal, SILENT)
     task = task_of(number)
     portal.deadline_by_day = True
     due = run(planning.load_task, TaskId(task)).due
     paying = reporter(config, portal, store, now)
     await until_all_is_paid(paying, now, run)
-    assert portal.tasks[task]["DEADLINE"] not in (NOON, due), "it was moved, and cut"
+    assert portal.tasks[task]["DEADLINE"] not in (NOON, due), "it was moved, and cut to the day"
     read = await paying.portal.task(task)
     assert read is not None
     run(tasks.save_tasks, [tasks.Imported(read, None)], now(), asked=now())
@@ -575,7 +575,7 @@ async def test_a_box_that_cuts_deadlines_to_the_day_calls_no_task_again_at_once(
 async def test_the_same_where_the_answer_was_lost(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, polled: bool
 ) -> None:
-    """The first that this portal has cut; with or without a poll before it is looked at."""
+    """The first deadline that this portal cuts, with and without a poll before the check."""
     number = attempt(run, portal, SILENT)
     task = task_of(number)
     portal.deadline_by_day = True
@@ -609,11 +609,11 @@ async def test_the_same_where_the_answer_was_lost(
 async def test_a_deadline_at_midnight_is_moved_within_its_day(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run, by_day: bool
 ) -> None:
-    """A person's midnight is not what a box has made of ours."""
+    """A person's deadline at midnight is not taken for one of ours that the box has cut."""
     portal.deadline_by_day = by_day
     number = attempt(run, portal, BUSY)
     task = task_of(number)
-    midnight = NOON.replace(hour=21) - timedelta(days=1)  # Moscow's
+    midnight = NOON.replace(hour=21) - timedelta(days=1)  # midnight in Moscow
     portal.tasks[task]["DEADLINE"] = midnight
     with store.engine.begin() as db:
         db.execute(
@@ -629,7 +629,7 @@ async def test_a_deadline_at_midnight_is_moved_within_its_day(
 async def test_another_zone_of_the_portal_s_moves_no_deadline(
     portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:
-    """Somebody corrects the zone in the profile of the webhook's user: all clocks shift."""
+    """Somebody changes the zone in the profile of the webhook's user: all deadlines shift."""
     number = add_task(portal, "x", responsible=1, deadline=NOON)
     client = Portal.direct(WEBHOOK, portal.send)
     for hours in (3, 10):

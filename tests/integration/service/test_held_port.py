@@ -1,4 +1,4 @@
-"""The FastAGI port as systemd hands it over."""
+"""The FastAGI port as a socket that systemd passes."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ def settings(port: int) -> FastAgiConfig:
 
 
 def hands_over(held: int) -> Callable[..., Any]:
-    """What Twisted makes of systemd's environment."""
+    """What Twisted reads from systemd's environment."""
     return lambda reactor, description: SimpleNamespace(fileno=held)
 
 

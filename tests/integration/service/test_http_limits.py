@@ -1,4 +1,4 @@
-"""What no visitor can do to the HTTP ports: fill the memory, hold a connection, see a fault."""
+"""Limits of the HTTP ports: a client cannot fill memory, hold a connection, or see a traceback."""
 
 import resource
 import socket
@@ -21,7 +21,7 @@ TOKEN = "simulated2token"
 
 @pytest.fixture
 def hook() -> Iterator[tuple[int, list[bool]]]:
-    """Its port, and one entry for each time it said "poll now"."""
+    """The hook's port, and a list with one entry for each requested poll."""
     woken: list[bool] = []
     site = event_site(TOKEN, lambda: woken.append(True), reactor)
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
@@ -32,14 +32,14 @@ def hook() -> Iterator[tuple[int, list[bool]]]:
 
 
 def say(port: int, *pieces: bytes, most: int = 200_000_000) -> tuple[bytes, int]:
-    """What is answered to so many pieces, and how much could be said."""
-    said = 0
+    """Send the pieces. Return the answer, and how many bytes could be sent."""
+    sent = 0
     with socket.create_connection(("127.0.0.1", port), 10) as peer:
         peer.settimeout(20)
         try:
             for piece in pieces:
-                while said < most:
-                    said += peer.send(piece[:65_536])
+                while sent < most:
+                    sent += peer.send(piece[:65_536])
                     if len(piece) <= 65_536:
                         break
             answer = b""
@@ -47,7 +47,7 @@ def say(port: int, *pieces: bytes, most: int = 200_000_000) -> tuple[bytes, int]
                 answer += data
         except OSError:
             answer = b""
-        return answer, said
+        return answer, sent
 
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -55,7 +55,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urle
 
 @ensure
 async def test_a_large_body_is_refused_by_its_length(hook: tuple[int, list[bool]]) -> None:
-    """Before any of it is sent."""
+    """The answer comes before any of the body is sent."""
     answer, _ = await deferToThread(say, hook[0], HEAD + b"Content-Length: 150000000\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -71,12 +71,12 @@ async def test_a_large_body_is_refused_by_its_length(hook: tuple[int, list[bool]
     ids=["announced", "chunked"],
 )
 async def test_a_flood_is_not_kept(hook: tuple[int, list[bool]], head: bytes) -> None:
-    """150 MB are offered: hardly any is read, and none is kept."""
+    """150 MB are offered: little is read, and none is kept."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _, said = await deferToThread(say, hook[0], head, b"x" * 70_000, most=150_000_000)
+    _, sent = await deferToThread(say, hook[0], head, b"x" * 70_000, most=150_000_000)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
-    assert said < 20_000_000
+    assert sent < 20_000_000
     assert grown < 30_000, "kilobytes"
     assert not hook[1]
 
@@ -107,7 +107,7 @@ async def test_other_methods_are_answered(hook: tuple[int, list[bool]], method: 
     ],
 )
 async def test_what_is_not_http_ends(hook: tuple[int, list[bool]], request_: bytes) -> None:
-    """With a refusal or a closed connection, and nothing in the log that fails this test."""
+    """With a refusal or a closed connection, and without an error in the log."""
     answer, _ = await deferToThread(say, hook[0], request_)
 
     assert b"Traceback" not in answer
@@ -117,7 +117,7 @@ async def test_what_is_not_http_ends(hook: tuple[int, list[bool]], request_: byt
 
 @ensure
 async def test_a_connection_serves_one_request(hook: tuple[int, list[bool]]) -> None:
-    """Hundreds of them in one packet would be hundreds of log lines."""
+    """Hundreds of requests in one packet would be hundreds of log lines."""
     one = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     answer, _ = await deferToThread(say, hook[0], one * 300)
 
@@ -128,7 +128,7 @@ async def test_a_connection_serves_one_request(hook: tuple[int, list[bool]]) -> 
 async def test_a_visit_has_an_end(
     hook: tuple[int, list[bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A body that drips a byte now and then is cut off, whatever is said meanwhile."""
+    """A body that arrives byte by byte is cut off at the time limit."""
     monkeypatch.setattr(http_limits, "LIFETIME", 0.5)
 
     def drip(port: int) -> int:

@@ -1,4 +1,4 @@
-"""What a monitoring system reads over HTTP: figures of the dialler, and whether it is well."""
+"""What a monitoring system reads over HTTP: metrics of the dialler, and its health."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def get(address: str) -> tuple[int, str]:
 
 
 def figures(text: str) -> dict[tuple[str, ...], float]:
-    """As Prometheus reads them: by name and label."""
+    """The metrics as Prometheus reads them: by name and labels."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)

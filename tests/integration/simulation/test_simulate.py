@@ -1,4 +1,4 @@
-"""The simulated day: the production planner on a fake clock, the same for the same seed."""
+"""The simulated day: the production planner on a fake clock. A seed gives the same day."""
 
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
@@ -23,14 +23,14 @@ MORNING, EVENING = (datetime(2026, 11, 23, hour, tzinfo=MOSCOW) for hour in (9, 
 
 
 def config(**sections: dict[str, object]) -> Config:
-    said = {
+    settings = {
         "portal": {"webhook": "http://127.0.0.1/rest/1/simulated0secret/"},
         "tasks": {"tag": "autodial"},
         "staff": {"departments": [5]},
         "asterisk": {"spool": "/nowhere", "trunks": [{"name": "carrier1", "lines": 30}]},
         "pace": {"calls_per_second": 5.0},
     }
-    return parse({**said, **sections}, "test")
+    return parse({**settings, **sections}, "test")
 
 
 def day(
@@ -49,14 +49,14 @@ def test_one_seed_is_one_day_and_another_is_another() -> None:
 
 
 def test_every_attempt_ends_once_and_every_task_is_accounted_for() -> None:
-    made = day()
-    assert made.tasks == 40
-    assert 0 < made.talked <= made.finished <= made.tasks
+    result = day()
+    assert result.tasks == 40
+    assert 0 < result.talked <= result.finished <= result.tasks
     known = {outcome.value for outcome in Outcome} | {"spooled", "claimed", "answered"}
-    assert set(made.attempts) <= known
-    assert made.answers.answered >= made.talked + made.answers.abandoned
-    assert 0 < made.busy < 1
-    assert [a for _, _, a in made.points] == sorted(a for _, _, a in made.points)
+    assert set(result.attempts) <= known
+    assert result.answers.answered >= result.talked + result.answers.abandoned
+    assert 0 < result.busy < 1
+    assert [a for _, _, a in result.points] == sorted(a for _, _, a in result.points)
 
 
 def test_more_operators_finish_earlier_and_are_less_busy() -> None:
@@ -66,9 +66,9 @@ def test_more_operators_finish_earlier_and_are_less_busy() -> None:
 
 
 def test_limits_hold_in_the_simulated_day_too() -> None:
-    """Once a day by the client's own clock: never more attempts than tasks."""
-    made = day(client={"preset": "ru-230fz"})
-    assert sum(made.attempts.values()) <= made.tasks
+    """With one call a day by the client's clock there are never more attempts than tasks."""
+    result = day(client={"preset": "ru-230fz"})
+    assert sum(result.attempts.values()) <= result.tasks
 
 
 def strong(seed: int, **pace: float) -> Day:
@@ -85,25 +85,25 @@ def strong(seed: int, **pace: float) -> Day:
 
 
 def test_the_abandoned_rate_stays_under_its_cap() -> None:
-    """With more calls than operators, and without the cap it would not. (Thirty days: bench.)"""
+    """With more calls than operators, the cap limits the rate. The bench runs thirty days."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        made = list(pool.map(partial(strong, abandoned_cap=0.05), range(3)))
+        days = list(pool.map(partial(strong, abandoned_cap=0.05), range(3)))
         free = list(pool.map(partial(strong, abandoned_cap=0.5), range(1)))
-    assert all(one.answers.answered > 100 for one in made)
-    assert max(one.answers.rate for one in made) <= 0.05
-    assert sum(one.overdial for one in made) >= 10, "calls beyond the operators were placed"
+    assert all(one.answers.answered > 100 for one in days)
+    assert max(one.answers.rate for one in days) <= 0.05
+    assert sum(one.overdial for one in days) >= 10, "calls beyond the operators were placed"
     assert min(one.answers.rate for one in free) > 0.1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_one_call_for_one_operator_abandons_few(seed: int) -> None:
-    """1:1 dialling: only those are lost who do not wait, or whose operator lets it ring out."""
-    made = day(seed=seed, tasks=60, operators=5)
-    assert made.answers.rate < 0.1
+    """1:1 dialling: a call is abandoned only if the client hangs up or no operator answers."""
+    result = day(seed=seed, tasks=60, operators=5)
+    assert result.answers.rate < 0.1
 
 
 def test_a_day_out_of_the_ledger_is_replayed_with_its_own_calls() -> None:
-    """Each task comes up when it did, and its first call ends as it did, whatever the behaviour."""
+    """Each task starts at its real time, and its first call ends as it did, with any behaviour."""
     wanted: dict[str, dict[str, object]] = {
         "client": {"preset": "none"}, "pace": {"calls_per_second": 5.0, "max_calls": 60}
     }  # fmt: skip
@@ -113,13 +113,13 @@ def test_a_day_out_of_the_ledger_is_replayed_with_its_own_calls() -> None:
     deaf = CallerBehaviour(answered={}, otherwise=0.0)
     again = Simulation(config(**wanted), deaf, 2, len(tasks), 6, MORNING, EVENING, tasks)
     again.run()
-    made: dict[int, list[Call]] = {}
+    calls: dict[int, list[Call]] = {}
     for number, call in again.ask(partial(views.calls_between, start=MORNING, end=EVENING)):
-        made.setdefault(number, []).append(call)
+        calls.setdefault(number, []).append(call)
 
-    assert len(made) == len(tasks) == 60
+    assert len(calls) == len(tasks) == 60
     for number, task in enumerate(tasks, 1):
-        first, then = task.calls[0], made[number][0]
+        first, then = task.calls[0], calls[number][0]
         assert timedelta(0) <= then.claimed - task.due < timedelta(minutes=15)
         if first.outcome in ANSWERED:
             assert then.outcome in ANSWERED
