@@ -19,9 +19,9 @@ from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.errors import PbxError
 from autodial.pbx import dialplan_check
+from autodial.portal.client import access, portal_of, send_now
 from autodial.portal.self_check import findings, names
 from autodial.rules import time_zones
-from autodial.service.app import access, portal_of, send_now
 from autodial.service.run import answer
 from autodial.store import outbox, views
 from autodial.store.database import write

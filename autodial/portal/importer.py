@@ -5,9 +5,8 @@ A poll requests what has changed, and at intervals everything. With each task it
 are requested: a person who moves a deadline may have corrected the number just before.
 """
 
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from attrs import define, evolve, field
 from twisted.logger import Logger
@@ -16,15 +15,13 @@ from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.task import CallTask
-from autodial.rules.extension_conflicts import conflicts
-from autodial.rules.phone_fields import Entry
-from autodial.rules.phone_numbers import dialable, e164
-from autodial.store import flags, presence, views
+from autodial.portal.external_calls_reader import ExternalCallsReader
+from autodial.portal.staff_reader import StaffReader
+from autodial.portal.task_rows import Clients, TaskRows
+from autodial.store import flags, presence
 from autodial.store.database import Store
-from autodial.store.external_calls import ExternalCall, mark, save_external_calls
 from autodial.store.planning import load_task, look_again
 from autodial.store.tasks import (
-    Imported,
     close_others,
     close_these,
     mistrust,
@@ -36,47 +33,25 @@ from autodial.store.tasks import (
 )
 from bitrix24 import (
     AnswerStrange,
-    Client,
     Portal,
     PortalDenied,
     PortalError,
     PortalRefused,
     PortalTask,
     PortalUnavailable,
-    StaffQuery,
     TaskPage,
     TaskQuery,
 )
-from bitrix24.values import Phone as PortalPhone
 from bitrix24.wire import BATCH_LIMIT, PAGE
 
 #: Tasks whose clients are requested together: as many contacts as fit in one request.
 TOGETHER = PAGE * BATCH_LIMIT
 #: Tasks saved in one transaction.
 CHUNK = 200
-#: External ids of the dialler's own calls.
-OURS = re.compile(r"t\d+-\d+")
-#: Field values that mean no.
-NO = frozenset({"", "0", "n", "false", "нет"})
-#: Field values that mean yes where an explicit yes is needed; the date of the consent also counts.
-YES = frozenset({"1", "y", "yes", "true", "да"})
 #: Confirmed tasks that are requested together.
 AT_ONCE = 20
-#: How long the tree of departments is cached, and an unreadable event log is not requested again.
-SELDOM = timedelta(hours=1)
-#: Pause after a temporary failure of an optional source.
-SOON = timedelta(minutes=5)
 #: A poll for changes starts this long before the start of the last one, by the portal's clock.
 OVERLAP = timedelta(minutes=2)
-
-
-#: The clients of each CRM code; None: we have no right to read it.
-Clients = Mapping[str, tuple[Client, ...] | None]
-
-
-def final(error: PortalError) -> bool:
-    """Is a retry soon pointless?"""
-    return isinstance(error, PortalRefused | AnswerStrange)
 
 
 @define(eq=False)
@@ -91,28 +66,28 @@ class Importer:
     roster: Roster
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
+    _staff: StaffReader = field(init=False)
+    _external_calls: ExternalCallsReader = field(init=False)
+    _rows: TaskRows = field(init=False)
     _refreshed: dict[int, datetime] = field(factory=dict, init=False)
-    _staff_query: tuple[datetime, StaffQuery] | None = field(default=None, init=False)
     _group: int | None = field(default=None, init=False)  #: of the call tasks
-    _no_external_calls_until: datetime | None = field(default=None, init=False)
-    _calls_read: int | None = field(default=None, init=False)  #: last row of call statistics
-    _logins_read: int | None = field(default=None, init=False)  #: the last entry of the event log
-    _no_logins_until: datetime | None = field(default=None, init=False)
     _walked: datetime | None = field(default=None, init=False)  #: the last whole walk
     _read: datetime | None = field(default=None, init=False)  #: last poll, by the portal's clock
     _read_next: datetime | None = field(default=None, init=False)
     _without_id: int = field(default=0, init=False)  #: rows of this read without a task's number
     _expected: int | None = field(default=None, init=False)  #: open tasks at the last whole walk
-    _complaints: frozenset[str] = field(default=frozenset(), init=False)
-    #: Keys of [rules] and client types for which a missing field is logged.
-    _without_field: set[tuple[str, str]] = field(factory=set, init=False)
     #: Does the portal return tags? None: not known.
     _tells_tags: bool | None = field(default=None, init=False)
-    _without_tags: bool = field(default=False, init=False)  #: that is logged
     #: The fingerprint under which stored values are valid.
     _trusts: str = field(default="", init=False)
     _next_config: Config | None = field(default=None, init=False)  #: from the next poll on
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
+
+    def __attrs_post_init__(self) -> None:
+        config, portal, store, now = self.config, self.portal, self.store, self.now
+        self._staff = StaffReader(config, portal, store, self.roster, now)
+        self._external_calls = ExternalCallsReader(config, portal, store, now)
+        self._rows = TaskRows(config, now)
 
     def use(self, config: Config) -> None:
         """
@@ -129,15 +104,13 @@ class Importer:
             return
         old, self.config = self.config, self._next_config
         self._next_config = None
-        self._no_external_calls_until = None
-        if old.staff != self.config.staff:  # else the ids of its names are still right
-            self._staff_query = None
+        self._staff.use(self.config)
+        self._external_calls.use(self.config)
+        self._rows = TaskRows(self.config, self.now)
         if old.tasks != self.config.tasks:
             self._group = None
-        self._complaints, self._without_field = frozenset(), set()
         if old.reading != self.config.reading:
             self.seen = self._walked = self._read = self._tells_tags = None
-            self._without_tags = False
 
     async def restore(self) -> None:
         """After a start: use what the portal returned before."""
@@ -147,14 +120,14 @@ class Importer:
         self.seen = await self.store.run(flags.last, flags.PORTAL_SEEN) if read else None
         if self.seen is not None:
             self._expected = await self.store.run(open_count)
-        self._calls_read = await self.store.run(mark)
+        await self._external_calls.restore()
         await self.store.run(look_again, self.now())
 
     async def poll(self) -> None:
         """Import what is new; a temporary failure is logged, and the next turn tries again."""
         self._take_next_config()
         try:
-            for step in (self._staff, self._external_calls, self._tasks):
+            for step in (self._staff.read, self._external_calls.read, self._tasks):
                 try:
                     await step()
                 except AnswerStrange as error:  # stored values stay, the other steps go on
@@ -168,106 +141,12 @@ class Importer:
         except PortalError as error:
             self.log.error("the portal refuses us: {error}", error=error)
 
-    async def _staff(self) -> None:
-        staff, now = self.config.staff, self.now()
-        people = await self.portal.staff(await self._resolved_staff_query())
-        ids = [person.id for person in people]
-        await self._logins(frozenset(ids))
-        try:
-            present = await self.portal.presence(ids, working_day=staff.working_day != "ignore")
-        except AnswerStrange as error:
-            if staff.working_day == "require":
-                raise
-            self.log.error("no working days from the portal: {error}", error=error)
-            present = await self.portal.presence(ids, working_day=False)
-        rows = await self.store.run(presence.save_staff, people, present, now, staff.presence)
-        self.roster.set_staff(rows)
-        await self.save_phones()
-        await self._complain()
-
-    async def _resolved_staff_query(self) -> StaffQuery:
-        """Who is staff, by ids, including the departments below the named ones."""
-        if self._staff_query is None or self.now() - self._staff_query[0] > SELDOM:
-            try:
-                query = await self.portal.named(self.config.staff.query)
-            except PortalRefused as error:
-                if self._staff_query is None or isinstance(error, PortalDenied):
-                    raise
-                # Renamed, or not readable: the staff stays until the name is corrected.
-                self.log.error("[staff] {error}", error=error)
-                return self._staff_query[1]
-            if query.departments:
-                query = StaffQuery(departments=await self.portal.with_below(query.departments))
-            self._staff_query = (self.now(), query)
-        return self._staff_query[1]
-
     async def _resolved_task_query(self) -> TaskQuery:
         """Which tasks are call tasks, with their group by its id."""
         query = self.config.query
         if self._group is None:
             self._group = await self.portal.group_number(query.group)
         return evolve(query, group=self._group)
-
-    async def _logins(self, staff: frozenset[int]) -> None:
-        """Exact login and logout times, where the portal has them; nothing depends on them."""
-        now = self.now()
-        if not self.config.staff.logins or (self._no_logins_until or now) > now:
-            return
-        if self._logins_read is None:
-            self._logins_read = await self.store.run(presence.login_mark)
-        try:
-            events, self._logins_read = await self.portal.logins_since(self._logins_read)
-        except PortalError as error:
-            # Nothing depends on them: go on and read the tasks.
-            self.log.info("no logins and logouts from the portal: {error}", error=error)
-            self._no_logins_until = now + (SELDOM if final(error) else SOON)
-            if final(error):
-                await self.store.run(presence.forget_logins)
-            return
-        # The log is of the whole company.
-        logins = [event for event in events if event.user in staff]
-        await self.store.run(presence.save_logins, logins, now)
-
-    async def _external_calls(self) -> None:
-        """External calls with our clients, where we have the right to read them."""
-        now = self.now()
-        if not self.config.client.external_calls or (self._no_external_calls_until or now) > now:
-            return
-        try:
-            talks, last = await self.portal.talks_since(self._calls_read)
-        except PortalError as error:
-            self.log.info("no external calls from the portal: {error}", error=error)
-            self._no_external_calls_until = now + (SELDOM if final(error) else SOON)
-            return
-        self._calls_read = last
-        external = [talk for talk in talks if not OURS.fullmatch(talk.external)]
-        region = self.config.phones.region
-        numbers = [(talk, e164(talk.number, region)) for talk in external]
-        calls = [
-            ExternalCall(t.id, number, t.at, t.user, t.entity)
-            for t, number in numbers
-            if number is not None
-        ]
-        if calls:
-            count = await self.store.run(save_external_calls, calls, now)
-            self.log.info("{calls} external calls, {count} tasks", calls=len(calls), count=count)
-
-    async def save_phones(self) -> None:
-        """Store the device states of the operators' phones, for the commands."""
-        await self.store.run(presence.save_phones, self.roster.phones())
-
-    async def _complain(self) -> None:
-        """Log what is wrong with the staff's phones, once, and again when it changes."""
-        lines = await self.store.run(views.operator_lines)
-        wrong = conflicts(lines)
-        complaints = frozenset(
-            f"{line.name} ({line.extension or '-'}): {', '.join(wrong[line.id])}"
-            for line in lines
-            if line.id in wrong
-        )
-        for complaint in sorted(complaints - self._complaints):
-            self.log.warn("operator {complaint}", complaint=complaint)
-        self._complaints = complaints
 
     async def _tasks(self) -> None:
         asked = self.now()
@@ -356,7 +235,7 @@ class Importer:
         for start in range(0, len(wanted), CHUNK):
             # (Some may have been read again while their clients were requested.)
             some = [t for t in wanted[start : start + CHUNK] if self._is_fresh(t.id, asked)]
-            rows = [self._imported(task, clients) for task in some]
+            rows = [self._rows.imported(task, clients, tagged=self._tagged) for task in some]
             late = self.config.portal.executes_within
             changed += await self.store.run(save_tasks, rows, self.now(), asked=asked, late=late)
         closed = [task.id for task in fresh if not task.open]
@@ -380,7 +259,7 @@ class Importer:
             self.log.info("task {task} not refreshed: {error}", task=task_id, error=error)
             self._refreshed.pop(task_id, None)  # the answer of the current poll counts
             return None
-        row = self._bare(task) if task is not None and task.open else None
+        row = self._rows.bare(task, tagged=self._tagged) if task is not None and task.open else None
         late = self.config.portal.executes_within
         await self.store.run(save_one, row, task_id, self.now(), asked=asked, late=late)
         return await self.store.run(load_task, task_id)
@@ -428,89 +307,11 @@ class Importer:
             )
         return clients
 
-    def _imported(self, task: PortalTask, clients: Clients) -> Imported:
-        by_code = [clients.get(code, ()) for code in task.clients]
-        if None in by_code:
-            return self._bare(task)
-        entries = [
-            self._entry(client, phone)
-            for clients_of_code in by_code
-            for client in clients_of_code or ()
-            for phone in client.phones
-        ]
-        phones, refused = dialable(entries, self.config.phones.rules)
-        return evolve(self._bare(task), phones=phones, refused=refused)
+    @property
+    def _tagged(self) -> bool:
+        """Does the portal return the tags of tasks, as far as is known?"""
+        return self._tells_tags is not False
 
-    def _entry(self, client: Client, phone: PortalPhone) -> Entry:
-        zone = client.fields.get(self.config.client.zone_field, "")
-        return Entry(
-            phone.value, phone.kind, client.name, client.entity_type, client.entity_id, zone,
-            self._forbidden(client), self._without_consent(client),
-        )  # fmt: skip
-
-    def _forbidden(self, client: Client) -> bool:
-        """Does the client's field forbid calls? Without the field that is unknown: yes."""
-        if not self.config.rules.do_not_call_field:
-            return False
-        value = self._value(client, "do_not_call_field", self.config.rules.do_not_call_field)
-        return value is None or value.lower() not in NO
-
-    def _without_consent(self, client: Client) -> bool:
-        """Is consent required, and the client's field does not clearly show it?"""
-        rules = self.config.rules
-        if not rules.consent_field:
-            return False
-        value = (self._value(client, "consent_field", rules.consent_field) or "").strip()
-        if rules.consent_value:
-            return value != rules.consent_value
-        return value.lower() not in YES and not self._has_passed(value)
-
-    def _has_passed(self, text: str) -> bool:
-        """A date in the portal's format, with or without a time, that is not in the future."""
-        day = re.fullmatch(r"(\d{4}-\d\d-\d\d|\d\d\.\d\d\.\d{4})([T ][\d:+.-]+)?", text)
-        if day is None:
-            return False
-        try:
-            form = "%d.%m.%Y" if "." in day[1] else "%Y-%m-%d"
-            moment = datetime.strptime(day[1], form).replace(tzinfo=UTC)
-        except ValueError:
-            return False
-        return moment.date() <= self.now().date()
-
-    def _value(self, client: Client, key: str, name: str) -> str | None:
-        """The client's field; None, with a log line: this type of client has no such field."""
-        value = client.fields.get(name)
-        if value is None and (key, client.entity_type) not in self._without_field:
-            self._without_field.add((key, client.entity_type))
-            self.log.error(
-                "[rules] {key}: the portal's {entity} has no {name}, so none of them is called;"
-                " correct the name, or add the field in the CRM",
-                key=key,
-                entity=client.entity_type,
-                name=name,
-            )
-        return value
-
-    def _bare(self, task: PortalTask) -> Imported:
-        """A task with the values of its tags and fields, without its phones."""
-        forbidden = self.config.rules.do_not_call_tag.lower()
-        tags = task.tags if self._tells_tags is not False else None
-        if tags is None and self.config.query.tags and not self._without_tags:
-            self._without_tags = True
-            self.log.error(
-                "the portal does not tell its tasks' tags, so [rules] do_not_call_tag and"
-                " [[purposes]] tag cannot be checked, and no task is called: use a field of the"
-                " task, or select the call tasks by another tag or group"
-            )
-        known = tags or frozenset()
-        purpose = next((p for p in self.config.purposes if p.means(known, task.fields)), None)
-        deputies = task.fields.get(self.config.staff.deputies_field, ())
-        return Imported(
-            task,
-            None,
-            purpose=purpose.name if purpose else "",
-            needs_confirmation=purpose is not None and self.config.needs_confirmation(purpose),
-            do_not_call=(bool(forbidden) and forbidden in known)
-            or (tags is None and self.config.query.tags),
-            deputies=tuple(int(user) for user in deputies if re.fullmatch("[0-9]{1,15}", user)),
-        )
+    async def save_phones(self) -> None:
+        """Store the device states of the operators' phones, for the commands."""
+        await self._staff.save_phones()

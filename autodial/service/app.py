@@ -4,20 +4,17 @@ import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from autodial.config import legal_notes
-from autodial.config.portal import PortalConfig
-from autodial.config.reload import NOTHING, Settings, taken_over
+from autodial.config.reload import Settings
 from autodial.config.sections import FastAgiConfig
 from autodial.config.settings import Config
 from autodial.engine.engine import Engine
@@ -33,43 +30,50 @@ from autodial.pbx.agi_scripts import AstDb, scripts
 from autodial.pbx.ami import Ami, client_service
 from autodial.pbx.dialplan_check import DialplanCheck
 from autodial.pbx.reconciler import Reconciler
+from autodial.portal.client import access, verify
 from autodial.portal.event_webhook import event_site
 from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.portal.self_check import SelfCheck
-from autodial.rules import time_zones
 from autodial.service.metrics import Measured, metrics_site
+from autodial.service.reloading import Reloading
 from autodial.store import attempt_queries, flags
 from autodial.store.database import Store
 from bitrix24 import (
-    Access,
-    Answer,
-    Application,
-    Direct,
     Link,
     Portal,
-    Request,
     RequestsTransport,
-    Send,
-    Webhook,
 )
 from call_files import Spool
 from fastagi_server import FastAgiServer, SharedSecret, listen
 
 T = TypeVar("T")
 
+
 #: The dialplan's global that holds [fastagi] secret.
 SECRET_VARIABLE = "AD_SECRET"
+
+
 #: Seconds between two turns, if nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
+
+
 #: Between two saves of what only people read, two tries of the self-check, and two beats.
 PHONES, SELF_CHECK, BEAT = 5.0, 60.0, 15.0
+
+
 #: Between two reads of the confirmed tasks.
 CONFIRMED = 1.0
+
+
 #: Between two checks of a faulty dialplan.
 DIALPLAN = 5.0
+
+
 #: Between two checks for a reload request.
 SETTINGS = 2.0
+
+
 #: Between two small steps of deleting old rows.
 FORGET = 0.5
 
@@ -87,6 +91,7 @@ class Dialler:
     store: Store = field(init=False)
     transport: RequestsTransport = field(init=False)
     engine: Engine = field(init=False)
+    reloading: Reloading = field(init=False)
     server: FastAgiServer = field(init=False)
     services: MultiService = field(factory=MultiService, init=False)
     ami: Ami | None = field(default=None, init=False)
@@ -99,8 +104,6 @@ class Dialler:
     _spool: Spool = field(init=False)
     _retention: Retention = field(init=False)
     _self_check: SelfCheck = field(init=False)
-    _reloading: DeferredLock = field(factory=DeferredLock, init=False)
-    _logged_changed: bool = field(default=False, init=False)
     _logged_notes: tuple[Finding, ...] = field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -137,6 +140,9 @@ class Dialler:
             wake_at=lambda moment: self._wake_at(dispatch, moment),
         )
         self.engine = Engine(config, self.store, roster, spool, now, around)
+        self.reloading = Reloading(
+            config, self.settings, self.store, now, use=self._use, recount=self._recount
+        )
 
         def up() -> None:
             roster.asked = True
@@ -176,7 +182,7 @@ class Dialler:
             Periodic(self.reactor, PHONES, self._phones, "phones"),
             Periodic(self.reactor, CONFIRMED, self._importer.refetch, "refetch"),
             Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat"),
-            Periodic(self.reactor, SETTINGS, self._check_settings, "settings"),
+            Periodic(self.reactor, SETTINGS, self.reloading.check, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, SELF_CHECK, self_check.turn, "self_check"),
         ):  # fmt: skip
@@ -214,55 +220,12 @@ class Dialler:
         if self._dialplan is not None:
             await self._dialplan.turn()
 
-    async def _check_settings(self) -> None:
-        """Reload on request; log an edited file that was not reloaded."""
-        if self.settings is None:
-            return
-        request = await self.store.run(flags.told, flags.RELOAD)
-        if request is not None:
-            await self.store.run(flags.clear, flags.RELOAD)
-            await self.reload(request[1])
-        changed = self.settings.changed
-        if changed is self._logged_changed:
-            return
-        self._logged_changed = changed
-        if changed:
-            self.log.warn(
-                "{path} says something else than what was read: 'autodial reload' takes it over",
-                path=self.settings.path,
-            )
-            await self.store.run(flags.mark, self.now(), flags.CHANGED)
-        else:
-            await self.store.run(flags.clear, flags.CHANGED)
-
     async def reload(self, asked: str = "") -> None:
-        """
-        Read the settings again; ``asked``: the requester's file, if known. Unusable settings change
-        nothing, and settings that are used only at the start wait for a restart; the log and
-        ``autodial reload`` report both.
-        """
-        if self.settings is None:
-            return
-        await self._reloading.acquire()
-        try:
-            report = self._take_over(self.settings, asked)
-            if self.engine.calls.statistics.over != self.config.pace.abandoned_over:
-                try:
-                    await self._recall()
-                except StoreError as error:
-                    report += f"; the past calls are not recounted, reload once more: {error}"
-            await self.store.run(flags.tell, self.now(), flags.RELOADED, report)
-        finally:
-            self._reloading.release()
+        """Read the settings again; see ``Reloading``."""
+        await self.reloading.reload(asked)
 
-    def _take_over(self, settings: Settings, asked: str) -> str:
-        if asked and Path(asked) != settings.path.resolve():
-            return f"{NOTHING}: this dialler runs by {settings.path.resolve()}"
-        try:
-            config, changed, waiting = taken_over(self.config, settings.load())
-        except ConfigError as error:
-            self.log.error("the settings are not read again: {error}", error=error)
-            return f"{NOTHING}: {error}"
+    def _use(self, config: Config) -> None:
+        """From now on this is the configuration."""
         self.config = config
         for part in (
             self._importer,
@@ -272,25 +235,16 @@ class Dialler:
             self._self_check,
         ):
             if part is not None:
-                part.use(self.config)
-        self.engine.roster.leave_out(frozenset(self.config.staff.exclude))  # type: ignore[arg-type]
-        self._retention.keep = self.config.store.keep
-        self._retention.looks_back = self.config.limits.looks_back
+                part.use(config)
+        self.engine.roster.leave_out(frozenset(config.staff.exclude))  # type: ignore[arg-type]
+        self._retention.keep = config.store.keep
+        self._retention.looks_back = config.limits.looks_back
         self._poll.wake()
-        report = f"taken over: {', '.join(changed) or 'nothing is new'}"
-        if waiting:
-            report += f"; waiting for a restart: {', '.join(waiting)}"
-        self.log.info("the settings were read again; {what}", what=report)
-        self._log_notes()
-        return report
 
-    def _log_notes(self) -> None:
-        """Log, once, the legal notes that no setting can express."""
-        notes = legal_notes.notes(self.config, time_zones.DATA, self.now().date())
-        for note in notes:
-            if note not in self._logged_notes:
-                self.log.info("rules: {what}", what=note.sentence(self.config.language))
-        self._logged_notes = notes
+    async def _recount(self) -> None:
+        """After new settings: the limits over all calls may look back further."""
+        if self.engine.calls.statistics.over != self.config.pace.abandoned_over:
+            await self._recall()
 
     async def _recall(self) -> None:
         """Count past calls again for the limits over all clients, as far back as now configured."""
@@ -362,7 +316,7 @@ class Dialler:
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
         self.services.startService()
-        self._log_notes()
+        self.reloading.log_notes()
         self.log.info("running; {count} attempts were in flight", count=len(open_now))
 
     async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:
@@ -426,40 +380,3 @@ def held_socket(reactor: Any, fastagi: FastAgiConfig) -> socket.socket | None:
             f" {fastagi.host}:{fastagi.port}: make ListenStream= of autodial24.socket the same"
         )
     return held
-
-
-def access(portal: PortalConfig) -> Access:
-    """How to authenticate to the portal, by the configuration."""
-    if portal.webhook is not None:
-        return Webhook(portal.webhook.get_secret_value())
-    application = portal.application
-    assert application is not None  # the configuration ensures it
-    return Application(
-        application.address,
-        application.client_id,
-        application.client_secret.get_secret_value(),
-        application.tokens,
-        application.server,
-    )
-
-
-def send_now(config: Config) -> Send:
-    """Blocking requests without threads, for a command."""
-    from twisted.internet import reactor
-
-    transport = RequestsTransport(reactor, verify(config))  # type: ignore[arg-type]
-
-    async def send(request: Request) -> Answer:
-        return transport.post(request)
-
-    return send
-
-
-def portal_of(config: Config) -> Portal:
-    """The portal for one command: each request is tried once."""
-    return Portal(Direct(access(config.portal), send_now(config)), config.portal_zone)
-
-
-def verify(config: Config) -> bool | str:
-    verify = config.portal.verify
-    return verify if isinstance(verify, bool) else str(verify)
