@@ -3,7 +3,6 @@ The test bench on one machine: exchange, simulated portal, and the dialler as a 
 started as an administrator starts it. The demo and the system tests use it.
 """
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import tomlkit
 from attrs import define, field
 
 from bitrix24.simulator import SimulatedPortal, serve
@@ -122,7 +122,7 @@ class Rig:
     def start_dialler(self) -> None:
         """Write its configuration and start ``autodial run``; returns when it listens."""
         self.config.touch(0o600)
-        self.config.write_text(toml(self.settings), encoding="utf-8")
+        self.config.write_text(tomlkit.dumps(self.settings), encoding="utf-8")
         program = ["-m", "autodial"] if self.grace is None else ["-c", _SOONER, str(self.grace)]
         command = [sys.executable, *program, "--config", str(self.config)]
         command += ["run", "--as-root"]  # its call files must belong to the user of that Asterisk
@@ -282,21 +282,3 @@ def _save_log(whole: Rig, target: Path) -> None:
     if whole.log.exists():
         target.mkdir(parents=True, exist_ok=True)
         (target / "autodial.log").write_text(whole.said(), encoding="utf-8")
-
-
-def toml(settings: Mapping[str, Any]) -> str:
-    """Two levels of settings as TOML; strings, numbers and arrays are written as in JSON."""
-    rows = [f"{k} = {_value(v)}" for k, v in settings.items() if not isinstance(v, Mapping)]
-    for section, values in settings.items():
-        if isinstance(values, Mapping):
-            rows.append(f"[{section}]")
-            rows += [f"{key} = {_value(value)}" for key, value in values.items()]
-    return "\n".join(rows) + "\n"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

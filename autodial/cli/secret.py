@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 import click
+import tomlkit
 from attrs import frozen
 
 from autodial.errors import ConfigError
@@ -21,8 +22,6 @@ from autodial.errors import ConfigError
 GLOBALS = Path("/etc/asterisk/autodial-globals.conf")
 
 _GLOBAL = re.compile(r"^AD_SECRET[ \t]*=[ \t]*(?:>[ \t]*)?(\S*)[^\n]*$", re.MULTILINE)
-_SECTION = re.compile(r"^\[fastagi\][ \t]*(?:#[^\n]*)?$", re.MULTILINE)
-_KEY = re.compile(r"^[ \t]*#?secret[ \t]*=[^\n]*\n?", re.MULTILINE)
 
 
 @frozen
@@ -123,19 +122,10 @@ def _asterisk_group(parsed: dict[str, Any], settings: _File) -> int:
 
 
 def _with_key(text: str, secret: str) -> str:
-    """The TOML with ``secret`` in ``[fastagi]``; everything else unchanged."""
-    section = _SECTION.search(text)
-    row = f'secret = "{secret}"\n'
-    if section is None:
-        return f"{text.rstrip()}\n\n[fastagi]\n{row}"
-    start = section.end() + 1
-    text = text if len(text) >= start else text + "\n"
-    next_section = re.search(r"^\[", text[start:], re.MULTILINE)
-    end = start + next_section.start() if next_section else len(text)
-    body = text[start:end]
-    if _KEY.search(body):
-        return text[:start] + _KEY.sub(lambda _: row, body, count=1) + text[end:]
-    return text[:start] + row + body + text[end:]
+    """The TOML with ``secret`` in ``[fastagi]``; everything else unchanged, comments too."""
+    document = tomlkit.parse(text)
+    document.setdefault("fastagi", tomlkit.table())["secret"] = secret
+    return tomlkit.dumps(document)
 
 
 def _with_global(text: str, secret: str) -> str:

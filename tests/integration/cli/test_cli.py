@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 from attrs import evolve
 from click.testing import CliRunner, Result
 
@@ -43,7 +44,6 @@ from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.seed import add_operator
 from bitrix24.simulator.state import SCOPES
 from demo.pbx import free_ports
-from demo.rig import toml
 from tests.integration.conftest import NOON
 from tests.integration.store.test_ledger import BUSY, PHONE, TALKED, bring, dial, portal_task
 
@@ -59,7 +59,7 @@ def path(config: Config, tmp_path: Path) -> Path:
     """A configuration file."""
     path = tmp_path / "autodial.toml"
     path.write_text(
-        toml(
+        tomlkit.dumps(
             {
                 "portal": {"webhook": "http://127.0.0.1/rest/1/s3cretpath/"},
                 "tasks": {"tag": "autodial"},
