@@ -17,6 +17,7 @@ from autodial.engine.live_calls import LiveCalls
 from autodial.engine.surroundings import Surroundings
 from autodial.errors import StoreError
 from autodial.model.attempt import Attempt, Report
+from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId
 from autodial.model.outcome import Outcome
 from autodial.rules.end_policy import EndPolicy
@@ -156,7 +157,7 @@ class AttemptEnds:
     async def spool_failed(self, attempt: AttemptId) -> None:
         """Asterisk could not start the call file. Ignored once the attempt is claimed."""
         known = await self.store.run(attempt_queries.load_attempt, attempt)
-        if known is not None and known.state == "spooled":
+        if known is not None and known.state is State.SPOOLED:
             await self.give_up(attempt, "spoolfail")
 
     def withdraw(self, name: str) -> None:

@@ -20,6 +20,7 @@ from autodial.engine.live_calls import MOST_RUNG, LiveCalls
 from autodial.engine.surroundings import Surroundings
 from autodial.errors import StoreError
 from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.task import CallTask, Phone
@@ -85,7 +86,7 @@ class CallControl:
         """Let this attempt's client be dialled, at most once; None: refused."""
         now = self.now()
         known = self.calls.get(attempt)
-        first = known is not None and known.state == "spooled"
+        first = known is not None and known.state is State.SPOOLED
         if known and first and (refusal := await self._last_look(known)) is not None:
             await self.ends.give_up(attempt, refusal)
             return None

@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.rolling_statistics import RollingStatistics
@@ -89,7 +90,7 @@ class LiveCalls:
 
     def answered(self, attempt: AttemptId, extension: str) -> None:
         """The client has answered, and this extension is about to ring."""
-        self._attempts[attempt] = evolve(self._attempts[attempt], state="answered")
+        self._attempts[attempt] = evolve(self._attempts[attempt], state=State.ANSWERED)
         self.roster.hand_over(extension, attempt)
 
     def ended(self, attempt: AttemptId, outcome: Outcome | None) -> None:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from attrs import frozen
 
+from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.trunk import Route
 
@@ -22,7 +23,7 @@ class Attempt:
     title: str
     responsible: OperatorId
     routes: tuple[Route, ...]  #: trunks in order, with the caller ID for each
-    state: str
+    state: State
     generation: int  #: of the task at the start; moving the deadline by hand starts a new one
     purpose: str = ""  #: of the task
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself

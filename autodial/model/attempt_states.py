@@ -1,10 +1,10 @@
 """The life of one attempt, as a table. The store moves attempts only through ``advance``."""
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 
 
-class State(Enum):
+class State(StrEnum):
     """Where an attempt is."""
 
     SPOOLED = "spooled"  #: a call file is in Asterisk's spool, or is about to be written

@@ -13,7 +13,7 @@ from autodial.rules.pacing import EVERY, Answers, Pacing, together
 from autodial.rules.trunk_choice import Routing, Use
 
 #: States in which no operator's phone has rung yet.
-DIALLING = frozenset({State.SPOOLED.value, State.CLAIMED.value})
+DIALLING = frozenset({State.SPOOLED, State.CLAIMED})
 
 
 def capacity(  # noqa: PLR0913  # the counts, by name

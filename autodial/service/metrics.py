@@ -16,6 +16,7 @@ from twisted.web.http import Request
 
 from autodial.engine.engine import Engine
 from autodial.http_limits import BoundedPort, Page, Root
+from autodial.model.attempt_states import IN_FLIGHT
 from fastagi_server import FastAgiServer
 
 
@@ -55,8 +56,8 @@ class Measured:
             attempts.add_metric([outcome.value], count)
         yield attempts
         live = GaugeMetricFamily("autodial_calls", "attempts in flight, by state", labels=["state"])
-        for state in ("spooled", "claimed", "answered"):
-            live.add_metric([state], sum(a.state == state for a in self.engine.calls.all()))
+        for state in IN_FLIGHT:
+            live.add_metric([state.value], sum(a.state is state for a in self.engine.calls.all()))
         yield live
         yield from self._people()
         healthy = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])

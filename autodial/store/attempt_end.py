@@ -65,7 +65,7 @@ def record(
     if started is None:
         return Ended(Recorded.UNKNOWN)
     if report.stage == "refused" or (
-        report.stage == "claimfail" and started.state == State.ANSWERED.value
+        report.stage == "claimfail" and started.state is State.ANSWERED
     ):
         # The second run of a call file. It does not concern the first.
         return Ended(Recorded.KNOWN)
@@ -89,7 +89,7 @@ def give_up(
     started = load_attempt(db, attempt)
     if started is None:
         return Ended(Recorded.UNKNOWN)
-    if outcome is Outcome.WITHDRAWN and started.state != State.SPOOLED.value:
+    if outcome is Outcome.WITHDRAWN and started.state is not State.SPOOLED:
         return Ended(Recorded.KNOWN)
     return _end(db, started, outcome, Report(stage=why), now, policy)
 
@@ -102,7 +102,7 @@ def _end(
     now: datetime,
     policy: EndPolicy,
 ) -> Ended:
-    state = State(attempt.state)
+    state = attempt.state
     moved = advance(state, Event.OUTCOME)
     if state not in IN_FLIGHT:
         return Ended(Recorded.KNOWN)

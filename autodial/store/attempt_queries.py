@@ -118,7 +118,7 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             title=row.title,
             responsible=OperatorId(row.responsible),
             routes=_routes(row.trunks, row.caller_ids),
-            state=row.state,
+            state=State(row.state),
             generation=row.generation,
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),

@@ -68,7 +68,7 @@ def save(
         _do_not_call(db, attempt, operator, now)
     _enqueue(db, attempt, operator, disposition, following, policy.write_back, now)
     note(db, now, attempt.task, "disposition", disposition.value, attempt.id)
-    state = State(attempt.state)
+    state = attempt.state
     if state is State.REPORTED:
         moved = advance(state, Event.REOPEN).value
         db.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(state=moved))

@@ -141,7 +141,7 @@ def ringing(
     answered = load_attempt(db, attempt)
     if answered is None:
         return
-    state = State(answered.state)
+    state = answered.state
     if state not in IN_FLIGHT:
         return  # a late report, after the end
     values: dict[str, object] = {"state": advance(state, Event.ANSWER).value}

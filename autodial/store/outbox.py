@@ -333,7 +333,7 @@ def again(db: sa.Connection, message: int | None, now: datetime) -> int:
             )
             same = outbox.c.attempt == row.attempt
             db.execute(sa.update(outbox).where(same, follows).values(state=MessageState.PENDING))
-        state = State(db.scalar(sa.select(attempts.c.state).where(attempts.c.id == row.attempt)))
+        state = _state_of(db, row.attempt)
         if state is State.REPORTED:
             moved = advance(state, Event.REOPEN).value
             db.execute(sa.update(attempts).where(attempts.c.id == row.attempt).values(state=moved))
@@ -400,7 +400,7 @@ def _settle(db: sa.Connection, message: Message) -> None:
             outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING)),
         )
     )
-    state = State(db.scalar(sa.select(attempts.c.state).where(attempts.c.id == message.attempt)))
+    state = _state_of(db, message.attempt)
     if not left and state is State.ENDED:
         moved = advance(state, Event.REPORT).value
         db.execute(sa.update(attempts).where(attempts.c.id == message.attempt).values(state=moved))
@@ -449,3 +449,8 @@ def our_own_hand(
 def to_the_minute(moment: datetime) -> datetime:
     """The portal drops the seconds of a deadline."""
     return moment.replace(second=0, microsecond=0)
+
+
+def _state_of(db: sa.Connection, attempt: str) -> State:
+    query = sa.select(attempts.c.state).where(attempts.c.id == attempt)
+    return State(db.execute(query).scalar_one())

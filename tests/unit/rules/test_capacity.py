@@ -7,6 +7,7 @@ import pytest
 from attrs import evolve
 
 from autodial.model.attempt import Attempt
+from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.outcome import Outcome
@@ -73,7 +74,7 @@ ANNA = Operator(id=OperatorId(1), name="Анна", extension="101", online=True,
 ATTEMPT = Attempt(
     id=AttemptId("t1-1"), task=TaskId(1), number="+442079460000", dtmf="", operator=ANNA.id,
     extension="101", client="", title="", responsible=ANNA.id, routes=(Route("a", ONE),),
-    state="claimed", generation=1,
+    state=State.CLAIMED, generation=1,
 )  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def test_what_is_old_no_longer_counts() -> None:
 def test_who_could_take_a_client_counts(state: str, phone: str, overdial: int) -> None:
     held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
     result = capacity(
-        Pacing(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=state),), operators=(held,),
+        Pacing(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=State(state)),), operators=(held,),
         answers={"": Answers(answered=999)}, in_a_day={}, started={}, now=NOON,
     )  # fmt: skip
     assert {EVERY: overdial} == result["overdial"]
