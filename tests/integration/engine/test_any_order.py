@@ -338,9 +338,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _ends(self, attempt: AttemptId, how: str) -> None:
         self.rung.remove(attempt)
-        number = next(a.number for a in self.run(attempt_queries.in_flight) if a.id == attempt)
-        if how == "carrier":  # the client's phone cannot have rung, so the call does not count
-            self.borne[PERSON[number]].remove(self.claimed[attempt])
+        if how == "carrier":
+            self._not_borne(attempt)
         run_now(self.house.engine.ends.record(attempt, parse_report(REPORTS[how])))
 
     @precondition(lambda self: self.rung)
@@ -370,7 +369,8 @@ class AnyOrder(RuleBasedStateMachine):
         if not wanted:
             return
         attempt = data.draw(st.sampled_from(wanted))
-        report = parse_report(REPORTS[data.draw(st.sampled_from(sorted(REPORTS)))])
+        how = data.draw(st.sampled_from(sorted(REPORTS)))
+        report = parse_report(REPORTS[how])
         work = {
             "turn": lambda: self.house.dispatcher.turn(),
             "claim": lambda: self.house.call_control.claim(attempt),
@@ -392,7 +392,14 @@ class AnyOrder(RuleBasedStateMachine):
                     self._rings(flying[attempt].number)
         self._start()
         flying_now = {a.id for a in self.run(attempt_queries.in_flight)}
+        if what == "result" and how == "carrier" and attempt not in flying_now:
+            self._not_borne(attempt)
         self.rung = [one for one in self.rung if one in flying_now]
+
+    def _not_borne(self, attempt: AttemptId) -> None:
+        """The client's phone cannot have rung, so the call does not count."""
+        (number,) = {a.number for a in self.run(views.attempt_lines) if a.id == attempt}
+        self.borne[PERSON[number]].remove(self.claimed[attempt])
 
     def _spooled(self) -> list[AttemptId]:
         flying = self.run(attempt_queries.in_flight)
