@@ -23,7 +23,7 @@ from autodial.portal.client import access, portal_of, send_now
 from autodial.portal.self_check import findings, names
 from autodial.rules import time_zones
 from autodial.service.run import answer
-from autodial.store import outbox, views
+from autodial.store import delivery, views
 from autodial.store.database import write
 from bitrix24 import AnswerLost, Application, Portal, PortalError, PortalRefused
 from fastagi_server import NotWell, check
@@ -41,7 +41,7 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
     """List the messages not yet delivered to the portal, and the dead letters."""
     config = load(path)
     if again is not None or all_again:
-        count = write(config.store.path, lambda db: outbox.again(db, again, datetime.now(UTC)))
+        count = write(config.store.path, lambda db: delivery.again(db, again, datetime.now(UTC)))
         if not count:
             raise click.ClickException("there is no dead letter with this number")
         say(f"{count} will be sent again")

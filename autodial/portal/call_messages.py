@@ -13,7 +13,7 @@ from autodial.model.outbox_message import MessageKind
 from autodial.model.outcome import effect
 from autodial.portal.line_pool import LinePool
 from autodial.portal.recordings import Recordings
-from autodial.store import outbox
+from autodial.store import delivery, outbox
 from autodial.store.database import Store
 from autodial.store.outbox import Message
 from bitrix24 import Portal, PortalDenied, PortalError, PortalRefused
@@ -93,7 +93,7 @@ class CallMessages:
                     error=error,
                 )
             self._complained = True
-            await self.store.run(outbox.delivered, message, self.now())
+            await self.store.run(delivery.delivered, message, self.now())
         else:
             self._complained = False
 
@@ -119,7 +119,7 @@ class CallMessages:
             at = self.now() if forgotten else datetime.fromisoformat(message.payload["at"])
             started = self._started(at)
             registered = {"line": line, "since": started.isoformat()}
-            await self.store.run(outbox.remember, message, registered)
+            await self.store.run(delivery.remember, message, registered)
         call_id = await self.portal.register_call(
             external_id=message.attempt,
             user=message.payload["user"],
@@ -132,7 +132,7 @@ class CallMessages:
             show=message.ended is None,
             client=message.entity,
         )
-        await self.store.run(outbox.delivered, message, self.now(), call_id=call_id)
+        await self.store.run(delivery.delivered, message, self.now(), call_id=call_id)
         if portal.call_id_field and message.ended is None:
             # For the script on the portal, which links the card to its task; the card is shown
             # without it, too.
@@ -156,7 +156,7 @@ class CallMessages:
                     "{attempt}: no card: the portal no longer has this call",
                     attempt=message.attempt,
                 )
-        await self.store.run(outbox.delivered, message, self.now())
+        await self.store.run(delivery.delivered, message, self.now())
 
     async def _notify(self, message: Message) -> None:
         """Send a link to the task while the phone rings, and not afterwards."""
@@ -174,7 +174,7 @@ class CallMessages:
                 self.log.warn(
                     "{attempt}: the portal did not take the notification", attempt=message.attempt
                 )
-        await self.store.run(outbox.delivered, message, self.now())
+        await self.store.run(delivery.delivered, message, self.now())
 
     async def _finish(self, message: Message) -> None:
         self.lines.release(message.attempt)
@@ -193,16 +193,16 @@ class CallMessages:
                 code=code,
                 again=message.doubtful,
             )
-        await self.store.run(outbox.delivered, message, self.now())
+        await self.store.run(delivery.delivered, message, self.now())
 
     async def _record(self, message: Message) -> None:
         """A repetition replaces the file. Asterisk may still be writing it."""
         if message.call_id is None or message.ended is None:
-            await self.store.run(outbox.delivered, message, self.now())
+            await self.store.run(delivery.delivered, message, self.now())
             return
         recording = self.recordings.find(message.attempt, message.ended, self.now())
         if recording.wait is not None:
-            await self.store.run(outbox.wait, message, recording.wait)
+            await self.store.run(delivery.wait, message, recording.wait)
             return
         if recording.file is None:
             raise ValueError(f"no recording {recording.name}: is AD_RECORD set in the dialplan?")
@@ -210,7 +210,7 @@ class CallMessages:
             await self.portal.attach_recording(message.call_id, recording.file, recording.size)
         except OSError as error:
             raise ValueError(f"{recording.file}: {error.strerror}") from error
-        await self.store.run(outbox.delivered, message, self.now())
+        await self.store.run(delivery.delivered, message, self.now())
         self.recordings.attached(recording.file)
 
     def _started(self, at: datetime) -> datetime:

@@ -19,7 +19,7 @@ from autodial.model.outbox_message import MessageKind
 from autodial.portal.call_messages import CallMessages
 from autodial.portal.line_pool import LinePool
 from autodial.portal.task_messages import TaskMessages
-from autodial.store import outbox
+from autodial.store import delivery, outbox
 from autodial.store.database import Store
 from autodial.store.outbox import Message
 from bitrix24 import (
@@ -111,13 +111,13 @@ class Reporter:
         match error:
             case QuestionLost():
                 # Nothing was written; a doubtful message stays doubtful.
-                await self.store.run(outbox.not_sent, message)
+                await self.store.run(delivery.not_sent, message)
             case AnswerLost():
                 # It stays "sending": doubtful from now on.
-                await self.store.run(outbox.being_sent, message, self.now())
+                await self.store.run(delivery.being_sent, message, self.now())
             case PortalUnavailable() | PortalDenied():
                 # Denied: the webhook is wrong, not the message. All messages wait for a person.
-                await self.store.run(outbox.not_sent, message)
+                await self.store.run(delivery.not_sent, message)
                 if isinstance(error, PortalClosed) and not isinstance(error, MethodResting):
                     self._pause(error)  # of all, whichever message was next
                     return False
@@ -139,7 +139,7 @@ class Reporter:
         try:
             await self.portal.answers()
         except PortalError as error:
-            await self.store.run(outbox.not_sent, message)
+            await self.store.run(delivery.not_sent, message)
             self._pause(error)
             return False
         self._portal_answers = True
@@ -168,7 +168,7 @@ class Reporter:
                 kind=message.kind,
                 error=error,
             )
-            await self.store.run(outbox.put_off, message, self.now() + deferrals[times])
+            await self.store.run(delivery.put_off, message, self.now() + deferrals[times])
         return True
 
     async def _bury(self, message: Message, error: Exception) -> None:
@@ -178,7 +178,7 @@ class Reporter:
             kind=message.kind,
             error=error,
         )
-        await self.store.run(outbox.bury, message, str(error), self.now())
+        await self.store.run(delivery.bury, message, str(error), self.now())
 
     def _pause(self, error: PortalError) -> None:
         seconds = PAUSES[min(self._troubles, len(PAUSES) - 1)]

@@ -13,9 +13,10 @@ from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId
 from autodial.model.outbox_message import MessageKind
 from autodial.portal.comments import comment
-from autodial.store import flags, outbox
+from autodial.store import delivery, flags, outbox, own_deadlines
 from autodial.store.database import Store
-from autodial.store.outbox import Message, to_the_minute
+from autodial.store.outbox import Message
+from autodial.store.own_deadlines import to_the_minute
 from bitrix24 import Portal, PortalDenied, PortalRefused, TaskStatus
 
 #: The portal keeps its answer to a request with a key for 24 hours.
@@ -67,7 +68,7 @@ class TaskMessages:
             # In doubt, midnight of the same day is ours: the portal may cut the time first here.
             ours = task.until.may_be_of(deadline, by_day=True)
         theirs = moved and not ours
-        if theirs or await self.store.run(outbox.outdated, message):
+        if theirs or await self.store.run(own_deadlines.outdated, message):
             deadline = None
         responsible = message.payload.get("responsible")
         until = task.until if task is not None and deadline is not None else None
@@ -79,7 +80,7 @@ class TaskMessages:
             until = written if deadline is not None else None
         elif task is not None and deadline is not None and not ours:
             until = await self.portal.move_deadline(task, deadline)
-        await self.store.run(outbox.delivered, message, self.now(), until=until)
+        await self.store.run(delivery.delivered, message, self.now(), until=until)
 
     async def _status(self, message: Message) -> None:
         """The portal has its own rules for statuses; the status is read first: safe to repeat."""
@@ -87,7 +88,7 @@ class TaskMessages:
         task = await self.portal.task(message.task)
         if task is not None and not await self.portal.bring_to(task, status):
             raise ValueError(f"a task of status {task.status} cannot become {status.name}")
-        await self.store.run(outbox.delivered, message, self.now())
+        await self.store.run(delivery.delivered, message, self.now())
 
     async def _comment(self, message: Message) -> None:
         """Not safe to repeat: each comment contains its attempt's id, and is looked up in doubt."""
@@ -101,7 +102,7 @@ class TaskMessages:
             # Where keys are supported, comments are chat messages and cannot be edited.
             or (self.portal.keyed and not message.doubtful and message.payload.get("same"))
         ):
-            await self.store.run(outbox.delivered, message, self.now())
+            await self.store.run(delivery.delivered, message, self.now())
             return
         number: int | None = None
         recognised = message.doubtful and await self._is_recognised(message)
@@ -116,12 +117,15 @@ class TaskMessages:
         if number is None:
             number = await self.portal.add_comment(message.task, text)
         await self.store.run(
-            outbox.delivered, message, self.now(), comment=number if number and generation else None
+            delivery.delivered,
+            message,
+            self.now(),
+            comment=number if number and generation else None,
         )
 
     async def _find_comment(self, message: Message, marker: str) -> int | None:
         number = await self.portal.find_comment(message.task, marker)
-        await self.store.run(outbox.being_sent, message, self.now())
+        await self.store.run(delivery.being_sent, message, self.now())
         return number
 
     async def _is_recognised(self, message: Message) -> bool:
@@ -139,7 +143,7 @@ class TaskMessages:
         key = f"{message.attempt}.{message.ordinal}.{message.created.timestamp():.0f}"
         if "keyed" not in message.payload:
             at = self.now().isoformat()
-            await self.store.run(outbox.remember, message, {"keyed": text, "keyed_at": at})
+            await self.store.run(delivery.remember, message, {"keyed": text, "keyed_at": at})
         try:
             supported = await self.portal.add_keyed_comment(message.task, text, key)
         except PortalDenied:

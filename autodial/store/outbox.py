@@ -11,16 +11,15 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.model.attempt import Attempt
-from autodial.model.attempt_states import Event, State, advance
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outbox_message import MessageKind, MessageState
-from autodial.store import flags
-from autodial.store.events import note
-from autodial.store.schema import DEAD, IN_FLIGHT, UNDELIVERED, attempts, holds, outbox, tasks
+from autodial.store.schema import IN_FLIGHT, UNDELIVERED, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
 
 #: How long after its timeout the portal may still execute a request, unless configured otherwise.
 LATE = timedelta(seconds=90)
+
+
 #: Messages whose repetition the portal recognises, or that mean nothing later: repeated at once.
 _AT_ONCE = (MessageKind.REGISTER, MessageKind.MOVE, MessageKind.NOTIFY)
 
@@ -115,7 +114,11 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
 
 
 _UNDELIVERED = holds("outbox", UNDELIVERED)
+
+
 _UNDER_WAY = holds("attempts", IN_FLIGHT)
+
+
 _NEXT = (
     sa.select(
         outbox,
@@ -142,6 +145,8 @@ _NEXT = (
     .order_by(outbox.c.id)
     .limit(1)
 )
+
+
 #: The cards of calls in flight: found from the few calls, not among all undelivered messages.
 _CARD = _NEXT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
@@ -173,7 +178,7 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
         until = max(waits) + late if waits else now
         if until <= now:
             break
-        _put_off(db, row.attempt, row.id, until)
+        put_off_rest(db, row.attempt, row.id, until)
     lost = row.sent_at if doubtful else row.lost_at
     sent = {"state": MessageState.SENDING, "sent_at": now, "lost_at": lost}
     db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**sent))
@@ -255,17 +260,6 @@ def lines_in_use(db: sa.Connection) -> dict[str, str]:
     return {row.payload["line"]: row.attempt for row in db.execute(query) if "line" in row.payload}
 
 
-def remember(db: sa.Connection, message: Message, fields: Mapping[str, str]) -> None:
-    """Store fields that a repetition must send unchanged; called before the first sending."""
-    payload = {**message.payload, **fields}
-    db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(payload=payload))
-
-
-def being_sent(db: sa.Connection, message: Message, now: datetime) -> None:
-    """Set the time of sending again: after queries that took time, or at the end of a request."""
-    db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(sent_at=now))
-
-
 def shown_to(db: sa.Connection, message: Message) -> list[int]:
     """Operators who may see a card of this call, besides the message's own."""
     query = sa.select(outbox.c.operator).where(
@@ -276,181 +270,9 @@ def shown_to(db: sa.Connection, message: Message) -> list[int]:
     return [row.operator for row in db.execute(query)]
 
 
-def not_sent(db: sa.Connection, message: Message) -> None:
-    """The message certainly did not reach the portal: restore its previous state."""
-    before = {
-        "state": MessageState.SENDING if message.doubtful else "pending",
-        "sent_at": message.sent_before,
-        "lost_at": message.lost_before,
-    }
-    # (Unless a person's decision has voided it meanwhile.)
-    sending = (outbox.c.id == message.id) & (outbox.c.state == MessageState.SENDING)
-    db.execute(sa.update(outbox).where(sending).values(before))
-
-
-def wait(db: sa.Connection, message: Message, until: datetime) -> None:
-    """Delay one message; the others are delivered meanwhile."""
-    values = {"state": MessageState.PENDING, "not_before": until}
-    db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(**values))
-
-
-def put_off(db: sa.Connection, message: Message, until: datetime) -> None:
-    """This message fails, others would not: delay it and what follows it for its attempt."""
-    _put_off(db, message.attempt, message.id, until)
-
-
-def _put_off(db: sa.Connection, attempt: str, message: int, until: datetime) -> None:
+def put_off_rest(db: sa.Connection, attempt: str, message: int, until: datetime) -> None:
     rest = (outbox.c.attempt == attempt) & (outbox.c.id >= message)
     undelivered = outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING))
     # A longer delay stays, for example a status that waits for a disposition.
     sooner = outbox.c.not_before.is_(None) | (outbox.c.not_before < until)
     db.execute(sa.update(outbox).where(rest, undelivered, sooner).values(not_before=until))
-
-
-def again(db: sa.Connection, message: int | None, now: datetime) -> int:
-    """Deliver dead letters again after a person has looked: one or all. Returns how many."""
-    dead = holds("outbox", DEAD)
-    if message is not None:
-        dead &= outbox.c.id == message
-    rows = db.execute(sa.select(outbox).where(dead)).all()
-    for row in rows:
-        # Whether its last sending arrived is as unknown as before.
-        values = {"state": MessageState.SENDING, "error": "", "not_before": None}
-        db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**values))
-        note(db, now, row.task, "again", row.kind, row.attempt)
-        if row.kind == MessageKind.REGISTER:
-            # The portal would not recognise a repetition: it is registered as a new call.
-            anew = {key: value for key, value in row.payload.items() if key != "since"}
-            fresh: dict[str, Any] = {
-                "state": MessageState.PENDING,
-                "payload": anew,
-                "lost_at": None,
-            }
-            db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(fresh))
-            # What follows it was skipped, as the call was not registered.
-            follows = outbox.c.kind.in_((MessageKind.FINISH, MessageKind.RECORD)) & (
-                outbox.c.state == MessageState.DELIVERED
-            )
-            same = outbox.c.attempt == row.attempt
-            db.execute(sa.update(outbox).where(same, follows).values(state=MessageState.PENDING))
-        state = _state_of(db, row.attempt)
-        if state is State.REPORTED:
-            moved = advance(state, Event.REOPEN).value
-            db.execute(sa.update(attempts).where(attempts.c.id == row.attempt).values(state=moved))
-    return len(rows)
-
-
-def delivered(
-    db: sa.Connection,
-    message: Message,
-    now: datetime,
-    *,
-    call_id: str | None = None,
-    until: Deadline | None = None,
-    comment: int | None = None,
-) -> None:
-    """
-    The portal has accepted the message. ``until`` is the deadline that it now holds, so that we
-    recognise our own change; ``comment`` is the number of the comment we have written.
-    """
-    db.execute(
-        sa.update(outbox)
-        .where(outbox.c.id == message.id)
-        .values(state=MessageState.DELIVERED, done_at=now)
-    )
-    if call_id is not None:
-        db.execute(
-            sa.update(attempts).where(attempts.c.id == message.attempt).values(call_id=call_id)
-        )
-    if until is not None:
-        stored = {"portal_deadline": until.at, "portal_wall": until.wall}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(stored))
-        sent = message.payload.get("deadline")
-        if until.midnight and sent and not until.is_of(datetime.fromisoformat(sent)):
-            flags.mark(db, now, flags.CUTS_DAYS)
-    if comment is not None:
-        generation = sa.select(attempts.c.generation).where(attempts.c.id == message.attempt)
-        ours = {"comment": comment, "comment_generation": generation.scalar_subquery()}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(ours))
-    if "responsible" in message.payload:
-        values = {"responsible": message.payload["responsible"]}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(values))
-    note(db, now, message.task, "told portal", message.kind, message.attempt)
-    _settle(db, message)
-
-
-def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:
-    """The portal refuses it for good: a dead letter, for a person to look at."""
-    db.execute(
-        sa.update(outbox)
-        .where(outbox.c.id == message.id)
-        .values(state=MessageState.DEAD, error=why)
-    )
-    note(db, now, message.task, "portal refused", f"{message.kind}: {why}", message.attempt)
-    _settle(db, message)
-
-
-def _settle(db: sa.Connection, message: Message) -> None:
-    """An ended attempt without undelivered messages is reported."""
-    left = db.scalar(
-        sa.select(sa.func.count())
-        .select_from(outbox)
-        .where(
-            outbox.c.attempt == message.attempt,
-            outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING)),
-        )
-    )
-    state = _state_of(db, message.attempt)
-    if not left and state is State.ENDED:
-        moved = advance(state, Event.REPORT).value
-        db.execute(sa.update(attempts).where(attempts.c.id == message.attempt).values(state=moved))
-
-
-_UNDECIDED = (MessageState.PENDING, MessageState.SENDING, MessageState.DEAD)
-
-
-def outdated(db: sa.Connection, message: Message) -> bool:
-    """Has a later attempt of the task set a deadline of its own, or a message that will?"""
-    query = sa.select(outbox.c.payload).where(
-        outbox.c.task == message.task,
-        outbox.c.kind == MessageKind.TASK,
-        outbox.c.id > message.id,
-        outbox.c.state != MessageState.VOID,
-    )
-    return any("deadline" in row.payload for row in db.execute(query))
-
-
-def our_own_hand(
-    db: sa.Connection, task: TaskId, asked: datetime, until: Deadline, late: timedelta = LATE
-) -> bool:
-    """
-    Was the task read from the portal (at ``asked``) while our own change was being sent, or while
-    the portal could still execute it (``late``)? Or is its deadline one of an undelivered message?
-
-    Then it must not be taken for a person's change: the task would be dialled again at once. What
-    was sent, or is to be sent, may have arrived already.
-    """
-    query = sa.select(outbox.c.state, outbox.c.done_at, outbox.c.payload, outbox.c.sent_at).where(
-        outbox.c.task == task, outbox.c.kind == MessageKind.TASK
-    )
-    by_day = flags.last(db, flags.CUTS_DAYS) is not None
-    for row in db.execute(query.order_by(outbox.c.id.desc()).limit(2)):
-        # A delayed message may wait for hours; people may move the deadline meanwhile.
-        sent = row.sent_at if row.state == MessageState.SENDING else None
-        uncertain = sent is not None and asked <= sent + late
-        if uncertain or (row.done_at is not None and row.done_at >= asked):
-            return True
-        ours = row.payload.get("deadline") if row.state in _UNDECIDED else None
-        if ours and until.may_be_of(datetime.fromisoformat(ours), by_day=by_day):
-            return True
-    return False
-
-
-def to_the_minute(moment: datetime) -> datetime:
-    """The portal drops the seconds of a deadline."""
-    return moment.replace(second=0, microsecond=0)
-
-
-def _state_of(db: sa.Connection, attempt: str) -> State:
-    query = sa.select(attempts.c.state).where(attempts.c.id == attempt)
-    return State(db.execute(query).scalar_one())

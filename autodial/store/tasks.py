@@ -13,7 +13,8 @@ from autodial.model.outcome import Outcome
 from autodial.model.task import Phone
 from autodial.rules.phone_numbers import Refused
 from autodial.store.events import note
-from autodial.store.outbox import LATE, our_own_hand
+from autodial.store.outbox import LATE
+from autodial.store.own_deadlines import our_own_hand
 from autodial.store.planning import IS_LISTED, phones_of
 from autodial.store.schema import (
     ASKED_FOR,

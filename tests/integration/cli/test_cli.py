@@ -30,6 +30,7 @@ from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
 from autodial.store import (
     attempt_end,
+    delivery,
     dispositions,
     flags,
     ledger,
@@ -319,7 +320,7 @@ def test_what_was_put_aside_is_sent_again_by_a_command(
 ) -> None:
     told("tasks")
     message = run(outbox.next_message, NOON)
-    run(outbox.bury, message, "Access denied.", NOON)
+    run(delivery.bury, message, "Access denied.", NOON)
     assert "Access denied." in told("outbox").output
     assert 1 == told("outbox", "--again", "4711").exit_code
 

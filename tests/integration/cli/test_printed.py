@@ -20,7 +20,7 @@ from autodial.model.operator import PresenceRules
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.phone_numbers import Refused
 from autodial.service.run import log_line
-from autodial.store import attempt_end, ledger, outbox, presence, tasks
+from autodial.store import attempt_end, delivery, ledger, outbox, presence, tasks
 from bitrix24 import Employee, LoginEvent, Presence
 from tests.integration.cli.test_cli import LONG_AGO, path, told  # noqa: F401  # fixtures
 from tests.integration.conftest import NOON
@@ -69,7 +69,7 @@ def hostile(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # 
         )
     run(presence.save_logins, [LoginEvent(id=1, user=600, login=True, at=NOON)], NOON)
     for text in HOSTILE:
-        run(outbox.bury, run(outbox.next_message, NOON), text, NOON)
+        run(delivery.bury, run(outbox.next_message, NOON), text, NOON)
     return told
 
 

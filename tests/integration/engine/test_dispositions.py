@@ -12,7 +12,7 @@ from attrs import evolve
 from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import dispositions, outbox, planning, tasks, views
+from autodial.store import delivery, dispositions, outbox, planning, tasks, views
 from autodial.store.schema import outbox as messages
 from bitrix24 import Deadline
 from tests.integration.conftest import NOON, FakeStore, Now
@@ -83,7 +83,7 @@ async def test_a_status_waits_for_a_word_as_long_as_he_writes(
     def kinds() -> list[str]:
         result = []
         while (message := run(outbox.next_message, now())) is not None:
-            run(outbox.delivered, message, now())
+            run(delivery.delivered, message, now())
             result.append(message.kind)
         return result
 
@@ -241,7 +241,7 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
     first = run(planning.load_task, TaskId(8017)).due
     while (message := run(outbox.next_message, now())) is not None:
         run(
-            outbox.delivered,
+            delivery.delivered,
             message,
             now(),
             until=Deadline(first) if message.kind == "task" else None,

@@ -31,7 +31,7 @@ from autodial.rules.hangup import parse_report
 from autodial.store import attempt_end, attempt_queries, ledger, planning, views
 from autodial.store.database import Store
 from autodial.store.events import story
-from autodial.store.outbox import to_the_minute
+from autodial.store.own_deadlines import to_the_minute
 from bitrix24 import Answer, Link, Portal, PortalUnavailable, Request, Webhook
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_contact, add_operator, add_task

@@ -27,7 +27,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.portal.importer import Importer
 from autodial.rules.hangup import parse_report
-from autodial.store import days_off, flags, pauses, planning, retention, tasks, views
+from autodial.store import days_off, delivery, flags, pauses, planning, retention, tasks, views
 from autodial.store import outbox as outbox_
 from autodial.store.events import story
 from autodial.store.replan import replan
@@ -170,7 +170,7 @@ def changed(house: House, **sections: dict[str, Any]) -> None:
 
 def pay_all(run: Run, now: Now) -> None:
     while (message := run(outbox_.next_message, now())) is not None:
-        run(outbox_.delivered, message, now())
+        run(delivery.delivered, message, now())
 
 
 WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday")
@@ -266,7 +266,7 @@ async def test_a_deadline_that_waits_to_be_told_is_told_once_and_the_last_one(
     house = make()
     then = await put_off(house, now)
     while (message := run(outbox_.next_message, now())).kind != "task":
-        run(outbox_.delivered, message, now())
+        run(delivery.delivered, message, now())
     for day in (TODAY, TOMORROW):
         run(days_off.add, day, now())
         await house.dispatcher.turn()

@@ -23,7 +23,7 @@ from autodial.portal.reporter import Reporter
 from autodial.rules.dial_facts import Dial
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_end, ledger, outbox, planning, tasks, views
+from autodial.store import attempt_end, delivery, ledger, planning, tasks, views
 from autodial.store.events import story
 from bitrix24 import AnswerLost, Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
@@ -312,7 +312,7 @@ async def test_the_one_comment_never_goes_back_in_time(scene: Scene, which: str)
     await scene.turns(paying)
     (text,) = scene.comments(task)
     assert f"[{last}]" in text
-    scene.run(outbox.again, None, scene.now())
+    scene.run(delivery.again, None, scene.now())
     with scene.store.engine.begin() as db:
         db.exec_driver_sql("UPDATE outbox SET state = 'sending' WHERE kind = 'comment' AND id < 4")
     await scene.turns(paying)
@@ -356,7 +356,7 @@ async def test_a_refused_registration_is_mended_by_a_command_hours_later(scene: 
     assert states(scene.run)["register"] == "dead"
     scene.portal.scopes = scopes
     scene.now.advance(hours=5)
-    scene.run(outbox.again, None, scene.now())
+    scene.run(delivery.again, None, scene.now())
     await scene.turns(paying)
     assert {} == scene.portal.calls
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in scene.portal.statistics]

@@ -27,6 +27,7 @@ from autodial.rules.hangup import parse_report
 from autodial.store import (
     attempt_end,
     attempt_queries,
+    delivery,
     ledger,
     outbox,
     planning,
@@ -35,7 +36,7 @@ from autodial.store import (
     views,
 )
 from autodial.store.events import story
-from autodial.store.outbox import to_the_minute
+from autodial.store.own_deadlines import to_the_minute
 from bitrix24 import AnswerLost, Portal, PortalTask, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_operator, add_task
@@ -564,7 +565,7 @@ async def test_a_missing_scope_stops_only_what_needs_it_and_is_mended_by_a_comma
 
     portal.scopes = scopes
     now.advance(minutes=5)
-    assert 1 == run(outbox.again, None, now())
+    assert 1 == run(delivery.again, None, now())
     await paying.turn()
     assert [number] == [row["EXTERNAL_CALL_ID"] for row in portal.statistics]
     assert {} == portal.calls
@@ -768,7 +769,7 @@ async def test_an_old_deadline_does_not_follow_a_newer_one(
     run(attempt_end.record, opened.id, parse_report(BUSY.split(",")), now(), EndPolicy())
     await paying.turn()
     newer = portal.tasks[number]["DEADLINE"]
-    run(outbox.again, old, now())
+    run(delivery.again, old, now())
     await paying.turn()
 
     assert newer == portal.tasks[number]["DEADLINE"] > NOON + timedelta(hours=2)
@@ -782,7 +783,7 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     number = task_of(attempt(run, portal, BUSY))
     message = run(outbox.next_message, now())
     assert "task" == message.kind
-    run(outbox.put_off, message, now() + timedelta(hours=6))
+    run(delivery.put_off, message, now() + timedelta(hours=6))
     moved = NOON + timedelta(days=3)
     portal_task = PortalTask(
         id=number, title="x", status=2, responsible=501, deadline=moved, clients=()

@@ -22,8 +22,10 @@ from autodial.rules.hangup import parse_report
 from autodial.store import (
     attempt_end,
     attempt_queries,
+    delivery,
     ledger,
     outbox,
+    own_deadlines,
     planning,
     presence,
     tasks,
@@ -204,7 +206,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
     next_call = run(
         attempt_end.record, attempt, BUSY, NOON + timedelta(seconds=30), EndPolicy()
     ).next_call
-    minute = outbox.to_the_minute(next_call)
+    minute = own_deadlines.to_the_minute(next_call)
 
     # The dialler stopped during the write: the portal shows our own value.
     assert "task" == run(outbox.next_message, NOON).kind
@@ -213,7 +215,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
 
     # Noted; then an answer from before our write arrives late.
     message = run(outbox.next_message, NOON + timedelta(minutes=2))
-    run(outbox.delivered, message, NOON + timedelta(minutes=2), until=Deadline(minute))
+    run(delivery.delivered, message, NOON + timedelta(minutes=2), until=Deadline(minute))
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
     run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked)
@@ -258,7 +260,7 @@ def test_another_operator_s_talk_makes_him_responsible(run: Run, task: int, port
     kinds = {}
     while message is not None:
         kinds[message.kind] = message.payload
-        run(outbox.delivered, message, NOON)
+        run(delivery.delivered, message, NOON)
         message = run(outbox.next_message, NOON)
 
     assert kinds["task"] == {"responsible": 502}
@@ -293,7 +295,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy()).next_call
-    run(outbox.delivered, run(outbox.next_message, NOON), NOON, until=Deadline(ours))
+    run(delivery.delivered, run(outbox.next_message, NOON), NOON, until=Deadline(ours))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
         assert deadline == run(planning.load_task, TaskId(8017)).due

@@ -27,8 +27,10 @@ from autodial.store import (
     views,
 )
 from autodial.store import external_calls as others
+from autodial.store.delivery import again
 from autodial.store.events import story
-from autodial.store.outbox import again, next_message, outdated
+from autodial.store.outbox import next_message
+from autodial.store.own_deadlines import outdated
 from autodial.store.schema import (
     attempts,
     do_not_call,

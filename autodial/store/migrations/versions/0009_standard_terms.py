@@ -74,9 +74,10 @@ def _tell_messages_apart() -> None:
     positive = messages.c.target > 0
     op.execute(sa.update(messages).where(positive, cards).values(operator=messages.c.target))
     op.execute(sa.update(messages).where(positive, ~cards).values(revision=messages.c.target))
-    said = messages.c.state.in_(("owed", "sending", "parked")) & (messages.c.kind == "comment")
+    comments = messages.c.kind == "comment"
+    undelivered = comments & messages.c.state.in_(("owed", "sending", "parked"))
     db = op.get_bind()
-    for row in db.execute(sa.select(messages.c.id, messages.c.payload).where(said)).all():
+    for row in db.execute(sa.select(messages.c.id, messages.c.payload).where(undelivered)).all():
         payload = row.payload if isinstance(row.payload, dict) else json.loads(row.payload)
         if "word" in payload:
             payload["disposition"] = payload.pop("word")
