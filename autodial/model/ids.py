@@ -16,6 +16,11 @@ AttemptId = NewType("AttemptId", str)
 _ATTEMPT = re.compile(r"t[0-9]{1,16}-[0-9]{1,9}")
 
 
+def new_attempt_id(task: TaskId, number: int) -> AttemptId:
+    """Of the task's attempt of this number, from 1."""
+    return AttemptId(f"t{task}-{number}")
+
+
 def attempt_id(text: str) -> AttemptId | None:
     """An attempt id from outside text; None: the text is not a valid id."""
     return AttemptId(text) if _ATTEMPT.fullmatch(text) else None

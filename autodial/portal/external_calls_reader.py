@@ -1,6 +1,5 @@
 """Reads external calls from the portal's call statistics: talks with our clients besides ours."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -8,14 +7,12 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from autodial.config.settings import Config
+from autodial.model.ids import attempt_id
 from autodial.portal.staff_reader import SELDOM, SOON, final
 from autodial.rules.phone_numbers import e164
 from autodial.store.database import Store
 from autodial.store.external_calls import ExternalCall, mark, save_external_calls
 from bitrix24 import Portal, PortalError
-
-#: External ids of the dialler's own calls.
-OURS = re.compile(r"t\d+-\d+")
 
 
 @define(eq=False)
@@ -52,7 +49,7 @@ class ExternalCallsReader:
             self._not_until = now + (SELDOM if final(error) else SOON)
             return
         self._calls_read = last
-        external = [talk for talk in talks if not OURS.fullmatch(talk.external)]
+        external = [talk for talk in talks if attempt_id(talk.external) is None]
         region = self.config.phones.region
         numbers = [(talk, e164(talk.number, region)) for talk in external]
         calls = [

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import IN_FLIGHT, Event, State, advance
-from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.ids import AttemptId, OperatorId, TaskId, new_attempt_id
 from autodial.model.outbox_message import MessageKind
 from autodial.model.task import CallTask, Phone
 from autodial.model.write_back import WriteBack
@@ -46,7 +46,7 @@ def open_attempt(
     before = sa.select(forgotten.c.n).where(forgotten.c.task == task.id)
     last = max(db.scalar(stored) or 0, db.scalar(before) or 0)
     generation = db.scalar(sa.select(tasks.c.generation).where(tasks.c.id == task.id))
-    attempt = AttemptId(f"t{task.id}-{last + 1}")
+    attempt = new_attempt_id(task.id, last + 1)
     phone, operator = decision.phone, decision.operator
     if (other := _being_called(db, phone, task.id)) is not None:
         raise ClientTaken(f"the client is being called for task {other}")
