@@ -10,8 +10,8 @@ As ``reactor.listenTCP``, with half the system calls (29 instead of 52 a session
   the lines before it are acknowledged, and that waits until they are read.) A block shorter than
   the mark is read after ``LIFT`` seconds.
 
-CPU of a session, median of 7 rounds in turns (``bench/fastagi``), as a multiple of one thread of C:
-six commands 1.17, half-closed 1.02; Twisted's own transport 1.63 and 1.62.
+CPU of a session, median of 5 rounds in turns (``bench/fastagi``), as a multiple of one thread of C:
+six commands 1.18, half-closed 0.95; Twisted's own transport 1.58 and 1.62.
 """
 
 import socket
