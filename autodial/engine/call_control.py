@@ -59,6 +59,15 @@ class Ring:
     alert: str | None = None  #: Alert-Info, for a distinctive ring; None: the dialplan's
 
 
+@frozen(kw_only=True)
+class Ringing:
+    """May an operator's phone ring, and what does it show?"""
+
+    allowed: bool
+    #: Name and Alert-Info, if they may differ from those of the phone before it.
+    look: tuple[str, str | None] | None = None
+
+
 @define(eq=False)
 class CallControl:
     """Answers the dialplan for the calls of one dialler."""
@@ -152,20 +161,44 @@ class CallControl:
         return self._claimed(attempt)
 
     def whom_to_ring(self, attempt: AttemptId) -> Ring | None:
-        """The client has answered: the operators to ring. None: the attempt is not in flight."""
+        """
+        The client has answered: the operators to ring. The first of them is reserved for this call,
+        and about to ring. None: the attempt is not in flight.
+        """
         known = self.calls.get(attempt)
-        return self._ring(known) if known is not None else None
+        if known is None:
+            return None
+        ring = self._ring(known)
+        if ring.extensions:
+            first = ring.extensions[0]
+            name, alert = self._look(known, first)
+            ring = evolve(ring, caller_name=name, alert=alert)
+            self._rings(attempt, first)
+        return ring
 
-    def ringing(self, attempt: AttemptId, extension: str) -> tuple[str, str | None] | None:
+    def ringing(self, attempt: AttemptId, extension: str) -> Ringing | None:
         """
-        An operator's phone is about to ring; the message to the portal is written beside the call.
-        Returns what this phone shows, and its Alert-Info, if they differ from those at the answer.
+        The operators before this one did not take the call. May this one's phone ring? Then it is
+        reserved, and about to ring. None: the attempt is not in flight.
         """
-        own: tuple[str, str | None] | None = None
-        if (known := self.calls.get(attempt)) is not None:
-            if self._looks.phones:  # what the previous phone showed does not apply to this one
-                own = self._look(known, extension)
-            self.calls.answered(attempt, extension)
+        known = self.calls.get(attempt)
+        if known is None:
+            self._write_ringing(attempt, extension)
+            return None
+        operator = self.calls.roster.with_extension(extension)
+        if operator is not None and not self._may_take(operator, known):
+            return Ringing(allowed=False)
+        self._rings(attempt, extension)
+        # Without looks of single phones, all show what was said at the answer.
+        look = self._look(known, extension) if self._looks.phones else None
+        return Ringing(allowed=True, look=look)
+
+    def _rings(self, attempt: AttemptId, extension: str) -> None:
+        self.calls.answered(attempt, extension)
+        self._write_ringing(attempt, extension)
+
+    def _write_ringing(self, attempt: AttemptId, extension: str) -> None:
+        """On disk, with the message to the portal, beside the call: the client hears silence."""
 
         async def write() -> None:
             await self.store.run(
@@ -174,7 +207,6 @@ class CallControl:
             self.around.on_enqueued()
 
         self._aside(write(), attempt)
-        return own
 
     def forwards(self, attempt: AttemptId, extension: str) -> None:
         """An operator's phone forwards its calls: warn, so that a person ends it."""

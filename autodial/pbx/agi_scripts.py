@@ -103,6 +103,7 @@ async def resolve(call: AgiSession, call_control: CallControl) -> None:
                 "AD_OPS": ":".join(ring.extensions),
                 "AD_OPTO": str(ring.seconds),
                 **({} if ring.alert is None else {"__AD_ALERT": ring.alert}),
+                "AD_RING": "1",
                 "AD_OK": "1",
             }
         ),
@@ -111,15 +112,22 @@ async def resolve(call: AgiSession, call_control: CallControl) -> None:
 
 async def ringing(call: AgiSession, call_control: CallControl) -> None:
     """
-    ``AGI(…/ringing,AD_ID,extension)``: this operator's phone is about to ring. Sets what the
-    phone shows, if that differs from the others.
+    ``AGI(…/ringing,AD_ID,extension)``: may this operator's phone ring, now that the ones before it
+    did not take the call? Sets AD_RING to 1 or 0, and what the phone shows.
     """
     attempt = attempt_id(call.argument(0))
-    own = call_control.ringing(attempt, call.argument(1)) if attempt is not None else None
-    if own is not None:
-        name, alert = own
+    ringing = call_control.ringing(attempt, call.argument(1)) if attempt is not None else None
+    if ringing is None:
+        return  # the dialplan goes by its lock
+    shown: list[bytes] = []
+    alert: str | None = None
+    if ringing.look is not None:
+        name, alert = ringing.look
         shown = [command("SET VARIABLE", "CALLERID(name)", name)]
-        await call.batch(*shown, *([] if alert is None else [set_variables({"__AD_ALERT": alert})]))
+    variables = {} if alert is None else {"__AD_ALERT": alert}
+    await call.batch(
+        *shown, set_variables({**variables, "AD_RING": "1" if ringing.allowed else "0"})
+    )
 
 
 async def forwards(call: AgiSession, call_control: CallControl) -> None:
