@@ -269,7 +269,7 @@ async def test_a_peer_that_reads_nothing_fills_no_memory() -> None:
 async def test_a_fault_with_one_connection_does_not_close_the_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with listening() as (server, port):
+    with listening() as (_, port):
         admit = FastAgiServer.admit
         faults = iter([ValueError("a fault of ours")])
 
