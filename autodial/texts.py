@@ -258,7 +258,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "Asterisk knows no PJSIP endpoint called {detail}: correct [[asterisk.trunks]] name,"
         " or pjsip.conf",
     },
-    # reasons of the planner
+    # reasons of the dispatcher
     "new": {"ru": "ещё не смотрели", "en": "not looked at yet"},
     "dial": {"ru": "звоним", "en": "being dialled"},
     "closed": {"ru": "задача закрыта", "en": "the task is closed"},

@@ -118,11 +118,15 @@ class AgiPort:
                     self.reactor.removeReader(self)
                     self._paused = self.reactor.callLater(PAUSE, self.reactor.addReader, self)
                 return
-            session = self._server.admit(peer[0])
-            if session is None:
+            try:
+                session = self._server.admit(peer[0])
+                if session is None:
+                    connection.close()
+                else:
+                    AgiConnection(self, connection, session, peer)
+            except Exception:  # of one connection only: the port goes on listening
+                self.log.failure("a FastAGI connection")
                 connection.close()
-            else:
-                AgiConnection(self, connection, session, peer)
 
 
 @implementer(IReadWriteDescriptor)

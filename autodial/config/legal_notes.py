@@ -21,13 +21,13 @@ def notes(config: Config, zones: ZoneData, today: date) -> tuple[Finding, ...]:
         findings.append(Finding("law.consent", "", False))
     if russia and (unknown := _without_acts(today.year)):
         findings.append(Finding("law.days", f"{today.year}: {', '.join(unknown)}", False))
-    preset, power = config.client.preset, config.pace.dial_ratio
+    preset, ratio = config.client.preset, config.pace.dial_ratio
     if own := _own_figures(config):
         findings.append(Finding("law.own", f"{preset}: {', '.join(own)}", False))
-    if preset == "uk-ofcom" and power > 1:
-        findings.append(Finding("law.no harbour", f"{power:g}", False))
-    if preset == "us-ftc" and power > 1:
-        findings.append(Finding("law.harbour", f"{power:g}", False))
+    if preset == "uk-ofcom" and ratio > 1:
+        findings.append(Finding("law.no harbour", f"{ratio:g}", False))
+    if preset == "us-ftc" and ratio > 1:
+        findings.append(Finding("law.harbour", f"{ratio:g}", False))
     return tuple(findings)
 
 

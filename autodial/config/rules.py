@@ -108,7 +108,7 @@ class CalendarConfig(Section):
 
     @property
     def calendar(self) -> Calendar:
-        """The house's."""
+        """When the site works."""
         return Calendar(
             country=self.country,
             parts=(f"{self.country}-{self.subdivision}",) if self.subdivision else (),

@@ -1,4 +1,4 @@
-"""The sections about Asterisk, the doors and the store."""
+"""The sections about Asterisk, the listening ports, recording and the store."""
 
 import re
 from datetime import timedelta

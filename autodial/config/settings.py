@@ -139,7 +139,7 @@ class Config(Section):
 
     @property
     def limits(self) -> Limits:
-        """What a client may be asked to bear."""
+        """How often, and at what hours, a client may be called."""
         return self.client.limits(self.calendar.calendar, self.hours.zone)
 
     @model_validator(mode="after")

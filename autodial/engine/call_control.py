@@ -1,8 +1,8 @@
 """
 Call control answers requests of the dialplan: whom to dial, whom to ring, what the phone shows.
 
-The answers come from memory. Only durable writes are waited for: a claim and a result are on disk
-before the dialplan gets the answer.
+Whom to ring is answered from memory. A claim waits for a read and a write of the store: it is on
+disk before the dialplan gets the answer.
 """
 
 from collections.abc import Awaitable, Callable

@@ -17,7 +17,7 @@ class Attempt:
     task: TaskId
     number: str
     dtmf: str  #: the extension behind the number, sent once it has answered
-    operator: OperatorId  #: reserved for this attempt
+    operator: OperatorId  #: chosen for it, and reserved unless it is overdialled
     extension: str
     client: str
     title: str
@@ -33,7 +33,8 @@ class Attempt:
 class Report:
     """What Asterisk reports about an attempt when its channel ends (see dialplan/autodial.conf)."""
 
-    stage: str  #: claim, refused, claimfail, dial
+    #: claim, refused, claimfail, dial; of an attempt that was given up, the reason.
+    stage: str
     dial_status: str = ""
     cause: int = 0  #: Q.850 hangup cause
     tech: str = ""  #: the technology's own status: "SIP 486 Busy Here"

@@ -21,7 +21,7 @@ class Event(Enum):
     ANSWER = "answer"
     OUTCOME = "outcome"  #: from Asterisk, or from the reconciler
     REPORT = "report"  #: the last outbox message was delivered
-    REOPEN = "reopen"  #: a person has requeued a dead letter
+    REOPEN = "reopen"  #: a message was added after all were delivered, or a dead letter requeued
 
 
 TRANSITIONS: Mapping[State, Mapping[Event, State]] = {

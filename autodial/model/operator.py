@@ -17,7 +17,7 @@ class DeviceUse(Enum):
     OFF = "off"  #: it cannot ring
 
 
-#: All of Asterisk's device states. The planner and ``autodial.conf`` use the same table; the
+#: All of Asterisk's device states. The dispatcher and ``autodial.conf`` use the same table; the
 #: dialplan rings a phone only in the state that is FREE here. So no client is dialled for a phone
 #: that the dialplan would skip.
 DEVICE_STATES: Mapping[str, DeviceUse] = {

@@ -34,7 +34,7 @@ class Called:
 
 @frozen(kw_only=True)
 class CallTask:
-    """A call task, as the planner sees it."""
+    """A call task, as the dispatcher sees it."""
 
     id: TaskId
     title: str

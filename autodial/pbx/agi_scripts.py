@@ -72,6 +72,7 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
                 "AD_TASK": str(claimed.attempt.task),
                 "AD_NUM": claimed.number,
                 "AD_DTMF": claimed.attempt.dtmf,
+                "AD_TONES": claimed.attempt.dtmf,  # for a dialplan that was not replaced yet
                 "AD_TO": str(claimed.wait),
                 "AD_TRUNKS": ":".join(route.trunk for route in claimed.routes),
                 "AD_CIDS": ":".join(route.caller_id for route in claimed.routes),

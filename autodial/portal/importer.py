@@ -106,7 +106,7 @@ class Importer:
         self._next_config = None
         self._staff.use(self.config)
         self._external_calls.use(self.config)
-        self._rows = TaskRows(self.config, self.now)
+        self._rows.use(self.config)
         if old.tasks != self.config.tasks:
             self._group = None
         if old.reading != self.config.reading:
@@ -249,7 +249,10 @@ class Importer:
         return self._refreshed.get(task, asked) <= asked
 
     async def refresh(self, task_id: TaskId) -> CallTask | None:
-        """Read one task again while its client's phone rings; None: the portal gave no answer."""
+        """
+        Read one task again while its client's phone rings. None: it is gone, or the portal gave no
+        answer.
+        """
         asked = self.now()
         self._refreshed[task_id] = asked
         try:

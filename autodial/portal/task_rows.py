@@ -24,7 +24,7 @@ Clients = Mapping[str, tuple[Client, ...] | None]
 
 @define(eq=False)
 class TaskRows:
-    """Made by one configuration."""
+    """Made by the configuration."""
 
     log = Logger()
 
@@ -33,6 +33,13 @@ class TaskRows:
     #: Keys of [rules] and client types for which a missing field is logged.
     _without_field: set[tuple[str, str]] = field(factory=set, init=False)
     _without_tags: bool = field(default=False, init=False)  #: that is logged
+
+    def use(self, config: Config) -> None:
+        """Take over a new configuration: what it lacks in the portal is logged anew."""
+        if self.config.reading != config.reading:
+            self._without_tags = False
+        self.config = config
+        self._without_field.clear()
 
     def imported(self, task: PortalTask, clients: Clients, *, tagged: bool) -> Imported:
         """A task with its clients' phones; without them if a client cannot be read."""

@@ -1,6 +1,7 @@
 """
 The rules of the dial decision, one function each, and the tables with their order: first the task,
-then the hours and the client, then the operators at work, then the dialler's own limits. Pure.
+then the hours and the client, then what a call needs (store, spool, portal, Asterisk, dialplan,
+operators at work), then the dialler's own limits. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -253,7 +254,7 @@ RULES: Sequence[tuple[Reason | None, Rule]] = (
 )
 
 
-#: Rules of what a call needs; checked when planning.
+#: Rules of what a call needs; checked when a task is decided on, some again at the claim.
 MEANS: Sequence[tuple[Reason, Rule]] = (
     (Reason.STORE_MOVED, _store_moved),
     (Reason.SPOOL_REFUSES, _spool_refuses),

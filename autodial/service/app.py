@@ -23,7 +23,6 @@ from autodial.engine.periodic import Periodic
 from autodial.engine.retention import Retention
 from autodial.engine.surroundings import Surroundings
 from autodial.errors import ConfigError, StoreError
-from autodial.findings import Finding
 from autodial.http_limits import BoundedPort
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.pbx.agi_scripts import AstDb, scripts
@@ -104,7 +103,6 @@ class Dialler:
     _spool: Spool = field(init=False)
     _retention: Retention = field(init=False)
     _self_check: SelfCheck = field(init=False)
-    _logged_notes: tuple[Finding, ...] = field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now

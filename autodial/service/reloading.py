@@ -66,10 +66,10 @@ class Reloading:
         await self._lock.acquire()
         try:
             report = self._take_over(self.settings, asked)
-            if not self._logged_changed:
-                await self.store.run(flags.clear, flags.CHANGED)
             try:
                 await self.recount()
+                if not self._logged_changed:
+                    await self.store.run(flags.clear, flags.CHANGED)
             except StoreError as error:
                 report += f"; the past calls are not recounted, reload once more: {error}"
             await self.store.run(flags.tell, self.now(), flags.RELOADED, report)

@@ -107,7 +107,7 @@ def _end(
     if state not in IN_FLIGHT:
         return Ended(Recorded.KNOWN)
     taken_by = user_of(db, report.operator) if outcome is Outcome.TALKED else None
-    lost = abandoned(outcome, report.answered, report.ended)
+    was_abandoned = abandoned(outcome, report.answered, report.ended)
     waited = late(outcome, report.answered, report.talked, report.ended)
     db.execute(
         sa.update(attempts)
@@ -120,7 +120,7 @@ def _end(
             report={k: str(v) for k, v in asdict(report).items() if v not in (None, "")},
             taken_by=taken_by,
             talk_seconds=report.talk_seconds if outcome is Outcome.TALKED else None,
-            abandoned=int(lost),
+            abandoned=int(was_abandoned),
             late=int(waited),
         )
     )
@@ -142,7 +142,7 @@ def _end(
         now=now,
     )
     _enqueue_portal(db, closed, policy.write_back)
-    call = Answered(at=now, abandoned=lost, late=waited, purpose=attempt.purpose)
+    call = Answered(at=now, abandoned=was_abandoned, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
 

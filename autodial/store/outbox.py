@@ -113,6 +113,7 @@ def registered(db: sa.Connection, attempt: AttemptId) -> bool:
     return db.scalar(query) is not None
 
 
+_KINDS = frozenset(kind.value for kind in MessageKind)
 _UNDELIVERED = holds("outbox", UNDELIVERED)
 
 
@@ -168,6 +169,10 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
         row = db.execute(_CARD, {"now": now}).first() or db.execute(_NEXT, {"now": now}).first()
         if row is None:
             return None
+        if row.kind not in _KINDS:  # of a program that was installed in between
+            dead = {"state": MessageState.DEAD, "error": f"unknown kind {row.kind}"}
+            db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(dead))
+            continue
         doubtful = row.state == MessageState.SENDING
         unsure = _last_lost_card(db, row.attempt) if row.kind == MessageKind.FINISH else None
         waits = [unsure] if unsure else []

@@ -1,4 +1,4 @@
-"""Whose hand moved a deadline: the portal shows the dialler's own changes, too."""
+"""Tells a deadline that a person moved from one that the dialler set itself."""
 
 from datetime import datetime, timedelta
 

@@ -30,7 +30,7 @@ from autodial.store.schema import (
 _NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
 
 
-# The planner's queries, built once: building one costs more than running it.
+# The dispatcher's queries, built once: building one costs more than running it.
 IS_LISTED = holds("tasks", LISTED)
 _IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
 _SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
@@ -116,8 +116,8 @@ _PHONES = (
 
 def look_again(db: sa.Connection, now: datetime) -> None:
     """
-    The rules may have changed: the planner decides again on every due task, whatever it waits for.
-    Tasks that are not due still wait for that.
+    The rules may have changed: the dispatcher decides again on every due task, whatever it waits
+    for. Tasks that are not due still wait for that.
     """
     waiting = IS_LISTED & (tasks.c.closed_reason == "") & tasks.c.reason.not_in(("dial",))
     due = tasks.c.due.is_(None) | (tasks.c.due <= now)
@@ -128,7 +128,7 @@ def due_tasks(
     db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER
 ) -> list[CallTask]:
     """
-    The tasks the planner must decide on now, earliest due first; at most ``limit``. ``since``:
+    The tasks the dispatcher must decide on now, earliest due first; at most ``limit``. ``since``:
     earlier calls count in no limit, and are left out of the clients' histories.
     """
     return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})), since)
@@ -236,7 +236,7 @@ def save_waiting(db: sa.Connection, reason: str, now: datetime) -> None:
 def save_reasons(
     db: sa.Connection, decisions: Sequence[tuple[TaskId, str, datetime | None]], now: datetime
 ) -> None:
-    """Store the planner's decisions: reason, and when to decide again (None: on a change)."""
+    """Store the dispatcher's decisions: reason, and when to decide again (None: on a change)."""
     for task, reason, until in decisions:
         db.execute(
             sa.update(tasks)

@@ -254,7 +254,7 @@ def to_refetch(db: sa.Connection, limit: int) -> list[int]:
 
 
 def refetched(db: sa.Connection, which: Sequence[int], now: datetime) -> None:
-    """Their phones were read, or cannot be: the planner may decide on them."""
+    """Their phones were read, or cannot be: the dispatcher may decide on them."""
     due = {"refetch": 0, "next_check": now}
     db.execute(sa.update(tasks).where(tasks.c.id.in_(which), tasks.c.open == 1).values(due))
     db.execute(sa.update(tasks).where(tasks.c.id.in_(which)).values(refetch=0))

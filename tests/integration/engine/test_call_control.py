@@ -34,6 +34,7 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_TASK": "8017",
         "AD_NUM": "442079460000",
         "AD_DTMF": "",
+        "AD_TONES": "",
         "AD_TO": "30",
         "AD_TRUNKS": "carrier1:carrier2",
         "AD_CIDS": ":",

@@ -266,6 +266,24 @@ async def test_a_peer_that_reads_nothing_fills_no_memory() -> None:
 
 
 @ensure
+async def test_a_fault_with_one_connection_does_not_close_the_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listening() as (_, port):
+        admit = FastAgiServer.admit
+        faults = iter([ValueError("a fault of ours")])
+
+        def once(self: FastAgiServer, host: str) -> AgiSession | None:
+            for fault in faults:
+                raise fault
+            return admit(self, host)
+
+        monkeypatch.setattr(FastAgiServer, "admit", once)
+        assert b"" == await deferToThread(_talk, port, "batch")
+        assert b"AD_OK=1" in await deferToThread(_talk, port, "batch")
+
+
+@ensure
 async def test_a_reset_ends_the_session_only() -> None:
     def reset(port: int) -> None:
         with create_connection(("127.0.0.1", port), 5) as peer:

@@ -791,3 +791,17 @@ async def test_a_person_decides_while_our_deadline_is_put_off(
     now.advance(minutes=5)
     run(tasks.save_tasks, [tasks.Imported(portal_task, None)], now(), asked=now())
     assert moved == run(planning.load_task, TaskId(number)).due
+
+
+def test_a_message_of_an_unknown_kind_is_a_dead_letter_and_the_others_go_on(
+    config: Config, run: Run, portal: SimulatedPortal
+) -> None:
+    """Of a newer program that was installed in between."""
+    attempt(run, portal, BUSY)
+    first = min(line.id for line in run(views.messages))
+    odd = sa.update(schema.outbox).where(schema.outbox.c.id == first).values(kind="odd")
+    run(lambda db: db.execute(odd))
+    message = run(outbox.next_message, NOON)
+
+    assert message is not None and message.id != first
+    assert "unknown kind odd" in {line.error for line in run(views.messages)}
