@@ -24,7 +24,7 @@ IN_EXPRESSIONS = {
     r"IMPORT\(\$\{AD_L2\},DIALSTATUS\)": "a word of Dial()",
     "HANGUPCAUSE": "a number of Asterisk's",
     "AGISTATUS": "a word of AGI()",
-    "AD_(GO|OK|ACK|SAID)": "a digit of our server's, cleared before it is asked",
+    "AD_(GO|OK|ACK|SAID|RING)": "a digit of our server's, cleared before it is asked",
     "(AD_)?PLAIN": "the digit of the whitelist",
     "AD_MOST": "passed the whitelist",
     "AD_TECH": 'cut to "SIP 4": as far as the number it is Asterisk\'s',
