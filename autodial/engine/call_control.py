@@ -163,7 +163,7 @@ class CallControl:
     def whom_to_ring(self, attempt: AttemptId) -> Ring | None:
         """
         The client has answered: the operators to ring. The first of them is reserved for this call,
-        and about to ring. None: the attempt is not in flight.
+        and about to ring: see ``write_ringing``. None: the attempt is not in flight.
         """
         known = self.calls.get(attempt)
         if known is None:
@@ -173,7 +173,7 @@ class CallControl:
             first = ring.extensions[0]
             name, alert = self._look(known, first)
             ring = evolve(ring, caller_name=name, alert=alert)
-            self._rings(attempt, first)
+            self.calls.answered(attempt, first)
         return ring
 
     def ringing(self, attempt: AttemptId, extension: str) -> Ringing | None:
@@ -183,22 +183,20 @@ class CallControl:
         """
         known = self.calls.get(attempt)
         if known is None:
-            self._write_ringing(attempt, extension)
             return None
         operator = self.calls.roster.with_extension(extension)
         if operator is not None and not self._may_take(operator, known):
             return Ringing(allowed=False)
-        self._rings(attempt, extension)
+        self.calls.answered(attempt, extension)
         # Without looks of single phones, all show what was said at the answer.
         look = self._look(known, extension) if self._looks.phones else None
         return Ringing(allowed=True, look=look)
 
-    def _rings(self, attempt: AttemptId, extension: str) -> None:
-        self.calls.answered(attempt, extension)
-        self._write_ringing(attempt, extension)
-
-    def _write_ringing(self, attempt: AttemptId, extension: str) -> None:
-        """On disk, with the message to the portal, beside the call: the client hears silence."""
+    def write_ringing(self, attempt: AttemptId, extension: str) -> None:
+        """
+        Store that this phone rings, with the message to the portal. Beside the call, and after the
+        dialplan has its answer: the client hears silence until the phone rings.
+        """
 
         async def write() -> None:
             await self.store.run(

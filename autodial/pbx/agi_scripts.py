@@ -93,22 +93,26 @@ async def resolve(call: AgiSession, call_control: CallControl) -> None:
     """``AGI(…/resolve,AD_ID)``: the client has answered; whom to ring?"""
     attempt = attempt_id(call.argument(0))
     ring = call_control.whom_to_ring(attempt) if attempt is not None else None
-    if ring is None:
+    if attempt is None or ring is None:
         # No reply: the dialplan falls back on the values of the claim.
         _log.warn("{attempt}: answered, but unknown here", attempt=call.argument(0))
         return
-    await call.batch(
-        command("SET VARIABLE", "CALLERID(name)", ring.caller_name),
-        set_variables(
-            {
-                "AD_OPS": ":".join(ring.extensions),
-                "AD_OPTO": str(ring.seconds),
-                **({} if ring.alert is None else {"__AD_ALERT": ring.alert}),
-                "AD_RING": "1",
-                "AD_OK": "1",
-            }
-        ),
-    )
+    try:
+        await call.batch(
+            command("SET VARIABLE", "CALLERID(name)", ring.caller_name),
+            set_variables(
+                {
+                    "AD_OPS": ":".join(ring.extensions),
+                    "AD_OPTO": str(ring.seconds),
+                    **({} if ring.alert is None else {"__AD_ALERT": ring.alert}),
+                    "AD_RING": "1",
+                    "AD_OK": "1",
+                }
+            ),
+        )
+    finally:  # the phone rings, whether or not the reply has come
+        if ring.extensions:
+            call_control.write_ringing(attempt, ring.extensions[0])
 
 
 async def ringing(call: AgiSession, call_control: CallControl) -> None:
@@ -117,18 +121,25 @@ async def ringing(call: AgiSession, call_control: CallControl) -> None:
     did not take the call? Sets AD_RING to 1 or 0, and what the phone shows.
     """
     attempt = attempt_id(call.argument(0))
-    ringing = call_control.ringing(attempt, call.argument(1)) if attempt is not None else None
-    if ringing is None:
-        return  # the dialplan goes by its lock
+    if attempt is None:
+        return
+    extension = call.argument(1)
+    ringing = call_control.ringing(attempt, extension)
+    if ringing is None:  # the dialplan goes by its lock
+        call_control.write_ringing(attempt, extension)
+        return
     shown: list[bytes] = []
     alert: str | None = None
     if ringing.look is not None:
         name, alert = ringing.look
         shown = [command("SET VARIABLE", "CALLERID(name)", name)]
     variables = {} if alert is None else {"__AD_ALERT": alert}
-    await call.batch(
-        *shown, set_variables({**variables, "AD_RING": "1" if ringing.allowed else "0"})
-    )
+    allowed = {"AD_RING": "1" if ringing.allowed else "0"}
+    try:
+        await call.batch(*shown, set_variables({**variables, **allowed}))
+    finally:
+        if ringing.allowed:
+            call_control.write_ringing(attempt, extension)
 
 
 async def forwards(call: AgiSession, call_control: CallControl) -> None:

@@ -180,6 +180,7 @@ class Simulation:
             return
         extension, others = free[0], free[1:]
         self._engine.call_control.ringing(client.attempt, extension)
+        self._engine.call_control.write_ringing(client.attempt, extension)
         self._roster.set_phone(extension, "RINGING")
         missed = self._random.random() < self.behaviour.misses
         rings = client.seconds if missed else self._random.choice(self.behaviour.picks_up)

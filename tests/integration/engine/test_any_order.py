@@ -294,8 +294,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _answers(self, attempt: AttemptId) -> None:
         ring = self.house.call_control.whom_to_ring(attempt)
-        for extension in ring.extensions if ring is not None else ():
-            self.house.call_control.ringing(attempt, extension)
+        for place, extension in enumerate(ring.extensions if ring is not None else ()):
+            ringing = place and self.house.call_control.ringing(attempt, extension)
+            if place == 0 or (ringing and ringing.allowed):
+                self.house.call_control.write_ringing(attempt, extension)
 
     @precondition(lambda self: self._spooled())
     @rule(data=st.data())

@@ -150,7 +150,7 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     await house.call_control.claim(overdial)
     ring = house.call_control.whom_to_ring(overdial)
     assert ring is not None and {"101", "102", "103"} == set(ring.extensions)
-    house.call_control.ringing(overdial, "101")
+    house.ask("ringing", overdial, "101")
     now_held = run(attempt_queries.reserved)
     assert overdial == now_held[OperatorId(501)]
     assert 3 == len(now_held)
@@ -160,7 +160,7 @@ async def test_who_answers_first_gets_the_operator_held_for_another(
     await house.call_control.claim(other)
     ring = house.call_control.whom_to_ring(other)
     assert ring is not None and "101" not in ring.extensions, "he is being rung"
-    house.call_control.ringing(other, "102")
+    house.ask("ringing", other, "102")
     assert other == run(attempt_queries.reserved)[OperatorId(502)]
 
 
@@ -172,7 +172,7 @@ async def test_two_calls_may_swap_their_operators(make: Make, run: Run, now: Now
         who: attempt for who, attempt in run(attempt_queries.reserved).items() if who in (501, 502)
     }
     await house.call_control.claim(FIRST)
-    house.call_control.ringing(FIRST, "102")
+    house.ask("ringing", FIRST, "102")
     held = run(attempt_queries.reserved)
     assert (SECOND, FIRST) == (held[OperatorId(501)], held[OperatorId(502)])
     assert held == {o.id: o.reserved_for for o in house.roster.operators()}
