@@ -147,17 +147,20 @@ def _end(
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)
 
 
+# Built once: building a statement costs more than running it.
+_ENDED = sa.select(attempts).where(attempts.c.id == sa.bindparam("ended")).subquery()
+_WAKE = tuple(
+    sa.update(tasks)
+    .where(tasks.c.id.in_(sa.select(phones.c.task).join(_ENDED, same)))
+    .where(tasks.c.reason == Reason.SAME_CLIENT.value, tasks.c.next_check > sa.bindparam("at"))
+    for same in same_person(phones.c, _ENDED.c)
+)
+
+
 def _wake_same_client(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
     """Other tasks of the same client no longer wait for the end of this call."""
-    ended = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
-    for same in same_person(phones.c, ended.c):
-        others = sa.select(phones.c.task).join(ended, same)
-        db.execute(
-            sa.update(tasks)
-            .where(tasks.c.id.in_(others), tasks.c.reason == Reason.SAME_CLIENT.value)
-            .where(tasks.c.next_check > now)
-            .values(next_check=now)
-        )
+    for wake in _WAKE:
+        db.execute(wake, {"ended": attempt.id, "at": now, "next_check": now})
 
 
 def _plan_next(
@@ -321,21 +324,22 @@ def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:
     return bool(db.scalar(before) == outcome.value)
 
 
+_OTHERS_DUE = tuple(
+    sa.select(tasks.c.id)
+    .join_from(phones, tasks, phones.c.task == tasks.c.id)
+    .join(_ENDED, same)
+    .where(tasks.c.id != sa.bindparam("own"), tasks.c.open == 1, tasks.c.closed_reason == "")
+    .where(tasks.c.due <= sa.bindparam("at"))
+    for same in same_person(phones.c, _ENDED.c)
+)
+
+
 def _comment_same_client(
     db: sa.Connection, attempt: Attempt, user: OperatorId, now: datetime
 ) -> None:
     """Comment on the talk in all other due tasks of the same client."""
-    ended = sa.select(attempts).where(attempts.c.id == attempt.id).subquery()
-    others: set[int] = set()
-    for same in same_person(phones.c, ended.c):
-        due = (
-            sa.select(tasks.c.id)
-            .join_from(phones, tasks, phones.c.task == tasks.c.id)
-            .join(ended, same)
-            .where(tasks.c.id != attempt.task, tasks.c.open == 1, tasks.c.closed_reason == "")
-            .where(tasks.c.due <= now)
-        )
-        others |= {int(row.id) for row in db.execute(due)}
+    which = {"ended": attempt.id, "own": attempt.task, "at": now}
+    others = {int(row.id) for due in _OTHERS_DUE for row in db.execute(due, which)}
     for task in sorted(others):
         comment = {"talked_for": attempt.task, "user": user}
         enqueue(db, attempt, MessageKind.COMMENT, comment, now, task=TaskId(task))

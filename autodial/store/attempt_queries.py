@@ -1,6 +1,8 @@
 """Queries for attempts: those in flight, those past their lease, the last calls."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,15 +21,21 @@ from autodial.store.schema import attempts, holds, reservations, tasks
 UNDER_WAY = holds("attempts", FLYING)
 
 
+# Built once: building a statement costs more than running it.
+_WHOLE = sa.select(attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies).join(tasks)
+_ONE = _WHOLE.where(attempts.c.id == sa.bindparam("this"))
+_IN_FLIGHT = _WHOLE.where(UNDER_WAY)
+
+
 def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
     """One attempt with its task, or None."""
-    loaded = _load(db, attempts.c.id == attempt)
+    loaded = _load(db, _ONE, {"this": attempt})
     return loaded[0] if loaded else None
 
 
 def in_flight(db: sa.Connection) -> list[Attempt]:
     """All attempts that have no outcome yet."""
-    return _load(db, UNDER_WAY)
+    return _load(db, _IN_FLIGHT, {})
 
 
 def past(db: sa.Connection, now: datetime, over: timedelta) -> PastCalls:
@@ -103,9 +111,7 @@ def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
     )
 
 
-def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]:
-    columns = (attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies)
-    query = sa.select(*columns).join(tasks).where(condition)
+def _load(db: sa.Connection, query: sa.Select[Any], values: Mapping[str, object]) -> list[Attempt]:
     return [
         Attempt(
             id=AttemptId(row.id),
@@ -124,5 +130,5 @@ def _load(db: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Attempt]
             own_deputies=deputies_in(row.deputies),
         )
         # Sorted here: with ORDER BY, SQLite would read all attempts.
-        for row in sorted(db.execute(query), key=lambda row: row.spooled_at)
+        for row in sorted(db.execute(query, values), key=lambda row: row.spooled_at)
     ]

@@ -14,16 +14,19 @@ from autodial.store.outbox import Message, put_off_rest
 from autodial.store.schema import DEAD, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
 
+#: Built once: building a statement costs more than running it.
+_CHANGE = sa.update(outbox).where(outbox.c.id == sa.bindparam("this"))
+
 
 def remember(db: sa.Connection, message: Message, fields: Mapping[str, str]) -> None:
     """Store fields that a repetition must send unchanged; called before the first sending."""
     payload = {**message.payload, **fields}
-    db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(payload=payload))
+    db.execute(_CHANGE, {"this": message.id, "payload": payload})
 
 
 def being_sent(db: sa.Connection, message: Message, now: datetime) -> None:
     """Set the time of sending again: after queries that took time, or at the end of a request."""
-    db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(sent_at=now))
+    db.execute(_CHANGE, {"this": message.id, "sent_at": now})
 
 
 def not_sent(db: sa.Connection, message: Message) -> None:
@@ -41,7 +44,7 @@ def not_sent(db: sa.Connection, message: Message) -> None:
 def wait(db: sa.Connection, message: Message, until: datetime) -> None:
     """Delay one message; the others are delivered meanwhile."""
     values = {"state": MessageState.PENDING, "not_before": until}
-    db.execute(sa.update(outbox).where(outbox.c.id == message.id).values(**values))
+    db.execute(_CHANGE, {"this": message.id, **values})
 
 
 def put_off(db: sa.Connection, message: Message, until: datetime) -> None:
@@ -58,7 +61,7 @@ def again(db: sa.Connection, message: int | None, now: datetime) -> int:
     for row in rows:
         # Whether its last sending arrived is as unknown as before.
         values = {"state": MessageState.SENDING, "error": "", "not_before": None}
-        db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**values))
+        db.execute(_CHANGE, {"this": row.id, **values})
         note(db, now, row.task, "again", row.kind, row.attempt)
         if row.kind == MessageKind.REGISTER:
             # The portal would not recognise a repetition: it is registered as a new call.
@@ -95,11 +98,8 @@ def delivered(
     The portal has accepted the message. ``until`` is the deadline that it now holds, so that we
     recognise our own change; ``comment`` is the number of the comment we have written.
     """
-    db.execute(
-        sa.update(outbox)
-        .where(outbox.c.id == message.id)
-        .values(state=MessageState.DELIVERED, done_at=now)
-    )
+    taken = {"this": message.id, "state": MessageState.DELIVERED, "done_at": now}
+    db.execute(_CHANGE, taken)
     if call_id is not None:
         db.execute(
             sa.update(attempts).where(attempts.c.id == message.attempt).values(call_id=call_id)

@@ -8,6 +8,9 @@ from attrs import frozen
 
 from autodial.store.schema import attempts, events
 
+#: Built once: building a statement costs more than running it.
+_ADD = sa.insert(events)
+
 
 @frozen
 class Told:
@@ -25,7 +28,7 @@ def note(
 ) -> None:
     """Add a line, in the transaction of the event."""
     values = {"at": at, "task": task, "attempt": attempt, "kind": kind, "detail": detail}
-    db.execute(sa.insert(events).values(values))
+    db.execute(_ADD, values)
 
 
 def ended_counts(db: sa.Connection) -> Counter[str]:

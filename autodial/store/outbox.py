@@ -59,6 +59,16 @@ class Message:
         return self.operator or self.revision or other
 
 
+# Built once: building a statement costs more than running it.
+_ADD = sa.insert(outbox)
+_SAME = sa.select(outbox.c.id).where(
+    *(
+        outbox.c[name] == sa.bindparam(f"its_{name}")
+        for name in ("attempt", "kind", "task", "operator", "revision")
+    )
+)
+
+
 def enqueue(  # noqa: PLR0913  # the columns of a message
     db: sa.Connection,
     attempt: Attempt,
@@ -76,27 +86,16 @@ def enqueue(  # noqa: PLR0913  # the columns of a message
     an operator's dispositions, those from ``replan.BY_RULES`` on from changed rules. ``task``:
     another task of the same client, which gets a comment about the talk.
     """
-    exists = sa.select(outbox.c.id).where(
-        outbox.c.attempt == attempt.id,
-        outbox.c.kind == kind,
-        outbox.c.task == (attempt.task if task is None else task),
-        outbox.c.operator == operator,
-        outbox.c.revision == revision,
-    )
-    if db.scalar(exists) is None:
-        db.execute(
-            sa.insert(outbox).values(
-                attempt=attempt.id,
-                task=attempt.task if task is None else task,
-                kind=kind,
-                operator=operator,
-                revision=revision,
-                payload=dict(payload),
-                state=MessageState.PENDING,
-                created=now,
-                error="",
-            )
-        )
+    about = {
+        "attempt": attempt.id,
+        "kind": kind,
+        "task": attempt.task if task is None else task,
+        "operator": operator,
+        "revision": revision,
+    }
+    if db.scalar(_SAME, {f"its_{name}": value for name, value in about.items()}) is None:
+        message = {"payload": dict(payload), "state": MessageState.PENDING, "created": now}
+        db.execute(_ADD, {**about, **message, "error": ""})
 
 
 def put_back(db: sa.Connection, attempt: AttemptId, kind: MessageKind, until: datetime) -> None:
