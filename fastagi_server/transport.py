@@ -118,6 +118,7 @@ class AgiPort:
                     self.reactor.removeReader(self)
                     self._paused = self.reactor.callLater(PAUSE, self.reactor.addReader, self)
                 return
+            session = None
             try:
                 session = self._server.admit(peer[0])
                 if session is None:
@@ -127,6 +128,8 @@ class AgiPort:
             except Exception:  # of one connection only: the port goes on listening
                 self.log.failure("a FastAGI connection")
                 connection.close()
+                if session is not None:
+                    session.connectionLost(_LOST)
 
 
 @implementer(IReadWriteDescriptor)
@@ -141,9 +144,9 @@ class AgiConnection:
         self._data_received, self.fileno = session.dataReceived, sock.fileno
         self._closing = self._half_closed = self.disconnected = False
         self._low_water, self._unsent = True, b""
-        port.unread.start(self)
-        port.reactor.addReader(self)
         session.makeConnection(self)
+        port.reactor.addReader(self)
+        port.unread.start(self)
 
     #: Called for each event: a method in C.
     logPrefix = "fastagi".__str__

@@ -48,6 +48,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         yield
         return
     yield
+    if config.option.collectonly:
+        return
     if {path.name for path in INTEGRATION.rglob("test_*.py")} <= _files(config):
         from tests.integration.plans import asked_of_the_store
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EMFILE
+from errno import EMFILE, ENOSPC
 from functools import partial
 from hashlib import md5
 from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_connection, socket
@@ -36,6 +36,7 @@ from fastagi_server import (
     set_variables,
 )
 from fastagi_server.testing import environment
+from fastagi_server.transport import AgiConnection
 
 ensure = pytest_twisted.ensureDeferred
 #: Twisted's reactor has no type until it is installed.
@@ -280,6 +281,27 @@ async def test_a_fault_with_one_connection_does_not_close_the_port(
 
         monkeypatch.setattr(FastAgiServer, "admit", once)
         assert b"" == await deferToThread(_talk, port, "batch")
+        assert b"AD_OK=1" in await deferToThread(_talk, port, "batch")
+
+
+@ensure
+async def test_a_connection_that_cannot_be_watched_leaves_no_session_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel's limit of watched sockets, for one connection."""
+    with listening() as (server, port):
+        watch = reactor.addReader
+        limits = iter([OSError(ENOSPC, "no space left")])
+
+        def once(reader: object) -> None:
+            if isinstance(reader, AgiConnection):
+                for limit in limits:
+                    raise limit
+            watch(reader)
+
+        monkeypatch.setattr(reactor, "addReader", once)
+        assert b"" == await deferToThread(_talk, port, "batch")
+        assert 0 == server.sessions
         assert b"AD_OK=1" in await deferToThread(_talk, port, "batch")
 
 
