@@ -128,6 +128,8 @@ class Wishes:
         return {
             "pace": {"calls_per_second": rate, "max_calls": lines},
             "asterisk": {"trunks": trunks},
+            # The production defaults, but for the limit of requests: the simulator has none.
+            "portal": {"poll": "1m", "walk": "15m", "requests_per_second": 1000},
         }
 
 
@@ -155,6 +157,7 @@ def chain(wishes: Wishes, rate: float) -> Iterator[tuple[Rig, Wire]]:
 
 def ours(wishes: Wishes, rate: float) -> Sample:
     with chain(wishes, rate) as (running, wire):
+        running.development = False
         extensions = running.exchange.extensions
         for number, extension in enumerate(extensions, 500):
             running.operator(number, extension)

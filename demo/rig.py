@@ -64,6 +64,8 @@ class Rig:
     settings: dict[str, Any]
     #: Seconds after which the reconciler gives up an attempt without a channel; None: its default.
     grace: float | None = None
+    #: Python's development mode for the dialler: more warnings, and twice the CPU.
+    development: bool = field(default=True, init=False)
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _numbers: Counter[str] = field(factory=Counter, init=False)
     _serving: ExitStack = field(factory=ExitStack, init=False)
@@ -130,6 +132,7 @@ class Rig:
         if self._held is not None:
             passed = (self._held.fileno(),)
             command = [sys.executable, "-c", _HAND_OVER, str(passed[0]), *command]
+        development = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "default"}
         with self.log.open("ab") as log:
             self.dialler = subprocess.Popen(
                 command,
@@ -138,7 +141,7 @@ class Rig:
                 stderr=log,
                 pass_fds=passed,
                 start_new_session=True,
-                env={**os.environ, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "default"},
+                env={**os.environ, **(development if self.development else {})},
             )
         started = self.log.stat().st_size
         self.wait(lambda: "running;" in self.said(started) or self._dead(), "the dialler's start")
