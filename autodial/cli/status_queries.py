@@ -21,7 +21,7 @@ from autodial.rules.dial_decision import decide, explain
 from autodial.rules.dial_facts import Decision, Facts, RuleResult
 from autodial.rules.pacing import Answers
 from autodial.rules.rolling_statistics import RollingStatistics
-from autodial.store import attempt_queries, days_off, flags, pauses, views
+from autodial.store import attempt_queries, flags, in_force, pauses, views
 from autodial.store.planning import load_task
 
 #: A dialler without a beat for this long does not run.
@@ -41,7 +41,7 @@ class Why:
 
 def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:
     """The rules one by one, as of now; None: not a known call task."""
-    config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
+    config = config.but_off(in_force.named_days_off(db, now.date() - timedelta(days=2)))
     loaded = load_task(db, task, since=now - config.limits.looks_back)
     if loaded is None:
         return None
@@ -59,7 +59,7 @@ def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why |
 
 def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operator, ...]:
     """The staff with reservations, pauses and wrap-up."""
-    paused = pauses.paused(db, now)
+    paused = in_force.paused(db, now)
     wrap_up = config.staff.wrap_up
     wraps = {who: at + wrap_up for who, at in attempt_queries.last_talks(db, now - wrap_up).items()}
     excluded = set(config.staff.exclude)
@@ -81,7 +81,7 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All facts that a decision may use, as of now."""
-    config = config.but_off(days_off.named(db, now.date() - timedelta(days=2)))
+    config = config.but_off(in_force.named_days_off(db, now.date() - timedelta(days=2)))
     statistics, beat = recalled(db, config, now), flags.last(db, flags.PBX_UP)
     known = Known(
         operators=operators(db, config, now),
@@ -89,8 +89,8 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         do_not_call=DoNotCall(config.rules.do_not_call, config.phones.region).numbers(),
         portal_seen=flags.last(db, flags.PORTAL_SEEN),
         pbx_ok=beat is not None and now - beat < SILENT,
-        paused=pauses.EVERYBODY in pauses.paused(db, now),
-        paused_purposes=pauses.paused_purposes(db, now),
+        paused=pauses.EVERYBODY in in_force.paused(db, now),
+        paused_purposes=in_force.paused_purposes(db, now),
         answers=statistics.by_purpose(now),
         in_a_day=statistics.in_a_day(now),
         started={},

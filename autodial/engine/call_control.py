@@ -8,6 +8,7 @@ disk before the dialplan gets the answer.
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+import sqlalchemy as sa
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -28,7 +29,7 @@ from autodial.model.trunk import Route
 from autodial.rules.caller_display import Looks
 from autodial.rules.capacity import DIALLING
 from autodial.rules.dial_decision import against, decide, nobody_there
-from autodial.rules.dial_facts import Dial
+from autodial.rules.dial_facts import Dial, Facts
 from autodial.rules.operator_choice import deputies_of, in_order
 from autodial.rules.trunk_choice import as_dialled
 from autodial.store import flags, ledger
@@ -68,6 +69,26 @@ class Ringing:
     look: tuple[str, str | None] | None = None
 
 
+@frozen
+class _LastLook:
+    """Decides again: meanwhile the task may be closed, or the calling hours may have ended."""
+
+    attempt: Attempt
+    facts: Facts
+    now: datetime
+    since: datetime
+
+    def __call__(self, db: sa.Connection) -> str | None:
+        task = load_task(db, self.attempt.task, since=self.since)
+        if task is None:
+            return "the task is gone"
+        # This attempt itself does not count.
+        phones, made = _only(task, self.attempt.number), task.attempts - 1
+        task = evolve(task, in_progress=False, attempts=made, phones=phones)
+        refusal = against(task, self.facts, self.now) or nobody_there(task, self.facts, self.now)
+        return refusal.reason.value if refusal is not None else None
+
+
 @define(eq=False)
 class CallControl:
     """Answers the dialplan for the calls of one dialler."""
@@ -96,10 +117,15 @@ class CallControl:
         now = self.now()
         known = self.calls.get(attempt)
         first = known is not None and known.state is State.SPOOLED
-        if known and first and (refusal := await self._last_look(known)) is not None:
-            await self.ends.give_up(attempt, refusal)
+        try:
+            if known is not None and first:
+                look = _LastLook(known, self.conditions.facts(), now, self._since())
+                claimed = await self.store.run(ledger.claim, attempt, now, look)
+            else:
+                claimed = await self.store.run(ledger.claim, attempt, now)
+        except ledger.Refused as refused:
+            await self.ends.give_up(attempt, str(refused))
             return None
-        claimed = await self.store.run(ledger.claim, attempt, now)
         if claimed is None:
             self.log.warn("{attempt}: claim refused", attempt=attempt)
             return None
@@ -107,18 +133,6 @@ class CallControl:
         self.ends.withdraw(attempt)  # a crash of Asterisk must not find the file again
         self._refresh_while_ringing(claimed)
         return self._claimed(claimed)
-
-    async def _last_look(self, attempt: Attempt) -> str | None:
-        """Decide again: meanwhile the task may be closed, or the calling hours may have ended."""
-        task = await self.store.run(load_task, attempt.task, since=self._since())
-        if task is None:
-            return "the task is gone"
-        facts, now = self.conditions.facts(), self.now()
-        # This attempt itself does not count.
-        made = task.attempts - 1
-        task = evolve(task, in_progress=False, attempts=made, phones=_only(task, attempt.number))
-        refusal = against(task, facts, now) or nobody_there(task, facts, now)
-        return refusal.reason.value if refusal is not None else None
 
     def _since(self) -> datetime:
         """Earlier calls count in no limit."""
@@ -274,9 +288,9 @@ class CallControl:
 
     def _refresh_while_ringing(self, attempt: Attempt) -> None:
         async def refresh() -> None:
-            task = await self.around.refresh(attempt.task)
-            if task is not None:
-                self.calls.reassign({task.id: task.responsible})
+            responsible = await self.around.refresh(attempt.task)
+            if responsible is not None:
+                self.calls.reassign({attempt.task: responsible})
 
         self._aside(refresh(), attempt.id)
 

@@ -22,15 +22,17 @@ from autodial.model.task import CallTask
 from autodial.rules.dial_decision import decide, general
 from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Facts, Reason, Wait
 from autodial.rules.next_call import NextCall
-from autodial.store import attempt_queries, days_off, flags, ledger, pauses
+from autodial.store import attempt_queries, flags, ledger, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
+from autodial.store.in_force import in_force
 from autodial.store.planning import due_tasks, look_again, save_reasons, save_waiting
 from autodial.store.replan import replan
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
-#: Tasks read at once, and pages in one turn: few of many due tasks can be dialled now.
-PAGE, PAGES = 25, 40
+#: Tasks read at once in one turn. Mostly the pace allows one call now, and the first task can be
+#: dialled; the others wait for the next turn.
+PAGES = (2, 6, *[25] * 40)
 #: Next calls checked in one turn after a change of the rules: claims and results wait for it.
 REPLANNED = 50
 #: While all due tasks wait for one reason, it is stored for newly due tasks this often.
@@ -104,13 +106,12 @@ class Dispatcher:
     async def _turn(self) -> None:
         now = self.now()
         await self._look_for_store()
-        paused = await self.store.run(pauses.paused, now)
-        self.conditions.all_paused = pauses.EVERYBODY in paused
-        self.calls.roster.set_paused(paused)
-        purposes = await self.store.run(pauses.paused_purposes, now)
-        self._anew |= purposes != self.conditions.paused_purposes
-        self.conditions.paused_purposes = purposes
-        await self._heed_days_off()
+        ordered = await self.store.run(in_force, now, now.date() - timedelta(days=2))
+        self.conditions.all_paused = pauses.EVERYBODY in ordered.paused
+        self.calls.roster.set_paused(ordered.paused)
+        self._anew |= ordered.purposes != self.conditions.paused_purposes
+        self.conditions.paused_purposes = ordered.purposes
+        await self._heed_days_off(ordered.days_off)
         if self._anew:
             self._anew = False
             await self.store.run(look_again, now)
@@ -121,19 +122,18 @@ class Dispatcher:
         if facts.do_not_call != self._listed:
             self._listed = facts.do_not_call
             await self.store.run(look_again, now)  # numbers removed from the list wait no longer
-        for _ in range(PAGES):
+        for page in PAGES:
             if general(self.conditions.facts(), self.now()) is not None:
                 break
             since = now - self.conditions.rules.limits.looks_back
-            due = await self.store.run(due_tasks, now, PAGE, since=since)
+            due = await self.store.run(due_tasks, now, page, since=since)
             await self._decide(due, now)
-            if len(due) < PAGE:
+            if len(due) < page:
                 break
         await self._wait_together(self.conditions.facts())
 
-    async def _heed_days_off(self) -> None:
-        """Read the days off by command; next calls that fall on one are postponed."""
-        days = await self.store.run(days_off.named, self.now().date() - timedelta(days=2))
+    async def _heed_days_off(self, days: tuple[date, ...]) -> None:
+        """The days off by command; next calls that fall on one are postponed."""
         if days != self._days_off:
             self._days_off = days
             self._follow()

@@ -6,8 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from autodial.model.ids import AttemptId, TaskId
-from autodial.model.task import CallTask
+from autodial.model.ids import AttemptId, OperatorId, TaskId
 
 
 @frozen(kw_only=True)
@@ -19,8 +18,9 @@ class Surroundings:
         True
     )  #: is our dialplan loaded in Asterisk, as installed?
     portal_seen: Callable[[], datetime | None]  #: when it last answered a whole poll
-    #: Read a task from the portal again; None: it is gone, or the portal does not answer.
-    refresh: Callable[[TaskId], Awaitable[CallTask | None]]
+    #: Read a task from the portal again: its responsible operator. None: it is gone, or the portal
+    #: does not answer.
+    refresh: Callable[[TaskId], Awaitable[OperatorId | None]]
     #: Is an attempt's call still in Asterisk? By the channel of its outbound leg, if known.
     under_way: Callable[[AttemptId, str | None], Awaitable[bool]]
     on_ended: Callable[[], None]  #: an attempt has ended: an operator may be free

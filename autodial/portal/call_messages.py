@@ -15,6 +15,7 @@ from autodial.portal.line_pool import LinePool
 from autodial.portal.recordings import Recordings
 from autodial.store import delivery, outbox
 from autodial.store.database import Store
+from autodial.store.delivery import Done
 from autodial.store.outbox import Message
 from bitrix24 import Portal, PortalDenied, PortalError, PortalRefused
 
@@ -58,28 +59,35 @@ class CallMessages:
         self.config = config
         self.recordings = Recordings(config.recording)
 
-    async def deliver(self, message: Message) -> None:
+    async def deliver(self, message: Message) -> Done | None:
         """
+        Deliver it. None: it waits, and that is stored.
+
         Raises:
             PortalError, ValueError: it was not delivered; the type says what that means.
         """
         match message.kind:
             case MessageKind.REGISTER:
-                await self._register(message)
+                return await self._register(message)
             case MessageKind.MOVE:
-                await self._move(message)
+                return await self._move(message)
             case MessageKind.NOTIFY:
-                await self._notify(message)
+                return await self._notify(message)
             case MessageKind.FINISH:
-                await self._finish(message)
+                return await self._finish(message)
             case MessageKind.RECORD:
-                await self._record(message)
+                return await self._record(message)
             case _:
                 raise ValueError(f"not a message about a call: {message.kind}")
 
-    async def _register(self, message: Message) -> None:
+    def stored(self, done: Done) -> None:
+        """What became of a message is on disk."""
+        if done.recording is not None:
+            self.recordings.attached(done.recording)
+
+    async def _register(self, message: Message) -> Done:
         try:
-            await self._register_call(message)
+            done = await self._register_call(message)
         except PortalDenied:
             raise  # it concerns all requests, not this call
         except PortalRefused as error:
@@ -93,11 +101,11 @@ class CallMessages:
                     error=error,
                 )
             self._complained = True
-            await self.store.run(delivery.delivered, message, self.now())
-        else:
-            self._complained = False
+            return Done()
+        self._complained = False
+        return done
 
-    async def _register_call(self, message: Message) -> None:
+    async def _register_call(self, message: Message) -> Done:
         """Safe to repeat for half an hour, while the portal recognises the attempt's id."""
         portal = self.config.portal
         common = await self.lines.common(message.purpose)
@@ -132,7 +140,6 @@ class CallMessages:
             show=message.ended is None,
             client=message.entity,
         )
-        await self.store.run(delivery.delivered, message, self.now(), call_id=call_id)
         if portal.call_id_field and message.ended is None:
             # For the script on the portal, which links the card to its task; the card is shown
             # without it, too.
@@ -142,8 +149,9 @@ class CallMessages:
                 self.log.warn(
                     "{attempt}: no link on its card: {error}", attempt=message.attempt, error=error
                 )
+        return Done(call_id=call_id)
 
-    async def _move(self, message: Message) -> None:
+    async def _move(self, message: Message) -> Done:
         """The call rings at another operator: show that operator's card, hide the others'."""
         if message.call_id is not None and message.ended is None:
             before = [
@@ -156,9 +164,9 @@ class CallMessages:
                     "{attempt}: no card: the portal no longer has this call",
                     attempt=message.attempt,
                 )
-        await self.store.run(delivery.delivered, message, self.now())
+        return Done()
 
-    async def _notify(self, message: Message) -> None:
+    async def _notify(self, message: Message) -> Done:
         """Send a link to the task while the phone rings, and not afterwards."""
         if message.ended is None:
             language = self.config.language
@@ -174,9 +182,9 @@ class CallMessages:
                 self.log.warn(
                     "{attempt}: the portal did not take the notification", attempt=message.attempt
                 )
-        await self.store.run(delivery.delivered, message, self.now())
+        return Done()
 
-    async def _finish(self, message: Message) -> None:
+    async def _finish(self, message: Message) -> Done:
         self.lines.release(message.attempt)
         ended = effect(message.payload["outcome"])
         # A card may be up for a call whose end is unknown.
@@ -193,25 +201,23 @@ class CallMessages:
                 code=code,
                 again=message.doubtful,
             )
-        await self.store.run(delivery.delivered, message, self.now())
+        return Done()
 
-    async def _record(self, message: Message) -> None:
+    async def _record(self, message: Message) -> Done | None:
         """A repetition replaces the file. Asterisk may still be writing it."""
         if message.call_id is None or message.ended is None:
-            await self.store.run(delivery.delivered, message, self.now())
-            return
+            return Done()
         recording = self.recordings.find(message.attempt, message.ended, self.now())
         if recording.wait is not None:
             await self.store.run(delivery.wait, message, recording.wait)
-            return
+            return None
         if recording.file is None:
             raise ValueError(f"no recording {recording.name}: is AD_RECORD set in the dialplan?")
         try:
             await self.portal.attach_recording(message.call_id, recording.file, recording.size)
         except OSError as error:
             raise ValueError(f"{recording.file}: {error.strerror}") from error
-        await self.store.run(delivery.delivered, message, self.now())
-        self.recordings.attached(recording.file)
+        return Done(recording=recording.file)
 
     def _started(self, at: datetime) -> datetime:
         """

@@ -14,13 +14,12 @@ from twisted.logger import Logger
 from autodial.config.settings import Config
 from autodial.engine.operators import Roster
 from autodial.model.ids import OperatorId, TaskId
-from autodial.model.task import CallTask
 from autodial.portal.external_calls_reader import ExternalCallsReader
 from autodial.portal.staff_reader import StaffReader
 from autodial.portal.task_rows import Clients, TaskRows
 from autodial.store import flags, presence
 from autodial.store.database import Store
-from autodial.store.planning import load_task, look_again
+from autodial.store.planning import look_again
 from autodial.store.tasks import (
     close_others,
     close_these,
@@ -248,10 +247,10 @@ class Importer:
         """Was it not read again since ``asked``?"""
         return self._refreshed.get(task, asked) <= asked
 
-    async def refresh(self, task_id: TaskId) -> CallTask | None:
+    async def refresh(self, task_id: TaskId) -> OperatorId | None:
         """
-        Read one task again while its client's phone rings. None: it is gone, or the portal gave no
-        answer.
+        Read one task again while its client's phone rings: its responsible operator. None: it is
+        gone, or the portal gave no answer.
         """
         asked = self.now()
         self._refreshed[task_id] = asked
@@ -264,8 +263,7 @@ class Importer:
             return None
         row = self._rows.bare(task, tagged=self._tagged) if task is not None and task.open else None
         late = self.config.portal.executes_within
-        await self.store.run(save_one, row, task_id, self.now(), asked=asked, late=late)
-        return await self.store.run(load_task, task_id)
+        return await self.store.run(save_one, row, task_id, self.now(), asked=asked, late=late)
 
     async def refetch(self) -> None:
         """

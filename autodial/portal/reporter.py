@@ -21,6 +21,7 @@ from autodial.portal.line_pool import LinePool
 from autodial.portal.task_messages import TaskMessages
 from autodial.store import delivery, outbox
 from autodial.store.database import Store
+from autodial.store.delivery import Done
 from autodial.store.outbox import Message
 from bitrix24 import (
     AnswerLost,
@@ -87,22 +88,42 @@ class Reporter:
         """Deliver until the outbox is empty, or until the portal fails."""
         if self.config.pace.shadow or (self.not_before and self.now() < self.not_before):
             return
-        while not self.stopping:
-            late = self.config.portal.executes_within
-            message = await self.store.run(outbox.next_message, self.now(), late)
-            if message is None:
-                return
+        message = await self._next()
+        while message is not None:
             suspect = self._failures.get(message.id, 0) >= PATIENCE
             if suspect and not await self._answers(message):
                 return
             try:
-                await self._deliver(message)
+                done = await self._deliver(message)
             except (PortalError, ValueError) as error:
                 if not await self._failed(message, error, suspect=suspect):
                     return
+                message = await self._next()
             else:
                 self._failures.pop(message.id, None)
+                message = await self._next_after(message, done)
             self._troubles = 0
+
+    async def _next(self) -> Message | None:
+        if self.stopping:
+            return None
+        late = self.config.portal.executes_within
+        return await self.store.run(outbox.next_message, self.now(), late)
+
+    async def _next_after(self, message: Message, done: Done | None) -> Message | None:
+        """Store what became of a message. None: it is stored already."""
+        if done is None:
+            return await self._next()
+        late = self.config.portal.executes_within
+        if self.stopping:
+            await self.store.run(delivery.delivered, message, self.now(), done)
+            following = None
+        else:
+            following = await self.store.run(
+                delivery.delivered_and_next, message, done, self.now(), late
+            )
+        self._calls.stored(done)
+        return following
 
     async def _failed(
         self, message: Message, error: PortalError | ValueError, *, suspect: bool
@@ -187,8 +208,7 @@ class Reporter:
         log = self.log.error if isinstance(error, PortalDenied) else self.log.warn
         log("portal: {error}; again in {seconds} s", error=error, seconds=seconds)
 
-    async def _deliver(self, message: Message) -> None:
+    async def _deliver(self, message: Message) -> Done | None:
         if message.kind in CallMessages.KINDS:
-            await self._calls.deliver(message)
-        else:
-            await self._tasks.deliver(message)
+            return await self._calls.deliver(message)
+        return await self._tasks.deliver(message)

@@ -15,6 +15,7 @@ from autodial.model.outbox_message import MessageKind
 from autodial.portal.comments import comment
 from autodial.store import delivery, flags, outbox, own_deadlines
 from autodial.store.database import Store
+from autodial.store.delivery import Done
 from autodial.store.outbox import Message
 from autodial.store.own_deadlines import to_the_minute
 from bitrix24 import Portal, PortalDenied, PortalRefused, TaskStatus
@@ -39,22 +40,24 @@ class TaskMessages:
         """Take over a new configuration."""
         self.config = config
 
-    async def deliver(self, message: Message) -> None:
+    async def deliver(self, message: Message) -> Done:
         """
+        Deliver it.
+
         Raises:
             PortalError, ValueError: it was not delivered; the type says what that means.
         """
         match message.kind:
             case MessageKind.TASK:
-                await self._task(message)
+                return await self._task(message)
             case MessageKind.COMMENT:
-                await self._comment(message)
+                return await self._comment(message)
             case MessageKind.STATUS:
-                await self._status(message)
+                return await self._status(message)
             case _:
                 raise ValueError(f"not a message about a task: {message.kind}")
 
-    async def _task(self, message: Message) -> None:
+    async def _task(self, message: Message) -> Done:
         """
         Absolute values: safe to repeat. For a deleted task there is nothing to do, and a deadline
         that a person has moved since is kept: the importer takes it over.
@@ -80,17 +83,17 @@ class TaskMessages:
             until = written if deadline is not None else None
         elif task is not None and deadline is not None and not ours:
             until = await self.portal.move_deadline(task, deadline)
-        await self.store.run(delivery.delivered, message, self.now(), until=until)
+        return Done(until=until)
 
-    async def _status(self, message: Message) -> None:
+    async def _status(self, message: Message) -> Done:
         """The portal has its own rules for statuses; the status is read first: safe to repeat."""
         status = TaskStatus[message.payload["status"]]
         task = await self.portal.task(message.task)
         if task is not None and not await self.portal.bring_to(task, status):
             raise ValueError(f"a task of status {task.status} cannot become {status.name}")
-        await self.store.run(delivery.delivered, message, self.now())
+        return Done()
 
-    async def _comment(self, message: Message) -> None:
+    async def _comment(self, message: Message) -> Done:
         """Not safe to repeat: each comment contains its attempt's id, and is looked up in doubt."""
         name = f"{message.attempt}.{message.revision}" if message.revision else message.attempt
         marker = f"[{name}]"
@@ -102,8 +105,7 @@ class TaskMessages:
             # Where keys are supported, comments are chat messages and cannot be edited.
             or (self.portal.keyed and not message.doubtful and message.payload.get("same"))
         ):
-            await self.store.run(delivery.delivered, message, self.now())
-            return
+            return Done()
         number: int | None = None
         recognised = message.doubtful and await self._is_recognised(message)
         if message.doubtful and not recognised:
@@ -116,12 +118,7 @@ class TaskMessages:
             number = await self._edit(message, message.comment, text)
         if number is None:
             number = await self.portal.add_comment(message.task, text)
-        await self.store.run(
-            delivery.delivered,
-            message,
-            self.now(),
-            comment=number if number and generation else None,
-        )
+        return Done(comment=number if number and generation else None)
 
     async def _find_comment(self, message: Message, marker: str) -> int | None:
         number = await self.portal.find_comment(message.task, marker)

@@ -5,6 +5,7 @@ one transaction.
 
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import asdict, frozen
@@ -24,11 +25,11 @@ from autodial.rules.rolling_statistics import Answered
 from autodial.store import flags
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
-from autodial.store.ledger import card_kind, user_of
-from autodial.store.outbox import enqueue, put_back, registered
-from autodial.store.planning import made_in_generation
+from autodial.store.ledger import user_of
+from autodial.store.outbox import enqueue, put_back
+from autodial.store.planning import counts
 from autodial.store.same_person import same_person
-from autodial.store.schema import attempts, phones, reservations, tasks
+from autodial.store.schema import attempts, outbox, phones, reservations, tasks
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
@@ -106,39 +107,37 @@ def _end(
     moved = advance(state, Event.OUTCOME)
     if state not in IN_FLIGHT:
         return Ended(Recorded.KNOWN)
-    taken_by = user_of(db, report.operator) if outcome is Outcome.TALKED else None
+    last_rung = user_of(db, report.operator)
+    taken_by = last_rung if outcome is Outcome.TALKED else None
     was_abandoned = abandoned(outcome, report.answered, report.ended)
     waited = late(outcome, report.answered, report.talked, report.ended)
-    db.execute(
-        sa.update(attempts)
-        .where(attempts.c.id == attempt.id)
-        .values(
-            state=moved.value,
-            outcome=outcome.value,
-            ended_at=now,
-            answered_at=sa.func.coalesce(attempts.c.answered_at, report.answered),
-            report={k: str(v) for k, v in asdict(report).items() if v not in (None, "")},
-            taken_by=taken_by,
-            talk_seconds=report.talk_seconds if outcome is Outcome.TALKED else None,
-            abandoned=int(was_abandoned),
-            late=int(waited),
-        )
-    )
-    db.execute(sa.delete(reservations).where(reservations.c.attempt == attempt.id))
+    values = {
+        "state": moved.value,
+        "outcome": outcome.value,
+        "ended_at": now,
+        "report": {k: str(v) for k, v in asdict(report).items() if v not in (None, "")},
+        "taken_by": taken_by,
+        "talk_seconds": report.talk_seconds if outcome is Outcome.TALKED else None,
+        "abandoned": int(was_abandoned),
+        "late": int(waited),
+    }
+    db.execute(_END, {"this": attempt.id, "answered": report.answered, **values})
+    db.execute(_FREE, {"this": attempt.id})
     if taken_by is not None:
         flags.clear(db, flags.forwards(taken_by))  # the operator's phone rings again
-    next_call = _plan_next(db, attempt, outcome, now, policy)
-    _wake_same_client(db, attempt, now)
+    after = db.execute(_AFTER, {"this": attempt.id}).one()
+    next_call = _plan_next(db, attempt, after, outcome, now, policy)
+    db.execute(_WAKE, {"ended": attempt.id, "at": now, "next_check": now})
     note(db, now, attempt.task, "ended", outcome.value, attempt.id)
-    generation = db.scalar(sa.select(tasks.c.generation).where(tasks.c.id == attempt.task))
     closed = _Closed(
         attempt=attempt,
         outcome=outcome,
         report=report,
         taken_by=taken_by,
-        user=taken_by or user_of(db, report.operator) or attempt.operator,
+        last_rung=last_rung,
+        user=last_rung or attempt.operator,
         next_call=next_call,
-        same_generation=generation == attempt.generation,
+        after=after,
         now=now,
     )
     _enqueue_portal(db, closed, policy.write_back)
@@ -148,53 +147,85 @@ def _end(
 
 
 # Built once: building a statement costs more than running it.
+_END = (
+    sa.update(attempts)
+    .where(attempts.c.id == sa.bindparam("this"))
+    .values(
+        answered_at=sa.func.coalesce(
+            attempts.c.answered_at, sa.bindparam("answered", type_=attempts.c.answered_at.type)
+        )
+    )
+)
+_FREE = sa.delete(reservations).where(reservations.c.attempt == sa.bindparam("this"))
+_PLAN = sa.update(tasks).where(tasks.c.id == sa.bindparam("this"))
+
+_OF_TASK = attempts.alias("of_task")
+_SAME_OUTCOME = sa.case((_OF_TASK.c.outcome == attempts.c.outcome, 1), else_=0)
+#: What happens next depends on this: the task, and its attempts, of which this is the last.
+_AFTER = (
+    sa.select(
+        tasks.c.generation,
+        tasks.c.due,
+        attempts.c.claimed_at,
+        sa.select(sa.func.sum(_SAME_OUTCOME))
+        .where(_OF_TASK.c.task == tasks.c.id, _OF_TASK.c.generation == tasks.c.generation)
+        .label("same_outcome"),
+        sa.select(sa.func.count())
+        .where(_OF_TASK.c.task == tasks.c.id, _OF_TASK.c.generation == tasks.c.generation)
+        .where(counts(_OF_TASK.c))
+        .label("made"),
+        sa.select(phones.c.zone)
+        .where(phones.c.task == tasks.c.id, phones.c.number == attempts.c.number)
+        .limit(1)
+        .label("zone"),
+        sa.exists()
+        .where(outbox.c.attempt == attempts.c.id, outbox.c.kind == MessageKind.REGISTER)
+        .label("registered"),
+    )
+    .join_from(attempts, tasks)
+    .where(attempts.c.id == sa.bindparam("this"))
+)
+
 _ENDED = sa.select(attempts).where(attempts.c.id == sa.bindparam("ended")).subquery()
-_WAKE = tuple(
+#: Other tasks of the same client no longer wait for the end of this call.
+_WAKE = (
     sa.update(tasks)
-    .where(tasks.c.id.in_(sa.select(phones.c.task).join(_ENDED, same)))
+    .where(
+        tasks.c.id.in_(  # each half by its own index
+            sa.union(
+                *(
+                    sa.select(phones.c.task).join(_ENDED, same)
+                    for same in same_person(phones.c, _ENDED.c)
+                )
+            )
+        )
+    )
     .where(tasks.c.reason == Reason.SAME_CLIENT.value, tasks.c.next_check > sa.bindparam("at"))
-    for same in same_person(phones.c, _ENDED.c)
 )
 
 
-def _wake_same_client(db: sa.Connection, attempt: Attempt, now: datetime) -> None:
-    """Other tasks of the same client no longer wait for the end of this call."""
-    for wake in _WAKE:
-        db.execute(wake, {"ended": attempt.id, "at": now, "next_check": now})
-
-
-def _plan_next(
+def _plan_next(  # the attempt, and what its end depends on
     db: sa.Connection,
     attempt: Attempt,
+    task: "sa.Row[Any]",
     outcome: Outcome,
     now: datetime,
     policy: EndPolicy,
 ) -> datetime | None:
     """Postpone the task by the rule of the outcome, or close it."""
-    task = db.execute(sa.select(tasks).where(tasks.c.id == attempt.task)).one()
     if task.generation != attempt.generation:
         # A person moved the deadline meanwhile, perhaps the operator in this very talk.
-        db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(next_check=now))
+        db.execute(_PLAN, {"this": attempt.task, "next_check": now})
         due: datetime | None = task.due
         return due
-    same = (
-        sa.select(sa.func.count())
-        .select_from(attempts.join(tasks))
-        .where(attempts.c.task == attempt.task, attempts.c.outcome == outcome.value)
-        .where(attempts.c.generation == tasks.c.generation)
-    )
-    earlier = (db.scalar(same) or 1) - 1
-    next_call = policy.retry[outcome].next_call(earlier, now)
+    next_call = policy.retry[outcome].next_call((task.same_outcome or 1) - 1, now)
     limit = policy.attempts
-    if limit is not None and made_in_generation(db, attempt) >= limit:
+    if limit is not None and task.made >= limit:
         next_call = None
     elif outcome is Outcome.BAD_NUMBER and next_call is None and other_numbers(db, attempt):
         next_call = now + NEXT_NUMBER
     if next_call is not None:
-        zone = sa.select(phones.c.zone).where(
-            phones.c.task == attempt.task, phones.c.number == attempt.number
-        )
-        phone = attempt.number, db.scalar(zone) or ""
+        phone = attempt.number, task.zone or ""
         next_call = policy.fitted(phone, next_call, outcome)
     values: dict[str, object] = {"due": next_call, "next_check": next_call, "reason": "not due"}
     if next_call is None:
@@ -204,7 +235,7 @@ def _plan_next(
         values["reason"] = "finished"
     if outcome not in NO_CONTACT:
         values["confirmed"] = None  # a confirmation is for one call
-    db.execute(sa.update(tasks).where(tasks.c.id == attempt.task).values(reason_at=now, **values))
+    db.execute(_PLAN, {"this": attempt.task, "reason_at": now, **values})
     return next_call
 
 
@@ -230,10 +261,16 @@ class _Closed:
     outcome: Outcome
     report: Report
     taken_by: OperatorId | None  #: the operator who talked
+    last_rung: OperatorId | None
     user: OperatorId  #: whose call it was, in the portal
     next_call: datetime | None
-    same_generation: bool  #: no person has moved the deadline meanwhile
+    after: "sa.Row[Any]"
     now: datetime
+
+    @property
+    def same_generation(self) -> bool:
+        """Has no person moved the deadline meanwhile?"""
+        return bool(self.after.generation == self.attempt.generation)
 
 
 def _enqueue_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
@@ -258,9 +295,9 @@ def _enqueue_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> 
     user, now = closed.user, closed.now
     finish: dict[str, object] = {"user": user, "outcome": outcome.value}
     # A card may be shown although the end of the call is unknown: it must be closed, too.
-    if outcome in ANSWERED or registered(db, attempt.id):
+    if outcome in ANSWERED or closed.after.registered:
         started = report.answered or now
-        if card_kind(db, attempt.id) is MessageKind.REGISTER:
+        if not closed.after.registered:
             enqueue(
                 db,
                 attempt,
@@ -274,8 +311,8 @@ def _enqueue_call(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> 
             enqueue(db, attempt, MessageKind.RECORD, {}, now)
     elif write_back.unanswered and outcome not in NO_CONTACT:
         # For the portal's statistics and the client's card; nobody's phone rang here.
-        began = db.scalar(sa.select(attempts.c.claimed_at).where(attempts.c.id == attempt.id))
-        quiet = {"user": user, "at": (began or now).isoformat(), "quiet": True}
+        began = closed.after.claimed_at or now
+        quiet = {"user": user, "at": began.isoformat(), "quiet": True}
         enqueue(db, attempt, MessageKind.REGISTER, quiet, now, operator=user)
         enqueue(db, attempt, MessageKind.FINISH, finish | {"seconds": 0, "quiet": True}, now)
 
@@ -303,34 +340,39 @@ def _enqueue_comment(db: sa.Connection, closed: _Closed, write_back: WriteBack) 
     comment = {
         "outcome": outcome.value,
         "user": closed.user,
-        "missed": user_of(db, closed.report.operator) is not None,
+        "missed": closed.last_rung is not None,
         "seconds": closed.report.talk_seconds,
         "next": next_call.isoformat() if next_call else None,
-        "count": made_in_generation(db, attempt),
+        "count": closed.after.made,
         "same": same,
     }
     enqueue(db, attempt, MessageKind.COMMENT, comment, closed.now)
 
 
+_OUTCOME_BEFORE = (
+    sa.select(attempts.c.outcome)
+    .where(attempts.c.task == sa.bindparam("its"), attempts.c.generation == sa.bindparam("of"))
+    .where(attempts.c.id != sa.bindparam("this"), attempts.c.outcome != Outcome.WITHDRAWN.value)
+    .order_by(attempts.c.n.desc())
+    .limit(1)
+)
+
+
 def _as_before(db: sa.Connection, attempt: Attempt, outcome: Outcome) -> bool:
     """Did the previous attempt of the same generation have the same outcome?"""
-    before = (
-        sa.select(attempts.c.outcome)
-        .where(attempts.c.task == attempt.task, attempts.c.generation == attempt.generation)
-        .where(attempts.c.id != attempt.id, attempts.c.outcome != Outcome.WITHDRAWN.value)
-        .order_by(attempts.c.n.desc())
-        .limit(1)
+    its = {"its": attempt.task, "of": attempt.generation, "this": attempt.id}
+    return bool(db.scalar(_OUTCOME_BEFORE, its) == outcome.value)
+
+
+_OTHERS_DUE = sa.union(  # each half by its own index; no task twice
+    *(
+        sa.select(tasks.c.id)
+        .join_from(phones, tasks, phones.c.task == tasks.c.id)
+        .join(_ENDED, same)
+        .where(tasks.c.id != sa.bindparam("own"), tasks.c.open == 1, tasks.c.closed_reason == "")
+        .where(tasks.c.due <= sa.bindparam("at"))
+        for same in same_person(phones.c, _ENDED.c)
     )
-    return bool(db.scalar(before) == outcome.value)
-
-
-_OTHERS_DUE = tuple(
-    sa.select(tasks.c.id)
-    .join_from(phones, tasks, phones.c.task == tasks.c.id)
-    .join(_ENDED, same)
-    .where(tasks.c.id != sa.bindparam("own"), tasks.c.open == 1, tasks.c.closed_reason == "")
-    .where(tasks.c.due <= sa.bindparam("at"))
-    for same in same_person(phones.c, _ENDED.c)
 )
 
 
@@ -339,8 +381,7 @@ def _comment_same_client(
 ) -> None:
     """Comment on the talk in all other due tasks of the same client."""
     which = {"ended": attempt.id, "own": attempt.task, "at": now}
-    others = {int(row.id) for due in _OTHERS_DUE for row in db.execute(due, which)}
-    for task in sorted(others):
+    for task in sorted(db.scalars(_OTHERS_DUE, which)):
         comment = {"talked_for": attempt.task, "user": user}
         enqueue(db, attempt, MessageKind.COMMENT, comment, now, task=TaskId(task))
         note(db, now, task, "same client", f"talked for task {attempt.task}", attempt.id)

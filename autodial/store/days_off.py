@@ -18,12 +18,6 @@ def remove(db: sa.Connection, day: date) -> bool:
     return bool(db.execute(sa.delete(days_off).where(days_off.c.day == day)).rowcount)
 
 
-def named(db: sa.Connection, since: date) -> tuple[date, ...]:
-    """All of them from a day on, in order."""
-    query = sa.select(days_off.c.day).where(days_off.c.day >= since)
-    return tuple(db.scalars(query.order_by(days_off.c.day)))
-
-
 def lines(db: sa.Connection, since: date) -> list[tuple[date, str]]:
     """All of them from a day on, each with its reason."""
     query = sa.select(days_off.c.day, days_off.c.why).where(days_off.c.day >= since)

@@ -1,21 +1,41 @@
 """What became of a message: sent, not sent, delivered, put off, or a dead letter."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from attrs import frozen
 
 from autodial.model.attempt_states import Event, State, advance
 from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.store import flags
 from autodial.store.events import note
-from autodial.store.outbox import Message, put_off_rest
+from autodial.store.outbox import LATE, Message, next_message, put_off_rest
 from autodial.store.schema import DEAD, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
 
-#: Built once: building a statement costs more than running it.
+# Built once: building a statement costs more than running it.
 _CHANGE = sa.update(outbox).where(outbox.c.id == sa.bindparam("this"))
+_CALL = sa.update(attempts).where(attempts.c.id == sa.bindparam("its"))
+_TASK = sa.update(tasks).where(tasks.c.id == sa.bindparam("its"))
+_COMMENT = _TASK.values(
+    comment=sa.bindparam("comment"),
+    comment_generation=sa.select(attempts.c.generation)
+    .where(attempts.c.id == sa.bindparam("of"))
+    .scalar_subquery(),
+)
+_REPORTED = sa.update(attempts).where(
+    attempts.c.id == sa.bindparam("its"),
+    attempts.c.state == State.ENDED.value,
+    ~sa.select(outbox.c.id)
+    .where(
+        outbox.c.attempt == sa.bindparam("its"),
+        outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING)),
+    )
+    .exists(),
+)
 
 
 def remember(db: sa.Connection, message: Message, fields: Mapping[str, str]) -> None:
@@ -85,40 +105,51 @@ def again(db: sa.Connection, message: int | None, now: datetime) -> int:
     return len(rows)
 
 
+@frozen(kw_only=True)
+class Done:
+    """What the portal has accepted, and told."""
+
+    call_id: str | None = None
+    #: The deadline that it now holds, so that we recognise our own change.
+    until: Deadline | None = None
+    comment: int | None = None  #: the number of the comment we have written
+    recording: Path | None = None  #: the file that it has now
+
+
 def delivered(
     db: sa.Connection,
     message: Message,
     now: datetime,
-    *,
-    call_id: str | None = None,
-    until: Deadline | None = None,
-    comment: int | None = None,
+    done: Done | None = None,
 ) -> None:
-    """
-    The portal has accepted the message. ``until`` is the deadline that it now holds, so that we
-    recognise our own change; ``comment`` is the number of the comment we have written.
-    """
+    """The portal has accepted the message."""
+    done = done or Done()
     taken = {"this": message.id, "state": MessageState.DELIVERED, "done_at": now}
     db.execute(_CHANGE, taken)
-    if call_id is not None:
-        db.execute(
-            sa.update(attempts).where(attempts.c.id == message.attempt).values(call_id=call_id)
-        )
+    if done.call_id is not None:
+        db.execute(_CALL, {"its": message.attempt, "call_id": done.call_id})
+    its = {"its": message.task}
+    until = done.until
     if until is not None:
-        stored = {"portal_deadline": until.at, "portal_wall": until.wall}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(stored))
+        db.execute(_TASK, its | {"portal_deadline": until.at, "portal_wall": until.wall})
         sent = message.payload.get("deadline")
         if until.midnight and sent and not until.is_of(datetime.fromisoformat(sent)):
             flags.mark(db, now, flags.CUTS_DAYS)
-    if comment is not None:
-        generation = sa.select(attempts.c.generation).where(attempts.c.id == message.attempt)
-        ours = {"comment": comment, "comment_generation": generation.scalar_subquery()}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(ours))
+    if done.comment is not None:
+        ours = {"its": message.task, "of": message.attempt, "comment": done.comment}
+        db.execute(_COMMENT, ours)
     if "responsible" in message.payload:
-        values = {"responsible": message.payload["responsible"]}
-        db.execute(sa.update(tasks).where(tasks.c.id == message.task).values(values))
+        db.execute(_TASK, its | {"responsible": message.payload["responsible"]})
     note(db, now, message.task, "told portal", message.kind, message.attempt)
     _settle(db, message)
+
+
+def delivered_and_next(
+    db: sa.Connection, message: Message, done: Done, now: datetime, late: timedelta = LATE
+) -> Message | None:
+    """The portal has accepted this message; the next one, marked as being sent."""
+    delivered(db, message, now, done)
+    return next_message(db, now, late)
 
 
 def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:
@@ -134,18 +165,8 @@ def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:
 
 def _settle(db: sa.Connection, message: Message) -> None:
     """An ended attempt without undelivered messages is reported."""
-    left = db.scalar(
-        sa.select(sa.func.count())
-        .select_from(outbox)
-        .where(
-            outbox.c.attempt == message.attempt,
-            outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING)),
-        )
-    )
-    state = _state_of(db, message.attempt)
-    if not left and state is State.ENDED:
-        moved = advance(state, Event.REPORT).value
-        db.execute(sa.update(attempts).where(attempts.c.id == message.attempt).values(state=moved))
+    moved = advance(State.ENDED, Event.REPORT).value
+    db.execute(_REPORTED, {"its": message.attempt, "state": moved})
 
 
 def _state_of(db: sa.Connection, attempt: str) -> State:

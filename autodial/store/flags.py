@@ -20,6 +20,10 @@ RELOADED = "reloaded"  #: they were read; the detail is the result
 CHANGED = "changed"  #: the settings file differs from what was read
 
 
+#: Built once: building a statement costs more than running it.
+_CLEAR = sa.delete(flags).where(flags.c.name == sa.bindparam("this"))
+
+
 def forwards(operator: OperatorId) -> str:
     """The name of the flag that this operator's phone forwards its calls."""
     return f"{FORWARDS}{operator}"
@@ -46,7 +50,7 @@ def told(db: sa.Connection, name: str) -> tuple[datetime, str] | None:
 
 def clear(db: sa.Connection, name: str) -> None:
     """Delete a flag."""
-    db.execute(sa.delete(flags).where(flags.c.name == name))
+    db.execute(_CLEAR, {"this": name})
 
 
 def clear_all(db: sa.Connection, beginning: str) -> None:

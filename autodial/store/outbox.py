@@ -60,13 +60,14 @@ class Message:
 
 
 # Built once: building a statement costs more than running it.
-_ADD = sa.insert(outbox)
-_SAME = sa.select(outbox.c.id).where(
-    *(
-        outbox.c[name] == sa.bindparam(f"its_{name}")
-        for name in ("attempt", "kind", "task", "operator", "revision")
-    )
+_ADDED = ("attempt", "kind", "task", "operator", "revision", "payload", "state", "created", "error")
+_NEW = {name: sa.bindparam(name, type_=outbox.c[name].type) for name in _ADDED}
+_SAME = sa.select(outbox.c.id).where(*(outbox.c[name] == _NEW[name] for name in _ADDED[:5]))
+_ADD = sa.insert(outbox).from_select(_ADDED, sa.select(*_NEW.values()).where(~_SAME.exists()))
+_REGISTERED = sa.select(outbox.c.id).where(
+    outbox.c.attempt == sa.bindparam("this"), outbox.c.kind == MessageKind.REGISTER.value
 )
+_CHANGE = sa.update(outbox).where(outbox.c.id == sa.bindparam("this"))
 
 
 def enqueue(  # noqa: PLR0913  # the columns of a message
@@ -93,9 +94,8 @@ def enqueue(  # noqa: PLR0913  # the columns of a message
         "operator": operator,
         "revision": revision,
     }
-    if db.scalar(_SAME, {f"its_{name}": value for name, value in about.items()}) is None:
-        message = {"payload": dict(payload), "state": MessageState.PENDING, "created": now}
-        db.execute(_ADD, {**about, **message, "error": ""})
+    message = {"payload": dict(payload), "state": MessageState.PENDING, "created": now}
+    db.execute(_ADD, {**about, **message, "error": ""})
 
 
 def put_back(db: sa.Connection, attempt: AttemptId, kind: MessageKind, until: datetime) -> None:
@@ -106,10 +106,7 @@ def put_back(db: sa.Connection, attempt: AttemptId, kind: MessageKind, until: da
 
 def registered(db: sa.Connection, attempt: AttemptId) -> bool:
     """Is the call's registration on its way, or done?"""
-    query = sa.select(outbox.c.id).where(
-        outbox.c.attempt == attempt, outbox.c.kind == MessageKind.REGISTER
-    )
-    return db.scalar(query) is not None
+    return db.scalar(_REGISTERED, {"this": attempt}) is not None
 
 
 _KINDS = frozenset(kind.value for kind in MessageKind)
@@ -185,7 +182,7 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
         put_off_rest(db, row.attempt, row.id, until)
     lost = row.sent_at if doubtful else row.lost_at
     sent = {"state": MessageState.SENDING, "sent_at": now, "lost_at": lost}
-    db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(**sent))
+    db.execute(_CHANGE, {"this": row.id, **sent})
     return Message(
         id=row.id,
         attempt=AttemptId(row.attempt),
@@ -212,26 +209,29 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
     )
 
 
+_LOST_CARDS = sa.select(outbox.c.lost_at).where(
+    outbox.c.attempt == sa.bindparam("this"),
+    outbox.c.kind.in_((MessageKind.REGISTER, MessageKind.MOVE)),
+    outbox.c.lost_at.is_not(None),
+)
+_DOUBTFUL_COMMENTS = sa.select(outbox.c.sent_at).where(
+    outbox.c.task == sa.bindparam("its"),
+    outbox.c.kind == MessageKind.COMMENT,
+    outbox.c.state == MessageState.SENDING,
+    outbox.c.id < sa.bindparam("before"),
+    outbox.c.sent_at.is_not(None),
+)
+
+
 def _last_lost_card(db: sa.Connection, attempt: str) -> datetime | None:
     """When a registration or a card of this call was last sent without an answer."""
-    query = sa.select(outbox.c.lost_at).where(
-        outbox.c.attempt == attempt,
-        outbox.c.kind.in_((MessageKind.REGISTER, MessageKind.MOVE)),
-        outbox.c.lost_at.is_not(None),
-    )
-    return max((row.lost_at for row in db.execute(query)), default=None)
+    return max((row.lost_at for row in db.execute(_LOST_CARDS, {"this": attempt})), default=None)
 
 
 def _doubtful_comment(db: sa.Connection, task: int, message: int) -> datetime | None:
     """When an earlier comment of the task was last sent, if its answer is still unknown."""
-    query = sa.select(outbox.c.sent_at).where(
-        outbox.c.task == task,
-        outbox.c.kind == MessageKind.COMMENT,
-        outbox.c.state == MessageState.SENDING,
-        outbox.c.id < message,
-        outbox.c.sent_at.is_not(None),
-    )
-    return max((row.sent_at for row in db.execute(query)), default=None)
+    before = db.execute(_DOUBTFUL_COMMENTS, {"its": task, "before": message})
+    return max((row.sent_at for row in before), default=None)
 
 
 def said_since(db: sa.Connection, message: Message) -> bool:

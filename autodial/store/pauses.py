@@ -28,13 +28,6 @@ def resume(db: sa.Connection, operator: OperatorId) -> bool:
     return bool(db.execute(sa.delete(pauses).where(pauses.c.operator == operator)).rowcount)
 
 
-def paused(db: sa.Connection, now: datetime) -> frozenset[OperatorId]:
-    """All paused operators; ``EVERYBODY`` may be among them."""
-    going_on = pauses.c.until.is_(None) | (pauses.c.until > now)
-    query = sa.select(pauses.c.operator).where(going_on)
-    return frozenset(OperatorId(row.operator) for row in db.execute(query))
-
-
 def pause_purpose(
     db: sa.Connection, purpose: str, now: datetime, why: str = "", until: datetime | None = None
 ) -> None:
@@ -48,9 +41,3 @@ def resume_purpose(db: sa.Connection, purpose: str) -> bool:
     """People are called for it again; False: it was not paused."""
     which = purpose_pauses.c.purpose == purpose
     return bool(db.execute(sa.delete(purpose_pauses).where(which)).rowcount)
-
-
-def paused_purposes(db: sa.Connection, now: datetime) -> frozenset[str]:
-    """All paused purposes."""
-    going_on = purpose_pauses.c.until.is_(None) | (purpose_pauses.c.until > now)
-    return frozenset(db.scalars(sa.select(purpose_pauses.c.purpose).where(going_on)))

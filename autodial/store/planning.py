@@ -7,7 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import evolve
 
-from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import IN_FLIGHT, State
 from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
@@ -49,10 +48,13 @@ _DUE = (
 _ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
 
 
-#: An attempt of the task's present generation that reached, or may have reached, the client.
-_COUNTS = (attempts.c.generation == tasks.c.generation) & (
-    attempts.c.outcome.is_(None) | attempts.c.outcome.not_in(_NO_CONTACT)
-)
+def counts(made: Any) -> sa.ColumnElement[bool]:
+    """An attempt, by its columns, that reached the client, or may have."""
+    reached: sa.ColumnElement[bool] = made.outcome.is_(None) | made.outcome.not_in(_NO_CONTACT)
+    return reached
+
+
+_COUNTS = (attempts.c.generation == tasks.c.generation) & counts(attempts.c)
 
 
 _MADE = (
@@ -176,12 +178,6 @@ def _as_tasks(
         )
         for row in rows
     ]
-
-
-def made_in_generation(db: sa.Connection, attempt: Attempt) -> int:
-    """How many attempts of its task count, this one included."""
-    row = db.execute(_MADE, {"ids": [attempt.task]}).first()
-    return int(row.n) if row is not None else 0
 
 
 def _persons(

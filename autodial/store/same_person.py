@@ -4,6 +4,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+#: The columns that it looks at.
+SAME_PERSON = ("number", "entity_type", "entity_id")
+
 
 def same_person(columns: Any, other: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """

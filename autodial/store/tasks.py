@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from autodial.model.ids import TaskId
+from autodial.model.ids import OperatorId, TaskId
 from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.model.outcome import Outcome
 from autodial.model.task import Phone
@@ -18,7 +18,6 @@ from autodial.store.own_deadlines import our_own_hand
 from autodial.store.planning import IS_LISTED, phones_of
 from autodial.store.schema import (
     ASKED_FOR,
-    Moment,
     holds,
     outbox,
     phones,
@@ -30,7 +29,11 @@ from bitrix24 import Deadline, PortalTask
 _IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
 
 
-_SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
+# Built once: building a statement costs more than running it.
+_STORED = sa.select(tasks).where(tasks.c.id.in_(_IDS))
+_RESPONSIBLE = sa.select(tasks.c.responsible).where(tasks.c.id == sa.bindparam("task"))
+_ADD, _ADD_PHONES, _ADD_REFUSED = sa.insert(tasks), sa.insert(phones), sa.insert(refused)
+_CHANGE = sa.update(tasks).where(tasks.c.id == sa.bindparam("this"))
 
 
 @frozen
@@ -62,7 +65,7 @@ def save_tasks(
     the portal was read; ``late``: how long after its sending it may execute a request.
     """
     ids = [entry.task.id for entry in imported]
-    known = {row.id: row for row in db.execute(sa.select(tasks).where(tasks.c.id.in_(ids)))}
+    known = {row.id: row for row in db.execute(_STORED, {"ids": ids})}
     numbers = phones_of(db, ids)
     unfit = _refused(db, ids)
     changed = 0
@@ -121,7 +124,7 @@ def _save(  # noqa: PLR0913  # one task as it was stored, and as it is now
             "reason": "",
             "next_check": now,
         }
-        db.execute(sa.insert(tasks).values(id=task.id, **values, **fresh))
+        db.execute(_ADD, {"id": task.id, **values, **fresh})
         note(db, now, task.id, "imported", task.title)
         _save_phones(db, task.id, (), entry.phones or ())
         return True
@@ -143,7 +146,7 @@ def _save(  # noqa: PLR0913  # one task as it was stored, and as it is now
         changed = True
         values |= _corrected(db, row, task, numbers, entry.phones, now)
     if changed:
-        db.execute(sa.update(tasks).where(tasks.c.id == task.id).values(**values, next_check=now))
+        db.execute(_CHANGE, {"this": task.id, **values, "next_check": now})
     return changed
 
 
@@ -189,44 +192,47 @@ def _save_phones(
 ) -> bool:
     if tuple(after) == tuple(before):
         return False
-    db.execute(sa.delete(phones).where(phones.c.task == task))
-    for position, phone in enumerate(after):
-        db.execute(
-            sa.insert(phones).values(
-                task=task,
-                position=position,
-                number=phone.number,
-                client=phone.client,
-                entity_type=phone.entity_type,
-                entity_id=phone.entity_id,
-                dtmf=phone.dtmf,
-                zone=phone.zone,
-                do_not_call=int(phone.do_not_call),
-                no_consent=int(phone.no_consent),
-            )
-        )
+    if before:
+        db.execute(sa.delete(phones).where(phones.c.task == task))
+    rows = [
+        {
+            "task": task,
+            "position": position,
+            "number": phone.number,
+            "client": phone.client,
+            "entity_type": phone.entity_type,
+            "entity_id": phone.entity_id,
+            "dtmf": phone.dtmf,
+            "zone": phone.zone,
+            "do_not_call": int(phone.do_not_call),
+            "no_consent": int(phone.no_consent),
+        }
+        for position, phone in enumerate(after)
+    ]
+    if rows:
+        db.execute(_ADD_PHONES, rows)
     return True
 
 
 def _save_refused(db: sa.Connection, task: int, numbers: Sequence[Refused]) -> None:
     db.execute(sa.delete(refused).where(refused.c.task == task))
-    for position, number in enumerate(numbers):
-        db.execute(
-            sa.insert(refused).values(
-                task=task,
-                position=position,
-                value=number.value,
-                client=number.client,
-                reason=number.reason,
-            )
-        )
+    rows = [
+        {
+            "task": task,
+            "position": position,
+            "value": number.value,
+            "client": number.client,
+            "reason": number.reason,
+        }
+        for position, number in enumerate(numbers)
+    ]
+    if rows:
+        db.execute(_ADD_REFUSED, rows)
 
 
 def _close(db: sa.Connection, task: int, now: datetime) -> None:
     db.execute(
-        sa.update(tasks)
-        .where(tasks.c.id == task)
-        .values(open=0, next_check=None, reason="closed", reason_at=now)
+        _CHANGE, {"this": task, "open": 0, "next_check": None, "reason": "closed", "reason_at": now}
     )
     note(db, now, task, "closed", "no longer among the portal's open call tasks")
 
@@ -239,12 +245,17 @@ def save_one(
     *,
     asked: datetime,
     late: timedelta = LATE,
-) -> None:
-    """Store one task, re-read while its client's phone rings; None: it is gone."""
+) -> OperatorId | None:
+    """
+    Store one task, re-read while its client's phone rings; None: it is gone. Returns its
+    responsible operator.
+    """
     if imported is None:
         _close(db, task, now)
     else:
         save_tasks(db, [imported], now, asked=asked, late=late)
+    responsible = db.scalar(_RESPONSIBLE, {"task": task})
+    return OperatorId(responsible) if responsible is not None else None
 
 
 def to_refetch(db: sa.Connection, limit: int) -> list[int]:

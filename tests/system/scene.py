@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from autodial.model.ids import OperatorId
 from autodial.model.outcome import ANSWERED, NO_CONTACT, Outcome
-from autodial.store import database, pauses, views
+from autodial.store import database, in_force, views
 from autodial.store.events import ended_counts
 from bitrix24.simulator.state import Row
 from demo.pbx import Asterisk
@@ -60,7 +60,7 @@ def reasons(rig: Rig) -> Counter[str]:
 
 def paused(db: sa.Connection) -> frozenset[OperatorId]:
     """Who is paused now."""
-    return pauses.paused(db, datetime.now(UTC))
+    return in_force.paused(db, datetime.now(UTC))
 
 
 def undelivered(rig: Rig) -> int:

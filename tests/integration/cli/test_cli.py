@@ -33,6 +33,7 @@ from autodial.store import (
     delivery,
     dispositions,
     flags,
+    in_force,
     ledger,
     outbox,
     pauses,
@@ -199,11 +200,11 @@ def test_a_pause_and_its_end(told: Callable[..., Result], run: Run) -> None:
     bring(run, portal_task(8021, LONG_AGO))
     assert told("resume", "101").exit_code == 1, "was not paused"
     assert told("pause", "101", "--why", "обед").exit_code == 0
-    assert {501} == run(pauses.paused, NOON)
+    assert {501} == run(in_force.paused, NOON)
     assert "(101): на паузе" in told("why", "--operator", "101").output
     assert told("resume", "101").exit_code == 0
     assert told("pause").exit_code == 0
-    assert {pauses.EVERYBODY} == run(pauses.paused, NOON)
+    assert {pauses.EVERYBODY} == run(in_force.paused, NOON)
     run(flags.mark, datetime.now(UTC), flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
     assert "8021 Позвонить: автодозвон приостановлен" in told("why", "8021").output
     assert told("resume").exit_code == 0
@@ -368,8 +369,8 @@ def test_a_pause_that_ends_by_itself(told: Callable[..., Result], run: Run) -> N
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     result = told("pause", "--until", f"{tomorrow:%Y-%m-%dT%H:%M}")
     assert 0 == result.exit_code and f"until {tomorrow:%d.%m. %H:%M}" in result.output
-    assert {pauses.EVERYBODY} == run(pauses.paused, datetime.now(UTC))
-    assert set() == run(pauses.paused, tomorrow + timedelta(minutes=1))
+    assert {pauses.EVERYBODY} == run(in_force.paused, datetime.now(UTC))
+    assert set() == run(in_force.paused, tomorrow + timedelta(minutes=1))
     for wrong in ("2020-01-01T10:00", "soon", "25:00", "2026-13-01T10:00"):
         assert 2 == told("pause", "--until", wrong).exit_code
 

@@ -17,7 +17,7 @@ from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.dial_facts import Facts
 from autodial.rules.trunk_choice import as_dialled
-from autodial.store import attempt_queries, pauses, planning, tasks, views
+from autodial.store import attempt_queries, in_force, planning, tasks, views
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, staff_row, variant
@@ -262,12 +262,12 @@ def test_hostile_arguments_harm_nobody(house: House) -> None:
 
 def test_an_operator_pauses_by_his_phone_and_comes_back(house: House, run: Run) -> None:
     assert house.ask("pause", "101").variables == {"AD_SAID": "1"}
-    assert {501} == run(pauses.paused, NOON)
+    assert {501} == run(in_force.paused, NOON)
     assert house.ask("resume", "101").variables == {"AD_SAID": "1"}
-    assert set() == run(pauses.paused, NOON)
+    assert set() == run(in_force.paused, NOON)
     for nobody in ("999", "", "101; drop"):
         assert house.ask("pause", nobody).variables == {"AD_SAID": "0"}
-    assert set() == run(pauses.paused, NOON)
+    assert set() == run(in_force.paused, NOON)
 
 
 def test_a_person_s_word_by_phone(house: House, run: Run) -> None:

@@ -13,6 +13,7 @@ from autodial.config.settings import Config
 from autodial.model.ids import AttemptId, TaskId
 from autodial.rules.hangup import parse_report
 from autodial.store import delivery, dispositions, outbox, planning, tasks, views
+from autodial.store.delivery import Done
 from autodial.store.schema import outbox as messages
 from bitrix24 import Deadline
 from tests.integration.conftest import NOON, FakeStore, Now
@@ -244,7 +245,7 @@ async def test_a_word_said_again_after_the_portal_heard_of_it_is_told_again(
             delivery.delivered,
             message,
             now(),
-            until=Deadline(first) if message.kind == "task" else None,
+            Done(until=Deadline(first) if message.kind == "task" else None),
         )
     now.advance(minutes=20)
     assert "1" == key(house, "2")

@@ -27,7 +27,17 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.task import Phone
 from autodial.portal.importer import Importer
 from autodial.rules.hangup import parse_report
-from autodial.store import days_off, delivery, flags, pauses, planning, retention, tasks, views
+from autodial.store import (
+    days_off,
+    delivery,
+    flags,
+    in_force,
+    pauses,
+    planning,
+    retention,
+    tasks,
+    views,
+)
 from autodial.store import outbox as outbox_
 from autodial.store.events import story
 from autodial.store.replan import replan
@@ -332,8 +342,7 @@ async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
     """
     They are more than one turn examines, and were due earlier. They are called when the pause ends.
     """
-    monkeypatch.setattr("autodial.engine.dispatcher.PAGE", 5)
-    monkeypatch.setattr("autodial.engine.dispatcher.PAGES", 2)
+    monkeypatch.setattr("autodial.engine.dispatcher.PAGES", (2, 8))
     house = make()
     early = NOON - timedelta(hours=1)
     debts = [
@@ -361,10 +370,10 @@ async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
 def test_days_off_by_command(told: Callable[..., Result], run: Run) -> None:
     today = datetime.now(UTC).date()
     assert 0 == told("day-off", "tomorrow", "--why", "снег").exit_code
-    assert (today + timedelta(days=1),) == run(days_off.named, NOON.date())
+    assert (today + timedelta(days=1),) == run(in_force.named_days_off, NOON.date())
     assert "снег" in told("day-off").output
     assert 0 == told("day-off", "tomorrow", "--remove").exit_code
-    assert () == run(days_off.named, NOON.date())
+    assert () == run(in_force.named_days_off, NOON.date())
     assert 1 == told("day-off", "tomorrow", "--remove").exit_code, "was not named"
     for wrong in ("2020-01-01", "31.12.2026", "soon", "2026-02-30"):
         assert 2 == told("day-off", wrong).exit_code, wrong

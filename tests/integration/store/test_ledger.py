@@ -33,6 +33,7 @@ from autodial.store import (
 )
 from autodial.store.connections import open_engine
 from autodial.store.database import read
+from autodial.store.delivery import Done
 from autodial.store.events import story
 from autodial.store.releases import migrate
 from autodial.store.schema import attempts, metadata, reservations
@@ -215,7 +216,7 @@ def test_our_own_hand_is_not_taken_for_a_person_s(run: Run, task: int) -> None:
 
     # Noted; then an answer from before our write arrives late.
     message = run(outbox.next_message, NOON + timedelta(minutes=2))
-    run(delivery.delivered, message, NOON + timedelta(minutes=2), until=Deadline(minute))
+    run(delivery.delivered, message, NOON + timedelta(minutes=2), Done(until=Deadline(minute)))
     stale = [tasks.Imported(portal_task(8017, NOON), (PHONE,))]
     asked = NOON + timedelta(minutes=1)
     run(tasks.save_tasks, stale, NOON + timedelta(minutes=3), asked=asked)
@@ -295,7 +296,7 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     attempt = dial(run)
     run(ledger.claim, attempt, NOON)
     ours = run(attempt_end.record, attempt, BUSY, NOON, EndPolicy()).next_call
-    run(delivery.delivered, run(outbox.next_message, NOON), NOON, until=Deadline(ours))
+    run(delivery.delivered, run(outbox.next_message, NOON), NOON, Done(until=Deadline(ours)))
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
         assert deadline == run(planning.load_task, TaskId(8017)).due

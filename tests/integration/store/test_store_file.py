@@ -27,7 +27,16 @@ from twisted.internet import reactor as _reactor
 from autodial.cli.main import main
 from autodial.errors import StoreError
 from autodial.model.ids import OperatorId
-from autodial.store import backup, connections, dispositions, outbox, pauses, releases, restore
+from autodial.store import (
+    backup,
+    connections,
+    dispositions,
+    in_force,
+    outbox,
+    pauses,
+    releases,
+    restore,
+)
 from autodial.store.database import Store, read, write
 from autodial.store.ownership import only_one
 from autodial.store.releases import migrate
@@ -403,7 +412,7 @@ def test_backup_and_restore_by_command(
 
     assert 0 == back.exit_code
     assert "before-restore" in back.output
-    assert frozenset() == read(store, lambda db: pauses.paused(db, NOON))
+    assert frozenset() == read(store, lambda db: in_force.paused(db, NOON))
     again = invoke("backup", str(tmp_path / "copy"))
     assert (1, True) == (again.exit_code, "name a new file" in again.output)
     with only_one(store):
@@ -537,7 +546,7 @@ async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
     restore.restore(path, rescued)
 
     assert 0o600 == rescued.stat().st_mode & 0o777
-    assert {pauses.EVERYBODY, OperatorId(501)} == read(path, lambda db: pauses.paused(db, NOON))
+    assert {pauses.EVERYBODY, OperatorId(501)} == read(path, lambda db: in_force.paused(db, NOON))
 
 
 def test_a_log_without_its_store_is_not_begun_anew(store: Path, tmp_path: Path) -> None:
@@ -561,7 +570,7 @@ def test_after_a_wrong_copy_the_store_is_still_there(store: Path, tmp_path: Path
     assert first is not None
     restore.restore(store, first)
 
-    assert {pauses.EVERYBODY} == read(store, lambda db: pauses.paused(db, NOON))
+    assert {pauses.EVERYBODY} == read(store, lambda db: in_force.paused(db, NOON))
     with pytest.raises(StoreError, match="the store itself"):
         restore.restore(store, store)
 
