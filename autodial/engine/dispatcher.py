@@ -35,6 +35,8 @@ from call_files import CallFile, CallFileError, Spool, SpoolError
 PAGES = (2, 6, *[25] * 40)
 #: Next calls checked in one turn after a change of the rules: claims and results wait for it.
 REPLANNED = 50
+#: So short a wait for the pace is not stored as a reason.
+MOMENT = timedelta(seconds=1)
 #: While all due tasks wait for one reason, it is stored for newly due tasks this often.
 STORE_REASON_AGAIN = timedelta(seconds=5)
 #: In shadow mode a task that would have been dialled is decided on again after this long.
@@ -119,18 +121,18 @@ class Dispatcher:
             return  # hand-made call files go through call control, which has the pauses now
         self._try_spool(now)
         facts = self.conditions.facts()
-        if facts.do_not_call != self._listed:
-            self._listed = facts.do_not_call
+        if facts.do_not_call is not self._listed and facts.do_not_call != self._listed:
             await self.store.run(look_again, now)  # numbers removed from the list wait no longer
+        self._listed = facts.do_not_call
         for page in PAGES:
-            if general(self.conditions.facts(), self.now()) is not None:
+            if general(facts, self.now()) is not None:
                 break
             since = now - self.conditions.rules.limits.looks_back
             due = await self.store.run(due_tasks, now, page, since=since)
-            await self._decide(due, now)
+            facts = await self._decide(due, now)
             if len(due) < page:
                 break
-        await self._wait_together(self.conditions.facts())
+        await self._wait_together(facts)
 
     async def _heed_days_off(self, days: tuple[date, ...]) -> None:
         """The days off by command; next calls that fall on one are postponed."""
@@ -163,8 +165,8 @@ class Dispatcher:
         self._spool_probed, self.conditions.spool_ok = None, True
         self.log.info("call files can be written again")
 
-    async def _decide(self, due: Sequence[CallTask], now: datetime) -> None:
-        """Decide on each of these tasks, until one reason holds for all."""
+    async def _decide(self, due: Sequence[CallTask], now: datetime) -> Facts:
+        """Decide on each of these tasks, until one reason holds for all; the facts after that."""
         reasons: list[tuple[TaskId, str, datetime | None]] = []
         facts = self.conditions.facts()
         for task in due:
@@ -182,6 +184,8 @@ class Dispatcher:
                 reasons.append((task.id, *_reason(decision)))
         if reasons:
             await self.store.run(save_reasons, reasons, now)
+            facts = self.conditions.facts()
+        return facts
 
     async def _wait_together(self, facts: Facts) -> None:
         """If one reason holds for all, store it for the tasks that are still due."""
@@ -191,6 +195,8 @@ class Dispatcher:
         if wait is not None:
             if wait.reason is Reason.PACE:
                 self.around.wake_at(wait.until)
+                if wait.until - now < MOMENT:
+                    return
             # More tasks fall due meanwhile: they get the reason, if not at once.
             if (
                 self._waiting is None

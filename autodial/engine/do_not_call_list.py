@@ -50,7 +50,7 @@ class DoNotCall:
             return None
         if settled:
             self._before = self._numbers
-        return self._numbers | self._before
+        return self._numbers if self._numbers is self._before else self._numbers | self._before
 
     def _read(self, path: Path) -> frozenset[str] | None:
         numbers: set[str] = set()

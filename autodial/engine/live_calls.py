@@ -17,6 +17,8 @@ from autodial.rules.rolling_statistics import RollingStatistics
 #: Operators rung for one call: a client does not wait for more, the lease counts this many, and
 #: they fit into one command to Asterisk.
 MOST_RUNG = 10
+#: How much of the pace may be made up for after a delay: within a second, so many more calls start.
+CATCH_UP = timedelta(seconds=0.05)
 #: Seconds beyond ringing and talking after which an attempt is given up.
 MARGIN = 60
 
@@ -66,8 +68,13 @@ class LiveCalls:
         return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
 
     def space_out(self) -> None:
-        """A call starts now; the next one when the pace allows it."""
-        self.next_start = self.now() + timedelta(seconds=1 / self.config.pace.calls_per_second)
+        """
+        A call starts now; the next one when the pace allows it. A call that starts late, because
+        its turn did, does not delay those after it.
+        """
+        now = self.now()
+        due = max(self.next_start or now, now - CATCH_UP)
+        self.next_start = due + timedelta(seconds=1 / self.config.pace.calls_per_second)
 
     def opened(self, attempt: Attempt, *, reserve: bool = True) -> None:
         """An attempt was written; its call is about to start. ``reserve``: its operator."""

@@ -20,18 +20,23 @@ class Roster:
 
     #: Users that are never operators (the webhook's owner and the like), by user id.
     exclude: frozenset[OperatorId] = frozenset()
-    #: Are device states read from Asterisk? Then a phone without a state cannot ring.
-    asked: bool = field(default=False, init=False)
     _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
     _phones: dict[str, str] = field(factory=dict, init=False)
     _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)
     _paused: frozenset[OperatorId] = field(default=frozenset(), init=False)
     _wraps: dict[OperatorId, datetime] = field(factory=dict, init=False)
+    #: Device states are read from Asterisk: a phone without a state cannot ring.
+    _asked: bool = field(default=False, init=False)
+    #: All operators with their present states: many decisions look at them between two changes.
+    _present: dict[OperatorId, Operator] = field(factory=dict, init=False)
+    #: By extension; a doubled one is the first's.
+    _extensions: dict[str, OperatorId] = field(factory=dict, init=False)
 
     def leave_out(self, exclude: frozenset[OperatorId]) -> None:
         """From now on these users are no operators."""
         self.exclude = exclude
         self._staff = {who: operator for who, operator in self._staff.items() if who not in exclude}
+        self._renew_all()
 
     def set_staff(self, rows: Iterable[StaffRow]) -> None:
         """Replace the staff by the portal's list."""
@@ -40,17 +45,28 @@ class Roster:
             for row in rows
             if row.id not in self.exclude
         }
+        self._renew_all()
 
     def set_phone(self, extension: str, state: str) -> None:
         """Store a device state of Asterisk: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
+        first = not self._phones
         self._phones[extension] = state
+        if first:
+            self._renew_all()  # from now on a phone without a state is unknown
+        else:
+            self._renew(*(who for who, o in self._staff.items() if o.extension == extension))
+
+    def ask_phones(self) -> None:
+        """Device states are read from Asterisk from now on."""
+        self._asked = True
+        self._renew_all()
 
     def phones_state(self, extension: str) -> str | None:
         """
         The last device state of a phone; None: Asterisk is not connected, or not asked for states.
         A phone without a state, while others have one, is "UNKNOWN": it cannot ring.
         """
-        known = self.asked or bool(self._phones)
+        known = self._asked or bool(self._phones)
         return self._phones.get(extension, "UNKNOWN") if known else None
 
     def not_told(self) -> tuple[str, ...]:
@@ -61,7 +77,8 @@ class Roster:
     def forget_phones(self) -> None:
         """Asterisk is not connected: its device states are out of date."""
         self._phones.clear()
-        self.asked = False
+        self._asked = False
+        self._renew_all()
 
     def phones(self) -> Mapping[str, str] | None:
         """Device states by extension; None: Asterisk is not connected."""
@@ -70,16 +87,18 @@ class Roster:
     def set_reserved(self, reserved: Mapping[OperatorId, AttemptId]) -> None:
         """Copy the store's reservations."""
         self._reserved = dict(reserved)
+        self._renew_all()
 
     def reserve(self, operator: OperatorId, attempt: AttemptId) -> None:
         self._reserved[operator] = attempt
+        self._renew(operator)
 
     def hand_over(self, extension: str, attempt: AttemptId) -> None:
         """
         This phone is about to ring for the attempt: reserve its operator for it. A call for which
         that operator was reserved gets the operator reserved for this one until now, if any.
         """
-        who = next((o.id for o in self._staff.values() if o.extension == extension), None)
+        who = self._extensions.get(extension)
         before = next(
             (operator for operator, reserved in self._reserved.items() if reserved == attempt), None
         )
@@ -91,32 +110,46 @@ class Roster:
             del self._reserved[before]
             if other is not None:
                 self._reserved[before] = other
+            self._renew(before)
+        self._renew(who)
 
     def release(self, attempt: AttemptId) -> None:
         """The attempt has ended; its operator may be reserved again."""
-        self._reserved = {
-            who: reserved for who, reserved in self._reserved.items() if reserved != attempt
-        }
+        for who in [who for who, reserved in self._reserved.items() if reserved == attempt]:
+            del self._reserved[who]
+            self._renew(who)
 
     def set_paused(self, paused: frozenset[OperatorId]) -> None:
         """Copy the store's pauses."""
+        changed = self._paused ^ paused
         self._paused = paused
+        self._renew(*changed)
 
     def wraps_up(self, operator: OperatorId, until: datetime) -> None:
         """The operator is in wrap-up after a talk."""
         self._wraps[operator] = until
+        self._renew(operator)
 
     def operators(self) -> tuple[Operator, ...]:
         """All operators, with their present states."""
-        return tuple(self._now(operator) for operator in self._staff.values())
+        return tuple(self._present.values())
 
     def with_extension(self, extension: str) -> Operator | None:
-        operator = next((o for o in self._staff.values() if o.extension == extension), None)
-        return self._now(operator) if operator is not None and extension else None
+        who = self._extensions.get(extension)
+        return self._present[who] if who is not None else None
 
     def by_id(self, operator: OperatorId) -> Operator | None:
-        known = self._staff.get(operator)
-        return self._now(known) if known else None
+        return self._present.get(operator)
+
+    def _renew_all(self) -> None:
+        self._extensions = {o.extension: who for who, o in reversed(self._staff.items())}
+        self._extensions.pop("", None)
+        self._present = {who: self._now(operator) for who, operator in self._staff.items()}
+
+    def _renew(self, *changed: OperatorId) -> None:
+        for who in changed:
+            if who in self._staff:
+                self._present[who] = self._now(self._staff[who])
 
     def _now(self, operator: Operator) -> Operator:
         return evolve(

@@ -83,12 +83,9 @@ class Operator:
 
     def could_talk(self, now: datetime) -> bool:
         """Free, or reserved while their phone is still free: the client may not have answered."""
-        return self.free(now) or (
-            self.reserved_for is not None
-            and self.state(now) == "reserved"
-            and self.device is DeviceUse.FREE
-            and not self.wraps_up(now)
-        )
+        state = self.state(now)
+        waits = self.device is DeviceUse.FREE and not self.wraps_up(now)
+        return state == "free" or (state == "reserved" and waits)
 
 
 @frozen(kw_only=True)

@@ -67,4 +67,5 @@ def capacity(  # noqa: PLR0913  # the counts, by name
 
 def _could_take(operator: Operator, dialling: Collection[AttemptId], now: datetime) -> bool:
     """Whether the operator could take a client who answers in a moment."""
-    return operator.could_talk(now) and operator.reserved_for in (None, *dialling)
+    held = operator.reserved_for is not None and operator.reserved_for not in dialling
+    return not held and operator.could_talk(now)

@@ -143,7 +143,7 @@ class Dialler:
         )
 
         def up() -> None:
-            roster.asked = True
+            roster.ask_phones()
             if self.ami is not None:
                 self.ami.ask_phones(roster.not_told())
             check.wake()

@@ -76,7 +76,7 @@ def test_asked_and_told_of_no_phone_at_all_none_can_ring() -> None:
     """
     roster = Roster()
     roster.set_staff([StaffRow(id=OperatorId(1), name="x", extension="101", online=True)])
-    roster.asked = True
+    roster.ask_phones()
     assert ["UNKNOWN"] == [one.phone for one in roster.operators()]
     roster.forget_phones()
 
