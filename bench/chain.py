@@ -174,10 +174,10 @@ def ours(wishes: Wishes, rate: float) -> Sample:
 def _calls(wishes: Wishes, running: Rig, wire: Wire) -> Sample:
     running.start_dialler()
     assert running.dialler is not None
-    before = _cpu(running.dialler.pid)
+    before = processor_seconds(running.dialler.pid)
     running.wait(lambda: len(wire.rung) >= wishes.calls, "the operators' phones", PATIENCE)
     running.wait(lambda: _reported(running) >= wishes.calls, "the reports", PATIENCE)
-    cpu = 1000 * (_cpu(running.dialler.pid) - before) / wishes.calls
+    cpu = 1000 * (processor_seconds(running.dialler.pid) - before) / wishes.calls
     attempts = len(database.read(running.store, views.attempt_lines))
     return Sample(
         milliseconds=wire.milliseconds(), per_second=_rate(wire), cpu=cpu, attempts=attempts
@@ -222,7 +222,7 @@ def _rate(wire: Wire) -> float:
     return (len(moments) - 1) / (moments[-1] - moments[0]) if len(moments) > 1 else 0.0
 
 
-def _cpu(process: int) -> float:
+def processor_seconds(process: int) -> float:
     """Seconds of user and system."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -44,7 +44,7 @@ class PaceConfig(Section):
     automatic: bool = True
     shadow: bool = False
     stall_after: Duration = timedelta(minutes=5)
-    calls_per_second: float = Field(1.0, gt=0, le=50)
+    calls_per_second: float = Field(1.0, gt=0, le=200)
     max_calls: int = Field(30, ge=1)
     dial_ratio: float = Field(1.0, ge=1, le=5)
     abandoned_cap: float = Field(0.03, gt=0, le=0.5)

@@ -36,7 +36,7 @@ class TrunkConfig(Section):
 
     name: str = Field(pattern=NAME)
     lines: int = Field(ge=1)
-    calls_per_second: float | None = Field(None, gt=0, le=50)
+    calls_per_second: float | None = Field(None, gt=0, le=200)
     caller_ids: tuple[CallerNumber, ...] = ()
 
 

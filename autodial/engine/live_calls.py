@@ -109,7 +109,7 @@ class LiveCalls:
 
     def reassign(self, responsible: Mapping[TaskId, OperatorId]) -> None:
         """The responsible operators have changed in the portal: calls in flight follow."""
-        self._attempts = {
-            number: evolve(attempt, responsible=responsible.get(attempt.task, attempt.responsible))
-            for number, attempt in self._attempts.items()
-        }
+        for number, attempt in self._attempts.items():
+            now = responsible.get(attempt.task, attempt.responsible)
+            if now != attempt.responsible:
+                self._attempts[number] = evolve(attempt, responsible=now)

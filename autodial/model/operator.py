@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -47,22 +48,29 @@ class Operator:
     paused: bool = False  #: by the operator or their manager
     wraps_until: datetime | None = None  #: end of the wrap-up
 
-    @property
+    # Cached: each decision looks at all operators, several times.
+
+    @cached_property
     def device(self) -> DeviceUse:
         """Whether the phone can ring. Without a device state it counts as free."""
         return DeviceUse.FREE if self.phone is None else DEVICE_STATES[self.phone]
 
-    @property
+    @cached_property
     def at_work(self) -> bool:
         """Online, with a phone that Asterisk can reach."""
         return bool(self.online and self.extension and self.device is not DeviceUse.OFF)
 
     def free(self, now: datetime) -> bool:
         """Whether the operator may be reserved now."""
-        return self.state(now) == "free"
+        return self._apart_from_wrap_up == "free" and not self.wraps_up(now)
 
     def state(self, now: datetime) -> str:
         """The state as a key of the catalogue, without ``operator.``."""
+        state = self._apart_from_wrap_up
+        return "writes" if state == "free" and self.wraps_up(now) else state
+
+    @cached_property
+    def _apart_from_wrap_up(self) -> str:
         if not self.extension:
             return "no extension"
         if not self.online:
@@ -75,7 +83,7 @@ class Operator:
             return "reserved"
         if self.device is DeviceUse.ENGAGED:
             return "talks"
-        return "writes" if self.wraps_up(now) else "free"
+        return "free"
 
     def wraps_up(self, now: datetime) -> bool:
         """Whether the wrap-up still runs."""
@@ -83,9 +91,8 @@ class Operator:
 
     def could_talk(self, now: datetime) -> bool:
         """Free, or reserved while their phone is still free: the client may not have answered."""
-        state = self.state(now)
-        waits = self.device is DeviceUse.FREE and not self.wraps_up(now)
-        return state == "free" or (state == "reserved" and waits)
+        could = self._apart_from_wrap_up in ("free", "reserved") and self.device is DeviceUse.FREE
+        return could and not self.wraps_up(now)
 
 
 @frozen(kw_only=True)

@@ -86,12 +86,12 @@ def explain(task: CallTask, facts: Facts, now: datetime) -> list[RuleResult]:
 
 def general(facts: Facts, now: datetime) -> Wait | None:
     """The first refusal that applies to every task alike; None: none."""
-    rules = [rule for reason, rule in (*RULES, *MEANS) if reason in GENERAL]
-    refusals = (rule(_ANY, facts, now) for rule in rules)
+    refusals = (rule(_ANY, facts, now) for rule in _OF_ALL)
     return next((refusal for refusal in refusals if isinstance(refusal, Wait)), None)
 
 
-#: The rules of ``GENERAL`` ignore their task.
+#: The rules of ``GENERAL``, which ignore their task.
+_OF_ALL = tuple(rule for reason, rule in (*RULES, *MEANS) if reason in GENERAL)
 _ANY = CallTask(id=TaskId(0), title="", responsible=OperatorId(0), due=None, phones=())
 
 
