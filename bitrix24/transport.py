@@ -1,14 +1,15 @@
 """
 HTTP to the portal: ``requests`` in a few threads of its own, so that the reactor never waits.
 
-One session per thread (sessions are not safe to share), no redirects (a redirect would send the
-secret elsewhere). Every request has a total time limit, because a portal that sends a byte now and
-then passes any read timeout. Every answer has a size limit, counted uncompressed.
+One connection per thread, no redirects (a redirect would send the secret elsewhere). Every request
+has a total time limit, because a portal that sends a byte now and then passes any read timeout.
+Every answer has a size limit, counted uncompressed.
 """
 
 import os
 import socket
 import threading
+import time
 import zlib
 from contextlib import suppress
 from typing import Any
@@ -39,6 +40,7 @@ LONGEST = 10_000_000
 #: Bytes of one read from a connection.
 CHUNK = 65_536
 
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "autodial24"}
 #: TLS errors before anything was sent. Any other may occur after the request.
 _HANDSHAKE = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL")
 
@@ -54,8 +56,9 @@ class _Pool(ThreadPool):
 class _Exchange:
     """One request in flight, and its connection, so that it can be cut off."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.connection: urllib3.connection.HTTPConnection | None = None
+        self.ends = time.monotonic() + seconds
         self.over = False  #: the time limit has passed
 
     def cut(self) -> None:
@@ -66,6 +69,40 @@ class _Exchange:
             # Through a copy of the descriptor: shutting down a TLS socket drops its session.
             with suppress(OSError), socket.socket(fileno=os.dup(carrier.fileno())) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
+
+
+class _Watch:
+    """Cuts off requests whose time limit has passed; one thread for all of them."""
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._running: set[_Exchange] = set()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def start(self, exchange: _Exchange) -> None:
+        self._running.add(exchange)
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    watch = threading.Thread(target=self._watch, name="bitrix24 watch", daemon=True)
+                    watch.start()
+                    self._thread = watch
+
+    def end(self, exchange: _Exchange) -> None:
+        self._running.discard(exchange)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._step):
+            now = time.monotonic()
+            for exchange in self._running.copy():
+                if now > exchange.ends:
+                    self.end(exchange)
+                    exchange.cut()
 
 
 _here = threading.local()  #: ``exchange``: this thread's request
@@ -117,6 +154,10 @@ class RequestsTransport:
     threads: int = THREADS
     _pool: ThreadPool = field(init=False)
     _local: threading.local = field(factory=threading.local, init=False)
+    _watch: _Watch = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._watch = _Watch(min(1.0, self.whole / 20))
 
     def start(self) -> None:
         self._pool = _Pool(0, self.threads, name="bitrix24")
@@ -127,6 +168,7 @@ class RequestsTransport:
         Accept no more requests. Requests in flight are not awaited: a portal may take half a minute
         to answer, and their senders treat them as unanswered.
         """
+        self._watch.stop()
         threading.Thread(target=self._pool.stop, name="bitrix24 end", daemon=True).start()
 
     async def __call__(self, request: Request) -> Answer:
@@ -166,11 +208,9 @@ class RequestsTransport:
         return answer
 
     def _exchange(self, request: Request, body: bytes | None) -> Answer:
-        exchange = _here.exchange = _Exchange()
         seconds = self.whole + len(body or b"") / SLOWEST
-        watch = threading.Timer(seconds, exchange.cut)
-        watch.daemon = True
-        watch.start()
+        exchange = _here.exchange = _Exchange(seconds)
+        self._watch.start(exchange)
         try:
             with self._ask(request, body) as response:
                 if response.is_redirect:
@@ -187,24 +227,24 @@ class RequestsTransport:
             if not exchange.over:
                 raise
         finally:
-            watch.cancel()
+            self._watch.end(exchange)
         if exchange.over:  # an answer cut among its headers looks complete
             raise AnswerLost(f"{request.method}: no end within {seconds:.0f} s")
         return answer
 
     def _ask(self, request: Request, body: bytes | None) -> requests.Response:
-        session = self._session()
-        settings: dict[str, Any] = {
-            "timeout": self.timeout, "allow_redirects": False, "stream": True,
-        }  # fmt: skip
-        if body is None:
-            return session.get(request.url, **settings)
-        headers = {"Content-Type": "application/json"}
+        headers = dict(_HEADERS)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if request.key:
             headers[KEY] = request.key
         if request.token:
             headers["Authorization"] = f"Bearer {request.token}"
-        return session.post(request.url, data=body, headers=headers, **settings)
+        method = "GET" if body is None else "POST"
+        prepared = requests.Request(method, request.url, headers=headers, data=body).prepare()
+        # Without a session: that would follow redirects, keep the portal's cookies, and send the
+        # secret to a proxy of the environment.
+        return self._adapter().send(prepared, stream=True, timeout=self.timeout, verify=self.verify)
 
     def _read(self, request: Request, response: requests.Response) -> bytes:
         """The uncompressed body, up to the size limit."""
@@ -223,18 +263,12 @@ class RequestsTransport:
                     raise AnswerLost(f"{request.method}: an answer of more than {size} bytes")
         return b"".join(pieces)
 
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            session = requests.Session()
-            session.verify = self.verify
-            session.trust_env = False  # a proxy of the environment must not see the secret
-            session.headers["Accept-Encoding"] = "gzip, deflate"
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter())
-            self._local.session = session
-        session = self._local.session
-        assert isinstance(session, requests.Session)
-        return session
+    def _adapter(self) -> HTTPAdapter:
+        if not hasattr(self._local, "adapter"):
+            self._local.adapter = _Adapter()
+        adapter = self._local.adapter
+        assert isinstance(adapter, HTTPAdapter)
+        return adapter
 
 
 def _failure(request: Request, error: Exception) -> str:
