@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 import sqlalchemy as sa
-from attrs import define
+from attrs import asdict, define
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +43,6 @@ from call_files import Spool
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CHUNK = 20_000
-QUESTIONS = ("_DUE", "_PHONES", "_MADE", "_CALLS", "_EXTERNAL", "_DO_NOT_CALL", "_WRONG")
 
 
 @define
@@ -123,11 +122,10 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
 def plans(engine: sa.Engine) -> list[str]:
     """SQLite's query plan of each query of the planner."""
     lines = []
+    questions = {"due": planning._DUE, **asdict(planning._OF_SOME, recurse=False)}
     with engine.connect() as db:
-        for name in QUESTIONS:
-            statement = getattr(planning, name).params(
-                now=NOON, limit=25, ids=[1, 2, 3], since=NOON
-            )
+        for name, query in questions.items():
+            statement = query.params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)
             text = str(statement.compile(engine, compile_kwargs={"render_postcompile": True}))
             rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))
             lines.append(f"{name}: " + "; ".join(row[3] for row in rows))

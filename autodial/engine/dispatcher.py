@@ -32,7 +32,7 @@ from call_files import CallFile, CallFileError, Spool, SpoolError
 
 #: Tasks read at once in one turn. Mostly the pace allows one call now, and the first task can be
 #: dialled; the others wait for the next turn.
-PAGES = (2, 6, *[25] * 40)
+PAGES = (1, 4, *[25] * 40)
 #: Next calls checked in one turn after a change of the rules: claims and results wait for it.
 REPLANNED = 50
 #: So short a wait for the pace is not stored as a reason.

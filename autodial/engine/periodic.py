@@ -23,7 +23,8 @@ class Periodic(Service):
     """
     Run a coroutine every ``seconds``. The clock is an argument, so a test can advance it.
 
-    ``wake`` runs it now, or right after the running turn: no wake is lost.
+    ``wake`` runs it now, or right after the running turn, but not sooner than ``least`` after its
+    start. No wake is lost.
     """
 
     log = Logger()
@@ -32,6 +33,9 @@ class Periodic(Service):
     seconds: float
     turn: Callable[[], Awaitable[None]]
     label: str
+    #: The least seconds from the start of one turn to the next.
+    least: float = 0.0
+    _begun: float = field(default=float("-inf"), init=False)
     _running: "Deferred[None] | None" = field(default=None, init=False)
     _again: bool = field(default=False, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
@@ -68,8 +72,16 @@ class Periodic(Service):
         if self._running is not None:
             self._again = True
             return
+        early = self._early()
+        if early > 0:
+            self._again = True
+            if not self._comes_within(early):
+                self._cancel()
+                self._timer = self.clock.callLater(early, self.wake)
+            return
         self._cancel()
         self._again = False
+        self._begun = self.clock.seconds()
         self._running = Deferred.fromCoroutine(self._run_turn())
         if self._running.called:
             self._running = None
@@ -85,7 +97,17 @@ class Periodic(Service):
         finally:
             self._running = None
             if self.running:
-                self._timer = self.clock.callLater(0 if self._again else self.seconds, self.wake)
+                pause = max(0.0, self._early()) if self._again else self.seconds
+                self._timer = self.clock.callLater(pause, self.wake)
+
+    def _comes_within(self, seconds: float) -> bool:
+        timer = self._timer
+        active = timer is not None and timer.active()
+        return active and timer is not None and timer.getTime() <= self.clock.seconds() + seconds
+
+    def _early(self) -> float:
+        """Seconds until the next turn may begin; not positive: now."""
+        return self._begun + self.least - self.clock.seconds()
 
     def _cancel(self) -> None:
         if self._timer is not None and self._timer.active():

@@ -13,7 +13,7 @@ from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import LATE, Message, next_message, put_off_rest
-from autodial.store.schema import DEAD, attempts, holds, outbox, tasks
+from autodial.store.schema import DEAD, UNDELIVERED, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
 
 # Built once: building a statement costs more than running it.
@@ -32,7 +32,7 @@ _REPORTED = sa.update(attempts).where(
     ~sa.select(outbox.c.id)
     .where(
         outbox.c.attempt == sa.bindparam("its"),
-        outbox.c.state.in_((MessageState.PENDING, MessageState.SENDING)),
+        holds("outbox", UNDELIVERED),
     )
     .exists(),
 )

@@ -13,7 +13,7 @@ from attrs import frozen
 from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outbox_message import MessageKind, MessageState
-from autodial.store.schema import IN_FLIGHT, UNDELIVERED, attempts, holds, outbox, tasks
+from autodial.store.schema import IN_FLIGHT, UNDELIVERED, attempts, holds, one_of, outbox, tasks
 from bitrix24 import Deadline
 
 #: How long after its timeout the portal may still execute a request, unless configured otherwise.
@@ -147,7 +147,7 @@ _NEXT = (
 #: The cards of calls in flight: found from the few calls, not among all undelivered messages.
 _CARD = _NEXT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
-    outbox.c.kind.in_(_AT_ONCE),
+    one_of(outbox.c.kind, _AT_ONCE),
 )
 
 
@@ -211,7 +211,7 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
 
 _LOST_CARDS = sa.select(outbox.c.lost_at).where(
     outbox.c.attempt == sa.bindparam("this"),
-    outbox.c.kind.in_((MessageKind.REGISTER, MessageKind.MOVE)),
+    one_of(outbox.c.kind, (MessageKind.REGISTER, MessageKind.MOVE)),
     outbox.c.lost_at.is_not(None),
 )
 _DOUBTFUL_COMMENTS = sa.select(outbox.c.sent_at).where(

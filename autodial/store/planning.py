@@ -1,11 +1,11 @@
 """The dispatcher's side of the tasks: what is due, with all that a decision looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from attrs import evolve
+from attrs import evolve, frozen
 
 from autodial.model.attempt_states import IN_FLIGHT, State
 from autodial.model.disposition import Disposition
@@ -22,16 +22,16 @@ from autodial.store.schema import (
     do_not_call,
     external_calls,
     holds,
+    one_of,
     phones,
     tasks,
 )
 
-_NO_CONTACT = {outcome.value for outcome in NO_CONTACT}
+_NO_CONTACT = sorted(outcome.value for outcome in NO_CONTACT)
 
 
 # The dispatcher's queries, built once: building one costs more than running it.
 IS_LISTED = holds("tasks", LISTED)
-_IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
 _SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
 #: Further back than any call.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,70 +50,84 @@ _ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
 
 def counts(made: Any) -> sa.ColumnElement[bool]:
     """An attempt, by its columns, that reached the client, or may have."""
-    reached: sa.ColumnElement[bool] = made.outcome.is_(None) | made.outcome.not_in(_NO_CONTACT)
+    reached: sa.ColumnElement[bool] = made.outcome.is_(None) | ~one_of(made.outcome, _NO_CONTACT)
     return reached
 
 
 _COUNTS = (attempts.c.generation == tasks.c.generation) & counts(attempts.c)
 
 
-_MADE = (
-    sa.select(
-        attempts.c.task,
-        sa.func.sum(sa.case((_COUNTS, 1), else_=0)).label("n"),
-        sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
-    )
-    .join(tasks)
-    .where(attempts.c.task.in_(_IDS))
-    .group_by(attempts.c.task)
-)
+@frozen
+class _Queries:
+    """All that a decision looks at, of some tasks."""
+
+    phones: sa.Select[Any]
+    made: sa.Select[Any]
+    calls: sa.CompoundSelect[Any]
+    external: sa.CompoundSelect[Any]
+    wrong: sa.Select[Any]
+    do_not_call: sa.CompoundSelect[Any]
 
 
-_CALLS = sa.union(  # each half by its own index; one attempt found by both counts once
-    *(
-        sa.select(
-            phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
-            attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
-            attempts.c.abandoned,
+def _queries(of: Callable[[Any], sa.ColumnElement[bool]]) -> _Queries:
+    """``of``: the condition for a column with a task's id."""
+    return _Queries(
+        phones=sa.select(phones)
+        .where(of(phones.c.task))
+        .order_by(phones.c.task, phones.c.position),
+        made=sa.select(
+            attempts.c.task,
+            sa.func.sum(sa.case((_COUNTS, 1), else_=0)).label("n"),
+            sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
         )
-        .join_from(phones, attempts, same)
-        .where(phones.c.task.in_(_IDS))
-        .where((attempts.c.claimed_at > _SINCE) | holds("attempts", FLYING))
-        for same in same_person(attempts.c, phones.c)
-    )
-)  # fmt: skip
+        .join(tasks)
+        .where(of(attempts.c.task))
+        .group_by(attempts.c.task),
+        calls=sa.union(  # each half by its own index; one attempt found by both counts once
+            *(
+                sa.select(
+                    phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
+                    attempts.c.state, attempts.c.outcome, attempts.c.claimed_at,
+                    attempts.c.abandoned,
+                )
+                .join_from(phones, attempts, same)
+                .where(of(phones.c.task))
+                .where((attempts.c.claimed_at > _SINCE) | holds("attempts", FLYING))
+                for same in same_person(attempts.c, phones.c)
+            )
+        ),
+        external=sa.union(
+            *(
+                sa.select(phones.c.task, phones.c.number, external_calls.c.id, external_calls.c.at)
+                .join_from(phones, external_calls, same)
+                .where(of(phones.c.task), external_calls.c.at > _SINCE)
+                for same in SAME
+            )
+        ),
+        wrong=sa.select(attempts.c.task, attempts.c.generation, attempts.c.number).where(
+            of(attempts.c.task),
+            (attempts.c.outcome == Outcome.BAD_NUMBER.value)
+            | (attempts.c.disposition == Disposition.WRONG_NUMBER.value),
+        ),
+        do_not_call=sa.union(
+            *(
+                sa.select(phones.c.task, phones.c.number)
+                .join_from(phones, do_not_call, same)
+                .where(of(phones.c.task))
+                for same in same_person(do_not_call.c, phones.c)
+            )
+        ),
+    )  # fmt: skip
 
 
-_EXTERNAL = sa.union(
-    *(
-        sa.select(phones.c.task, phones.c.number, external_calls.c.id, external_calls.c.at)
-        .join_from(phones, external_calls, same)
-        .where(phones.c.task.in_(_IDS), external_calls.c.at > _SINCE)
-        for same in SAME
-    )
-)
+#: Mostly it is one task, and a list costs time at each execution.
+_OF_ONE = _queries(lambda task: task == sa.bindparam("ids"))
+_OF_SOME = _queries(lambda task: task.in_(sa.bindparam("ids", expanding=True)))
 
 
-_WRONG = sa.select(attempts.c.task, attempts.c.generation, attempts.c.number).where(
-    attempts.c.task.in_(_IDS),
-    (attempts.c.outcome == Outcome.BAD_NUMBER.value)
-    | (attempts.c.disposition == Disposition.WRONG_NUMBER.value),
-)
-
-
-_DO_NOT_CALL = sa.union(
-    *(
-        sa.select(phones.c.task, phones.c.number)
-        .join_from(phones, do_not_call, same)
-        .where(phones.c.task.in_(_IDS))
-        for same in same_person(do_not_call.c, phones.c)
-    )
-)
-
-
-_PHONES = (
-    sa.select(phones).where(phones.c.task.in_(_IDS)).order_by(phones.c.task, phones.c.position)
-)
+def _for(ids: Sequence[int]) -> tuple[_Queries, int | Sequence[int]]:
+    """The queries, and their parameter ``ids``."""
+    return (_OF_ONE, ids[0]) if len(ids) == 1 else (_OF_SOME, ids)
 
 
 def look_again(db: sa.Connection, now: datetime) -> None:
@@ -149,8 +163,9 @@ def _as_tasks(
         return []  # mostly nothing is due
     ids = [row.id for row in rows]
     numbers = phones_of(db, ids)
-    counts = {row.task: row for row in db.execute(_MADE, {"ids": ids})}
-    unwanted = {(row.task, row.number) for row in db.execute(_DO_NOT_CALL, {"ids": ids})}
+    queries, which = _for(ids)
+    counts = {row.task: row for row in db.execute(queries.made, {"ids": which})}
+    unwanted = {(row.task, row.number) for row in db.execute(queries.do_not_call, {"ids": which})}
     history, called_now = _persons(db, ids, since)
     wrong = _wrong(db, ids)
     return [
@@ -187,12 +202,13 @@ def _persons(
     By task and number: the calls that its owner had, over all their numbers and tasks; and the
     numbers whose owner is being called for another task.
     """
+    queries, which = _for(ids)
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
-    for row in db.execute(_EXTERNAL, {"ids": ids, "since": since}):
+    for row in db.execute(queries.external, {"ids": which, "since": since}):
         by_number = calls.setdefault(row.task, {})
         by_number[row.number] = (*by_number.get(row.number, ()), Called(row.at, talked=True))
     now: dict[int, frozenset[str]] = {}
-    for row in db.execute(_CALLS, {"ids": ids, "since": since}):
+    for row in db.execute(queries.calls, {"ids": which, "since": since}):
         if State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
         if row.claimed_at is not None and row.outcome not in _NO_CONTACT:
@@ -205,8 +221,9 @@ def _persons(
 
 def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], frozenset[str]]:
     """By task and generation: numbers that do not exist, or were the wrong ones."""
+    queries, which = _for(ids)
     numbers: dict[tuple[int, int], frozenset[str]] = {}
-    for row in db.execute(_WRONG, {"ids": ids}):
+    for row in db.execute(queries.wrong, {"ids": which}):
         key = (row.task, row.generation)
         numbers[key] = numbers.get(key, frozenset()) | {row.number}
     return numbers
@@ -214,7 +231,8 @@ def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], froze
 
 def phones_of(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...]]:
     by_task: dict[int, tuple[Phone, ...]] = {}
-    for row in db.execute(_PHONES, {"ids": ids}):
+    queries, which = _for(ids)
+    for row in db.execute(queries.phones, {"ids": which}):
         phone = Phone(
             row.number, row.client, row.entity_type, row.entity_id, row.dtmf, row.zone,
             bool(row.do_not_call), bool(row.no_consent),

@@ -3,6 +3,7 @@ The tables. Their constraints enforce the dialler's guarantees: one attempt in f
 reservation per operator, one outcome per attempt, no message to the portal twice.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     literal_column,
+    or_,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -71,6 +73,11 @@ def holds(table: str, condition: str) -> ColumnElement[bool]:
     """One of these conditions, literally."""
     element: ColumnElement[bool] = literal_column(f"{table}.{condition}")
     return element
+
+
+def one_of(column: Any, values: Iterable[Any]) -> ColumnElement[bool]:
+    """As ``IN``, which SQLAlchemy would write out anew at each execution."""
+    return or_(*(column == value for value in values))
 
 
 tasks = Table(

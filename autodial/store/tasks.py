@@ -26,11 +26,8 @@ from autodial.store.schema import (
 )
 from bitrix24 import Deadline, PortalTask
 
-_IDS: "sa.BindParameter[Any]" = sa.bindparam("ids", expanding=True)
-
-
 # Built once: building a statement costs more than running it.
-_STORED = sa.select(tasks).where(tasks.c.id.in_(_IDS))
+_STORED = sa.select(tasks).where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
 _RESPONSIBLE = sa.select(tasks.c.responsible).where(tasks.c.id == sa.bindparam("task"))
 _ADD, _ADD_PHONES, _ADD_REFUSED = sa.insert(tasks), sa.insert(phones), sa.insert(refused)
 _CHANGE = sa.update(tasks).where(tasks.c.id == sa.bindparam("this"))

@@ -65,6 +65,28 @@ def test_a_wake_during_a_turn_is_not_lost_and_turns_never_overlap() -> None:
     assert len(gates) == 2
 
 
+def test_what_wakes_it_too_soon_is_one_turn_a_moment_later() -> None:
+    """At a hundred calls a second each end and each start wakes the dispatcher."""
+    clock, turns = Clock(), []
+
+    async def turn() -> None:
+        turns.append(round(clock.seconds(), 3))
+
+    service = Periodic(clock, 1, turn, "dispatcher", 0.025)
+    service.startService()
+    for _ in range(10):
+        clock.advance(0.004)
+        service.wake()
+    clock.advance(0.025)
+    assert [0, 0.028, 0.065] == turns
+
+    clock.advance(0.5)
+    service.wake()
+    assert 0.565 == turns[-1], "after a while without a turn it is taken at once"
+    clock.advance(1)
+    assert [0.565, 1.565] == turns[-2:]
+
+
 def test_stopping_waits_for_the_turn_under_way() -> None:
     clock, gate = Clock(), Deferred[None]()
     stopped: list[None] = []
