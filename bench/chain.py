@@ -140,7 +140,8 @@ def chain(wishes: Wishes, rate: float) -> Iterator[tuple[Rig, Wire]]:
         TemporaryDirectory() as directory,
         rig(
             extensions=extensions, directory=Path(directory), operator_rings=0.05,
-            operator_talks=0.5, record=wishes.record, overrides=wishes.overrides(rate),
+            operator_talks=0.5, record=wishes.record, headers=False,
+            overrides=wishes.overrides(rate),
         ) as running,
     ):  # fmt: skip
         ports = running.exchange.ports

@@ -67,7 +67,7 @@ class LightAsterisk:
             return
         await asyncio.sleep(RINGS)
         answered = int(time.time())
-        ring = await self._ask("resolve", leg.replace(";2", ";1"), attempt)
+        ring = await self._ask("resolve", leg.replace(";2", ";1"), attempt, granted["AD_KEY"])
         extension = ring.get("AD_OPS", granted["AD_OPS"]).partition(":")[0]
         for state, seconds in (("RINGING", RINGS), ("INUSE", TALKS)):
             self._device(extension, state)

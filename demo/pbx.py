@@ -235,6 +235,7 @@ def exchange(  # noqa: PLR0913  # the parts of an exchange, by name
     impatience: float = 0.5,
     longest_call: int = 600,
     record: bool = False,
+    headers: bool = True,
     live_dangerously: str = "no",
     keep_logs: Path | None = None,
 ) -> Iterator[Exchange]:
@@ -274,6 +275,7 @@ def exchange(  # noqa: PLR0913  # the parts of an exchange, by name
         inside = _inside(root, base)
         pbx = Asterisk(root, inside / "pbx")
         far = Asterisk(root, inside / "far")
+        values["HEADERS"] = "1" if headers else ""
         values["RECORD"] = str(pbx.directory / "spool/recording") if record else ""
         pbx.write(_files("pbx", {**values, "DIR": str(pbx.directory), **_rtp(0)}))
         far.write(_files("far", {**values, "DIR": str(far.directory), **_rtp(1)}))

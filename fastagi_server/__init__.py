@@ -27,6 +27,7 @@ from fastagi_server.results import ChannelState, Digits, Heard, Played, Recogniz
 from fastagi_server.secret import SharedSecret
 from fastagi_server.server import BACKLOG, Counters, FastAgiServer
 from fastagi_server.session import AgiSession, Script
+from fastagi_server.tickets import Tickets
 from fastagi_server.transport import AgiPort, listen
 from fastagi_server.wire import (
     AgiWire,
@@ -66,6 +67,7 @@ __all__ = [
     "Script",
     "SessionTimeout",
     "SharedSecret",
+    "Tickets",
     "UnknownApplication",
     "UnknownCommand",
     "UnknownScript",

@@ -29,6 +29,7 @@ from fastagi_server.errors import (
 from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.secret import SharedSecret
 from fastagi_server.session import AgiSession, Script
+from fastagi_server.tickets import Tickets
 
 #: How long one session may take, in seconds. A server that does not answer blocks the channel for
 #: ever (Asterisk has no read timeout), so this limit frees the caller.
@@ -97,6 +98,7 @@ class FastAgiServer(Factory):
     allow: Sequence[str] = LOOPBACK
     secret: SharedSecret | None = None
     unauthenticated: Collection[str] = ("ping",)
+    tickets: Tickets | None = None  #: taken in place of the secret
     counters: Counters = field(factory=Counters)
     #: How many sessions are open.
     sessions: int = field(default=0, init=False)
@@ -209,7 +211,8 @@ class FastAgiServer(Factory):
     async def _proven(self, session: AgiSession, script: Script, secret: SharedSecret) -> None:
         name = _short(session.environment.script)
         try:
-            known = await secret.is_known_to(session)
+            ticket = self.tickets is not None and self.tickets.take(session)
+            known = ticket or await secret.is_known_to(session)
         except CommandFailed as error:
             raise NotAuthenticated(f"{name}: the proof was answered with {error.code}") from None
         except CallEnded:

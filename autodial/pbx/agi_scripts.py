@@ -20,10 +20,14 @@ from autodial.errors import StoreError
 from autodial.model.attempt import Report
 from autodial.model.ids import TaskId, attempt_id
 from autodial.rules.hangup import parse_report
-from fastagi_server import AgiSession, RateLimitedLog, Script, command, set_variables
+from fastagi_server import AgiSession, RateLimitedLog, Script, Tickets, command, set_variables
 
 _log = Logger()
 
+Aside = Callable[[Callable[[], None]], object]
+
+#: The scripts that take a ticket, and which argument it is.
+TICKETS = {"resolve": 1}
 #: Most deletions sent with one answer; the rest goes with the next.
 DELETIONS = 20
 
@@ -40,7 +44,9 @@ class AstDb:
         return [command("DATABASE DEL", "autodial", attempt) for attempt in attempts]
 
 
-async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -> None:
+async def claim(
+    call: AgiSession, engine: Engine, astdb: AstDb, language: str, tickets: Tickets
+) -> None:
     """``AGI(…/claim,AD_ID,number,AD_TASK)``: may this client be dialled?"""
     name, number, task = call.argument(0), call.argument(1), call.argument(2)
     attempt = attempt_id(name)
@@ -82,6 +88,7 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
                 "AD_OPS": ":".join(claimed.ring.extensions),
                 "AD_OPTO": str(claimed.ring.seconds),
                 "AD_LANG": language,
+                "AD_KEY": tickets.issue(),
                 "AD_GO": "1",  # last: if a command is lost, the claim must not look granted
             }
         ),
@@ -89,8 +96,8 @@ async def claim(call: AgiSession, engine: Engine, astdb: AstDb, language: str) -
     )
 
 
-async def resolve(call: AgiSession, call_control: CallControl) -> None:
-    """``AGI(…/resolve,AD_ID)``: the client has answered; whom to ring?"""
+async def resolve(call: AgiSession, call_control: CallControl, aside: Aside) -> None:
+    """``AGI(…/resolve,AD_ID,AD_KEY)``: the client has answered; whom to ring?"""
     attempt = attempt_id(call.argument(0))
     ring = call_control.whom_to_ring(attempt) if attempt is not None else None
     if attempt is None or ring is None:
@@ -112,7 +119,7 @@ async def resolve(call: AgiSession, call_control: CallControl) -> None:
         )
     finally:  # the phone rings, whether or not the reply has come
         if ring.extensions:
-            call_control.write_ringing(attempt, ring.extensions[0])
+            aside(partial(call_control.write_ringing, attempt, ring.extensions[0]))
 
 
 async def ringing(call: AgiSession, call_control: CallControl) -> None:
@@ -220,12 +227,19 @@ def _guarded(script: Script, limited_log: RateLimitedLog) -> Script:
     return run
 
 
-def scripts(engine: Engine, astdb: AstDb, language: str, clock: IReactorTime) -> dict[str, Script]:
-    """The routing table of the FastAGI server."""
+def scripts(
+    engine: Engine,
+    astdb: AstDb,
+    language: str,
+    clock: IReactorTime,
+    tickets: Tickets,
+    aside: Aside = lambda work: work(),
+) -> dict[str, Script]:
+    """The routing table of the FastAGI server. ``aside``: runs what need not delay the voice."""
     control, codes = engine.call_control, engine.codes
     table: dict[str, Callable[..., object]] = {
-        "claim": partial(claim, engine=engine, astdb=astdb, language=language),
-        "resolve": partial(resolve, call_control=control),
+        "claim": partial(claim, engine=engine, astdb=astdb, language=language, tickets=tickets),
+        "resolve": partial(resolve, call_control=control, aside=aside),
         "ringing": partial(ringing, call_control=control),
         "forwards": partial(forwards, call_control=control),
         "result": partial(result, engine=engine, astdb=astdb),

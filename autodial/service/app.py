@@ -25,7 +25,7 @@ from autodial.engine.surroundings import Surroundings
 from autodial.errors import ConfigError, StoreError
 from autodial.http_limits import BoundedPort
 from autodial.model.ids import AttemptId, OperatorId, TaskId
-from autodial.pbx.agi_scripts import AstDb, scripts
+from autodial.pbx.agi_scripts import TICKETS, AstDb, scripts
 from autodial.pbx.ami import Ami, client_service
 from autodial.pbx.dialplan_check import DialplanCheck
 from autodial.pbx.reconciler import Reconciler
@@ -44,7 +44,7 @@ from bitrix24 import (
     RequestsTransport,
 )
 from call_files import Spool
-from fastagi_server import FastAgiServer, SharedSecret, listen
+from fastagi_server import FastAgiServer, SharedSecret, Tickets, listen
 
 T = TypeVar("T")
 
@@ -55,6 +55,11 @@ SECRET_VARIABLE = "AD_SECRET"
 
 #: Seconds between two turns, if nothing wakes them earlier.
 DISPATCH, REPORT, SWEEP = 1.0, 2.0, 15.0
+
+
+#: Seconds for which the card in the portal waits after the client's answer: Asterisk needs the
+#: processor for the operator's INVITE.
+VOICE_FIRST = 0.02
 
 
 #: Seconds from one dispatcher's turn to the next, at least: at a high pace one turn places several
@@ -157,17 +162,25 @@ class Dialler:
         self.ami = self._make_ami(roster, up)
         self._dialplan = DialplanCheck(config, self.ami, now) if self.ami is not None else None
         check = Periodic(self.reactor, DIALPLAN, self._check_dialplan, "dialplan")
-        fastagi = config.fastagi
+        fastagi, tickets = config.fastagi, Tickets(TICKETS)
         reconciler = Reconciler(
             self.store, self.engine.ends, spool, astdb, now, self.ami, self.reactor,
             address=f"agi://{fastagi.host}:{fastagi.port}",
         )  # fmt: skip
         self.server = FastAgiServer(
-            scripts(self.engine, astdb, config.language, self.reactor),
+            scripts(
+                self.engine,
+                astdb,
+                config.language,
+                self.reactor,
+                tickets,
+                aside=lambda work: self.reactor.callLater(VOICE_FIRST, work),
+            ),
             self.reactor,
             deadline=config.fastagi.deadline.total_seconds(),
             max_sessions=config.fastagi.max_sessions,
             allow=config.fastagi.allow,
+            tickets=tickets,
             secret=SharedSecret(SECRET_VARIABLE, config.fastagi.secret.get_secret_value()),
             # A recorded step must also be carried out: no script may stop half-way.
             handler_deadline=None,

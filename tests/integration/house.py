@@ -15,13 +15,13 @@ from autodial.engine.operators import Roster
 from autodial.engine.surroundings import all_well
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.trunk import Route
-from autodial.pbx.agi_scripts import AstDb, scripts
+from autodial.pbx.agi_scripts import TICKETS, AstDb, scripts
 from autodial.rules.dial_facts import Dial
 from autodial.store import ledger, planning, views
 from autodial.store.presence import StaffRow
 from autodial.store.schema import operators
 from call_files import Spool
-from fastagi_server import FastAgiServer
+from fastagi_server import FastAgiServer, Tickets
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.store.test_ledger import ANNA, PHONE, bring, portal_task
@@ -115,7 +115,7 @@ def build(config: Config, store: FakeStore, now: Now, run: Run, tmp_path: Path) 
     )
     engine = Engine(config, store, roster, spool, now, around)  # type: ignore[arg-type]
     astdb = AstDb()
-    server = FastAgiServer(scripts(engine, astdb, "ru", Clock()), Clock())
+    server = FastAgiServer(scripts(engine, astdb, "ru", Clock(), Tickets(TICKETS)), Clock())
     houses.append(House(engine, roster, spool, server, astdb, run, refreshed))
     bring(run, portal_task(8017))
     return houses[0]

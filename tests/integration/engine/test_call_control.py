@@ -1,6 +1,7 @@
 """Answers to the dialplan: FastAGI server, a fake Asterisk, a real store."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ Run = Callable[..., Any]
 
 def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
     attempt = house.dial()
-    variables = house.ask("claim", attempt, "442079460000", "").variables
+    variables = dict(house.ask("claim", attempt, "442079460000", "").variables)
 
+    assert re.fullmatch("[0-9a-f]{32}", variables.pop("AD_KEY"))
     assert variables == {
         "AD_GO": "1",
         "AD_ID": attempt,

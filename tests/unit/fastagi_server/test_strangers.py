@@ -11,7 +11,15 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from fastagi_server import AgiSession, FastAgiServer, RateLimitedLog, SharedSecret, set_variables
+from fastagi_server import (
+    AgiSession,
+    FastAgiServer,
+    RateLimitedLog,
+    SharedSecret,
+    Tickets,
+    set_variables,
+    tickets,
+)
 from fastagi_server.testing import FakeAsterisk, environment
 from tests.documents import blocks
 
@@ -112,6 +120,52 @@ def silent(running: FastAgiServer) -> StringTransport:
     session.makeConnection(transport)
     transport.session = session  # type: ignore[attr-defined]
     return transport
+
+
+def bring(running: FastAgiServer, script: str, ticket: str, knows: str = "") -> FakeAsterisk:
+    asterisk = FakeAsterisk(running)
+    asterisk.globals["AD_SECRET"] = knows
+    asterisk.connect(script, "t1-1", ticket)
+    return asterisk
+
+
+def test_a_ticket_proves_the_secret_once_without_a_round_trip() -> None:
+    issued = Tickets({"x": 1})
+    running = server(tickets=issued)
+    ticket = issued.issue()
+    first, second = (bring(running, "x", ticket) for _ in range(2))
+
+    assert ({"DONE": "1"}, False) == (
+        first.variables,
+        any("SHA1" in line for line in first.commands),
+    )
+    assert ({}, True) == (second.variables, second.failed), "whoever has read it in a log"
+    assert {"DONE": "1"} == bring(running, "x", ticket, SECRET).variables, "the secret still serves"
+
+
+@pytest.mark.parametrize("ticket", ["", "0" * 32, "None", "x" * 9000])
+def test_no_other_text_is_a_ticket(ticket: str) -> None:
+    issued = Tickets({"x": 1})
+    issued.issue()
+    asterisk = bring(server(tickets=issued), "x", ticket)
+
+    assert ({}, True) == (asterisk.variables, asterisk.failed)
+
+
+def test_a_ticket_opens_no_other_script() -> None:
+    issued = Tickets({"y": 1})
+
+    assert {} == bring(server(tickets=issued), "x", issued.issue()).variables
+
+
+def test_tickets_of_calls_that_nobody_answers_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "MOST", 3)
+    issued = Tickets({"x": 1})
+    oldest, *others = (issued.issue() for _ in range(4))
+    running = server(tickets=issued)
+
+    assert {} == bring(running, "x", oldest).variables
+    assert [{"DONE": "1"}] * 3 == [bring(running, "x", each).variables for each in others]
 
 
 def test_silent_connections_keep_nobody_out() -> None:
