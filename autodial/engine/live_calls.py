@@ -17,7 +17,8 @@ from autodial.rules.rolling_statistics import RollingStatistics
 #: Operators rung for one call: a client does not wait for more, the lease counts this many, and
 #: they fit into one command to Asterisk.
 MOST_RUNG = 10
-#: How much of the pace may be made up for after a delay: within a second, so many more calls start.
+#: How much of the pace may be made up for after a delay. Below twenty calls a second no second has
+#: more of them for that; above, five in a hundred more.
 CATCH_UP = timedelta(seconds=0.05)
 #: Seconds beyond ringing and talking after which an attempt is given up.
 MARGIN = 60

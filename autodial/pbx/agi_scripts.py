@@ -122,7 +122,7 @@ async def resolve(call: AgiSession, call_control: CallControl, aside: Aside) -> 
             aside(partial(call_control.write_ringing, attempt, ring.extensions[0]))
 
 
-async def ringing(call: AgiSession, call_control: CallControl) -> None:
+async def ringing(call: AgiSession, call_control: CallControl, aside: Aside) -> None:
     """
     ``AGI(…/ringing,AD_ID,extension)``: may this operator's phone ring, now that the ones before it
     did not take the call? Sets AD_RING to 1 or 0, and what the phone shows.
@@ -133,7 +133,7 @@ async def ringing(call: AgiSession, call_control: CallControl) -> None:
     extension = call.argument(1)
     ringing = call_control.ringing(attempt, extension)
     if ringing is None:  # the dialplan goes by its lock
-        call_control.write_ringing(attempt, extension)
+        aside(partial(call_control.write_ringing, attempt, extension))
         return
     shown: list[bytes] = []
     alert: str | None = None
@@ -146,7 +146,7 @@ async def ringing(call: AgiSession, call_control: CallControl) -> None:
         await call.batch(*shown, set_variables({**variables, **allowed}))
     finally:
         if ringing.allowed:
-            call_control.write_ringing(attempt, extension)
+            aside(partial(call_control.write_ringing, attempt, extension))
 
 
 async def forwards(call: AgiSession, call_control: CallControl) -> None:
@@ -235,12 +235,13 @@ def scripts(
     tickets: Tickets,
     aside: Aside = lambda work: work(),
 ) -> dict[str, Script]:
-    """The routing table of the FastAGI server. ``aside``: runs what need not delay the voice."""
+    """The routing table of the FastAGI server. ``aside``: runs what need not delay the
+    voice, in order."""
     control, codes = engine.call_control, engine.codes
     table: dict[str, Callable[..., object]] = {
         "claim": partial(claim, engine=engine, astdb=astdb, language=language, tickets=tickets),
         "resolve": partial(resolve, call_control=control, aside=aside),
-        "ringing": partial(ringing, call_control=control),
+        "ringing": partial(ringing, call_control=control, aside=aside),
         "forwards": partial(forwards, call_control=control),
         "result": partial(result, engine=engine, astdb=astdb),
         "spoolfail": partial(spoolfail, ends=engine.ends),

@@ -106,7 +106,10 @@ class Store:
         remove_drafts(self.path)
         migrate(self.path)
         self._engine = open_engine(self.path, create=False)
-        self._connection = self._engine.connect()
+        try:
+            self._connection = self._engine.connect()
+        except sa.exc.DatabaseError as error:
+            raise store_error(self.path, error) from error
         status = self.path.stat()
         self._file = status.st_dev, status.st_ino
         self._thread = threading.Thread(target=self._work, name="store")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from attrs import define, evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from autodial.config.sections import PhoneConfig
 from autodial.config.settings import Config
@@ -16,9 +18,12 @@ from autodial.engine.conditions import Conditions
 from autodial.engine.do_not_call_list import SETTLED, DoNotCall
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.pbx.agi_scripts import TICKETS, scripts
 from autodial.rules.dial_facts import Facts
 from autodial.rules.trunk_choice import as_dialled
 from autodial.store import attempt_queries, in_force, planning, tasks, views
+from autodial.store.schema import outbox
+from fastagi_server import Tickets
 from fastagi_server.testing import FakeAsterisk
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import House, build, staff_row, variant
@@ -126,6 +131,24 @@ def test_the_first_operator_is_reserved_at_the_answer_and_the_portal_is_told(hou
     assert house.run(attempt_queries.reserved) == {OperatorId(501): attempt}
     assert [State.ANSWERED] == [known.state for known in house.engine.calls.all()]
     assert ["register"] == [message.kind for message in house.run(views.messages)]
+
+
+def test_what_waits_for_the_voice_is_written_in_order(house: House) -> None:
+    """The first phone is busy at once: its card is the first all the same."""
+    later: list[Callable[[], None]] = []
+    house.server.scripts = scripts(
+        house.engine, house.astdb, "ru", Clock(), Tickets(TICKETS), aside=later.append
+    )
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    house.ask("resolve", attempt)
+    house.ask("ringing", attempt, "102")
+    assert [] == house.run(views.messages)
+
+    for write in later:
+        write()
+    told = house.run(lambda db: [(m.kind, m.operator) for m in db.execute(sa.select(outbox))])
+    assert [("register", 501), ("move", 502)] == told
 
 
 def test_an_operator_reserved_meanwhile_for_another_call_is_not_rung(house: House) -> None:
