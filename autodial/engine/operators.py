@@ -138,6 +138,16 @@ class Roster:
         who = self._extensions.get(extension)
         return self._present[who] if who is not None else None
 
+    def heeds(self, extension: str) -> bool:
+        """
+        The state of this device has changed: is it an operator's phone? The old state of any other
+        is forgotten; it is asked for once it becomes one.
+        """
+        if extension in self._extensions:
+            return True
+        self._phones.pop(extension, None)
+        return False
+
     def by_id(self, operator: OperatorId) -> Operator | None:
         return self._present.get(operator)
 

@@ -64,6 +64,8 @@ class Ami:
     on_up: Callable[[], None]
     on_down: Callable[[], None]
     on_refused: Callable[[PbxError], None] = lambda error: None
+    #: A device's state has changed: is it to be asked for? Not those of trunks.
+    heeds: Callable[[str], bool] = lambda device: True
     _link: "AmiLink | None" = field(default=None, init=False)
     refused: bool = field(default=False, init=False)  #: the last login was refused
     #: when the log last reported that the manager cannot be reached
@@ -215,9 +217,10 @@ class AmiLink(Protocol):
         await self.ask(
             {"Action": "Login", "AuthType": "MD5", "Username": ami.user, "Key": key.hexdigest()}
         )
-        listing = Listing(
-            "DeviceStateChange", "DeviceStateListComplete", ("Event", "ActionID", "Device", "State")
-        )
+        needed = ("Event", "ActionID", "Device", "State")
+        # Not counted: a filter of the manager's user may leave out other devices than phones. A
+        # phone that is missing is asked for by itself.
+        listing = Listing("DeviceStateChange", "DeviceStateListComplete", needed, counted=False)
         await self.ask({"Action": "DeviceStateList"}, listing)
         rows = listing.result()
         ami.linked(self)  # only now: no call before the phones' states are known
@@ -276,7 +279,9 @@ class AmiLink(Protocol):
         elif question is not None:
             self._answered(number, question, message)
         elif message.get("Event") == "DeviceStateChange":
-            self._changed(message.get("Device"))
+            device = message.get("Device")
+            if self._ami.heeds(device.partition("/")[2]):
+                self._changed(device)
 
     def _answered(self, number: str, question: _Question, message: Message) -> None:
         listing = question.listing

@@ -230,6 +230,7 @@ class Dialler:
             asterisk.ami_user,
             asterisk.ami_secret.get_secret_value(),
             on_device=roster.set_phone,
+            heeds=roster.heeds,
             on_up=up,
             on_down=down,
         )

@@ -28,12 +28,12 @@ _DAYS = sa.select(days_off.c.day).where(days_off.c.day >= sa.bindparam("since"))
 _DAYS = _DAYS.order_by(days_off.c.day)
 
 
-def in_force(db: sa.Connection, now: datetime, since: date) -> InForce:
-    """All of them; ``since``: earlier days off are left out."""
+def in_force(db: sa.Connection, now: datetime, from_day: date) -> InForce:
+    """All of them; days off before ``from_day`` are left out."""
     return InForce(
         paused=paused(db, now),
         purposes=paused_purposes(db, now),
-        days_off=named_days_off(db, since),
+        days_off=named_days_off(db, from_day),
     )
 
 

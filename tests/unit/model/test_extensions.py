@@ -83,6 +83,20 @@ def test_asked_and_told_of_no_phone_at_all_none_can_ring() -> None:
     assert [None] == [one.phone for one in roster.operators()]
 
 
+def test_a_device_that_becomes_an_operator_s_phone_is_asked_for() -> None:
+    """Its state has changed since Asterisk listed it, and nobody asked: it was no phone of ours."""
+    roster = Roster()
+    roster.set_staff([StaffRow(id=OperatorId(1), name="x", extension="101", online=True)])
+    for extension in ("101", "102", "carrier1"):
+        roster.set_phone(extension, "UNAVAILABLE")
+    assert [True, False, False] == [roster.heeds(name) for name in ("101", "102", "carrier1")]
+    both = [StaffRow(id=OperatorId(n), name="x", extension=f"10{n}", online=True) for n in (1, 2)]
+    roster.set_staff(both)
+
+    assert ("102",) == roster.not_told()
+    assert ["UNAVAILABLE", "UNKNOWN"] == [one.phone for one in roster.operators()]
+
+
 def test_a_phone_that_forwards_is_a_conflict() -> None:
     line = evolve(operator_line(1, "101"), forwards=datetime.now(UTC))
 
