@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -33,12 +34,18 @@ def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA foreign_keys=ON")
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        # Take the write lock at once: a reader that becomes a writer can fail half-way.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
+    # Take the write lock at once: a reader that becomes a writer can fail half-way.
+    _begin_with(engine, "BEGIN IMMEDIATE" if writing else "BEGIN")
     return engine
+
+
+def _begin_with(engine: sa.Engine, statement: str) -> None:
+    """(Not by an event of the engine: with one, each statement looks for listeners.)"""
+
+    def begin(connection: Any) -> None:
+        connection.execute(statement)
+
+    engine.dialect.do_begin = begin  # type: ignore[method-assign, assignment]
 
 
 def open_memory() -> sa.Engine:
@@ -49,9 +56,6 @@ def open_memory() -> sa.Engine:
     def _by_hand(connection: object, _: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
+    _begin_with(engine, "BEGIN")
     metadata.create_all(engine)
     return engine
