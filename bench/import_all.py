@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 
 from autodial.config.load import parse
 from autodial.engine.operators import Roster
@@ -145,7 +145,7 @@ def main(count: int, touched: int, latency: float) -> None:
         shift = [timedelta(0)]
         importer = Importer(
             config, Portal(link), store, Roster(), lambda: datetime.now(UTC) + shift[0],
-            lambda responsible: None,
+            lambda responsible: None, breathe=lambda: deferLater(reactor, 0),
         )  # fmt: skip
         for name, later in (
             ("all new", timedelta(0)),

@@ -5,7 +5,7 @@ A poll requests what has changed, and at intervals everything. With each task it
 are requested: a person who moves a deadline may have corrected the number just before.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import define, evolve, field
@@ -46,11 +46,15 @@ from bitrix24.wire import BATCH_LIMIT, PAGE
 #: Tasks whose clients are requested together: as many contacts as fit in one request.
 TOGETHER = PAGE * BATCH_LIMIT
 #: Tasks saved in one transaction.
-CHUNK = 200
+CHUNK = 50
 #: Confirmed tasks that are requested together.
 AT_ONCE = 20
 #: A poll for changes starts this long before the start of the last one, by the portal's clock.
 OVERLAP = timedelta(minutes=2)
+
+
+async def _at_once() -> None:
+    pass
 
 
 @define(eq=False)
@@ -65,6 +69,8 @@ class Importer:
     roster: Roster
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
+    #: Lets others run for a moment: a whole walk has thousands of rows to read.
+    breathe: Callable[[], Awaitable[None]] = _at_once
     _staff: StaffReader = field(init=False)
     _external_calls: ExternalCallsReader = field(init=False)
     _rows: TaskRows = field(init=False)
@@ -217,6 +223,7 @@ class Importer:
             self._without_id += page.without_id
             present |= {task.id for task in page.tasks} | set(page.unreadable)
             waiting += page.tasks
+            await self.breathe()
             if len(waiting) + PAGE > TOGETHER:
                 changed += await self._save(waiting, asked, responsible)
                 waiting = []

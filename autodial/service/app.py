@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from autodial.config.reload import Settings
@@ -135,7 +136,10 @@ class Dialler:
             self.engine.calls.reassign(responsible)
             dispatch.wake()
 
-        self._importer = Importer(config, portal, self.store, roster, now, imported)
+        self._importer = Importer(
+            config, portal, self.store, roster, now, imported,
+            breathe=lambda: deferLater(self.reactor, 0),
+        )  # fmt: skip
         self._reporter = reporter = Reporter(config, portal, self.store, roster, now)
         around = Surroundings(
             pbx_ok=lambda: self.ami is None or self.ami.connected,

@@ -58,6 +58,25 @@ async def test_a_poll_brings_tasks_with_phones_and_staff(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_walk_over_many_tasks_lets_others_run_after_each_page(
+    importer_for: Callable[[Send], Importer], portal: SimulatedPortal
+) -> None:
+    """Claims wait for fifty tasks at most, not for two and a half thousand."""
+    for n in range(120):
+        add_task(portal, f"task {n}", responsible=501, deadline=NOON)
+    importer = importer_for(portal.send)
+    breaths: list[None] = []
+
+    async def breathe() -> None:
+        breaths.append(None)
+
+    importer.breathe = breathe
+    await importer.poll()
+
+    assert 3 == len(breaths)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_portal_in_trouble_leaves_what_is_known(
     importer_for: Callable[[Send], Importer], portal: SimulatedPortal, run: Run, now: Now
 ) -> None:
