@@ -111,6 +111,25 @@ def end(run: Run, number: AttemptId) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_stop_stores_what_was_delivered_and_begins_nothing_more(
+    config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
+) -> None:
+    """Else the next start would doubt a message that the portal has accepted, and a second one."""
+    attempt(run, portal, TALKED)
+
+    async def send(request: Request) -> Answer:
+        if request.method == "telephony.externalCall.register":
+            running.stopping = True
+        return await portal.send(request)
+
+    running = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    await running.turn()
+    first, *others = [message.state for message in run(views.messages)]
+
+    assert ("delivered", {"pending"}) == (first, set(others))
+
+
+@pytest_twisted.ensureDeferred
 async def test_lines_of_a_pool_are_named_after_the_task_while_its_call_lasts(
     config: Config, portal: SimulatedPortal, store: FakeStore, now: Now, run: Run
 ) -> None:

@@ -346,7 +346,7 @@ COMMANDS = (
     ["pause"], ["resume"], ["do-not-call"], ["do-not-call", "--remove", "+442079460000"],
     ["call-now", "8017"],
     ["show", "8017"], ["operators"], ["presence"], ["outbox"], ["outbox", "--all-again"],
-    ["simulate", "--measured"], ["run", "--as-root"],
+    ["simulate", "--measured", "--date", "2026-11-23"], ["run", "--as-root"],
 )  # fmt: skip
 
 
