@@ -41,6 +41,7 @@ class LightAsterisk:
     _states: dict[str, str] = field(factory=dict, init=False)  #: of phones
     _over: set[str] = field(factory=set, init=False)  #: channels that are in their hangup handler
     _managers: list[asyncio.StreamWriter] = field(factory=list, init=False)
+    _ended: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     async def start(self) -> None:
         server = await asyncio.start_server(self._manager, "127.0.0.1", 0)
@@ -120,17 +121,17 @@ class LightAsterisk:
 
     async def _manager(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"Asterisk Call Manager/9.0.0\r\n")
-        fields: dict[str, str] = {}
         try:
-            while line := (await reader.readline()).decode().rstrip("\r\n") or fields:
-                if isinstance(line, str):
-                    name, _, value = line.partition(": ")
-                    fields[name] = value
-                    continue
+            while True:
+                block = (await reader.readuntil(b"\r\n\r\n")).decode()
+                fields = dict(line.split(": ", 1) for line in block.splitlines() if line)
                 writer.write(self._manager_answer(fields, writer).encode())
-                fields = {}
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # the dialler, or the measurement, has ended
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Returns once the dialler, which has ended, is gone from the manager interface, too."""
+        await self._ended.wait()
 
     def _manager_answer(self, fields: dict[str, str], writer: asyncio.StreamWriter) -> str:
         number = f"ActionID: {fields['ActionID']}\r\n"

@@ -138,6 +138,7 @@ async def measure(
             states = await reported(place / "autodial.sqlite", calls)
             told = time.perf_counter() - begun
             used = processor_seconds(dialler.pid) - before
+    await far.stop()
     show(far, calls, took, told, (voice, used), states)
 
 

@@ -102,8 +102,9 @@ class Periodic(Service):
 
     def _comes_within(self, seconds: float) -> bool:
         timer = self._timer
-        active = timer is not None and timer.active()
-        return active and timer is not None and timer.getTime() <= self.clock.seconds() + seconds
+        if timer is None or not timer.active():
+            return False
+        return timer.getTime() <= self.clock.seconds() + seconds
 
     def _early(self) -> float:
         """Seconds until the next turn may begin; not positive: now."""

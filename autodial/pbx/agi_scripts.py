@@ -235,8 +235,7 @@ def scripts(
     tickets: Tickets,
     aside: Aside = lambda work: work(),
 ) -> dict[str, Script]:
-    """The routing table of the FastAGI server. ``aside``: runs what need not delay the
-    voice, in order."""
+    """The routing table of the FastAGI server; ``aside`` runs, in order, what may come later."""
     control, codes = engine.call_control, engine.codes
     table: dict[str, Callable[..., object]] = {
         "claim": partial(claim, engine=engine, astdb=astdb, language=language, tickets=tickets),

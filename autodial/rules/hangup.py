@@ -62,8 +62,8 @@ OPERATOR: Mapping[str, Outcome] = {
     "talk": Outcome.TALKED,
     "ring": Outcome.CLIENT_LEFT,
     "queue": Outcome.CLIENT_LEFT,  # in the site's own queue
-    "resolve": Outcome.CLIENT_LEFT,
-    "": Outcome.CLIENT_LEFT,  # hung up before the answered leg ran its first step
+    "": Outcome.CLIENT_LEFT,  # hung up before a phone rang
+    "resolve": Outcome.CLIENT_LEFT,  # the same, from an earlier autodial.conf
     # The server was down, and the claim named no operator: our fault, but the client was disturbed.
     "agifail": Outcome.OPERATOR_MISSED,
 }

@@ -204,7 +204,7 @@ _WAKE = (
 )
 
 
-def _plan_next(  # the attempt, and what its end depends on
+def _plan_next(
     db: sa.Connection,
     attempt: Attempt,
     task: "sa.Row[Any]",
