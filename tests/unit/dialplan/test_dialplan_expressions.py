@@ -3,7 +3,7 @@ No text from outside stands where the dialplan would take it for code.
 
 Asterisk puts the values of variables into an expression ``$[...]`` before it parses it, and its
 parser calls functions: a quotation mark in a value is enough. ``ExecIf`` and ``IF`` split at
-brackets and colons in the same way. So every variable that stands there is on a list, with the
+brackets and colons in the same way, ``MSet`` at commas. So every variable that stands there is on a list, with the
 reason.
 """
 
@@ -41,6 +41,14 @@ IN_EXPRESSIONS = {
 IN_BRANCHES = {
     "AD_DTMF|AD_OPTO": "passed the whitelist",
     "AD_PAUSE|AD_QUEUE_TO": "a global of the site's",
+}
+#: What MSet() may be given.
+IN_MSET = {
+    "AD_MAX|AD_L2": "set by the site or by Asterisk",
+    "EPOCH": "a number",
+    r"IMPORT\(\$\{AD_L2\},AD_(ID|TASK|NUM|LANG)\)": "passed the whitelist on ;2",
+    "AD_CUR": "passed the whitelist",
+    r"IF\(.*\)": "see IN_BRANCHES",
 }
 #: Applications and functions that run what they are given.
 FORBIDDEN = re.compile(r"\b(SHELL|EVAL|System|TrySystem|ExternalIVR|CURL|MATH)\s*\(")
@@ -91,6 +99,11 @@ def branches(line: str) -> list[str]:
     return [behind_the_condition(text) for text in inside]
 
 
+def lists(line: str) -> list[str]:
+    """What MSet() splits at commas."""
+    return [enclosed(line, match.end() - 1) for match in re.finditer(r"\bMSet\(", line)]
+
+
 def behind_the_condition(text: str) -> str:
     """What stands behind the first question mark outside of all brackets."""
     depth = 0
@@ -111,6 +124,7 @@ def wrong(line: str) -> list[str]:
     return [
         *unlisted(expressions(line), IN_EXPRESSIONS),
         *unlisted(branches(line), IN_BRANCHES),
+        *unlisted(lists(line), IN_MSET),
         *FORBIDDEN.findall(line),
     ]
 
@@ -136,6 +150,7 @@ def test_no_text_from_outside_is_code() -> None:
         (' same => n,Set(Y=${IF($[${LEN(${X})} > 0]?${X}:1)})', ["X"]),
         (" same => n,ExecIf(${ISNULL(${X})}?Set(Y=${X}))", ["X"]),
         (" same => n,Set(Y=${IF(${AD_PLAIN}?${X}:1)})", ["X"]),
+        (" same => n,MSet(Y=${X},Z=${IF($[1]?a:b)})", ["X"]),
         (" same => n,System(ls)", ["System"]),
         (' same => n,GotoIf($[${LEN(${X})} = 0]?x)', []),
     ],
