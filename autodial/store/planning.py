@@ -17,6 +17,7 @@ from autodial.store.same_person import same_person
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import (
     LISTED,
+    READY,
     Moment,
     attempts,
     do_not_call,
@@ -37,11 +38,25 @@ _SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-_DUE = (
+DUE = (
     sa.select(tasks)
-    .where(tasks.c.next_check <= sa.bindparam("now"), tasks.c.refetch == 0)
+    .where(tasks.c.next_check == READY, tasks.c.refetch == 0)
     .order_by(tasks.c.due, tasks.c.id)
     .limit(sa.bindparam("limit"))
+)
+#: Tasks that become ready in one transaction, at most: at nine o'clock sharp it may be thousands.
+PORTION = 500
+_NOW_READY = (
+    sa.update(tasks)
+    .where(
+        tasks.c.id.in_(
+            sa.select(tasks.c.id)
+            .where(tasks.c.next_check > READY, tasks.c.next_check <= sa.bindparam("now"))
+            .order_by(tasks.c.next_check, tasks.c.due, tasks.c.id)
+            .limit(PORTION)
+        )
+    )
+    .values(next_check=READY)
 )
 
 
@@ -146,8 +161,11 @@ def due_tasks(
     """
     The tasks the dispatcher must decide on now, earliest due first; at most ``limit``. ``since``:
     earlier calls count in no limit, and are left out of the clients' histories.
+
+    A task becomes ready here, and keeps that until it is decided on, or changed.
     """
-    return _as_tasks(db, list(db.execute(_DUE, {"now": now, "limit": limit})), since)
+    db.execute(_NOW_READY, {"now": now})
+    return _as_tasks(db, list(db.execute(DUE, {"limit": limit})), since)
 
 
 def load_task(db: sa.Connection, task: TaskId, *, since: datetime = EVER) -> CallTask | None:
@@ -255,7 +273,7 @@ def save_reasons(
         db.execute(
             sa.update(tasks)
             # Not if the importer has changed the task since.
-            .where(tasks.c.id == task, tasks.c.next_check <= now)
+            .where(tasks.c.id == task, tasks.c.next_check == READY)
             .values(reason=reason, reason_at=now, next_check=until)
         )
 

@@ -124,15 +124,22 @@ tasks = Table(
         comment="1: a person has acted, read its phones before it is dialled",
     ),
     Column(
-        "next_check", Moment, comment="when the dispatcher decides again; empty: on a change only"
+        "next_check",
+        Moment,
+        comment="when the dispatcher decides again; 1970: now; empty: on a change only",
     ),
     Column("reason", String(30), nullable=False, comment="Reason of the last decision, or dial"),
     Column("reason_at", Moment, comment="when that was decided"),
     comment="call tasks, as planned",
 )
+#: The ``next_check`` of all tasks whose moment has come: one value, so that the index gives the
+#: earliest due of them without sorting the rest.
+READY = datetime(1970, 1, 1, tzinfo=UTC)
 Index(
     "tasks_next_check_idx",
     tasks.c.next_check,
+    tasks.c.due,
+    tasks.c.id,
     sqlite_where=text("next_check IS NOT NULL"),
     postgresql_where=text("next_check IS NOT NULL"),
 )

@@ -36,7 +36,8 @@ from autodial.store.database import read
 from autodial.store.delivery import Done
 from autodial.store.events import story
 from autodial.store.releases import migrate
-from autodial.store.schema import attempts, metadata, reservations
+from autodial.store.schema import READY, attempts, metadata, reservations
+from autodial.store.schema import tasks as task_table
 from bitrix24 import Deadline, PortalTask
 from tests.integration.conftest import NOON
 
@@ -289,6 +290,26 @@ def test_a_change_during_a_look_is_looked_at_again(run: Run, task: int) -> None:
     run(planning.save_reasons, [(TaskId(8017), "no deadline", None)], NOON)
 
     assert [8017] == [t.id for t in run(planning.due_tasks, later, 9)]
+
+
+def test_thousands_of_tasks_become_due_at_once(run: Run) -> None:
+    """They are decided on by their deadlines, though each turn readies a portion of them only."""
+    many = [portal_task(n, NOON - timedelta(minutes=n)) for n in range(1, 2 * planning.PORTION)]
+    bring(run, *many)
+
+    first = [[task.id for task in run(planning.due_tasks, NOON, 2)] for _ in range(3)]
+
+    assert [[999, 998]] * 3 == first
+    ready = sa.select(sa.func.count()).where(task_table.c.next_check == READY)
+    assert len(many) == run(lambda db: db.scalar(ready))
+
+
+def test_due_tasks_are_not_sorted_at_each_turn(run: Run, task: int) -> None:
+    def explain(db: sa.Connection) -> list[str]:
+        query = str(planning.DUE.compile(db.engine, compile_kwargs={"literal_binds": True}))
+        return [row.detail for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+
+    assert ["SEARCH tasks USING INDEX tasks_next_check_idx (next_check=?)"] == run(explain)
 
 
 def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> None:

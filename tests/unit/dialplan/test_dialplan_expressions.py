@@ -3,8 +3,8 @@ No text from outside stands where the dialplan would take it for code.
 
 Asterisk puts the values of variables into an expression ``$[...]`` before it parses it, and its
 parser calls functions: a quotation mark in a value is enough. ``ExecIf`` and ``IF`` split at
-brackets and colons in the same way, ``MSet`` at commas. So every variable that stands there is on a list, with the
-reason.
+brackets and colons in the same way, ``MSet`` at commas. So every variable that stands there is on a
+list, with the reason.
 """
 
 import re
