@@ -230,6 +230,12 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "[asterisk] ami_port не задан: диалплан не проверен",
         "en": "[asterisk] ami_port is not set: the dialplan was not looked at",
     },
+    "dialplan.rights": {
+        "ru": "пользователю manager не хватает прав ({detail}): в manager.conf нужны read ="
+        " system,call,reporting и write = reporting, затем asterisk -rx 'manager reload'",
+        "en": "the manager's user lacks rights ({detail}): give it read = system,call,reporting and"
+        " write = reporting in manager.conf, then asterisk -rx 'manager reload'",
+    },
     "dialplan.contexts": {
         "ru": "в диалплане нет: {detail}; добавьте строку #include autodial.conf в extensions.conf"
         " и выполните asterisk -rx 'dialplan reload'",
@@ -444,6 +450,55 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     },
     "change.pace": {"ru": "мгновение", "en": "a moment"},
     "change.shadow": {"ru": "[pace] shadow = false", "en": "[pace] shadow = false"},
+    # states of an attempt
+    "spooled": {"ru": "передан Asterisk", "en": "given to Asterisk"},
+    "claimed": {"ru": "набирается", "en": "the client is dialled"},
+    "answered": {"ru": "клиент ответил", "en": "the client has answered"},
+    # lines of a history
+    "event.imported": {"ru": "получена", "en": "imported"},
+    "event.spooled": {"ru": "передан Asterisk", "en": "spooled"},
+    "event.claimed": {"ru": "набран", "en": "claimed"},
+    "event.claim refused": {"ru": "набор не разрешён", "en": "claim refused"},
+    "event.ringing": {"ru": "звонит оператору", "en": "ringing"},
+    "event.ended": {"ru": "итог", "en": "ended"},
+    "event.put off": {"ru": "отложена", "en": "put off"},
+    "event.disposition": {"ru": "код оператора", "en": "disposition"},
+    "event.same client": {"ru": "тот же клиент", "en": "same client"},
+    "event.again": {"ru": "отправить снова", "en": "send again"},
+    "event.told portal": {"ru": "записано в портал", "en": "told portal"},
+    "event.portal refused": {"ru": "портал отказал", "en": "portal refused"},
+    "event.moved by hand": {"ru": "срок перенесён", "en": "moved by hand"},
+    "event.number corrected": {"ru": "номер исправлен", "en": "number corrected"},
+    "event.closed": {"ru": "закрыта", "en": "closed"},
+    "event.confirmed": {"ru": "подтверждена", "en": "confirmed"},
+    # messages to the portal
+    "message.register": {"ru": "звонок и карточка", "en": "call and card"},
+    "message.move": {"ru": "карточка другому", "en": "card moved"},
+    "message.notify": {"ru": "уведомление", "en": "notice"},
+    "message.finish": {"ru": "конец звонка", "en": "end of call"},
+    "message.record": {"ru": "запись разговора", "en": "recording"},
+    "message.task": {"ru": "срок, ответственный", "en": "deadline, responsible"},
+    "message.comment": {"ru": "комментарий", "en": "comment"},
+    "message.status": {"ru": "статус задачи", "en": "status of the task"},
+    "message.pending": {"ru": "ждёт", "en": "waits"},
+    "message.sending": {"ru": "отправляется", "en": "being sent"},
+    "message.delivered": {"ru": "доставлено", "en": "delivered"},
+    "message.dead": {"ru": "не принято", "en": "dead letter"},
+    # device states of Asterisk
+    "device.NOT_INUSE": {"ru": "свободен", "en": "free"},
+    "device.INUSE": {"ru": "занят", "en": "in use"},
+    "device.BUSY": {"ru": "занят", "en": "busy"},
+    "device.RINGING": {"ru": "звонит", "en": "rings"},
+    "device.RINGINUSE": {"ru": "занят, звонит", "en": "in use, rings"},
+    "device.ONHOLD": {"ru": "удержание", "en": "on hold"},
+    "device.UNAVAILABLE": {"ru": "выключен", "en": "off"},
+    "device.INVALID": {"ru": "нет в Asterisk", "en": "unknown to Asterisk"},
+    "device.UNKNOWN": {"ru": "нет в Asterisk", "en": "unknown to Asterisk"},
+    # the working day in the portal
+    "day.opened": {"ru": "день начат", "en": "day begun"},
+    "day.closed": {"ru": "день окончен", "en": "day over"},
+    "day.paused": {"ru": "перерыв", "en": "break"},
+    "day.expired": {"ru": "день не закрыт", "en": "day not closed"},
     # what an operator does
     "operator.no extension": {"ru": "нет внутреннего номера", "en": "no internal number"},
     "operator.offline": {"ru": "не на месте", "en": "not at work"},

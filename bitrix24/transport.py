@@ -13,6 +13,7 @@ import time
 import zlib
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -272,5 +273,5 @@ class RequestsTransport:
 
 
 def _failure(request: Request, error: Exception) -> str:
-    cause = cause_of(error)
-    return f"{request.method}: {type(error).__name__}" + (f": {cause}" if cause else "")
+    cause = cause_of(error) or type(error).__name__
+    return f"{request.method}: {urlsplit(request.url).netloc.rpartition('@')[2]}: {cause}"

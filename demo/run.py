@@ -13,15 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from autodial.cli.output import PlainTable, tell
+from autodial import texts
+from autodial.cli.history import tell
 from autodial.config.load import load
 from autodial.model.outcome import NO_CONTACT, Outcome
 from autodial.store import views
@@ -126,6 +128,17 @@ def _watch(console: Console, running: Rig, fates: dict[int, str], tasks: int) ->
             time.sleep(0.25)
 
 
+class PlainCells(Table):
+    """A table of plain text cells: no markup, no emoji codes, no links."""
+
+    def add_row(self, *cells: object, **options: Any) -> None:
+        """Converts cells that are not ``Text``."""
+        converted = (
+            cell if isinstance(cell, Text) else Text(texts.one_line(str(cell))) for cell in cells
+        )
+        super().add_row(*converted, **options)
+
+
 def _print_new(
     console: Console,
     attempts: Sequence[views.AttemptLine],
@@ -143,14 +156,14 @@ def _print_new(
 
 
 def _picture(running: Rig, attempts: Sequence[views.AttemptLine], fates: dict[int, str]) -> Group:
-    people = PlainTable("operator", "phone does", "now", title="Call centre")
+    people = PlainCells("operator", "phone does", "now", title="Call centre")
     for line in _read(running, views.operator_lines):
         people.add_row(
             f"{line.extension} {line.name}",
             OPERATORS.get(line.extension, ""),
             f"reserved for {line.reserved_for}" if line.reserved_for else "free",
         )
-    calls = PlainTable(
+    calls = PlainCells(
         "attempt", "client", "client's phone", "number", "now", title="Last attempts"
     )
     for attempt in attempts[-14:]:
@@ -174,7 +187,12 @@ def _tell(console: Console, running: Rig, fates: dict[int, str], seconds: float)
     if shown is not None:
         console.print(f"The story of task {shown.task}", style="bold")
         console.print(
-            tell(config, _read(running, lambda db: story(db, shown.task))), highlight=False
+            tell(
+                config,
+                _read(running, lambda db: story(db, shown.task)),
+                {attempt.id: attempt for attempt in attempts},
+            ),
+            highlight=False,
         )
         console.print()
     _totals(console, attempts, seconds)
@@ -193,7 +211,7 @@ def _tell(console: Console, running: Rig, fates: dict[int, str], seconds: float)
 
 def _totals(console: Console, attempts: Sequence[views.AttemptLine], seconds: float) -> None:
     counts = Counter(attempt.outcome or "no outcome" for attempt in attempts)
-    table = PlainTable("outcome", "attempts", title=f"Totals after {seconds:.0f} s")
+    table = PlainCells("outcome", "attempts", title=f"Totals after {seconds:.0f} s")
     for outcome, count in counts.most_common():
         table.add_row(outcome, str(count))
     console.print(table)
@@ -201,7 +219,7 @@ def _totals(console: Console, attempts: Sequence[views.AttemptLine], seconds: fl
 
 def _portal_table(console: Console, running: Rig, fates: dict[int, str], zone: str) -> None:
     portal = running.portal
-    table = PlainTable(
+    table = PlainCells(
         "task", "client's phone", "deadline now", "responsible", "calls", "last comment",
         title="What the portal holds now",
     )  # fmt: skip

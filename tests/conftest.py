@@ -1,5 +1,6 @@
 """What concerns a whole run: the order of its files, and what all of its processes did together."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from hypothesis import settings
 # Several processes share the cores: how long one example takes says nothing.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+# The commands speak the terminal's language.
+os.environ["LC_ALL"] = "en_US.UTF-8"
 
 INTEGRATION = Path(__file__).parent / "integration"
 #: The files that take longest, longest first: several processes take one file at a time.

@@ -67,6 +67,7 @@ def _lines(text: str) -> str:
 
 
 @click.group(cls=_Main)
+@click.version_option(package_name="autodial24", message="%(package)s %(version)s")
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), default=DEFAULT, show_default=True,
     envvar="AUTODIAL_CONFIG", show_envvar=True, help="The configuration file.",

@@ -1,9 +1,22 @@
-"""Options and types that several commands use."""
+"""Options, types and the configuration, as several commands use them."""
+
+from pathlib import Path
 
 import click
+
+from autodial.cli import language
+from autodial.config import load as loading
+from autodial.config.settings import Config
 
 #: Ids of the portal and the store.
 NUMBER = click.IntRange(0, 2**53)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def load(path: Path) -> Config:
+    """The configuration of a command, whose language is spoken from then on."""
+    config = loading.load(path)
+    language.use(config.language)
+    return config

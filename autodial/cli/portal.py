@@ -11,10 +11,10 @@ from time import sleep
 import click
 
 from autodial import texts
-from autodial.cli.options import NUMBER, as_json
-from autodial.cli.output import PlainTable, print_json, read, say, show_table
+from autodial.cli.language import spoken, tr
+from autodial.cli.options import NUMBER, as_json, load
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, words
 from autodial.config import legal_notes
-from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.errors import PbxError
@@ -43,15 +43,18 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
     if again is not None or all_again:
         count = write(config.store.path, lambda db: delivery.again(db, again, datetime.now(UTC)))
         if not count:
-            raise click.ClickException("there is no dead letter with this number")
-        say(f"{count} will be sent again")
+            raise click.ClickException(tr("there is no dead letter with this number"))
+        say(tr("{count} will be sent again", count=count))
         return
     lines = read(config, views.undelivered)
     if as_json:
         return print_json(lines)
-    table = PlainTable("number", "attempt", "what", "state", "why it is a dead letter")
+    table = PlainTable(
+        "number", "attempt", "what", "state", "why it is a dead letter", whole=("number", "attempt")
+    )
     for line in lines:
-        table.add_row(str(line.id), line.attempt, line.kind, line.state, line.error)
+        what, state = words(line.kind, "message"), words(line.state, "message")
+        table.add_row(str(line.id), line.attempt, what, state, line.error)
     show_table(table)
 
 
@@ -61,12 +64,12 @@ def doctor(path: Path) -> None:
     """Check what the dialler needs, and give the remedy for each failure."""
     config = load(path)
     for note in legal_notes.notes(config, time_zones.DATA, datetime.now(UTC).date()):
-        say(f"rules: {note.sentence(config.language)}")
+        say(f"rules: {note.sentence(spoken())}")
     serious = _check_portal(config)
     address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
     try:
         took = f"{1000 * check(address):.1f} ms"
-        say(f"fastagi: {texts.text('check.fastagi', config.language, detail=took)}")
+        say(f"fastagi: {texts.text('check.fastagi', spoken(), detail=took)}")
     except NotWell as error:
         # It may not be started yet: no failure of the configuration.
         say(f"fastagi: {error}")
@@ -85,16 +88,16 @@ def _check_portal(config: Config) -> bool:
         return True
     problems = [*findings(health), *run_now(names(config, portal))]
     for finding in problems:
-        say(f"portal: {finding.sentence(config.language)}")
+        say(f"portal: {finding.sentence(spoken())}")
     if not problems:
-        say(f"portal: {texts.text('check.well', config.language, detail=health.user)}")
+        say(f"portal: {texts.text('check.well', spoken(), detail=health.user)}")
     return any(finding.serious for finding in problems)
 
 
 def _check_dialplan(config: Config) -> bool:
     """Print what the dialplan lacks; True: it cannot place calls."""
     if config.asterisk.ami_port is None:
-        say(f"asterisk: {texts.text('dialplan.unasked', config.language)}")
+        say(f"asterisk: {texts.text('dialplan.unasked', spoken())}")
         return False
     try:
         problems = answer(lambda reactor: dialplan_check.ask_once(reactor, config))
@@ -102,9 +105,9 @@ def _check_dialplan(config: Config) -> bool:
         say(f"asterisk: {error}")
         return True
     for finding in problems:
-        say(f"asterisk: {finding.sentence(config.language)}")
+        say(f"asterisk: {finding.sentence(spoken())}")
     if not problems:
-        say(f"asterisk: {texts.text('dialplan.well', config.language)}")
+        say(f"asterisk: {texts.text('dialplan.well', spoken())}")
     return any(finding.serious for finding in problems)
 
 
@@ -123,18 +126,25 @@ def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
     """
     config = load(path)
     if purpose and purpose not in {known.name for known in config.purposes}:
-        raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
+        raise click.UsageError(tr("[[purposes]] has none of the name {name}", name=purpose))
     portal = portal_of(config)
     try:
         user = run_now(portal.user_by_extension(extension))
         if user is None:
-            raise click.ClickException(f"nobody in the portal has the internal number {extension}")
+            raise click.ClickException(
+                tr("nobody in the portal has the internal number {extension}", extension=extension)
+            )
         number, name = config.line(purpose)
         run_now(portal.ensure_line(number, name))
         with _stopped_by_signals():
             call = _show_card(portal, config, user, number)
             try:
-                say(f"the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)")
+                say(
+                    tr(
+                        "the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)",
+                        user=user, seconds=seconds,
+                    )
+                )  # fmt: skip
                 sleep(seconds)
             except KeyboardInterrupt:
                 say("")
@@ -143,8 +153,10 @@ def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
     except PortalError as error:
         raise click.ClickException(str(error)) from error
     say(
-        "the card is down. If none came up: is the push server on, the extension the right one, and"
-        " no other card open? The portal's statistics have one more cancelled call."
+        tr(
+            "the card is down. If none came up: is the push server on, the extension the right one,"
+            " and no other card open? The portal's statistics have one more cancelled call."
+        )
     )
 
 
@@ -207,7 +219,7 @@ def groups(path: Path, as_json: bool) -> None:
     for group in work_groups:
         table.add_row(str(group.id), group.name)
     if hidden:
-        say(f"no work groups: {hidden} (they need the scope sonet_group)")
+        say(tr("no work groups: {error} (they need the scope sonet_group)", error=hidden))
     else:
         show_table(table)
 
@@ -220,11 +232,11 @@ def authorize(path: Path, code: str) -> None:
     config = load(path)
     application = access(config.portal)
     if not isinstance(application, Application):
-        raise click.ClickException("[portal.application] is not set; a webhook needs no tokens")
+        raise click.ClickException(tr("[portal.application] is not set; a webhook needs no tokens"))
     try:
         run_now(application.exchange(send_now(config), code))
     except PortalError as error:
-        raise click.ClickException(f"{error}; a code lives 30 seconds") from error
+        raise click.ClickException(tr("{error}; a code lives 30 seconds", error=error)) from error
     except OSError as error:
         raise click.ClickException(f"{application.tokens}: {error.strerror}") from error
-    say(f"tokens are in {application.tokens}")
+    say(tr("tokens are in {file}", file=application.tokens))

@@ -6,11 +6,10 @@ from time import monotonic, sleep
 from zoneinfo import ZoneInfo
 
 import click
-from rich.box import SIMPLE_HEAD
 
+from autodial.cli.language import tr
+from autodial.cli.options import load
 from autodial.cli.output import PlainTable, read, say, show_table
-from autodial.cli.status_queries import SILENT
-from autodial.config.load import load
 from autodial.config.reload import NOTHING
 from autodial.config.settings import Config
 from autodial.store import days_off, flags
@@ -34,33 +33,34 @@ def day_off(path: Path, day: str | None, reason: str, remove: bool) -> None:
     today = now.astimezone(ZoneInfo(config.hours.zone)).date()
     if day is None:
         if remove:
-            raise click.UsageError("--remove needs a DATE")
+            raise click.UsageError(tr("--remove needs a DATE"))
         return _list(config, today)
     which = _day(day, today)
     if remove:
         if not write(config.store.path, lambda db: days_off.remove(db, which)):
             inside = which in config.calendar.days_off
-            where = "; it is one of [calendar] days_off" if inside else ""
-            raise click.ClickException(f"{which}: was not named as a day off{where}")
-        say(f"{which}: a day like others; calls that were put off stay where they are")
+            error = tr("{day}: was not named as a day off", day=which)
+            error += "; " + tr("it is one of [calendar] days_off") if inside else ""
+            raise click.ClickException(error)
+        say(tr("{day}: a day like others; calls that were put off stay where they are", day=which))
         return None
     if which < today:
-        raise click.UsageError(f"{which} has passed ({config.hours.zone})")
+        raise click.UsageError(tr("{day} has passed ({zone})", day=which, zone=config.hours.zone))
     write(config.store.path, lambda db: days_off.add(db, which, now, reason))
-    say(f"{which}: a day off{_hours(config)}")
+    say(_effect(config, which))
     return None
 
 
-def _hours(config: Config) -> str:
+def _effect(config: Config, day: date) -> str:
     """The effect of a day off, which the settings may give special hours."""
     if config.hours.holiday in ("usual", None):
-        return "; nobody is called"
-    return ", with the hours of [hours] holiday"
+        return tr("{day}: a day off; nobody is called", day=day)
+    return tr("{day}: a day off, with the hours of [hours] holiday", day=day)
 
 
 def _list(config: Config, today: date) -> None:
     named = dict(read(config, lambda db: days_off.lines(db, today)))
-    table = PlainTable("day", "source", "why", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable("day", "source", "why", whole=("day", "source"))
     for day in sorted({*named, *(day for day in config.calendar.days_off if day >= today)}):
         source = "autodial day-off" if day in named else "[calendar] days_off"
         table.add_row(str(day), source, named.get(day, ""))
@@ -72,7 +72,9 @@ def _day(text: str, today: date) -> date:
     try:
         return near.get(text) or date.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"{text}: write 2026-12-31, today or tomorrow") from None
+        raise click.UsageError(
+            tr("{text}: write 2026-12-31, today or tomorrow", text=text)
+        ) from None
 
 
 @click.command("reload")
@@ -80,9 +82,8 @@ def _day(text: str, today: date) -> date:
 def reload(path: Path) -> None:
     """Make the running dialler read its settings again, and print what it took over."""
     config, asked = load(path), datetime.now(UTC)
-    seen = read(config, lambda db: flags.last(db, flags.ALIVE))
-    if seen is None or asked - seen > SILENT:
-        say("the settings are in order; the dialler does not run; it reads them at its start")
+    if not read(config, lambda db: flags.running(db, asked)):
+        say(tr("the settings are in order; the dialler does not run; it reads them at its start"))
         return
     file = str(path.resolve())
     write(config.store.path, lambda db: flags.tell(db, asked, flags.RELOAD, file))
@@ -92,9 +93,9 @@ def reload(path: Path) -> None:
         if report is not None and report[0] >= asked:
             say(report[1])
             if report[1].startswith(NOTHING):
-                raise click.ClickException("what was read before still holds")
+                raise click.ClickException(tr("what was read before still holds"))
             return
         sleep(0.2)
     raise click.ClickException(
-        "the dialler has not answered: does it use the same configuration? See its log"
+        tr("the dialler has not answered: does it use the same configuration? See its log")
     )

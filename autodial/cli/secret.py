@@ -51,7 +51,7 @@ class _File:
 def _read(path: Path) -> _File:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(file, encoding="utf-8") as stream:
+        with os.fdopen(file, encoding="utf-8-sig") as stream:
             status = os.fstat(file)
             owner = (status.st_uid, status.st_gid)
             return _File(path, stream.read(), owner, status.st_mode & 0o777)

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import click
 from attrs import frozen
-from rich.box import SIMPLE_HEAD
 
+from autodial.cli.language import tr
+from autodial.cli.options import load
 from autodial.cli.output import PlainTable, read, show_table
 from autodial.config.fields import DAYS, parse_span
-from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.simulation.behaviour import CallerBehaviour, Replayed, measured, replayed
 from autodial.simulation.chart import svg
@@ -37,9 +37,15 @@ class _Series(click.ParamType[object]):
         try:
             numbers = tuple(self.number(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r}: a number, or several with commas between", param, ctx)
+            self.fail(
+                tr("{value}: a number, or several with commas between", value=repr(value)),
+                param, ctx,
+            )  # fmt: skip
         if not all(self.minimum <= number <= self.maximum for number in numbers):
-            self.fail(f"{value!r}: from {self.minimum} to {self.maximum}", param, ctx)
+            limits = {"least": self.minimum, "most": self.maximum}
+            self.fail(
+                tr("{value}: from {least} to {most}", value=repr(value), **limits), param, ctx
+            )
         return numbers
 
 
@@ -100,11 +106,13 @@ def simulate(  # noqa: PLR0913  # click hands over each option
     if replay is not None:
         past = replayed(read(config, partial(views.calls_between, start=start, end=end)))
     if replay is not None and not past:
-        raise click.ClickException(f"{day}: the ledger has no calls of that day's hours")
+        raise click.ClickException(
+            tr("{day}: the ledger has no calls of that day's hours", day=day)
+        )
     tasks = len(past) or tasks
     table = PlainTable(
-        "operators", "dial ratio", "tasks done", "talked", "attempts", "abandoned", "last call",
-        "operators busy", box=SIMPLE_HEAD, pad_edge=False,
+        "operators", "dial ratio", "done", "talks", "attempts", "abandoned", "last call", "busy",
+        whole=("done", "talks", "attempts"),
     )  # fmt: skip
     sums: list[Sequence[object]] = []
     rows: list[Sequence[object]] = []
@@ -115,7 +123,7 @@ def simulate(  # noqa: PLR0913  # click hands over each option
         result = Simulation(tried, behaviour, seed, tasks, number, start, end, past).run()
         last = result.last_finished
         table.add_row(
-            str(number), f"{ratio:g}", f"{result.finished} of {result.tasks}", str(result.talked),
+            str(number), f"{ratio:g}", f"{result.finished}/{result.tasks}", str(result.talked),
             str(sum(result.attempts.values())), f"{result.answers.rate:.1%}",
             f"{last.astimezone(zone):%H:%M}" if last else "-", f"{result.busy:.0%}",
         )  # fmt: skip
@@ -166,7 +174,7 @@ def _span(config: Config, day: date) -> tuple[datetime, datetime]:
     span = config.when.span(day)
     if span is None:
         raise click.ClickException(
-            f"{day}: the call centre does not work; name another --date, or --hours"
+            tr("{day}: the call centre does not work; name another --date, or --hours", day=day)
         )
     start, end = (datetime.combine(day, at, zone) for at in span)
     return start, end + timedelta(days=end <= start)

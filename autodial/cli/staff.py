@@ -6,18 +6,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.table import Column
 
-from autodial.cli.options import NUMBER, as_json
+from autodial.cli.language import tr
+from autodial.cli.options import NUMBER, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
-from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.model.ids import OperatorId
 from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.phone_numbers import numbers_in
 from autodial.store import dispositions as spoken
-from autodial.store import pauses, views
+from autodial.store import in_force, pauses, views
 from autodial.store.database import write
 from autodial.store.presence import presence_lines
 
@@ -34,22 +32,30 @@ def pause(
     """Place no further calls: for one operator, for one purpose, or for everybody."""
     config, now = load(path), datetime.now(UTC)
     until = _moment(end, config, now) if end else None
-    lasts = f"until {when(config, until)}" if until else "'autodial resume' ends it"
     if purpose is not None:
         _only_one(extension)
         if purpose not in {known.name for known in config.purposes}:
-            raise click.UsageError(f"[[purposes]] has none of the name {purpose}")
+            raise click.UsageError(tr("[[purposes]] has none of the name {name}", name=purpose))
         write(config.store.path, lambda db: pauses.pause_purpose(db, purpose, now, reason, until))
-        say(f"purpose {purpose}: paused; talks go on, {lasts}")
+        ends = _end(config, until, f"--purpose {purpose}")
+        say(tr("purpose {purpose}: paused; talks go on, {ends}", purpose=purpose, ends=ends))
         return
     who = _operator(config, extension)
     write(config.store.path, lambda db: pauses.pause(db, who, now, reason, until))
-    say(f"{extension or 'everybody'}: paused; talks go on, {lasts}")
+    ends = _end(config, until, extension or "")
+    say(tr("{who}: paused; talks go on, {ends}", who=extension or tr("everybody"), ends=ends))
+
+
+def _end(config: Config, until: datetime | None, whose: str) -> str:
+    """When a pause ends, or the command that ends it."""
+    if until is not None:
+        return tr("until {when}", when=when(config, until))
+    return tr("'{command}' ends it", command=f"autodial resume {whose}".rstrip())
 
 
 def _only_one(extension: str | None) -> None:
     if extension is not None:
-        raise click.UsageError("name an extension, or --purpose")
+        raise click.UsageError(tr("name an extension, or --purpose"))
 
 
 def _moment(text: str, config: Config, now: datetime) -> datetime:
@@ -60,10 +66,14 @@ def _moment(text: str, config: Config, now: datetime) -> datetime:
             text = f"{here:%Y-%m-%d}T{text:0>5}"
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"--until {text}: write 14:00, or 2026-11-27T09:00") from None
+        raise click.UsageError(
+            tr("--until {text}: write 14:00, or 2026-11-27T09:00", text=text)
+        ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=here.tzinfo)
     if moment <= now:
-        raise click.UsageError(f"--until {text} has passed ({config.hours.zone})")
+        raise click.UsageError(
+            tr("--until {text} has passed ({zone})", text=text, zone=config.hours.zone)
+        )
     return moment
 
 
@@ -77,13 +87,27 @@ def resume(path: Path, extension: str | None, purpose: str | None) -> None:
     if purpose is not None:
         _only_one(extension)
         if not write(config.store.path, lambda db: pauses.resume_purpose(db, purpose)):
-            raise click.ClickException(f"purpose {purpose}: was not paused")
-        say(f"purpose {purpose}: calls again")
+            raise click.ClickException(tr("purpose {purpose}: was not paused", purpose=purpose))
+        say(tr("purpose {purpose}: calls again", purpose=purpose))
         return
     who = _operator(config, extension)
+    name = extension or tr("everybody")
     if not write(config.store.path, lambda db: pauses.resume(db, who)):
-        raise click.ClickException(f"{extension or 'everybody'}: was not paused")
-    say(f"{extension or 'everybody'}: calls again")
+        raise click.ClickException(tr("{who}: was not paused", who=name) + _others(config))
+    say(tr("{who}: calls again", who=name))
+
+
+def _others(config: Config) -> str:
+    """Who is paused instead."""
+    paused = read(config, lambda db: in_force.paused(db, datetime.now(UTC)))
+    if not paused:
+        return ""
+    staff = {line.id: line.extension or str(line.id) for line in read(config, views.operator_lines)}
+    names = [
+        tr("everybody") if who == pauses.EVERYBODY else staff.get(who, str(who))
+        for who in sorted(paused)
+    ]
+    return "; " + tr("paused: {names}", names=", ".join(names))
 
 
 def _operator(config: Config, extension: str | None) -> OperatorId:
@@ -92,7 +116,9 @@ def _operator(config: Config, extension: str | None) -> OperatorId:
     staff = read(config, views.operator_lines)
     operator = next((line for line in staff if line.extension == extension), None)
     if operator is None:
-        raise click.ClickException(f"nobody of the staff has the extension {extension}")
+        raise click.ClickException(
+            tr("nobody of the staff has the extension {extension}", extension=extension)
+        )
     return OperatorId(operator.id)
 
 
@@ -108,14 +134,17 @@ def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
         number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
         now = datetime.now(UTC)
         if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
-            raise click.ClickException(f"{remove} is not among them; see 'autodial do-not-call'")
-        say(f"{number}: may be called again, as far as the other rules allow")
+            raise click.ClickException(
+                tr("{number} is not among them; see 'autodial do-not-call'", number=remove)
+            )
+        say(tr("{number}: may be called again, as far as the other rules allow", number=number))
         return None
     if as_json:
         return print_json(lines)
     table = PlainTable(
-        "number", "client", "operator", "when", "in", box=SIMPLE_HEAD, pad_edge=False
-    )
+        "number", "client", "operator", "when", "attempt", whole=("number", "when"),
+        optional=("attempt",),
+    )  # fmt: skip
     for line in lines:
         row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
         table.add_row(*row)
@@ -137,30 +166,22 @@ def operators(path: Path, as_json: bool) -> None:
         return print_json(lines)
     wrong = conflicts(lines)
     table = PlainTable(
-        Column("name", overflow="fold"), "ext.", "portal", "last login", "last logout", "phone",
-        "reserved for", "talks today",
-        box=SIMPLE_HEAD, pad_edge=False,
+        "name", "ext.", "id", "portal", "phone", "reserved for", "talks", "login", "logout",
+        whole=("name", "ext.", "talks"), optional=("reserved for", "id", "login", "logout"),
     )  # fmt: skip
     for line in lines:
-        portal = "online" if line.online else "offline"
+        portal = tr("online") if line.online else tr("offline")
+        day = words(line.working_day, "day") if line.working_day else ""
+        phone = words(line.phone, "device") if line.phone else "?"
         table.add_row(
-            f"{line.name} ({line.id})", line.extension or "-",
-            f"{portal}, {line.working_day}" if line.working_day else portal,
+            line.name, line.extension or "-", str(line.id), f"{portal}, {day}" if day else portal,
+            phone, line.reserved_for or "", str(line.talked),
             when(config, line.last_login), _logout(config, line),
-            _DEVICE.get(line.phone or "", "?"), line.reserved_for or "", str(line.talked),
         )  # fmt: skip
     show_table(table)
     for line in lines:
         for trouble in wrong.get(line.id, ()):
-            say(f"{line.name} ({line.extension or line.id}): {words(config, trouble)}")
-
-
-#: Asterisk's device states as texts.
-_DEVICE = {
-    "NOT_INUSE": "free", "INUSE": "in use", "BUSY": "busy", "RINGING": "rings",
-    "RINGINUSE": "in use, rings", "ONHOLD": "on hold", "UNAVAILABLE": "off",
-    "INVALID": "unknown to Asterisk", "UNKNOWN": "unknown to Asterisk",
-}  # fmt: skip
+            say(f"{line.name} ({line.extension or line.id}): {words(trouble)}")
 
 
 def _logout(config: Config, line: views.OperatorLine) -> str:
@@ -168,10 +189,10 @@ def _logout(config: Config, line: views.OperatorLine) -> str:
     if line.last_logout is not None:
         return when(config, line.last_logout)
     if line.last_left is not None:  # a closed browser leaves no logout anywhere
-        return f"about {when(config, line.last_left)}"
+        return tr("about {when}", when=when(config, line.last_left))
     if line.watched is not None:
-        return f"none since {when(config, line.watched)}"
-    return f"unknown since {when(config, line.since)}"
+        return tr("none since {when}", when=when(config, line.watched))
+    return tr("unknown since {when}", when=when(config, line.since))
 
 
 @click.command("presence")
@@ -189,9 +210,9 @@ def presence_(path: Path, operator: int | None, days: int, as_json: bool) -> Non
     lines = read(config, lambda db: presence_lines(db, since, operator))
     if as_json:
         return print_json(lines)
-    table = PlainTable("when", "operator", "what", "known by")
+    table = PlainTable("when", "operator", "what", "known by", whole=("when",))
     for line in lines:
         who = f"{line.name or '-'} ({line.operator})"
-        what, source = words(config, f"presence.{line.kind}"), words(config, line.source)
+        what, source = words(line.kind, "presence"), words(line.source)
         table.add_row(when(config, line.at), who, what, source)
     show_table(table)

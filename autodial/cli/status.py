@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.box import SIMPLE_HEAD
 
 from autodial.cli import status_queries
-from autodial.cli.options import as_json
+from autodial.cli.language import tr
+from autodial.cli.options import as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
-from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.rules.pacing import Answers
 
@@ -23,38 +22,50 @@ def status(path: Path, as_json: bool) -> None:
     state = read(config, lambda db: status_queries.status(db, config, now))
     if as_json:
         return print_json([state])
-    if state.running:
-        say("the dialler runs" + ("" if state.pbx else ", without Asterisk's manager"))
+    if not state.running:
+        say(tr("the dialler does not run; last seen {when}", when=when(config, state.seen)))
+    elif state.pbx:
+        say(tr("the dialler runs"))
     else:
-        say(f"the dialler does not run; last seen {when(config, state.seen)}")
+        say(tr("the dialler runs, without Asterisk's manager"))
+    if state.everybody_paused:
+        say(tr("PAUSED for everybody: nobody is dialled until 'autodial resume'"))
     if state.stalled is not None:
-        say(f"STALLED: tasks due, operators free, nothing dialled ({when(config, state.stalled)})")
+        at = when(config, state.stalled)
+        say(tr("STALLED: tasks due, operators free, nothing dialled ({when})", when=at))
     say(
-        f"{state.calls} calls in flight, operators: {state.at_work} at work, {state.free} free, "
-        f"{state.paused} paused"
-    )
+        tr(
+            "{calls} calls in flight, operators: {at_work} at work, {free} free, {paused} paused",
+            calls=state.calls, at_work=state.at_work, free=state.free, paused=state.paused,
+        )
+    )  # fmt: skip
     for purpose in state.paused_purposes:
-        say(f"purpose {purpose}: paused")
+        say(tr("purpose {purpose}: paused", purpose=purpose))
     if state.changed is not None and state.running:
         say(
-            f"{path} has changed and was not reloaded: 'autodial reload'"
-            f" ({when(config, state.changed)})"
-        )
-    say(f"since {when(config, now - config.pace.abandoned_over)}: {_rates(config, state.answers)}")
+            tr(
+                "{path} has changed and was not reloaded: 'autodial reload' ({when})",
+                path=path, when=when(config, state.changed),
+            )
+        )  # fmt: skip
+    since = when(config, now - config.pace.abandoned_over)
+    say(tr("since {when}: {rates}", when=since, rates=_rates(config, state.answers)))
     for purpose, answers in sorted(state.by_purpose.items()):
-        say(f"  {purpose or 'no purpose'}: {_rates(config, answers)}")
-    table = PlainTable("tasks", "reason", "", box=SIMPLE_HEAD, pad_edge=False)
+        say(f"  {purpose or tr('no purpose')}: {_rates(config, answers)}")
+    table = PlainTable("tasks", "reason")
     for reason, count in state.funnel:
-        table.add_row(str(count), reason, words(config, reason))
+        table.add_row(str(count), words(reason))
     show_table(table)
 
 
 def _rates(config: Config, answers: Answers) -> str:
     """Both rates, and the cap at the rate it applies to."""
-    cap = f", cap {config.pace.abandoned_cap:.1%}"
+    cap = ", " + tr("cap {share}", share=f"{config.pace.abandoned_cap:.1%}")
     soon = config.pace.pacing.in_two_seconds
-    return (
-        f"of {answers.answered} answered calls {answers.abandoned} found nobody"
-        f" ({answers.rate:.1%}{'' if soon else cap}), {answers.late} had no operator within two"
-        f" seconds ({answers.late_rate:.1%}{cap if soon else ''})"
-    )
+    return tr(
+        "of {answered} answered calls {abandoned} found nobody ({rate}), {late} had no operator"
+        " within two seconds ({late_rate})",
+        answered=answers.answered, abandoned=answers.abandoned, late=answers.late,
+        rate=f"{answers.rate:.1%}{'' if soon else cap}",
+        late_rate=f"{answers.late_rate:.1%}{cap if soon else ''}",
+    )  # fmt: skip

@@ -24,9 +24,6 @@ from autodial.rules.rolling_statistics import RollingStatistics
 from autodial.store import attempt_queries, flags, in_force, pauses, views
 from autodial.store.planning import load_task
 
-#: A dialler without a beat for this long does not run.
-SILENT = timedelta(seconds=60)
-
 
 @frozen(kw_only=True)
 class Why:
@@ -46,13 +43,12 @@ def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why |
     if loaded is None:
         return None
     seen = flags.last(db, flags.ALIVE)
-    running = seen is not None and now - seen < SILENT
     known = facts(db, config, now)
     return Why(
         task=loaded,
         decision=decide(loaded, known, now),
         looks=explain(loaded, known, now),
-        running=running,
+        running=flags.running(db, now),
         seen=seen,
     )
 
@@ -88,7 +84,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         live=attempt_queries.in_flight(db),
         do_not_call=DoNotCall(config.rules.do_not_call, config.phones.region).numbers(),
         portal_seen=flags.last(db, flags.PORTAL_SEEN),
-        pbx_ok=beat is not None and now - beat < SILENT,
+        pbx_ok=beat is not None and now - beat < flags.SILENT,
         paused=pauses.EVERYBODY in in_force.paused(db, now),
         paused_purposes=in_force.paused_purposes(db, now),
         answers=statistics.by_purpose(now),
@@ -123,7 +119,8 @@ class Status:
     calls: int
     at_work: int
     free: int
-    paused: int
+    paused: int  #: operators, one by one
+    everybody_paused: bool
     paused_purposes: tuple[str, ...]
     changed: datetime | None  #: since when the settings' file has changes not yet read
     answers: Answers  #: within [pace] abandoned_over
@@ -136,14 +133,15 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
     seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
     statistics = recalled(db, config, now)
     return Status(
-        running=seen is not None and now - seen < SILENT,
+        running=flags.running(db, now),
         seen=seen,
         pbx=known.pbx_ok,
         stalled=flags.last(db, flags.STALLED),
         calls=known.calls,
         at_work=sum(operator.at_work for operator in known.operators),
-        free=sum(operator.free(now) for operator in known.operators),
+        free=0 if known.paused else sum(operator.free(now) for operator in known.operators),
         paused=sum(operator.paused for operator in known.operators),
+        everybody_paused=known.paused,
         paused_purposes=tuple(sorted(known.paused_purposes)),
         changed=flags.last(db, flags.CHANGED),
         answers=statistics.answers(now),

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from autodial.cli.language import tr
+from autodial.cli.options import load
 from autodial.cli.output import say
-from autodial.config.load import load
 from autodial.store import backup
 from autodial.store import restore as restoring
 
@@ -17,7 +18,7 @@ def backup_(path: Path, file: Path) -> None:
     """Copy the store into FILE, whole and consistent; the dialler may run."""
     store = load(path).store.path
     backup.backup(store, file)
-    say(f"{file}: a copy of {store}")
+    say(tr("{file}: a copy of {store}", file=file, store=store))
 
 
 @click.command("restore")
@@ -27,5 +28,6 @@ def restore(path: Path, file: Path) -> None:
     """Put a copy of the store in its place; the dialler must not run."""
     store = load(path).store.path
     before = restoring.restore(store, file)
-    kept = f"; the old store is {before}" if before is not None else ""
-    say(f"{store} is {file} now{kept}")
+    say(tr("{store} is {file} now", store=store, file=file))
+    if before is not None:
+        say(tr("the old store is {file}", file=before))

@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.box import SIMPLE_HEAD
 
 from autodial.cli import status_queries
-from autodial.cli.options import NUMBER, as_json
-from autodial.cli.output import PlainTable, print_json, read, say, show_table, tell, when, words
-from autodial.config.load import load
+from autodial.cli.history import tell
+from autodial.cli.language import spoken, tr
+from autodial.cli.options import NUMBER, as_json, load
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.settings import Config
 from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
-from autodial.rules.dial_facts import Dial, Wait
+from autodial.rules.dial_facts import Dial, RuleResult, Wait
 from autodial.store import views
 from autodial.store.database import write
 from autodial.store.events import story
@@ -36,22 +36,25 @@ def tasks_(path: Path, every: bool, page: int, as_json: bool) -> None:
     """List the open call tasks: when each is due, and its last outcome."""
     config = load(path)
     if page > 1 and not every:
-        raise click.UsageError("--page is of --all: the open tasks come as one list")
+        raise click.UsageError(tr("--page is of --all: the open tasks come as one list"))
     if every:
         lines = read(config, lambda db: views.all_tasks(db, PAGE, PAGE * (page - 1)))
     else:
         lines = read(config, views.task_lines)
     if as_json:
         return print_json(lines)
-    table = PlainTable("task", "client", "due", "attempts", "last", "now", "responsible")
+    table = PlainTable(
+        "task", "client", "due", "attempts", "last", "now", "responsible",
+        whole=("task", "client", "due"), optional=("responsible",),
+    )  # fmt: skip
     for line in lines:
         table.add_row(
             str(line.id), line.client, when(config, line.due), str(line.attempts),
-            words(config, line.last), words(config, line.reason), line.responsible,
+            words(line.last), words(line.reason), line.responsible,
         )  # fmt: skip
     show_table(table)
     if every and len(lines) == PAGE:
-        say(f"more with --page {page + 1}")
+        say(tr("more with --page {page}", page=page + 1))
 
 
 @click.command()
@@ -63,64 +66,75 @@ def why(path: Path, task: int | None, operator: str | None, as_json: bool) -> No
     """Show why a task is, or is not, being dialled; or why an operator gets no calls."""
     config, now = load(path), datetime.now(UTC)
     if (task is None) == (operator is None):
-        raise click.UsageError("name a task, or --operator EXTENSION")
+        raise click.UsageError(tr("name a task, or --operator EXTENSION"))
     if operator is not None:
         return _why_operator(config, operator, now, as_json)
     assert task is not None
     explanation = read(config, lambda db: status_queries.why(db, config, TaskId(task), now))
     if explanation is None:
-        raise click.ClickException(f"{task} is not a known call task")
+        raise click.ClickException(tr("{task} is not a known call task", task=task))
     if as_json:
         return print_json([explanation])
     tell_why(config, explanation, now)
     for number in read(config, lambda db: views.number_lines(db, task)):
-        extension = f" ext. {number.dtmf}" if number.dtmf else ""
-        refused = f": not dialled, {words(config, number.refused)}" if number.refused else ""
-        say(f"  {number.number}{extension}  {number.client}{refused}")
+        extension = " " + tr("ext. {number}", number=number.dtmf) if number.dtmf else ""
+        line = f"  {number.number}{extension}  {number.client}"
+        if number.refused:
+            line += ": " + tr("not dialled, {reason}", reason=words(number.refused))
+        say(line)
 
 
 def tell_why(config: Config, explanation: status_queries.Why, now: datetime) -> None:
     """The rules passed, the one that prevents the call, when it is checked again, the remedy."""
     task, decision = explanation.task, explanation.decision
     refusal = None if isinstance(decision, Dial) else decision
-    reason = words(config, refusal.reason.value if refusal else "dial")
+    reason = words(refusal.reason.value if refusal else "dial")
     say(f"{task.id} {task.title}: {reason}")
     if task.closed_reason:
-        say(f"  {words(config, task.closed_reason)}")
-    say(f"  due {when(config, task.due)}, {task.attempts} attempts so far")
+        say(f"  {words(task.closed_reason)}")
+    due = when(config, task.due)
+    say("  " + tr("due {when}, attempts so far: {count}", when=due, count=task.attempts))
     if isinstance(refusal, Wait):
-        say(f"  looked at again {when(config, refusal.until)}")
+        say("  " + tr("looked at again {when}", when=when(config, refusal.until)))
     if refusal is not None:
         bad = task.closed_reason == Outcome.BAD_NUMBER.value
         key = f"change.{task.closed_reason if bad else refusal.reason.value}"
-        say(f"  {words(config, 'change')}: {words(config, key)}")
+        say(f"  {words('change')}: {words(key)}")
     if not explanation.running:
-        say(f"  the dialler does not run; last seen {when(config, explanation.seen)}")
-    table = PlainTable("", "rule", "number", "until", box=SIMPLE_HEAD, pad_edge=False)
+        seen = when(config, explanation.seen)
+        say("  " + tr("the dialler does not run; last seen {when}", when=seen))
+    table = PlainTable("", "rule", "number", "until", whole=("", "until"))
     for rule in explanation.looks:
         mark = "+" if rule.refusal is None else "-"
         until = rule.refusal.until if isinstance(rule.refusal, Wait) else None
-        table.add_row(mark, rule.reason.value, rule.detail, when(config, until) if until else "")
+        table.add_row(mark, _rule(rule), rule.detail, when(config, until) if until else "")
     show_table(table)
+
+
+def _rule(rule: RuleResult) -> str:
+    """A rule by what it would refuse for; in Russian, by that reason."""
+    return words(rule.reason.value) if spoken() == "ru" else rule.reason.value
 
 
 def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) -> None:
     staff = read(config, lambda db: status_queries.operators(db, config, now))
     operator = next((member for member in staff if member.extension == extension), None)
     if operator is None:
-        raise click.ClickException(f"nobody of the staff has the extension {extension}")
+        raise click.ClickException(
+            tr("nobody of the staff has the extension {extension}", extension=extension)
+        )
     if as_json:
         return print_json([operator])
-    state = words(config, f"operator.{operator.state(now)}")
+    state = words(f"operator.{operator.state(now)}")
     say(f"{operator.name} ({operator.extension}): {state}")
     if operator.reserved_for:
-        say(f"  for {operator.reserved_for}")
+        say("  " + tr("for {attempt}", attempt=operator.reserved_for))
     if operator.wraps_until and operator.wraps_until > now:
-        say(f"  until {when(config, operator.wraps_until)}")
+        say("  " + tr("until {when}", when=when(config, operator.wraps_until)))
     waiting = read(config, lambda db: status_queries.due_tasks_of(db, operator.id, now))
-    table = PlainTable("task", "client", "due", "why it waits", box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable("task", "client", "due", "why it waits", whole=("task", "client"))
     for line in waiting:
-        reason = words(config, line.reason)
+        reason = words(line.reason)
         table.add_row(str(line.id), line.client, when(config, line.due), reason)
     show_table(table)
 
@@ -133,8 +147,10 @@ def call_now(path: Path, task: int) -> None:
     config = load(path)
     read(config, lambda db: None)
     if not write(config.store.path, lambda db: confirm(db, TaskId(task), datetime.now(UTC))):
-        raise click.ClickException(f"{task} is not an open call task; see 'autodial why {task}'")
-    say(f"{task}: due now; the other rules still hold ('autodial why {task}')")
+        raise click.ClickException(
+            tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
+        )
+    say(tr("{task}: due now; the other rules still hold ('autodial why {task}')", task=task))
 
 
 @click.command()
@@ -146,12 +162,15 @@ def show(path: Path, what: str, as_json: bool) -> None:
     config = load(path)
     number = what.removeprefix("t").partition("-")[0]
     if not re.fullmatch("[0-9]{1,12}", number):
-        raise click.ClickException(f"{what} is neither a task (8017) nor an attempt (t8017-3)")
+        raise click.ClickException(
+            tr("{what} is neither a task (8017) nor an attempt (t8017-3)", what=what)
+        )
     events = read(config, lambda db: story(db, int(number)))
     if "-" in what:
         events = [event for event in events if event.attempt == what]
     if not events:
-        raise click.ClickException(f"nothing is known of {what}")
+        raise click.ClickException(tr("nothing is known of {what}", what=what))
     if as_json:
         return print_json(events)
-    click.echo(tell(config, events))
+    lines = read(config, lambda db: views.attempt_lines(db, task=int(number)))
+    click.echo(tell(config, events, {line.id: line for line in lines}))

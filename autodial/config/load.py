@@ -47,7 +47,8 @@ def load(path: Path) -> Config:
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
-            settings = tomllib.load(stream)
+            text = stream.read().decode("utf-8-sig")  # editors of Windows begin with a mark
+        settings = tomllib.loads(text.replace("\r\n", "\n"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

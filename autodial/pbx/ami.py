@@ -30,6 +30,8 @@ _log = Logger()
 PATIENCE = 10.0
 #: Least seconds between two log lines that the manager cannot be reached.
 COMPLAIN = 60.0
+#: Seconds before the next try after a login that was refused.
+REFUSED = 10.0
 #: Phones whose state is requested at once.
 PHONES_AT_ONCE = 50
 #: The dialplan's family in AstDB, the variable with a channel's attempt id, and the variable with
@@ -237,7 +239,13 @@ class AmiLink(Protocol):
         assert isinstance(error, PbxError)
         self._ami.on_refused(error)
         if not self._ami.refused:  # retried without end, logged once
-            self.log.error("{error}", error=error)
+            self.log.error(
+                "Asterisk's manager refuses {user}: {error}. Nobody is dialled. Correct [asterisk]"
+                " ami_user, ami_secret or manager.conf (its read and write rights, deny, permit),"
+                " then asterisk -rx 'manager reload'",
+                user=self._ami.user,
+                error=error,
+            )
         self._ami.refused = True
 
     def ask(self, action: Mapping[str, str], listing: Listing | None = None) -> "Deferred[Message]":
@@ -357,6 +365,8 @@ def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTim
     """Connect, and always reconnect; logs the first failure, not each."""
 
     def pause(failures: int) -> float:
+        if ami.refused:  # which is logged
+            return REFUSED
         now = clock.seconds()
         if failures == 1 and (ami.complained is None or now - ami.complained > COMPLAIN):
             ami.complained = now
@@ -364,6 +374,6 @@ def client_service(endpoint: IStreamClientEndpoint, ami: Ami, clock: IReactorTim
                 "Asterisk's manager cannot be reached: nobody is dialled until it can;"
                 " see [asterisk] ami_host, ami_port"
             )
-        return 10.0 if ami.refused else min(float(failures), 2.0)
+        return min(float(failures), 2.0)
 
     return ClientService(endpoint, ami.factory(), retryPolicy=pause, clock=clock)

@@ -20,7 +20,6 @@ from autodial.config.settings import Config
 from autodial.errors import PbxError
 from autodial.findings import Finding
 from autodial.pbx.ami import Ami, NotConnected
-from fastagi_server import RateLimitedLog
 
 #: Targets of the dialler's call files and of the dialplan's own lines.
 EXTENSIONS = (
@@ -31,8 +30,6 @@ EXTENSIONS = (
 GLOBALS = ("AD_MAX", "AD_WAITING", "AD_SORRY")
 #: Between two checks while all is well.
 WELL = timedelta(minutes=1)
-#: Seconds between two warnings that the check is not possible.
-COMPLAIN = 3600.0
 #: Seconds to wait for a connection to the manager and its login.
 LOGIN = 10.0
 
@@ -104,10 +101,6 @@ class DialplanCheck:
     serious: tuple[Finding, ...] | None = field(default=None, init=False)
     _logged: tuple[Finding, ...] = field(default=(), init=False)
     _next: datetime | None = field(default=None, init=False)
-    _limited_log: RateLimitedLog = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._limited_log = RateLimitedLog(self.log, self.ami.clock, every=COMPLAIN)
 
     def use(self, config: Config) -> None:
         """Take over a new configuration; the dialplan is checked soon."""
@@ -133,11 +126,9 @@ class DialplanCheck:
         except NotConnected:
             return
         except PbxError as error:
-            # The manager's user has too few rights: faults show only in the calls. Earlier findings
-            # still hold.
-            self._limited_log.warn("the dialplan could not be checked: {error}", error=error)
-            self.serious = self.serious or ()
-            return
+            # The manager's user has too few rights. It cannot ask for the phones' states either, so
+            # clients would be dialled for operators whose phones are off.
+            current = (Finding("dialplan.rights", str(error), True),)
         for finding in current:
             if finding not in self._logged:
                 log = self.log.error if finding.serious else self.log.warn

@@ -160,8 +160,8 @@ class Dialler:
             roster.ask_phones()
             if self.ami is not None:
                 self.ami.ask_phones(roster.not_told())
-            check.wake()
-            sweep.wake()
+            for service in (check, sweep, beat):
+                service.wake()
 
         self.ami = self._make_ami(roster, up)
         self._dialplan = DialplanCheck(config, self.ami, now) if self.ami is not None else None
@@ -195,6 +195,7 @@ class Dialler:
         )
         report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
         sweep = Periodic(self.reactor, SWEEP, reconciler.turn, "reconciler")
+        beat = Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat")
         retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
         self._retention = retention
         self._self_check = self_check = SelfCheck(config, portal, reporter, now)
@@ -203,7 +204,7 @@ class Dialler:
             sweep, self._poll, dispatch, report, check,
             Periodic(self.reactor, PHONES, self._phones, "phones"),
             Periodic(self.reactor, CONFIRMED, self._importer.refetch, "refetch"),
-            Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat"),
+            beat,
             Periodic(self.reactor, SETTINGS, self.reloading.check, "settings"),
             Periodic(self.reactor, FORGET, retention.turn, "retention"),
             Periodic(self.reactor, SELF_CHECK, self_check.turn, "self_check"),
@@ -368,6 +369,7 @@ class Dialler:
         self.transport.stop()
         try:
             await self.engine.ends.write_unwritten()
+            await self.store.run(flags.mark, self.now(), flags.STOPPED)
         except StoreError as error:
             self.log.error("unwritten reports are lost: {error}", error=error)
         finally:

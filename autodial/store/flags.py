@@ -1,6 +1,6 @@
 """Flags of the whole dialler: when each was last set."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -10,6 +10,7 @@ from autodial.store.schema import flags
 READ_WITH = "read with "  #: … under the rules of this fingerprint
 PORTAL_SEEN = "portal_seen"  #: the portal answered a whole poll
 ALIVE = "alive"  #: the dialler was running
+STOPPED = "stopped"  #: it was stopped in order
 PBX_UP = "pbx_up"  #: Asterisk's manager was connected, or is not used
 FORWARDS = "forwards "  #: … this operator's id: the phone forwarded the last call
 CUTS_DAYS = "cuts_days"  #: the portal cut a deadline of ours to its day, as on-premise 2019 does
@@ -56,6 +57,18 @@ def clear(db: sa.Connection, name: str) -> None:
 def clear_all(db: sa.Connection, beginning: str) -> None:
     """Delete all flags whose names begin with this text."""
     db.execute(sa.delete(flags).where(flags.c.name.startswith(beginning, autoescape=True)))
+
+
+#: A dialler without a beat for this long does not run.
+SILENT = timedelta(seconds=60)
+
+
+def running(db: sa.Connection, now: datetime) -> bool:
+    """Is a dialler at work on this store?"""
+    seen, stopped = last(db, ALIVE), last(db, STOPPED)
+    if seen is None or (stopped is not None and stopped >= seen):
+        return False
+    return now - seen < SILENT
 
 
 def last(db: sa.Connection, name: str) -> datetime | None:

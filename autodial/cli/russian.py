@@ -1,0 +1,197 @@
+"""The Russian texts of the commands, by the English ones; see ``language``."""
+
+from collections.abc import Mapping
+
+RUSSIAN: Mapping[str, str] = {
+    # tables
+    "attempt": "попытка",
+    "abandoned": "потеряно",
+    "attempts": "попыток",
+    "below": "внутри",
+    "busy": "занятость",
+    "client": "клиент",
+    "day": "день",
+    "department": "отдел",
+    "dial ratio": "коэффициент",
+    "done": "закончено",
+    "due": "срок",
+    "ext.": "доб.",
+    "id": "id",
+    "known by": "откуда",
+    "last": "итог",
+    "last call": "последний",
+    "login": "вход",
+    "logout": "выход",
+    "name": "имя",
+    "now": "сейчас",
+    "number": "номер",
+    "offline": "не в сети",
+    "online": "в сети",
+    "operator": "оператор",
+    "operators": "операторов",
+    "phone": "телефон",
+    "portal": "портал",
+    "reason": "причина",
+    "reserved for": "занят под",
+    "responsible": "ответственный",
+    "rule": "правило",
+    "source": "источник",
+    "state": "состояние",
+    "talks": "разговоров",
+    "task": "задача",
+    "tasks": "задач",
+    "until": "до",
+    "what": "что",
+    "when": "когда",
+    "why": "почему",
+    "why it is a dead letter": "почему не принято",
+    "why it waits": "почему ждёт",
+    "work group": "рабочая группа",
+    # the state
+    "the dialler runs": "автодозвон работает",
+    "the dialler runs, without Asterisk's manager": "автодозвон работает, без manager Asterisk",
+    "the dialler does not run; last seen {when}": "автодозвон не работает; последний раз: {when}",
+    "PAUSED for everybody: nobody is dialled until 'autodial resume'": (
+        "ПАУЗА для всех: никого не набираем, пока не выполнен 'autodial resume'"
+    ),
+    "STALLED: tasks due, operators free, nothing dialled ({when})": (
+        "СТОИТ: задачи есть, операторы свободны, никого не набираем ({when})"
+    ),
+    "{calls} calls in flight, operators: {at_work} at work, {free} free, {paused} paused": (
+        "звонков сейчас: {calls}; операторы: на месте {at_work}, свободны {free}, на паузе {paused}"
+    ),
+    "purpose {purpose}: paused": "цель {purpose}: на паузе",
+    "{path} has changed and was not reloaded: 'autodial reload' ({when})": (
+        "{path} изменён и не перечитан: 'autodial reload' ({when})"
+    ),
+    "since {when}: {rates}": "с {when}: {rates}",
+    "no purpose": "без цели",
+    "cap {share}": "предел {share}",
+    "of {answered} answered calls {abandoned} found nobody ({rate}), {late} had no operator"
+    " within two seconds ({late_rate})": (
+        "отвечено {answered}, не дождались оператора {abandoned} ({rate}), оператора не было"
+        " две секунды у {late} ({late_rate})"
+    ),
+    # tasks
+    "--page is of --all: the open tasks come as one list": (
+        "--page относится к --all: открытые задачи выводятся одним списком"
+    ),
+    "more with --page {page}": "дальше: --page {page}",
+    "name a task, or --operator EXTENSION": "назовите задачу или --operator НОМЕР",
+    "{task} is not a known call task": "задача на звонок {task} неизвестна",
+    "ext. {number}": "доб. {number}",
+    "not dialled, {reason}": "не набирается, {reason}",
+    "due {when}, attempts so far: {count}": "срок {when}, попыток: {count}",
+    "looked at again {when}": "проверим снова {when}",
+    "for {attempt}": "под {attempt}",
+    "until {when}": "до {when}",
+    "{task} is not an open call task; see 'autodial why {task}'": (
+        "{task} — не открытая задача на звонок; см. 'autodial why {task}'"
+    ),
+    "{task}: due now; the other rules still hold ('autodial why {task}')": (
+        "{task}: срок настал; остальные правила действуют ('autodial why {task}')"
+    ),
+    "{what} is neither a task (8017) nor an attempt (t8017-3)": (
+        "{what} — не задача (8017) и не попытка (t8017-3)"
+    ),
+    "nothing is known of {what}": "о {what} ничего не известно",
+    # a history
+    "cause {number}": "причина {number}",
+    "{0} for {1}": "{0}, оператор {1}",
+    "extension {0}": "номер {0}",
+    "already {0}": "уже {0}",
+    "hand-made call file": "файл вызова, положенный вручную",
+    "{0}: the rules have changed": "{0}: изменились правила",
+    "talked for task {0}": "разговор по задаче {0}",
+    "no longer among the portal's open call tasks": "в портале больше нет среди открытых",
+    "dial it now, confirmed by a person": "набрать сейчас, подтвердил человек",
+    # people
+    "everybody": "все",
+    "'{command}' ends it": "снять: '{command}'",
+    "{who}: paused; talks go on, {ends}": "{who}: пауза; разговоры продолжаются; {ends}",
+    "{who}: calls again": "{who}: пауза снята",
+    "{who}: was not paused": "{who}: паузы не было",
+    "paused: {names}": "на паузе: {names}",
+    "purpose {purpose}: paused; talks go on, {ends}": (
+        "цель {purpose}: пауза; разговоры продолжаются; {ends}"
+    ),
+    "purpose {purpose}: calls again": "цель {purpose}: пауза снята",
+    "purpose {purpose}: was not paused": "цель {purpose}: паузы не было",
+    "name an extension, or --purpose": "назовите номер или --purpose",
+    "--until {text}: write 14:00, or 2026-11-27T09:00": (
+        "--until {text}: напишите 14:00 или 2026-11-27T09:00"
+    ),
+    "--until {text} has passed ({zone})": "--until {text} уже в прошлом ({zone})",
+    "nobody of the staff has the extension {extension}": (
+        "ни у кого из операторов нет номера {extension}"
+    ),
+    "{number} is not among them; see 'autodial do-not-call'": (
+        "{number} там нет; см. 'autodial do-not-call'"
+    ),
+    "{number}: may be called again, as far as the other rules allow": (
+        "{number}: снова можно звонить, если позволят остальные правила"
+    ),
+    "about {when}": "около {when}",
+    "none since {when}": "не было с {when}",
+    "unknown since {when}": "неизвестно с {when}",
+    # rules
+    "--remove needs a DATE": "для --remove нужна ДАТА",
+    "{day}: was not named as a day off": "{day}: выходным не объявлялся",
+    "it is one of [calendar] days_off": "он есть в [calendar] days_off",
+    "{day}: a day like others; calls that were put off stay where they are": (
+        "{day}: обычный день; отложенные звонки остаются на своих местах"
+    ),
+    "{day} has passed ({zone})": "{day} уже прошёл ({zone})",
+    "{day}: a day off; nobody is called": "{day}: выходной, никому не звоним",
+    "{day}: a day off, with the hours of [hours] holiday": (
+        "{day}: выходной, часы из [hours] holiday"
+    ),
+    "{text}: write 2026-12-31, today or tomorrow": (
+        "{text}: напишите 2026-12-31, today или tomorrow"
+    ),
+    "the settings are in order; the dialler does not run; it reads them at its start": (
+        "настройки в порядке; автодозвон не работает и прочтёт их при запуске"
+    ),
+    "what was read before still holds": "действует то, что было прочитано раньше",
+    "the dialler has not answered: does it use the same configuration? See its log": (
+        "автодозвон не ответил: та же ли у него конфигурация? См. его журнал"
+    ),
+    # the portal
+    "there is no dead letter with this number": "непринятого сообщения с таким номером нет",
+    "{count} will be sent again": "будет отправлено снова: {count}",
+    "[[purposes]] has none of the name {name}": "в [[purposes]] нет {name}",
+    "nobody in the portal has the internal number {extension}": (
+        "ни у кого в портале нет внутреннего номера {extension}"
+    ),
+    "the card is up for user {user}, for {seconds} s (Ctrl-C takes it away)": (
+        "карточка показана пользователю {user} на {seconds} с (Ctrl-C уберёт её)"
+    ),
+    "the card is down. If none came up: is the push server on, the extension the right one, and no"
+    " other card open? The portal's statistics have one more cancelled call.": (
+        "карточка убрана. Если её не было: включён ли push-сервер, тот ли номер, не открыта ли"
+        " другая карточка? В статистике портала прибавился один отменённый звонок."
+    ),
+    "no work groups: {error} (they need the scope sonet_group)": (
+        "рабочих групп нет: {error} (для них нужно право sonet_group)"
+    ),
+    "[portal.application] is not set; a webhook needs no tokens": (
+        "[portal.application] не задано; вебхуку токены не нужны"
+    ),
+    "{error}; a code lives 30 seconds": "{error}; код живёт 30 секунд",
+    "tokens are in {file}": "токены записаны в {file}",
+    # the store
+    "{file}: a copy of {store}": "{file}: копия {store}",
+    "{store} is {file} now": "{store} теперь {file}",
+    "the old store is {file}": "прежняя база: {file}",
+    # a simulated day
+    "{value}: a number, or several with commas between": (
+        "{value}: число или несколько через запятую"
+    ),
+    "{value}: from {least} to {most}": "{value}: от {least} до {most}",
+    "{day}: the ledger has no calls of that day's hours": (
+        "{day}: в журнале нет звонков рабочих часов этого дня"
+    ),
+    "{day}: the call centre does not work; name another --date, or --hours": (
+        "{day}: колл-центр не работает; назовите другой --date или --hours"
+    ),
+}
