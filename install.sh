@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Autodial24: set everything up on a fresh Debian 12 (or later) and run the demo or the tests.
+# Autodial24: try it, test it, or install it on a PBX. Debian 12 and later, Ubuntu 22.04 and later.
 #
-#   ./install.sh demo    set up, then watch the dialler do its whole job
-#   ./install.sh test    set up, then run every check and every test
-#   ./install.sh setup   set up only
+#   ./install.sh demo                  set up, then watch the dialler do its whole job
+#   ./install.sh test                  set up, then run every check and every test
+#   ./install.sh setup                 set up for both only
+#   ./install.sh production            install on this PBX, or upgrade; asks nothing
+#   ./install.sh production --dry-run  show every change of a file, make none
+#   ./install.sh uninstall [--purge]   take it away again; --purge: settings and data, too
 #
-# Idempotent: what is there is kept. Asterisk: the distribution's, if it has one;
-# otherwise a root file system of its own, in a cache outside this checkout.
+# Idempotent: what is there is kept. For the demo and the tests, Asterisk: the distribution's,
+# if it has one; otherwise a root file system of its own, in a cache outside this checkout.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -147,10 +150,166 @@ checks() {
     AUTODIAL24_SYSTEM=required "$venv/bin/python" -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 }
 
+# --- A PBX ---------------------------------------------------------------------------------
+
+opt=/opt/autodial24
+data=/var/lib/autodial24
+program=/usr/local/bin/autodial
+
+# The newest Python that is there, 3.11 or later.
+python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+            printf %s "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 or later is needed: apt-get install python3.11 python3.11-venv"
+}
+
+files() {
+    "$(python)" "$here/deploy/production.py" "$@"
+}
+
+# A virtual environment for each release: the one before stays until the next upgrade.
+release_of_program() {
+    find "$here/autodial" "$here/bitrix24" "$here/call_files" "$here/dialplan" \
+        "$here/fastagi_server" "$here/requirements.txt" "$here/pyproject.toml" \
+        -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cat | cksum | cut -d' ' -f1
+}
+
+build_program() {
+    local venv=$1 interpreter
+    [ -e "$venv/.complete" ] && return
+    interpreter=$(python)
+    "$interpreter" -c 'import ensurepip' 2>/dev/null || debian_packages "$interpreter-venv"
+    step "The program: $venv"
+    rm -rf "$venv"
+    mkdir -p "$opt"
+    "$interpreter" -m venv "$venv" || fail "$interpreter -m venv failed: install $interpreter-venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt" ||
+        fail "pip could not install the packages (no network?)"
+    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps "$here" ||
+        fail "the program could not be installed"
+    "$venv/bin/autodial" --version || fail "the program does not start"
+    touch "$venv/.complete"
+}
+
+systemd() {
+    [ -d /run/systemd/system ] || return 0
+    systemctl "$@"
+}
+
+running() {
+    [ -d /run/systemd/system ] && systemctl is-active -q autodial24.service
+}
+
+# Does the dialler answer? It has half a minute to migrate its store and to start.
+comes_up() {
+    local _
+    for _ in $(seq 30); do
+        "$opt/venv/bin/python" -m fastagi_server agi://127.0.0.1:4573/ping >/dev/null 2>&1 && return
+        sleep 1
+    done
+    return 1
+}
+
+production() {
+    if [ "${1:-}" = --dry-run ]; then
+        files install --dry-run
+        printf '   %s, linked as %s\n' "$opt/venv" "$program"
+        return
+    fi
+    [ -z "${1:-}" ] || fail "usage: ./install.sh production [--dry-run]"
+    need_debian
+    local user group venv old was=no copy=$data/before-upgrade
+    read -r user group < <(files user) || fail "this PBX cannot be used as it is"
+    mkdir -p "$cache"
+    venv=$opt/venv-$(release_of_program)
+    build_program "$venv"
+    old=$(readlink "$opt/venv" || true)
+    if running; then
+        was=yes
+        step "The dialler stops; calls that ask meanwhile wait at its port"
+        install -d -o "$user" -g "$group" -m 700 "$data" "$copy"
+        rm -f "$copy"/*
+        systemctl stop autodial24.service
+        "$program" backup "$copy/autodial.sqlite" ||
+            { systemctl start autodial24.service; fail "the store could not be copied"; }
+        cp -p /etc/asterisk/autodial.conf "$copy/"
+    fi
+    step "Files"
+    files install || { [ $was = no ] || systemctl start autodial24.service; exit 1; }
+    ln -sfn "$venv" "$opt/venv"
+    ln -sfn "$opt/venv/bin/autodial" "$program"
+    systemd daemon-reload
+    systemd enable -q autodial24.socket autodial24.service
+    if [ $was = yes ]; then
+        step "The dialler starts again"
+        systemctl start autodial24.service
+        comes_up || back "$old" "$copy"
+    fi
+    if grep -q 'put-the-secret-here' /etc/autodial24/autodial.toml; then
+        step "Installed. Nothing runs yet, and nobody is dialled. Next: autodial init"
+    else
+        step "Checking: autodial doctor"
+        "$program" doctor || true
+    fi
+}
+
+# An upgrade that does not come up: the program, the dialplan and the store as they were.
+back() {
+    local old=$1 copy=$2
+    step "The dialler did not come up; the release before is put back"
+    systemctl stop autodial24.service || true
+    ln -sfn "$old" "$opt/venv"
+    cp -p "$copy/autodial.conf" /etc/asterisk/autodial.conf
+    asterisk -rx "dialplan reload" >/dev/null || true
+    "$program" restore "$copy/autodial.sqlite" || true
+    systemctl start autodial24.service
+    fail "upgrade undone; 'journalctl -u autodial24' says why the new release did not start"
+}
+
+uninstall() {
+    case ${1:-} in
+    "" | --purge | --dry-run) ;;
+    *) fail "usage: ./install.sh uninstall [--purge | --dry-run]" ;;
+    esac
+    if [ "${1:-}" != --dry-run ]; then
+        systemd disable -q --now autodial24.service autodial24.socket || true
+    fi
+    step "Files"
+    files uninstall "$@"
+    [ "${1:-}" != --dry-run ] || return 0
+    systemd daemon-reload
+    rm -rf "$opt" "$program"
+    if [ "${1:-}" = --purge ]; then
+        rm -rf "$data" /etc/autodial24
+        step "Everything of ours is gone. In the portal remain the webhook and the external lines."
+    else
+        step "Removed. Kept: /etc/autodial24, $data, /etc/asterisk/autodial-globals.conf (--purge)"
+    fi
+}
+
+usage() {
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$here/install.sh"
+}
+
 main() {
     case ${1:-} in
     demo | test | setup) ;;
-    *) fail "usage: ./install.sh demo | test | setup" ;;
+    production | uninstall)
+        need_root "$@"
+        "$@"
+        return
+        ;;
+    "" | -h | --help)
+        usage
+        return
+        ;;
+    *) fail "usage: ./install.sh demo | test | setup | production | uninstall" ;;
     esac
     need_root "$@"
     setup

@@ -222,6 +222,111 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         " to see to",
     },
     # what is wrong with Asterisk
+    "check.denied": {
+        "ru": "{detail}; вебхук неверный, удалён или его владелец уволен: создайте новый "
+        "(Разработчикам → Другое → Входящий вебхук) и впишите его адрес в [portal] "
+        "webhook",
+        "en": "{detail}; the webhook is wrong or deleted, or its owner was dismissed: make a "
+        "new one (Developer resources, Other, Inbound webhook) and write its address "
+        "into [portal] webhook",
+    },
+    "check.unreachable": {
+        "ru": "{detail}",
+        "en": "{detail}",
+    },
+    "host.well": {
+        "ru": "спул доступен, Asterisk работает от имени {detail}",
+        "en": "the spool can be used; Asterisk's user is {detail}",
+    },
+    "host.disk": {
+        "ru": "мало места на диске: {detail}; освободите место или перенесите [store] path",
+        "en": "little room on the disk: {detail}; make room, or move [store] path",
+    },
+    "host.clock": {
+        "ru": "часы расходятся: {detail}; настройте NTP (timedatectl set-ntp true)",
+        "en": "the clocks differ: {detail}; set up NTP (timedatectl set-ntp true)",
+    },
+    "store.none": {
+        "ru": "базы ещё нет ({detail}): её создаст первый запуск",
+        "en": "there is no store yet ({detail}): the first start makes it",
+    },
+    "store.owner": {
+        "ru": "база и спул принадлежат разным пользователям: {detail}; chown базу и файлы "
+        "рядом с ней",
+        "en": "the store and the spool belong to different users: {detail}; chown the store "
+        "and the files beside it",
+    },
+    "store.running": {
+        "ru": "автодозвон работает",
+        "en": "the dialler runs",
+    },
+    "store.stopped": {
+        "ru": "база читается; автодозвон не работает",
+        "en": "the store can be read; the dialler does not run",
+    },
+    "store.empty": {
+        "ru": "нет ни одной открытой задачи на звонок ({detail}): тот ли тег или группа в [tasks]?",
+        "en": "there is no open call task ({detail}): is it the right tag or group in [tasks]?",
+    },
+    "fastagi.reached": {
+        "ru": "Asterisk спросил сервер через спул, диалплан, AD_AGI и секрет: {detail}",
+        "en": "Asterisk has asked the server, through spool, dialplan, AD_AGI and secret: {detail}",
+    },
+    "fastagi.untouched": {
+        "ru": "Asterisk не взял файл вызова из спула: загружен ли pbx_spool.so, тот ли это спул?",
+        "en": "Asterisk did not take the call file from the spool: is pbx_spool.so loaded, is"
+        " it this spool?",
+    },
+    "fastagi.unreached": {
+        "ru": "Asterisk взял файл вызова, но до сервера не дошёл: проверьте AD_AGI и "
+        "AD_SECRET (autodial secret) и выполните asterisk -rx 'dialplan reload'; журнал"
+        " автодозвона назовёт отказ",
+        "en": "Asterisk took the call file and did not get through to the server: check "
+        "AD_AGI and AD_SECRET (autodial secret), then asterisk -rx 'dialplan reload'; "
+        "the dialler's log names a refusal",
+    },
+    "asterisk.manager": {
+        "ru": "manager не отвечает ({detail}); проверьте [asterisk] ami_host, ami_port, "
+        "ami_user, ami_secret и manager.conf, затем asterisk -rx 'manager reload'",
+        "en": "the manager interface does not serve us ({detail}); check [asterisk] ami_host,"
+        " ami_port, ami_user, ami_secret and manager.conf, then asterisk -rx 'manager "
+        "reload'",
+    },
+    "asterisk.spool": {
+        "ru": "спул Asterisk и [asterisk] spool расходятся: {detail}",
+        "en": "Asterisk's spool and [asterisk] spool differ: {detail}",
+    },
+    "asterisk.channelvars": {
+        "ru": "каналы не называют свою попытку: добавьте channelvars = {detail} в [general]"
+        " manager.conf (к тому, что там есть), затем asterisk -rx 'manager reload'",
+        "en": "channels do not name their attempt: add channelvars = {detail} to [general] of"
+        " manager.conf (to what is there), then asterisk -rx 'manager reload'",
+    },
+    "asterisk.rights": {
+        "ru": "пользователь manager может больше, чем нужно: {detail}; оставьте read = "
+        "system,call,reporting и write = reporting",
+        "en": "the manager's user may do more than it needs: {detail}; leave read = "
+        "system,call,reporting and write = reporting",
+    },
+    "asterisk.trunks": {
+        "ru": "линия сейчас недоступна: {detail}; см. asterisk -rx 'pjsip show aors' и регистрацию",
+        "en": "a trunk cannot be reached now: {detail}; see asterisk -rx 'pjsip show aors', "
+        "and its registration",
+    },
+    "asterisk.phones": {
+        "ru": "у операторов есть внутренние номера без PJSIP endpoint с таким именем: {detail}",
+        "en": "internal numbers of operators without a PJSIP endpoint of that name: {detail}",
+    },
+    "dialplan.release": {
+        "ru": "в Asterisk диалплан другой версии: замените autodial.conf на файл этой версии "
+        "({detail}) и выполните asterisk -rx 'dialplan reload'",
+        "en": "Asterisk has the dialplan of another version: replace autodial.conf by this "
+        "one's ({detail}), then asterisk -rx 'dialplan reload'",
+    },
+    "staff.none": {
+        "ru": "операторов нет: верны ли [staff] departments или group?",
+        "en": "there are no operators: is [staff] departments or group right?",
+    },
     "dialplan.well": {
         "ru": "диалплан и его переменные на месте",
         "en": "the dialplan and its globals are there",

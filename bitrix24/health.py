@@ -1,6 +1,7 @@
 """A check of the portal before work: our user, its rights, and what is missing."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
@@ -50,6 +51,15 @@ class HealthMethods(Asking):
     async def answers(self) -> None:
         """A minimal request; raises if the portal does not answer."""
         await self.call("server.time", {})
+
+    async def time(self) -> datetime:
+        """The portal's clock, as it answers."""
+        result = await self.call("server.time", {})
+        try:
+            moment = datetime.fromisoformat(plain(result))
+        except ValueError:
+            raise AnswerStrange("server.time", "result", f"no moment: {shown(result)}") from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     async def health(self, *, group: bool = False) -> Health:
         """

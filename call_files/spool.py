@@ -46,12 +46,12 @@ class Spool:
     def staging(self) -> Path:
         return self.outgoing / STAGING
 
-    def prepare(self) -> None:
+    def check(self) -> None:
         """
-        Check the directory and make the staging directory; call it once, at start.
+        Look at the directory without changing it; a dialler may be at work in it.
 
         Raises:
-            SpoolError: missing, not writable for us, or on two file systems.
+            SpoolError: it is missing, not Asterisk's, or not writable for us.
         """
         if not self.outgoing.is_dir():
             raise SpoolError(
@@ -69,6 +69,17 @@ class Spool:
                 f"{self.outgoing} belongs to user {owner} and we run as {os.geteuid()}: run the"
                 " dialler as Asterisk's user (files of another user are re-dialled for ever)"
             )
+        if not os.access(self.outgoing, os.W_OK | os.X_OK):
+            raise SpoolError(f"{self.outgoing} is not writable for user {os.geteuid()}")
+
+    def prepare(self) -> None:
+        """
+        Check the directory and make the staging directory; call it once, at start.
+
+        Raises:
+            SpoolError: missing, not writable for us, or on two file systems.
+        """
+        self.check()
         try:
             self.staging.mkdir(mode=0o700)
         except FileExistsError:

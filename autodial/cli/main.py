@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from autodial import texts
-from autodial.cli.portal import authorize, doctor, groups, outbox_, test_card
+from autodial.cli.doctor import doctor
+from autodial.cli.portal import authorize, groups, outbox_, test_card
 from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
 from autodial.cli.simulate import simulate

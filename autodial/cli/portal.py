@@ -1,7 +1,6 @@
 """Commands about the portal: ``outbox``, ``groups``, ``test-card``, ``authorize``, ``doctor``."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,23 +9,15 @@ from time import sleep
 
 import click
 
-from autodial import texts
-from autodial.cli.language import spoken, tr
+from autodial.cli.language import tr
 from autodial.cli.options import NUMBER, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, words
-from autodial.config import legal_notes
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
-from autodial.errors import PbxError
-from autodial.pbx import dialplan_check
 from autodial.portal.client import access, portal_of, send_now
-from autodial.portal.self_check import findings, names
-from autodial.rules import time_zones
-from autodial.service.run import answer
 from autodial.store import delivery, views
 from autodial.store.database import write
 from bitrix24 import AnswerLost, Application, Portal, PortalError, PortalRefused
-from fastagi_server import NotWell, check
 
 #: The client's number on a test card: none.
 NO_NUMBER = "0000000000"
@@ -56,59 +47,6 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
         what, state = words(line.kind, "message"), words(line.state, "message")
         table.add_row(str(line.id), line.attempt, what, state, line.error)
     show_table(table)
-
-
-@click.command()
-@click.pass_obj
-def doctor(path: Path) -> None:
-    """Check what the dialler needs, and give the remedy for each failure."""
-    config = load(path)
-    for note in legal_notes.notes(config, time_zones.DATA, datetime.now(UTC).date()):
-        say(f"rules: {note.sentence(spoken())}")
-    serious = _check_portal(config)
-    address = f"agi://{config.fastagi.host}:{config.fastagi.port}/ping"
-    try:
-        took = f"{1000 * check(address):.1f} ms"
-        say(f"fastagi: {texts.text('check.fastagi', spoken(), detail=took)}")
-    except NotWell as error:
-        # It may not be started yet: no failure of the configuration.
-        say(f"fastagi: {error}")
-    serious |= _check_dialplan(config)
-    if serious:
-        sys.exit(1)
-
-
-def _check_portal(config: Config) -> bool:
-    """Print what the portal lacks; True: the dialler cannot work fully."""
-    portal = portal_of(config)
-    try:
-        health = run_now(portal.health(group=config.groups))
-    except PortalError as error:
-        say(f"portal: {error}")
-        return True
-    problems = [*findings(health), *run_now(names(config, portal))]
-    for finding in problems:
-        say(f"portal: {finding.sentence(spoken())}")
-    if not problems:
-        say(f"portal: {texts.text('check.well', spoken(), detail=health.user)}")
-    return any(finding.serious for finding in problems)
-
-
-def _check_dialplan(config: Config) -> bool:
-    """Print what the dialplan lacks; True: it cannot place calls."""
-    if config.asterisk.ami_port is None:
-        say(f"asterisk: {texts.text('dialplan.unasked', spoken())}")
-        return False
-    try:
-        problems = answer(lambda reactor: dialplan_check.ask_once(reactor, config))
-    except PbxError as error:
-        say(f"asterisk: {error}")
-        return True
-    for finding in problems:
-        say(f"asterisk: {finding.sentence(spoken())}")
-    if not problems:
-        say(f"asterisk: {texts.text('dialplan.well', spoken())}")
-    return any(finding.serious for finding in problems)
 
 
 @click.command("test-card")

@@ -20,6 +20,7 @@ from autodial.errors import StoreError
 from autodial.model.attempt import Report
 from autodial.model.ids import TaskId, attempt_id
 from autodial.rules.hangup import parse_report
+from autodial.store import flags
 from fastagi_server import AgiSession, RateLimitedLog, Script, Tickets, command, set_variables
 
 _log = Logger()
@@ -207,6 +208,14 @@ async def disposition(call: AgiSession, codes: OperatorCodes) -> None:
     await call.batch(set_variables({"AD_SAID": str(int(accepted))}))
 
 
+async def check(call: AgiSession, engine: Engine) -> None:
+    """``AGI(…/check,number)``: "autodial doctor" had Asterisk ask. Sets AD_PONG."""
+    number = call.argument(0)
+    if re.fullmatch(r"[0-9]{10}", number):
+        await engine.store.run(flags.tell, engine.now(), flags.CHECKED, number)
+    await call.batch(set_variables({"AD_PONG": "1"}))
+
+
 async def ping(call: AgiSession) -> None:
     """``AGI(…/ping)``: sets AD_PONG, to test the connection."""
     await call.batch(set_variables({"AD_PONG": "1"}))
@@ -249,6 +258,7 @@ def scripts(
         "resume": partial(pause, codes=codes, on=False),
         "disposition": partial(disposition, codes=codes),
         "word": partial(disposition, codes=codes),  # its name in the dialplan of earlier versions
+        "check": partial(check, engine=engine),
         "ping": ping,
     }
     limited_log = RateLimitedLog(_log, clock)

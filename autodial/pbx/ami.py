@@ -117,6 +117,16 @@ class Ami:
         answer = await self._connected().ask({"Action": "Getvar", "Variable": variable})
         return answer.get("Value")
 
+    async def allowed(self) -> frozenset[str]:
+        """
+        The actions that our user may execute.
+
+        Raises:
+            NotConnected. PbxError: the list was refused.
+        """
+        answer = await self._connected().ask({"Action": "ListCommands"})
+        return frozenset(name for name, _ in answer.fields)
+
     async def report(self, channel: str) -> str | None:
         """
         The report that a channel's hangup handler is about to send; empty: the channel is still in

@@ -4,9 +4,9 @@ each connection and every minute: a wrong set-up would fail every task, one by o
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -20,6 +20,8 @@ from autodial.config.settings import Config
 from autodial.errors import PbxError
 from autodial.findings import Finding
 from autodial.pbx.ami import Ami, NotConnected
+
+T = TypeVar("T")
 
 #: Targets of the dialler's call files and of the dialplan's own lines.
 EXTENSIONS = (
@@ -139,9 +141,9 @@ class DialplanCheck:
         self.serious = tuple(finding for finding in current if finding.serious)
 
 
-async def ask_once(reactor: Any, config: Config) -> tuple[Finding, ...]:
+async def ask_once(reactor: Any, config: Config, question: Callable[[Ami], Awaitable[T]]) -> T:
     """
-    The findings over a separate connection, for a command.
+    Put a question over a separate connection, for a command.
 
     Raises:
         PbxError: Asterisk's manager cannot be reached, or refuses the login.
@@ -176,7 +178,7 @@ async def ask_once(reactor: Any, config: Config) -> tuple[Finding, ...]:
     try:
         answer.addTimeout(LOGIN, reactor)
         await answer
-        return await findings(ami, config)
+        return await question(ami)
     except (NotConnected, TimedOut) as error:
         raise PbxError(f"{where}: no login within {LOGIN:g} s") from error
     finally:

@@ -40,13 +40,36 @@ def doctor(rig: Rig) -> tuple[int, str]:
 
 
 def sentence(key: str, detail: str = "") -> str:
-    return texts.text(key, "ru", detail=detail)
+    return texts.text(key, "en", detail=detail)
 
 
 def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
     code, output = doctor(rig)
 
-    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in output)
+    assert (0, True) == (code, f"+ asterisk: {sentence('dialplan.well')}" in output), output
+    assert f"+ fastagi: {sentence('fastagi.reached')}" in output, "by a call file and the dialplan"
+    assert [] == [line for line in output.splitlines() if line.startswith("- ")]
+
+
+@pytest.mark.parametrize(
+    ("harm", "key"),
+    [
+        ("dialplan set global AD_SECRET 00000000000000000000000000000000", "fastagi.unreached"),
+        ("dialplan remove context autodial-check", "fastagi.unreached"),
+        ("module unload pbx_spool.so", "fastagi.untouched"),
+    ],
+)
+def test_what_keeps_asterisk_from_the_server_is_named(
+    rig: Rig, pbx_as_it_was: None, harm: str, key: str
+) -> None:
+    rig.exchange.pbx.cli(harm)
+    try:
+        code, output = doctor(rig)
+    finally:
+        rig.exchange.pbx.cli("module load pbx_spool.so")
+
+    assert (1, True) == (code, f"- fastagi: {sentence(key)}" in output), output
+    assert [] == list((rig.exchange.spool).glob("autodial-check-*"))
 
 
 @pytest.mark.parametrize(
@@ -65,13 +88,14 @@ def test_what_the_dialplan_lacks_is_named_and_nobody_is_dialled(
     rig: Rig, pbx_as_it_was: None, harm: str, key: str, detail: str
 ) -> None:
     """Otherwise each task in turn would end as "line failed", with a comment."""
-    named = sentence(key, detail.format(port=rig.port))
+    detail = detail.format(port=rig.port)
+    named, logged = sentence(key, detail), texts.text(key, "ru", detail=detail)
     since = rig.log.stat().st_size
     rig.exchange.pbx.cli(harm.replace("''", '""'))
     code, output = doctor(rig)
     assert (1, True) == (code, f"asterisk: {named}" in output)
     rig.restart_dialler()
-    rig.wait(lambda: named in rig.said(since), "the dialler's own word")
+    rig.wait(lambda: logged in rig.said(since), "the dialler's own word")
     task = rig.task("02", responsible=501)
     rig.wait(lambda: scene.reasons(rig)["dialplan"] == 1, "the task to wait for the dialplan")
     assert [] == scene.attempts(rig, task)

@@ -23,7 +23,7 @@ ALLOWED = {
     "call_files": set[str](),
     "bitrix24": set[str](),
     "dialplan": set[str](),
-    "autodial": {"fastagi_server", "call_files", "bitrix24"},
+    "autodial": {"fastagi_server", "call_files", "bitrix24", "dialplan"},
     "demo": {"autodial", "bitrix24", "call_files", "dialplan", "fastagi_server"},
 }
 #: The folders of the dialler: each may import only those before it. What stands beside them at the

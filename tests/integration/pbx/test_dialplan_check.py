@@ -14,6 +14,7 @@ from twisted.logger import LogLevel, capturedLogs
 from autodial.config.settings import Config
 from autodial.errors import PbxError
 from autodial.pbx import dialplan_check
+from autodial.pbx.ami import Ami
 from autodial.pbx.dialplan_check import DialplanCheck, ask_once, findings
 from tests.integration.conftest import Now
 from tests.integration.house import variant
@@ -25,7 +26,7 @@ WELL = {
 }  # fmt: skip
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Asterisk:
     """A manager that answers from a table. It reports every extension as present."""
 
@@ -100,8 +101,8 @@ async def test_nobody_is_dialled_before_it_was_looked_at_and_while_it_is_serious
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_user_who_may_not_ask_holds_nobody(config: Config, now: Now) -> None:
-    """Calls are made, and their results show the fault. The log has it once an hour."""
+async def test_a_user_who_may_not_ask_holds_everybody(config: Config, now: Now) -> None:
+    """The phones' states are unknown, too: clients would be dialled for phones that are off."""
     asterisk: Any = Asterisk(WELL, refuses=True)
     check = DialplanCheck(config, asterisk, now)
     with capturedLogs() as logs:
@@ -109,8 +110,13 @@ async def test_a_user_who_may_not_ask_holds_nobody(config: Config, now: Now) -> 
             await check.turn()
             now.advance(minutes=1)
 
-    assert _fit(check)
+    assert not _fit(check)
+    assert ["dialplan.rights"] == [finding.key for finding in check.serious or ()]
     assert 1 == len(logs)
+
+
+async def nothing(ami: Ami) -> None:
+    """A question that is never put."""
 
 
 class Silent(Protocol):
@@ -152,11 +158,12 @@ async def test_a_manager_that_does_not_answer_a_command_is_a_sentence(
     monkeypatch.setattr(dialplan_check, "LOGIN", 0.2)
 
     with pytest.raises(PbxError, match=message):
-        await ask_once(reactor, variant(config, asterisk={"ami_port": listening(kind)}))
+        await ask_once(reactor, variant(config, asterisk={"ami_port": listening(kind)}), nothing)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no.such.host.invalid"])
 @pytest_twisted.ensureDeferred
 async def test_a_manager_that_is_not_there_is_a_sentence(config: Config, host: str) -> None:
     with pytest.raises(PbxError):
-        await ask_once(reactor, variant(config, asterisk={"ami_host": host, "ami_port": 9}))
+        there = variant(config, asterisk={"ami_host": host, "ami_port": 9})
+        await ask_once(reactor, there, nothing)
