@@ -57,8 +57,8 @@ class Change:
     def diff(self) -> str:
         """For people; a secret is never shown."""
         old, new = (_shown(text) for text in (self.before, self.after))
-        if old is None and new is not None and (lines := new.count("\n")) > LONG:
-            return f"--- /dev/null\n+++ {self.path}\n@@ a new file of {lines} lines @@"
+        if old is None and new is not None and (length := new.count("\n")) > LONG:
+            return f"--- /dev/null\n+++ {self.path}\n@@ a new file of {length} lines @@"
         before, after = (str(self.path) if text is not None else "/dev/null" for text in (old, new))
         lines = difflib.unified_diff(
             (old or "").splitlines(), (new or "").splitlines(), before, after, lineterm="", n=2

@@ -135,7 +135,7 @@ def _store(config: Config) -> Iterator[Line]:
     owner, spool = path.stat().st_uid, config.asterisk.spool
     if spool.is_dir() and owner != spool.stat().st_uid:
         whose = f"{path}: {_user(owner)} / {_user(spool.stat().st_uid)}"
-        yield _line("store", Finding("store.owner", whose, True))
+        yield _line("store", Finding("store.owner", whose, False))
     yield _well("store", "store.running" if running else "store.stopped")
     if not known:
         yield _line(
@@ -167,6 +167,8 @@ def _from_asterisk(config: Config) -> Line:
         name=f"autodial-check-{number}", channel=f"Local/{number}@autodial-check/n",
         context="autodial-check", wait=5,
     )  # fmt: skip
+    if not spool.staging.exists():
+        spool.prepare()
     begun, end = perf_counter(), monotonic() + PATIENCE
     spool.submit(call)
     while monotonic() < end:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -56,20 +57,30 @@ def test_doctor_is_content_with_the_demo(rig: Rig) -> None:
     [
         ("dialplan set global AD_SECRET 00000000000000000000000000000000", "fastagi.unreached"),
         ("dialplan remove context autodial-check", "fastagi.unreached"),
-        ("module unload pbx_spool.so", "fastagi.untouched"),
     ],
 )
 def test_what_keeps_asterisk_from_the_server_is_named(
     rig: Rig, pbx_as_it_was: None, harm: str, key: str
 ) -> None:
     rig.exchange.pbx.cli(harm)
+    code, output = doctor(rig)
+
+    assert (1, True) == (code, f"- fastagi: {sentence(key)}" in output), output
+    assert [] == list(rig.exchange.spool.glob("autodial-check-*"))
+
+
+def test_a_spool_that_no_asterisk_looks_into_is_named(rig: Rig, tmp_path: Path) -> None:
+    other = tmp_path / "outgoing"
+    other.mkdir()
+    old = rig.config.read_text()
+    rig.config.write_text(old.replace(str(rig.exchange.spool), str(other)))
     try:
         code, output = doctor(rig)
     finally:
-        rig.exchange.pbx.cli("module load pbx_spool.so")
+        rig.config.write_text(old)
 
-    assert (1, True) == (code, f"- fastagi: {sentence(key)}" in output), output
-    assert [] == list((rig.exchange.spool).glob("autodial-check-*"))
+    assert (1, True) == (code, f"- fastagi: {sentence('fastagi.untouched')}" in output), output
+    assert [] == list(other.glob("*.call"))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +137,9 @@ def test_a_published_port_is_no_mistake(rig: Rig) -> None:
         rig.config.write_text(old)
         rig.restore_server()
 
-    assert (0, True) == (code, f"asterisk: {sentence('dialplan.well')}" in output)
+    assert f"+ asterisk: {sentence('dialplan.well')}" in output
+    assert f"- fastagi: {sentence('fastagi.unreached')}" in output, "nothing forwards that port"
+    assert 1 == code
 
 
 def test_an_unknown_endpoint_is_named(rig: Rig) -> None:
