@@ -14,6 +14,7 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 # The commands speak the terminal's language.
 os.environ["LC_ALL"] = "en_US.UTF-8"
+os.environ.pop("COLUMNS", None)  # as in a pipe
 
 INTEGRATION = Path(__file__).parent / "integration"
 #: The files that take longest, longest first: several processes take one file at a time.

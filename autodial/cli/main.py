@@ -9,6 +9,7 @@ import click
 
 from autodial import texts
 from autodial.cli.doctor import doctor
+from autodial.cli.init import init
 from autodial.cli.portal import authorize, groups, outbox_, test_card
 from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
@@ -17,6 +18,7 @@ from autodial.cli.staff import do_not_call, operators, pause, presence_, resume
 from autodial.cli.status import status
 from autodial.cli.store import backup_, restore
 from autodial.cli.tasks import call_now, show, tasks_, why
+from autodial.cli.test_call import test_call
 from autodial.errors import AutodialError, StoreBusy
 from autodial.service.run import run_dialler
 from call_files import SpoolError
@@ -109,6 +111,7 @@ def demo(tasks: int, keep_logs: Path | None) -> None:
 
 for command in (
     run,
+    init,
     demo,
     tasks_,
     why,
@@ -123,6 +126,7 @@ for command in (
     outbox_,
     groups,
     authorize,
+    test_call,
     test_card,
     doctor,
     backup_,

@@ -179,6 +179,59 @@ RUSSIAN: Mapping[str, str] = {
     ),
     "{error}; a code lives 30 seconds": "{error}; код живёт 30 секунд",
     "tokens are in {file}": "токены записаны в {file}",
+    # a test call
+    "the dialler does not run, and it answers Asterisk: systemctl start autodial24": (
+        "автодозвон не работает, а Asterisk спрашивает его: systemctl start autodial24"
+    ),
+    "name a NUMBER, or --dry": "назовите НОМЕР или --dry",
+    "{number} is no phone number": "{number} — не телефонный номер",
+    "{number} is on a do-not-call list": "{number} в списке «не звонить»",
+    "{number} is no internal number": "{number} — не внутренний номер",
+    "no operator's phone is free; name one with --operator": (
+        "ни один телефон оператора не свободен; назовите его: --operator"
+    ),
+    "the call file is in the spool": "файл вызова в спуле",
+    "Asterisk took it and asked the dialler: dial {number}": (
+        "Asterisk взял его и спросил автодозвон: набираем {number}"
+    ),
+    "an echo, no carrier": "эхо, без оператора связи",
+    "the client answered; the phone {extension} rings": (
+        "клиент ответил; звонит телефон {extension}"
+    ),
+    "no end was reported; see 'asterisk -rx \"core show channels\"'": (
+        "о конце не сообщено; см. 'asterisk -rx \"core show channels\"'"
+    ),
+    # the first configuration
+    "The incoming webhook's address (Developer resources, Other, Inbound webhook)": (
+        "Адрес входящего вебхука (Разработчикам, Другое, Входящий вебхук)"
+    ),
+    "a webhook's address is written https://portal.example.com/rest/1/secret/": (
+        "адрес вебхука выглядит так: https://portal.example.com/rest/1/secret/"
+    ),
+    "correct that in the portal, and answer again": "исправьте это в портале и ответьте снова",
+    "The departments of the operators, by number or name": (
+        "Отделы операторов, номером или названием"
+    ),
+    "the portal has no department {name}": "в портале нет отдела {name}",
+    "no internal number in his profile: never rung": "нет внутреннего номера в профиле: не звоним",
+    "known to Asterisk": "есть в Asterisk",
+    "no endpoint of that name in Asterisk: never rung": (
+        "в Asterisk нет endpoint с таким именем: не звоним"
+    ),
+    "The trunks, in the order to try, as NAME:LINES with commas between": (
+        "Транки по порядку, как ИМЯ:ЛИНИЙ через запятую"
+    ),
+    "Asterisk has no endpoint {name}; it has {names}": (
+        "в Asterisk нет endpoint {name}; есть {names}"
+    ),
+    "{text}: write NAME or NAME:LINES": "{text}: напишите ИМЯ или ИМЯ:ЛИНИЙ",
+    "The tag of call tasks": "Тег задач на звонок",
+    "written: {path}": "записано: {path}",
+    "Nobody is dialled yet. Start the dialler (systemctl start autodial24), look at 'autodial"
+    " doctor' and 'autodial tasks', and let it dial: autodial resume": (
+        "Пока никого не набираем. Запустите автодозвон (systemctl start autodial24), посмотрите"
+        " 'autodial doctor' и 'autodial tasks' и разрешите звонить: autodial resume"
+    ),
     # the store
     "{file}: a copy of {store}": "{file}: копия {store}",
     "{store} is {file} now": "{store} теперь {file}",

@@ -3,63 +3,22 @@
 read it. It is never printed.
 """
 
-import os
 import re
-import tempfile
 import tomllib
-from errno import ELOOP
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import click
 import tomlkit
-from attrs import frozen
 
+from autodial.cli.files import SiteFile, read_file
 from autodial.errors import ConfigError
 
 #: The globals' file on a PBX that is installed as documented.
 GLOBALS = Path("/etc/asterisk/autodial-globals.conf")
 
 _GLOBAL = re.compile(r"^AD_SECRET[ \t]*=[ \t]*(?:>[ \t]*)?(\S*)[^\n]*$", re.MULTILINE)
-
-
-@frozen
-class _File:
-    """A file that is replaced as a whole and keeps its owner."""
-
-    path: Path
-    text: str
-    owner: tuple[int, int]
-    mode: int
-
-    def write(self, text: str, mode: int, group: int) -> None:
-        """Through a new file in the same directory: a crash leaves the old or the new one."""
-        handle, draft = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                os.fchmod(handle, mode)
-                if os.geteuid() == 0:
-                    os.fchown(handle, self.owner[0], group)
-            Path(draft).replace(self.path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-
-
-def _read(path: Path) -> _File:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(file, encoding="utf-8-sig") as stream:
-            status = os.fstat(file)
-            owner = (status.st_uid, status.st_gid)
-            return _File(path, stream.read(), owner, status.st_mode & 0o777)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except OSError as error:
-        link = "; name the file itself, not a link to it" if error.errno == ELOOP else ""
-        raise ConfigError(f"{path}: {error.strerror}{link}") from error
 
 
 def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
@@ -70,7 +29,7 @@ def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
     Raises:
         ConfigError: a file cannot be read or written, or is not the expected file.
     """
-    settings, variables = _read(config), _read(dialplan)
+    settings, variables = read_file(config), read_file(dialplan)
     parsed = _parsed(settings)
     fastagi = parsed.get("fastagi", {})
     if not isinstance(fastagi, dict):
@@ -85,7 +44,7 @@ def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
     secret = (not new and (in_settings or in_dialplan)) or token_hex(32)
     if not re.fullmatch("[A-Za-z0-9_-]{16,128}", secret):
         raise ConfigError("the existing secret is too short or has other characters: use --new")
-    changed = _File(config, _with_key(settings.text, secret), settings.owner, 0o600)
+    changed = SiteFile(config, _with_key(settings.text, secret), settings.owner, 0o600)
     if _parsed(changed) != {**parsed, "fastagi": {**fastagi, "secret": secret}}:
         raise ConfigError(
             f'{config}: this command cannot find its place there; write secret = "" on a line of'
@@ -101,14 +60,14 @@ def share_secret(config: Path, dialplan: Path, *, new: bool = False) -> bool:
     return True
 
 
-def _parsed(file: _File) -> dict[str, Any]:
+def _parsed(file: SiteFile) -> dict[str, Any]:
     try:
         return tomllib.loads(file.text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file.path}: {error}") from error
 
 
-def _asterisk_group(parsed: dict[str, Any], settings: _File) -> int:
+def _asterisk_group(parsed: dict[str, Any], settings: SiteFile) -> int:
     """
     The group that may read the dialplan's globals: that of Asterisk's spool, by the
     configuration; else the configuration file's own.

@@ -15,6 +15,7 @@ from autodial.engine.operator_codes import OperatorCodes
 from autodial.engine.operators import Roster
 from autodial.engine.stall_alarm import StallAlarm
 from autodial.engine.surroundings import Surroundings
+from autodial.engine.test_calls import TestCalls
 from autodial.store.database import Store
 from call_files import Spool
 
@@ -35,6 +36,7 @@ class Engine:
     call_control: CallControl = field(init=False)
     codes: OperatorCodes = field(init=False)
     alarm: StallAlarm = field(init=False)
+    test_calls: TestCalls = field(init=False)
     dispatcher: Dispatcher = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,6 +48,7 @@ class Engine:
             config, store, self.calls, self.ends, self.conditions, now, around
         )
         self.codes = OperatorCodes(store, self.ends, now)
+        self.test_calls = TestCalls(config, store, now)
         self.alarm = StallAlarm(store, self.calls, self.conditions, now)
         self.dispatcher = Dispatcher(
             config, store, self.calls, self.ends, self.conditions, self.alarm, self.spool, now,
@@ -57,7 +60,7 @@ class Engine:
         self.dispatcher.use(config)
 
     def _follow(self, config: Config) -> None:
-        self.config = self.calls.config = config
+        self.config = self.calls.config = self.test_calls.config = config
         self.conditions.use(config)
         self.ends.use(config)
         self.call_control.use(config)

@@ -5,7 +5,7 @@ Each script answers in one batch: one write, all replies, no further round trip.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from attrs import define, field
@@ -16,6 +16,7 @@ from autodial.engine.attempt_ends import AttemptEnds
 from autodial.engine.call_control import CallControl, Claimed
 from autodial.engine.engine import Engine
 from autodial.engine.operator_codes import OperatorCodes
+from autodial.engine.test_calls import ECHO, TestCalls, is_test
 from autodial.errors import StoreError
 from autodial.model.attempt import Report
 from autodial.model.ids import TaskId, attempt_id
@@ -221,6 +222,73 @@ async def ping(call: AgiSession) -> None:
     await call.batch(set_variables({"AD_PONG": "1"}))
 
 
+def _or_test(script: Script, test: Callable[[AgiSession], Awaitable[None]]) -> Script:
+    """``script``, or ``test`` for the name of a test call."""
+
+    async def run(call: AgiSession) -> None:
+        if is_test(call.argument(0)):
+            await test(call)
+        else:
+            await script(call)
+
+    return run
+
+
+async def test_claim(call: AgiSession, tests: TestCalls, language: str, tickets: Tickets) -> None:
+    """``AGI(…/claim,test-…)``: dial the number of the test, or nobody."""
+    name = call.argument(0)
+    test = await tests.known(name)
+    if test is None:
+        await call.batch(set_variables({"AD_GO": "0"}))
+        return
+    await tests.note(name, "claimed", "" if test.dry else test.number)
+    asterisk = tests.config.asterisk
+    await call.batch(
+        set_variables(
+            {
+                "AD_NUM": tests.number(test),
+                "AD_DTMF": "",
+                "AD_TO": str(asterisk.ring_client),
+                "AD_TRUNKS": ":".join(trunk.name for trunk in asterisk.trunks),
+                "AD_CIDS": "",
+                "AD_LINES": "",
+                **({"AD_VIA": ECHO} if test.dry else {}),
+                "AD_OPS": test.extension,
+                "AD_OPTO": str(asterisk.ring_operator),
+                "AD_LANG": language,
+                "AD_KEY": tickets.issue(),
+                "AD_GO": "1",
+            }
+        )
+    )
+
+
+async def test_resolve(call: AgiSession, tests: TestCalls) -> None:
+    """``AGI(…/resolve,test-…)``: the client of the test has answered."""
+    name = call.argument(0)
+    test = await tests.known(name)
+    if test is None:
+        return
+    await tests.note(name, "answered")
+    await call.batch(
+        command("SET VARIABLE", "CALLERID(name)", f"TEST {test.number}"),
+        set_variables(
+            {
+                "AD_OPS": test.extension,
+                "AD_OPTO": str(tests.config.asterisk.ring_operator),
+                "AD_RING": "1",
+                "AD_OK": "1",
+            }
+        ),
+    )
+
+
+async def test_result(call: AgiSession, tests: TestCalls) -> None:
+    """``AGI(…/result,test-…)``: the test is over."""
+    await tests.ended(call.argument(0), parse_report(call.arguments[1:]))
+    await call.batch(set_variables({"AD_ACK": "1"}))
+
+
 def _guarded(script: Script, limited_log: RateLimitedLog) -> Script:
     """
     On a store error (a full disk) the reason is logged without a traceback, and the dialplan gets
@@ -245,13 +313,21 @@ def scripts(
     aside: Aside = lambda work: work(),
 ) -> dict[str, Script]:
     """The routing table of the FastAGI server; ``aside`` runs, in order, what may come later."""
-    control, codes = engine.call_control, engine.codes
+    control, codes, tests = engine.call_control, engine.codes, engine.test_calls
     table: dict[str, Callable[..., object]] = {
-        "claim": partial(claim, engine=engine, astdb=astdb, language=language, tickets=tickets),
-        "resolve": partial(resolve, call_control=control, aside=aside),
+        "claim": _or_test(
+            partial(claim, engine=engine, astdb=astdb, language=language, tickets=tickets),
+            partial(test_claim, tests=tests, language=language, tickets=tickets),
+        ),
+        "resolve": _or_test(
+            partial(resolve, call_control=control, aside=aside),
+            partial(test_resolve, tests=tests),
+        ),
         "ringing": partial(ringing, call_control=control, aside=aside),
         "forwards": partial(forwards, call_control=control),
-        "result": partial(result, engine=engine, astdb=astdb),
+        "result": _or_test(
+            partial(result, engine=engine, astdb=astdb), partial(test_result, tests=tests)
+        ),
         "spoolfail": partial(spoolfail, ends=engine.ends),
         "call-now": partial(call_now, codes=codes),
         "pause": partial(pause, codes=codes, on=True),

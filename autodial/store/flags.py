@@ -16,6 +16,7 @@ FORWARDS = "forwards "  #: … this operator's id: the phone forwarded the last 
 CUTS_DAYS = "cuts_days"  #: the portal cut a deadline of ours to its day, as on-premise 2019 does
 HEEDS_KEYS = "heeds_keys"  #: it has echoed an idempotency key
 CHECKED = "checked"  #: Asterisk has asked for "autodial doctor"; the detail is its number
+TEST_CALL = "test_call"  #: the last one asked for, by "autodial test-call"
 STALLED = "stalled"  #: tasks due, operators free, nothing dialled
 RELOAD = "reload"  #: the settings are to be read again
 RELOADED = "reloaded"  #: they were read; the detail is the result

@@ -331,7 +331,10 @@ def test_what_was_put_aside_is_sent_again_by_a_command(
     assert run(outbox.next_message, later).doubtful, "it is unknown whether it arrived"
 
 
-def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Path) -> None:
+def test_doctor_says_what_the_portal_lacks(
+    told: Callable[..., Result], run: Run, path: Path, tmp_path: Path
+) -> None:
+    staff(run, "101")
     portal = SimulatedPortal(administrator=False)
     portal.scopes = frozenset({"task", "user", "department", "crm"})
     with serve(portal) as webhook:
@@ -342,18 +345,63 @@ def test_doctor_says_what_the_portal_lacks(told: Callable[..., Result], path: Pa
         assert "administrator" in result.output
 
         portal.scopes, portal.administrator = SCOPES, True
-        result = told("doctor")
-        rules, (first, second, third) = (
-            result.output.splitlines()[:-3],
-            result.output.splitlines()[-3:],
-        )
-        assert "time zone" in rules[0] and all(row.startswith("rules: ") for row in rules)
-        assert (0, "portal: all is well; we are user 1 there") == (result.exit_code, first)
-        assert second.startswith("fastagi: agi://127.0.0.1:") and "is it running?" in second
-        assert third.startswith("asterisk: [asterisk] ami_port is not set")
+        spool = tmp_path / "spool/outgoing"
+        spool.mkdir(parents=True)
+        path.write_text(path.read_text().replace("/nowhere", str(spool)))
+        rows = json.loads(told("doctor", "--json").output)
+        assert [] == [row for row in rows if row["mark"] == "serious"]
+        assert {
+            "host.well": "well", "store.stopped": "well", "check.silent": "note",
+            "dialplan.unasked": "note", "check.well": "well", "zones.used": "note",
+        }.items() <= {row["key"]: row["mark"] for row in rows}.items()  # fmt: skip
+        assert "+ portal: all is well; we are user 1 there" in told("doctor").output
     result = told("doctor")
     assert 1 == result.exit_code
     assert "portal" in result.output and portal.secret not in result.output
+
+
+def test_doctor_before_the_first_start_and_on_a_store_it_cannot_read(
+    told: Callable[..., Result], config: Config
+) -> None:
+    config.store.path.write_bytes(b"not a database, and long enough not to be taken for one" * 99)
+    assert "- store: " in told("doctor").output
+    config.store.path.unlink()
+    assert "! store: there is no store yet" in told("doctor").output
+
+
+def test_a_clock_of_the_portal_that_is_hours_off_is_named(
+    told: Callable[..., Result], with_portal: SimulatedPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def time(portal: Portal) -> datetime:
+        return datetime.now(UTC) + timedelta(hours=3)
+
+    monkeypatch.setattr(Portal, "time", time)
+    result = told("doctor")
+
+    assert re.search(r"- portal: the clocks differ: Bitrix24: \+10(800|799) s", result.output)
+
+
+@pytest.mark.parametrize(
+    ("webhook", "expected"),
+    [
+        ("wrong", "the webhook is wrong or deleted"),
+        ("refused", "nothing listens at that address"),
+    ],
+)
+def test_a_webhook_that_cannot_be_used_is_said_with_what_to_do(
+    told: Callable[..., Result], path: Path, webhook: str, expected: str
+) -> None:
+    with serve(SimulatedPortal()) as right:
+        wrong = (
+            right.replace("/rest/1/", "/rest/1/no")
+            if webhook == "wrong"
+            else "http://127.0.0.1:9/rest/1/x/"
+        )
+        path.write_text(path.read_text().replace("http://127.0.0.1/rest/1/s3cretpath/", wrong))
+        result = told("doctor")
+
+    assert 1 == result.exit_code
+    assert re.search(f"- portal: .*{expected}", result.output), result.output
 
 
 @pytest.fixture

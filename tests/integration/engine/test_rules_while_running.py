@@ -391,7 +391,7 @@ def test_why_and_status_know_of_days_off_and_pauses(
     run(tasks.save_tasks, [debt], NOON, asked=NOON)
     run(flags.mark, now, flags.ALIVE, flags.PBX_UP, flags.PORTAL_SEEN)
     assert 0 == told("pause", "--purpose", "debt").exit_code
-    assert "8020 Позвонить: автодозвон приостановлен" in told("why", "8020").output
+    assert "8020 Позвонить: the dialler is paused" in told("why", "8020").output
     assert "purpose debt: paused" in told("status").output
     assert 2 == told("pause", "--purpose", "dept").exit_code, "no such purpose"
     assert 2 == told("pause", "101", "--purpose", "debt").exit_code

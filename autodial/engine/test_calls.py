@@ -1,0 +1,78 @@
+"""
+Test calls: one call through spool, dialplan, trunk and operator's phone, asked for by ``autodial
+test-call``. They are in no ledger: no task, no outcome, nothing is told to the portal.
+
+The command stores what it wants under a name; the dialplan's questions about that name are answered
+from it, and each step is noted as an event of that name, which the command reads.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from attrs import asdict, define, frozen
+
+from autodial.config.settings import Config
+from autodial.model.attempt import Report
+from autodial.rules.hangup import outcome_of
+from autodial.rules.trunk_choice import as_dialled
+from autodial.store import flags
+from autodial.store.database import Store
+from autodial.store.events import note
+
+#: Names of test calls; no attempt has such a one.
+NAME = re.compile(r"test-[0-9]{10}")
+#: The context that plays the client where no carrier is wanted.
+ECHO = "autodial-test"
+
+
+@frozen(kw_only=True)
+class TestCall:
+    """What was asked for."""
+
+    name: str
+    number: str  #: in E.164; of a dry call it is not dialled
+    extension: str  #: the phone that rings when the client has answered
+    dry: bool  #: no carrier: the client is an echo of this Asterisk
+
+    def stored(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def is_test(name: str) -> bool:
+    """Is this the name of a test call?"""
+    return NAME.fullmatch(name) is not None
+
+
+@define(eq=False)
+class TestCalls:
+    """Answers the dialplan for them."""
+
+    config: Config
+    store: Store
+    now: Callable[[], datetime]
+
+    async def known(self, name: str) -> TestCall | None:
+        """The call of this name; None: another one was asked for since, or none."""
+        told = await self.store.run(flags.told, flags.TEST_CALL)
+        call = TestCall(**json.loads(told[1])) if told is not None else None
+        return call if call is not None and call.name == name else None
+
+    async def note(self, name: str, kind: str, detail: str = "") -> None:
+        await self.store.run(note, self.now(), 0, kind, detail, name)
+
+    def number(self, call: TestCall) -> str:
+        """As the trunks want it."""
+        return as_dialled(call.number, self.config.asterisk.number_format)
+
+    async def ended(self, name: str, report: Report) -> None:
+        """The last event: the outcome, as an attempt's would be, and what Asterisk reported."""
+        told = {
+            "outcome": outcome_of(report).value,
+            "trunk": report.trunk,
+            "tech": report.tech,
+            "cause": str(report.cause or ""),
+            "talk": report.talk_seconds,
+        }
+        await self.note(name, "ended", json.dumps(told))
