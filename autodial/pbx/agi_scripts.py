@@ -90,12 +90,18 @@ async def claim(
                 "AD_OPS": ":".join(claimed.ring.extensions),
                 "AD_OPTO": str(claimed.ring.seconds),
                 "AD_LANG": language,
+                # For hooks. A name that the dialplan would not take for plain text is left out.
+                "AD_PURPOSE": _plain(claimed.attempt.purpose),
                 "AD_KEY": tickets.issue(),
                 "AD_GO": "1",  # last: if a command is lost, the claim must not look granted
             }
         ),
         *astdb.deletions(),
     )
+
+
+def _plain(purpose: str) -> str:
+    return purpose if re.fullmatch("[A-Za-z0-9_-]*", purpose) else ""
 
 
 async def resolve(call: AgiSession, call_control: CallControl, aside: Aside) -> None:

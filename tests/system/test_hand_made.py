@@ -158,17 +158,36 @@ def test_the_documented_call_file_works(rig: Rig) -> None:
     assert Outcome.TALKED is scene.outcome(rig, task)
 
 
-def test_the_documented_hook_runs(rig: Rig) -> None:
-    pbx = rig.exchange.pbx
-    (text,) = [b for b in blocks("dialplan/README.md") if "[autodial-hook-operator]" in b]
-    scene.add_dialplan(pbx, "site", text)
-    task = imported(rig, rig.task("03", responsible=501))
-    drop(rig, "hooked", task)
-    scene.wait_for_reports(rig, [task])
+ROUTES = """
+[routes-debt]
+exten => _X.,1,Dial(PJSIP/${EXTEN}@carrier2,30,gI)
+"""
 
+
+def test_the_documented_hooks_run(rig: Rig) -> None:
+    """All at once, as a site would have them; the purpose's route is the site's own."""
+    pbx = rig.exchange.pbx
+    texts = [b for b in blocks("dialplan/README.md") if b.startswith("[autodial-hook-")]
+    assert 4 == len(texts)
+    scene.add_dialplan(pbx, "site", "\n".join([*texts, ROUTES]))
+    rig.settings["purposes"] = [{"name": "debt", "tag": "долг"}]
+    rig.restart_dialler()
+    try:
+        task = imported(rig, rig.task("03", responsible=501, tags=("долг",)))
+        drop(rig, "hooked", task)
+        scene.wait_for_reports(rig, [task])
+    finally:
+        scene.add_dialplan(pbx, "site", "")
+        del rig.settings["purposes"]
+        rig.restart_dialler()
+
+    (attempt,) = scene.attempts(rig, task)
     log = (pbx.outside / "log/full").read_text(encoding="utf-8", errors="replace")
     assert Outcome.TALKED is scene.outcome(rig, task)
     assert '"PJSIP_HEADER(add,X-Campaign)=autumn"' in log
+    assert '"this-call-may-be-monitored-or-recorded"' in log
+    assert "@carrier2,30,gI" in log, "the purpose's own route"
+    assert f"autodial {attempt.id}: ANSWER 16" in log
 
 
 @pytest.mark.parametrize(("fate", "expected"), [("40", Outcome.BUSY), ("04", Outcome.TALKED)])

@@ -1,4 +1,4 @@
-"""``autodial test-call`` through a real Asterisk: each step is told, and nothing else is touched."""
+"""``autodial test-call`` through a real Asterisk: each step is told, nothing else is touched."""
 
 import re
 import subprocess

@@ -51,6 +51,7 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_OPS": "101:102:103",
         "AD_OPTO": "20",
         "AD_LANG": "ru",
+        "AD_PURPOSE": "",
         "AD_TAG": "АВТОДОЗВОН Иван",
     }
     assert house.refreshed == [8017]

@@ -26,7 +26,7 @@ IN_EXPRESSIONS = {
     "AGISTATUS": "a word of AGI()",
     "AD_(GO|OK|ACK|SAID|RING)": "a digit of our server's, cleared before it is asked",
     "(AD_)?PLAIN": "the digit of the whitelist",
-    "AD_MOST": "passed the whitelist",
+    "AD_MOST|AD_PURPOSE": "passed the whitelist",
     "AD_TECH": 'cut to "SIP 4": as far as the number it is Asterisk\'s',
     r"GROUP_COUNT\(\$\{AD_NEXT\}@autodial\)": "a number; the trunk passed the whitelist",
     r"DEVICE_STATE\(PJSIP/\$\{AD_CUR\}\)": "a word of Asterisk's; the number passed the whitelist",
