@@ -327,6 +327,55 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "операторов нет: верны ли [staff] departments или group?",
         "en": "there are no operators: is [staff] departments or group right?",
     },
+    "files.well": {
+        "ru": "файлы диалплана в порядке",
+        "en": "the dialplan's files are in order",
+    },
+    "files.unreadable": {
+        "ru": "не читается {detail}: права 0640 и группа Asterisk",
+        "en": "cannot be read: {detail}; mode 0640, Asterisk's group",
+    },
+    "files.missing": {
+        "ru": "extensions.conf не подключает наш файл: добавьте строку {detail} вне ваших секций",
+        "en": "extensions.conf does not include our file: add the line {detail} outside your "
+        "sections",
+    },
+    "files.release": {
+        "ru": "{detail} от другой версии программы: замените файлом этой версии",
+        "en": "{detail} is of another release of the program: replace it by this one's",
+    },
+    "files.copy": {
+        "ru": "наш контекст определён и в другом файле, Asterisk соединит оба: {detail}; "
+        "уберите там",
+        "en": "a context of ours is in another file, too, and Asterisk joins both: {detail}; "
+        "remove it there",
+    },
+    "files.variable": {
+        "ru": "нет такой переменной: {detail}",
+        "en": "there is no such variable: {detail}",
+    },
+    "files.unsafe": {
+        "ru": "значение в кавычках внутри $[...] разбирается как код: {detail}; сначала "
+        "проверьте его (docs/security.md)",
+        "en": "a quoted value inside $[...] is parsed as code: {detail}; check it against a "
+        "whitelist first (docs/security.md)",
+    },
+    "files.hook": {
+        "ru": "такого хука диалплан не вызывает: {detail}; есть dial, answered, operator, "
+        "nobody, end",
+        "en": "the dialplan calls no such hook: {detail}; there are dial, answered, operator,"
+        " nobody, end",
+    },
+    "files.return": {
+        "ru": "хук не возвращается, звонок на нём кончится: {detail}; последним шагом нужен "
+        "Return()",
+        "en": "the hook does not come back, and the call ends in it: {detail}; its last step "
+        "is Return()",
+    },
+    "files.start": {
+        "ru": "в хуке нет exten => s,1: {detail}; он не вызывается",
+        "en": "the hook has no exten => s,1: {detail}; it is not called",
+    },
     "dialplan.well": {
         "ru": "диалплан и его переменные на месте",
         "en": "the dialplan and its globals are there",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from autodial import texts
+from autodial.cli.dialplan import dialplan_
 from autodial.cli.doctor import doctor
 from autodial.cli.init import init
 from autodial.cli.portal import authorize, groups, outbox_, test_card
@@ -129,6 +130,7 @@ for command in (
     test_call,
     test_card,
     doctor,
+    dialplan_,
     backup_,
     restore,
     day_off,
