@@ -431,6 +431,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "no deadline": {"ru": "нет крайнего срока", "en": "no deadline says when to call"},
     "finished": {"ru": "закончена", "en": "finished"},
     "exhausted": {"ru": "попытки исчерпаны", "en": "attempts used up"},
+    "skipped": {
+        "ru": "пропущена человеком: autodial skip",
+        "en": "taken away by a person: autodial skip",
+    },
     "enough": {"ru": "достигнут предел попыток", "en": "as many attempts as a task may have"},
     "confirm": {
         "ru": "ждёт слова человека: autodial call-now",
@@ -507,6 +511,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "change.finished": {
         "ru": "крайний срок, перенесённый вручную, начнёт сначала",
         "en": "a deadline moved by hand starts it again",
+    },
+    "change.skipped": {
+        "ru": "autodial skip --undo или крайний срок, перенесённый вручную",
+        "en": "autodial skip --undo, or a deadline moved by hand",
     },
     "change.bad number": {
         "ru": "исправьте номер в CRM: новый номер начнёт сначала",
@@ -624,6 +632,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "event.moved by hand": {"ru": "срок перенесён", "en": "moved by hand"},
     "event.number corrected": {"ru": "номер исправлен", "en": "number corrected"},
     "event.closed": {"ru": "закрыта", "en": "closed"},
+    "event.skipped": {"ru": "пропущена", "en": "skipped"},
+    "event.unskipped": {"ru": "снова в работе", "en": "taken back"},
     "event.confirmed": {"ru": "подтверждена", "en": "confirmed"},
     # messages to the portal
     "message.register": {"ru": "звонок и карточка", "en": "call and card"},

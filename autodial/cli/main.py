@@ -18,7 +18,7 @@ from autodial.cli.simulate import simulate
 from autodial.cli.staff import do_not_call, operators, pause, presence_, resume
 from autodial.cli.status import status
 from autodial.cli.store import backup_, restore
-from autodial.cli.tasks import call_now, show, tasks_, why
+from autodial.cli.tasks import call_now, show, skip, tasks_, why
 from autodial.cli.test_call import test_call
 from autodial.errors import AutodialError, StoreBusy
 from autodial.service.run import run_dialler
@@ -118,6 +118,7 @@ for command in (
     why,
     show,
     call_now,
+    skip,
     status,
     operators,
     presence_,

@@ -91,6 +91,11 @@ RUSSIAN: Mapping[str, str] = {
     "{task}: due now; the other rules still hold ('autodial why {task}')": (
         "{task}: срок настал; остальные правила действуют ('autodial why {task}')"
     ),
+    "{task} was not skipped": "задача {task} не пропускалась",
+    "{task}: the dialler's again": "{task}: снова в работе",
+    "{task}: not dialled any more; 'autodial skip {task} --undo' ends that": (
+        "{task}: больше не набирается; отменить: 'autodial skip {task} --undo'"
+    ),
     "{what} is neither a task (8017) nor an attempt (t8017-3)": (
         "{what} — не задача (8017) и не попытка (t8017-3)"
     ),

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 import click
 
@@ -12,16 +13,39 @@ from autodial.cli.output import PlainTable, print_json, read, say, show_table, w
 from autodial.config.settings import Config
 from autodial.rules.pacing import Answers
 
+#: Seconds between two looks of --watch.
+WATCH = 2.0
+
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @as_json
 @click.pass_obj
-def status(path: Path, as_json: bool) -> None:
+def status(path: Path, watch: bool, as_json: bool) -> None:
     """Show the state: does it run, who is there, and why tasks wait."""
-    config, now = load(path), datetime.now(UTC)
-    state = read(config, lambda db: status_queries.status(db, config, now))
-    if as_json:
-        return print_json([state])
+    config = load(path)
+    while True:
+        now = datetime.now(UTC)
+        state = _state(config, now)
+        if as_json:
+            print_json([state])
+        else:
+            if watch:
+                click.clear()
+            _show(path, config, state, now)
+        if not watch:
+            return
+        try:
+            sleep(WATCH)
+        except KeyboardInterrupt:
+            return
+
+
+def _state(config: Config, now: datetime) -> status_queries.Status:
+    return read(config, lambda db: status_queries.status(db, config, now))
+
+
+def _show(path: Path, config: Config, state: status_queries.Status, now: datetime) -> None:
     if not state.running:
         say(tr("the dialler does not run; last seen {when}", when=when(config, state.seen)))
     elif state.pbx:

@@ -18,7 +18,9 @@ from autodial.rules.dial_facts import Dial, RuleResult, Wait
 from autodial.store import views
 from autodial.store.database import write
 from autodial.store.events import story
-from autodial.store.tasks import confirm
+from autodial.store.tasks import SKIPPED, confirm
+from autodial.store.tasks import skip as skip_task
+from autodial.store.tasks import unskip as unskip_task
 
 #: Rows per page of a long list.
 PAGE = 100
@@ -97,8 +99,8 @@ def tell_why(config: Config, explanation: status_queries.Why, now: datetime) -> 
     if isinstance(refusal, Wait):
         say("  " + tr("looked at again {when}", when=when(config, refusal.until)))
     if refusal is not None:
-        bad = task.closed_reason == Outcome.BAD_NUMBER.value
-        key = f"change.{task.closed_reason if bad else refusal.reason.value}"
+        own = task.closed_reason in (Outcome.BAD_NUMBER.value, SKIPPED)
+        key = f"change.{task.closed_reason if own else refusal.reason.value}"
         say(f"  {words('change')}: {words(key)}")
     if not explanation.running:
         seen = when(config, explanation.seen)
@@ -151,6 +153,29 @@ def call_now(path: Path, task: int) -> None:
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
         )
     say(tr("{task}: due now; the other rules still hold ('autodial why {task}')", task=task))
+
+
+@click.command()
+@click.argument("task", type=NUMBER)
+@click.option("--why", "reason", default="", help="The reason, for later readers.")
+@click.option("--undo", is_flag=True, help="Dial it again.")
+@click.pass_obj
+def skip(path: Path, task: int, reason: str, undo: bool) -> None:
+    """
+    Dial a task no more, until its deadline is moved by hand in the portal. Nothing is changed
+    there; a call under way goes on.
+    """
+    config, now = load(path), datetime.now(UTC)
+    if undo:
+        if not write(config.store.path, lambda db: unskip_task(db, TaskId(task), now)):
+            raise click.ClickException(tr("{task} was not skipped", task=task))
+        say(tr("{task}: the dialler's again", task=task))
+        return
+    if not write(config.store.path, lambda db: skip_task(db, TaskId(task), now, reason)):
+        raise click.ClickException(
+            tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
+        )
+    say(tr("{task}: not dialled any more; 'autodial skip {task} --undo' ends that", task=task))
 
 
 @click.command()

@@ -305,3 +305,35 @@ def _refused(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Refused, 
         number = Refused(row.value, row.reason, row.client)
         by_task[row.task] = (*by_task.get(row.task, ()), number)
     return by_task
+
+
+#: The ``closed_reason`` of a task that a person took away from the dialler.
+SKIPPED = "skipped"
+
+
+def skip(db: sa.Connection, task: TaskId, now: datetime, why: str) -> bool:
+    """
+    Dial it no more, until its deadline is moved by hand or ``unskip``. A call under way goes on.
+    False: no such open task.
+    """
+    values = {"closed_reason": SKIPPED, "next_check": None, "reason": "finished", "reason_at": now}
+    changed = db.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.closed_reason == "")
+        .values(values)
+    )
+    if changed.rowcount:
+        note(db, now, task, "skipped", why)
+    return bool(changed.rowcount)
+
+
+def unskip(db: sa.Connection, task: TaskId, now: datetime) -> bool:
+    """The dialler's again. False: it was not skipped."""
+    changed = db.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.closed_reason == SKIPPED)
+        .values(closed_reason="", next_check=now, reason="", reason_at=now)
+    )
+    if changed.rowcount:
+        note(db, now, task, "unskipped")
+    return bool(changed.rowcount)

@@ -22,7 +22,7 @@ from autodial.cli.staff import _logout
 from autodial.config.load import load
 from autodial.config.settings import Config
 from autodial.model.disposition import Disposition
-from autodial.model.ids import OperatorId
+from autodial.model.ids import OperatorId, TaskId
 from autodial.model.operator import PresenceRules
 from autodial.model.task import Phone
 from autodial.rules.end_policy import EndPolicy
@@ -37,6 +37,7 @@ from autodial.store import (
     ledger,
     outbox,
     pauses,
+    planning,
     presence,
     tasks,
     views,
@@ -221,6 +222,50 @@ def test_a_person_s_word(told: Callable[..., Result], run: Run) -> None:
     run(tasks.save_tasks, [moved], NOON, asked=NOON)
     assert "waits for a person" in told("why", "8020").output, "a new deadline, a new confirmation"
     assert told("call-now", "4711").exit_code == 1
+
+
+def test_a_task_is_taken_away_from_the_dialler_and_given_back(
+    told: Callable[..., Result], run: Run
+) -> None:
+    bring(run, portal_task(8021, LONG_AGO))
+    assert 0 == told("skip", "8021", "--why", "клиент звонил сам").exit_code
+    later = datetime.now(UTC)
+    assert 8021 not in [task.id for task in run(planning.due_tasks, later, 9)]
+    assert "taken away by a person" in told("why", "8021").output
+    assert "autodial skip --undo" in told("why", "8021").output
+    assert "клиент звонил сам" in told("show", "8021").output
+    assert 1 == told("skip", "8021").exit_code == told("skip", "4711").exit_code
+
+    assert 0 == told("skip", "8021", "--undo").exit_code
+    assert 8021 in [task.id for task in run(planning.due_tasks, datetime.now(UTC), 9)]
+    assert 1 == told("skip", "8021", "--undo").exit_code
+
+
+def test_a_skipped_task_whose_deadline_is_moved_is_dialled_again(
+    told: Callable[..., Result], run: Run
+) -> None:
+    bring(run, portal_task(8021, LONG_AGO))
+    told("skip", "8021")
+    bring(run, portal_task(8021, LONG_AGO + timedelta(days=1)), at=datetime.now(UTC))
+
+    assert "" == run(planning.load_task, TaskId(8021)).closed_reason
+
+
+def test_status_is_watched_until_ctrl_c(
+    told: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("autodial.cli.status.sleep", sleep)
+    result = told("status", "--watch")
+
+    assert 0 == result.exit_code
+    assert 3 == result.output.count("the dialler does not run") == len(looks)
 
 
 def test_status(told: Callable[..., Result], run: Run) -> None:
