@@ -141,6 +141,7 @@ def plan(site: Site, source: Path) -> list[Change]:
         ),
         *_configuration(site, source, secret, ami_secret, port),
         *_units(site, source),
+        *_manual(site, source),
     ]
     return [change for change in changes if change.needed]
 
@@ -287,6 +288,11 @@ def _configuration(
     yield Change(path, None, text, 0o600, site.owner)
 
 
+def _manual(site: Site, source: Path) -> Iterator[Change]:
+    path = site.root / "usr/local/share/man/man1/autodial.1"
+    yield Change(path, site.read(path), (source / "deploy/autodial.1").read_text(encoding="utf-8"))
+
+
 def _units(site: Site, source: Path) -> Iterator[Change]:
     for name in ("autodial24.service", "autodial24.socket"):
         path = site.root / "etc/systemd/system" / name
@@ -302,6 +308,7 @@ def removal(site: Site, *, purge: bool) -> list[Change]:
         site.etc / "autodial.conf", site.etc / "manager.d/autodial.conf",
         site.root / "etc/systemd/system/autodial24.service",
         site.root / "etc/systemd/system/autodial24.socket",
+        site.root / "usr/local/share/man/man1/autodial.1",
     ]  # fmt: skip
     if purge:
         ours += [site.etc / "autodial-globals.conf", site.root / "etc/autodial24/autodial.toml"]
@@ -347,7 +354,8 @@ def directories(site: Site) -> None:
         if os.geteuid() == 0:
             os.chown(path, *site.owner)
         path.chmod(0o700)
-    (site.root / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+    for name in ("etc/systemd/system", "usr/local/share/man/man1"):
+        (site.root / name).mkdir(parents=True, exist_ok=True)
 
 
 def asterisk(*command: str) -> str:
