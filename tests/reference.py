@@ -26,8 +26,8 @@ FINDINGS = ("host.", "store.", "fastagi.", "asterisk.", "dialplan.", "check.", "
 def reference() -> str:
     """The whole document."""
     parts = [
-        "# Reference\n\nMade from the program by `python -m tests.reference`. What the words mean for"
-        " your work: [operations.md](operations.md), [administration.md](administration.md).",
+        "# Reference\n\nMade from the program by `python -m tests.reference`. What the words mean"
+        " for your work: [operations.md](operations.md), [administration.md](administration.md).",
         "## Commands\n\n" + "\n".join(_commands(main, "autodial")),
         "## Keys of the configuration\n\n" + _table(("section", "key", "what"), _keys()),
         "## Why a task waits\n\n" + _table(("key", "English", "Russian"), _reasons()),
