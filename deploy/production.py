@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import ELOOP
 from pathlib import Path
 from secrets import token_hex
 from tempfile import mkstemp
@@ -91,10 +92,22 @@ class Site:
         return self.root / "etc/asterisk"
 
     def read(self, path: Path) -> str | None:
+        """
+        The file's text, byte for byte (line ends, too); None: there is no file.
+
+        Raises:
+            InstallError: it is a link. Asterisk's user could have root read any file by one.
+        """
         try:
-            return path.read_text(encoding="utf-8", errors="surrogateescape")
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == ELOOP:
+                raise InstallError(f"{path} is a link: put the file itself there") from None
+            raise
+        with os.fdopen(file, "rb") as stream:
+            return stream.read().decode("utf-8", "surrogateescape")
 
 
 def look(root: Path, version: str) -> Site:
@@ -186,11 +199,13 @@ def _secret(site: Site) -> str:
 def _with_block(text: str, ours: str) -> str:
     """A text with our block at its end, in the place of an earlier one."""
     rest = _without_block(text)
-    rest += "" if not rest or rest.endswith("\n") else "\n"
+    if rest and not rest.endswith("\n"):
+        return f"{rest}\n{BEGIN}\n{ours}{END}"  # removed, it leaves the last line as it was
     return f"{rest}{BEGIN}\n{ours}{END}\n"
 
 
 def _without_block(text: str) -> str:
+    text = re.sub(rf"(?s)\n{re.escape(BEGIN)}\n.*?{re.escape(END)}\Z", "", text)
     return re.sub(rf"(?s){re.escape(BEGIN)}\n.*?{re.escape(END)}\n?", "", text)
 
 
@@ -335,8 +350,8 @@ def write(change: Change, text: str | None) -> None:
         mode, owner = status.st_mode & 0o7777, (status.st_uid, status.st_gid)
     handle, draft = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
             os.fchmod(handle, mode)
             if os.geteuid() == 0:
                 os.fchown(handle, *owner)

@@ -220,6 +220,35 @@ def test_removing_leaves_the_site_s_files_byte_for_byte(pbx: Path, obedient: lis
     assert before == contents(pbx)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[phones]\r\nexten => 1,1,NoOp()\r\n", b"[phones]\nexten => 1,1,NoOp()", b"", b"\n\n",
+        "[phones]\n; комментарий\n".encode("cp1251"),
+    ],
+)  # fmt: skip
+def test_odd_files_come_back_byte_for_byte(pbx: Path, obedient: list[str], text: bytes) -> None:
+    path = pbx / "etc/asterisk/extensions.conf"
+    path.write_bytes(text)
+    for _ in range(2):
+        assert 0 == install(at(pbx), SOURCE, dry_run=False)
+    assert path.read_bytes().startswith(text)
+    assert [] == plan(at(pbx), SOURCE)
+    assert 0 == uninstall(at(pbx), dry_run=False, purge=True)
+
+    assert text == path.read_bytes()
+
+
+def test_a_link_of_asterisk_s_user_is_not_followed(pbx: Path, obedient: list[str]) -> None:
+    secret = pbx / "shadow"
+    secret.write_text("root:x\n")
+    (pbx / "etc/asterisk/extensions.conf").unlink()
+    (pbx / "etc/asterisk/extensions.conf").symlink_to(secret)
+
+    with pytest.raises(InstallError, match=r"extensions\.conf is a link"):
+        plan(at(pbx), SOURCE)
+
+
 def test_an_asterisk_that_does_not_take_it_has_everything_back(
     pbx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
