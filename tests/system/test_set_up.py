@@ -166,6 +166,32 @@ def test_doctor_says_what_the_manager_refuses(rig: Rig) -> None:
     assert "Authentication failed" in output
 
 
+def test_a_refused_login_is_said_once_and_is_no_lost_connection(rig: Rig) -> None:
+    since = rig.log.stat().st_size
+    asterisk = rig.settings["asterisk"]
+    right, asterisk["ami_secret"] = asterisk["ami_secret"], "wrong"
+    rig.restart_dialler()
+    try:
+        rig.wait(lambda: "Asterisk's manager refuses autodial" in rig.said(since), "the refusal")
+    finally:
+        asterisk["ami_secret"] = right
+        rig.restart_dialler()
+
+    assert "cannot be reached" not in rig.said(since)
+    assert 1 == rig.said(since).count("Asterisk's manager refuses")
+
+
+def test_status_knows_of_a_start_and_of_a_stop_at_once(rig: Rig) -> None:
+    def status() -> str:
+        command = [sys.executable, "-m", "autodial", "--config", str(rig.config), "status"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+    rig.stop_dialler()
+    assert status().startswith("the dialler does not run; last seen ")
+    rig.start_dialler()
+    rig.wait(lambda: status().startswith("the dialler runs\n"), "the manager's connection", 8)
+
+
 @pytest.mark.parametrize("order", ["before", "after", "without"])
 def test_our_globals_are_there_wherever_a_site_has_its_own(rig: Rig, order: str) -> None:
     """Of nine public sites, two have no [globals] before the include, or none at all."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -266,6 +267,42 @@ def test_status_is_watched_until_ctrl_c(
 
     assert 0 == result.exit_code
     assert 3 == result.output.count("the dialler does not run") == len(looks)
+
+
+def test_a_stop_shows_at_once(told: Callable[..., Result], run: Run) -> None:
+    now = datetime.now(UTC)
+    run(flags.mark, now - timedelta(seconds=2), flags.ALIVE, flags.PBX_UP)
+    assert told("status").output.startswith("the dialler runs\n")
+    run(flags.mark, now, flags.STOPPED)
+    assert told("status").output.startswith("the dialler does not run")
+    run(flags.mark, now + timedelta(seconds=1), flags.ALIVE)
+    assert told("status").output.startswith("the dialler runs")
+
+
+def test_a_pause_for_everybody_is_said_first(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101", "102")
+    told("pause")
+    output = told("status").output
+
+    assert "PAUSED for everybody" in output
+    assert "2 at work, 0 free" in output
+    said = told("resume", "101")
+    assert 1 == said.exit_code and "paused: everybody" in said.output
+
+
+def test_the_mark_of_a_windows_editor_and_its_line_ends_do_no_harm(
+    told: Callable[..., Result], path: Path
+) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_bytes("\ufeff".encode() + text.replace("\n", "\r\n").encode())
+
+    assert 0 == told("tasks").exit_code
+
+
+def test_the_version_is_that_of_the_package(told: Callable[..., Result]) -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+
+    assert f"{project['name']} {project['version']}\n" == told("--version").output
 
 
 def test_status(told: Callable[..., Result], run: Run) -> None:
