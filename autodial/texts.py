@@ -238,6 +238,12 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "спул доступен, Asterisk работает от имени {detail}",
         "en": "the spool can be used; Asterisk's user is {detail}",
     },
+    "host.strangers": {
+        "ru": "в спуле есть call-файлы другой программы: {detail}; два автодозвона могут позвонить"
+        " одному клиенту",
+        "en": "call files of another program are in the spool: {detail}; two diallers may call one"
+        " client",
+    },
     "host.disk": {
         "ru": "мало места на диске: {detail}; освободите место или перенесите [store] path",
         "en": "little room on the disk: {detail}; make room, or move [store] path",

@@ -1,5 +1,6 @@
 """The command ``doctor``: everything the dialler needs, each failure with what mends it."""
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,10 @@ from fastagi_server import check as ask_server
 FEW, TOO_FEW = 1000, 100
 #: Seconds until Asterisk has taken a call file and asked the server.
 PATIENCE = 8.0
+
+
+#: Call files of the dialler and of its commands.
+_OURS = re.compile(r"t\d+-\d+|test-\d+|autodial-check-\d+")
 
 
 class Mark(StrEnum):
@@ -108,6 +113,11 @@ def _host(config: Config) -> Iterator[Line]:
         yield Line("host", Mark.SERIOUS, "host.spool", str(error))
     else:
         yield _well("host", "host.well", _user(spool.outgoing.stat().st_uid))
+        strange = [name for name in spool.waiting() if not _OURS.fullmatch(name)]
+        if strange:
+            names = ", ".join(texts.cut(name, 40) for name in sorted(strange)[:3])
+            detail = f"{len(strange)} ({names})"
+            yield _line("host", Finding("host.strangers", detail, False))
     directory = next(place for place in config.store.path.absolute().parents if place.exists())
     free = shutil.disk_usage(directory).free // 2**20
     if free < FEW:

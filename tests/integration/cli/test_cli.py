@@ -437,6 +437,9 @@ def test_doctor_says_what_the_portal_lacks(
             "dialplan.unasked": "note", "check.well": "well", "zones.used": "note",
         }.items() <= {row["key"]: row["mark"] for row in rows}.items()  # fmt: skip
         assert "+ portal: all is well; we are user 1 there" in told("doctor").output
+        (spool / "campaign-7.call").write_text("Channel: PJSIP/1@c\n")
+        (spool / "t8017-1.call").write_text("Channel: Local/task@autodial-out/n\n")
+        assert "of another program are in the spool: 1 (campaign-7)" in told("doctor").output
     result = told("doctor")
     assert 1 == result.exit_code
     assert "portal" in result.output and portal.secret not in result.output
