@@ -6,7 +6,7 @@
 #   ./install.sh setup                 set up for both only
 #   ./install.sh production            install on this PBX, or upgrade; asks nothing
 #   ./install.sh production --dry-run  show every change of a file, make none
-#   ./install.sh uninstall [--purge]   take it away again; --purge: settings and data, too
+#   ./install.sh uninstall [--purge]   take it away again; --purge: settings and data, too; --dry-run
 #
 # Idempotent: what is there is kept. For the demo and the tests, Asterisk: the distribution's,
 # if it has one; otherwise a root file system of its own, in a cache outside this checkout.
@@ -152,9 +152,11 @@ checks() {
 
 # --- A PBX ---------------------------------------------------------------------------------
 
-opt=/opt/autodial24
-data=/var/lib/autodial24
-program=/usr/local/bin/autodial
+# Another root directory than / is for the tests.
+root=${AUTODIAL24_ROOT:-}
+opt=$root/opt/autodial24
+data=$root/var/lib/autodial24
+program=$root/usr/local/bin/autodial
 
 # The newest Python that is there, 3.11 or later.
 python() {
@@ -170,88 +172,112 @@ python() {
 }
 
 files() {
-    "$(python)" "$here/deploy/production.py" "$@"
+    PYTHONDONTWRITEBYTECODE=1 "$(python)" "$here/deploy/production.py" "$@" --root "$root/"
 }
 
-# A virtual environment for each release: the one before stays until the next upgrade.
+# A virtual environment for each release: the one in use and the one before it are kept.
 release_of_program() {
-    find "$here/autodial" "$here/bitrix24" "$here/call_files" "$here/dialplan" \
+    find "$here/autodial" "$here/bitrix24" "$here/call_files" "$here/dialplan" "$here/demo" \
         "$here/fastagi_server" "$here/requirements.txt" "$here/pyproject.toml" \
         -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cat | cksum | cut -d' ' -f1
 }
 
 build_program() {
-    local venv=$1 interpreter
-    [ -e "$venv/.complete" ] && return
+    local venv=$1 interpreter copy
+    [ ! -e "$venv/.complete" ] || return 0
     interpreter=$(python)
     "$interpreter" -c 'import ensurepip' 2>/dev/null || debian_packages "$interpreter-venv"
     step "The program: $venv"
     rm -rf "$venv"
     mkdir -p "$opt"
     "$interpreter" -m venv "$venv" || fail "$interpreter -m venv failed: install $interpreter-venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt" ||
-        fail "pip could not install the packages (no network?)"
-    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps "$here" ||
-        fail "the program could not be installed"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt" \
+        >"$opt/pip.log" 2>&1 || fail "pip could not install the packages (no network?); see $opt/pip.log"
+    # From a copy: what an earlier build left in the checkout does not come along.
+    copy=$(mktemp -d)
+    cp -r "$here/autodial" "$here/bitrix24" "$here/call_files" "$here/dialplan" "$here/demo" \
+        "$here/fastagi_server" "$here/requirements.txt" "$here/pyproject.toml" "$here/README.md" \
+        "$here/LICENSE" "$copy"
+    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps "$copy" >>"$opt/pip.log" 2>&1 ||
+        fail "the program could not be installed; see $opt/pip.log"
+    rm -rf "$copy"
     "$venv/bin/autodial" --version || fail "the program does not start"
     touch "$venv/.complete"
 }
 
+has_systemd() {
+    [ -d "$root/run/systemd/system" ]
+}
+
 systemd() {
-    [ -d /run/systemd/system ] || return 0
+    has_systemd || return 0
     systemctl "$@"
 }
 
 running() {
-    [ -d /run/systemd/system ] && systemctl is-active -q autodial24.service
+    has_systemd && systemctl is-active -q autodial24.service
 }
 
 # Does the dialler answer? It has half a minute to migrate its store and to start.
 comes_up() {
-    local _
-    for _ in $(seq 30); do
-        "$opt/venv/bin/python" -m fastagi_server agi://127.0.0.1:4573/ping >/dev/null 2>&1 && return
+    local address second
+    address=$(files address) || return 1
+    for second in $(seq 30); do
+        "$opt/venv/bin/python" -m fastagi_server "agi://$address/ping" >/dev/null 2>&1 && return
         sleep 1
     done
+    printf '   no answer at %s after %s s\n' "$address" "$second"
     return 1
 }
 
+# What an earlier guide had made by hand becomes the release before.
+venv_of_before() {
+    if [ -d "$opt/venv" ] && [ ! -L "$opt/venv" ]; then
+        mv "$opt/venv" "$opt/venv-by-hand"
+        ln -s venv-by-hand "$opt/venv"
+    fi
+    readlink "$opt/venv" || true
+}
+
 production() {
-    if [ "${1:-}" = --dry-run ]; then
+    local dry=no
+    case "$*" in
+    "") ;;
+    --dry-run) dry=yes ;;
+    *) fail "usage: ./install.sh production [--dry-run]" ;;
+    esac
+    if [ $dry = yes ]; then
         files install --dry-run
         printf '   %s, linked as %s\n' "$opt/venv" "$program"
         return
     fi
-    [ -z "${1:-}" ] || fail "usage: ./install.sh production [--dry-run]"
+    umask 022 # the service's user must be able to read the program
     need_debian
-    local user group venv old was=no copy=$data/before-upgrade
-    read -r user group < <(files user) || fail "this PBX cannot be used as it is"
+    files user >/dev/null || fail "this PBX cannot be used as it is"
     mkdir -p "$cache"
+    local venv old kept=$opt/before-upgrade.json needed=no
     venv=$opt/venv-$(release_of_program)
     build_program "$venv"
-    old=$(readlink "$opt/venv" || true)
-    if running; then
-        was=yes
-        step "The dialler stops; calls that ask meanwhile wait at its port"
-        install -d -o "$user" -g "$group" -m 700 "$data" "$copy"
-        rm -f "$copy"/*
-        systemctl stop autodial24.service
-        "$program" backup "$copy/autodial.sqlite" ||
-            { systemctl start autodial24.service; fail "the store could not be copied"; }
-        cp -p /etc/asterisk/autodial.conf "$copy/"
-    fi
+    old=$(venv_of_before)
+    ! files needed || needed=yes
+    [ "$old" = "$(basename "$venv")" ] || needed=yes
     step "Files"
-    files install || { [ $was = no ] || systemctl start autodial24.service; exit 1; }
-    ln -sfn "$venv" "$opt/venv"
+    files install --keep "$kept" || fail "nothing was changed"
+    ln -sfn "$(basename "$venv")" "$opt/venv"
     ln -sfn "$opt/venv/bin/autodial" "$program"
-    systemd daemon-reload
-    systemd enable -q autodial24.socket autodial24.service
-    if [ $was = yes ]; then
-        step "The dialler starts again"
-        systemctl start autodial24.service
-        comes_up || back "$old" "$copy"
+    if [ $needed = yes ] && has_systemd; then
+        systemctl daemon-reload || fail "systemd does not read the units: systemctl daemon-reload"
+        systemctl enable -q autodial24.socket autodial24.service
+        if running; then
+            step "The dialler is restarted; calls that ask meanwhile wait at its port"
+            systemctl restart autodial24.service || true # whether it came up is asked next
+            comes_up || back "$old" "$kept"
+        fi
     fi
-    if grep -q 'put-the-secret-here' /etc/autodial24/autodial.toml; then
+    rm -f "$kept"
+    find "$opt" -maxdepth 1 -name 'venv-*' ! -name "$(basename "$venv")" ! -name "${old:-none}" \
+        -exec rm -rf {} +
+    if grep -q 'put-the-secret-here' "$root/etc/autodial24/autodial.toml"; then
         step "Installed. Nothing runs yet, and nobody is dialled. Next: autodial init"
     else
         step "Checking: autodial doctor"
@@ -259,34 +285,52 @@ production() {
     fi
 }
 
-# An upgrade that does not come up: the program, the dialplan and the store as they were.
+# An upgrade that does not come up: the program, all files and the store as they were.
 back() {
-    local old=$1 copy=$2
-    step "The dialler did not come up; the release before is put back"
-    systemctl stop autodial24.service || true
+    local old=$1 kept=$2 store copy
+    step "The new release does not come up; the one before is put back"
+    [ -n "$old" ] || fail "there is none before it: see 'journalctl -u autodial24'"
+    systemctl stop autodial24.socket autodial24.service || true
     ln -sfn "$old" "$opt/venv"
-    cp -p "$copy/autodial.conf" /etc/asterisk/autodial.conf
-    asterisk -rx "dialplan reload" >/dev/null || true
-    "$program" restore "$copy/autodial.sqlite" || true
-    systemctl start autodial24.service
-    fail "upgrade undone; 'journalctl -u autodial24' says why the new release did not start"
+    files restore --keep "$kept" || true # it names what it could not put back
+    systemctl daemon-reload || true
+    # A new release copies an older store before it changes it. The old program cannot read the new one.
+    store=$(files store)
+    copy=$(find "$(dirname "$store")" -maxdepth 1 -name "$(basename "$store").before-*" \
+        -newer "$kept" 2>/dev/null | head -n 1)
+    if [ -n "$copy" ]; then
+        "$program" restore "$copy" ||
+            fail "the store could not be put back: autodial restore $copy, then systemctl start autodial24"
+    fi
+    systemctl reset-failed autodial24.service autodial24.socket || true
+    if systemctl start autodial24.socket && systemctl start autodial24.service && comes_up; then
+        fail "upgrade undone; 'journalctl -u autodial24' says why the new release did not start"
+    fi
+    fail "the release before does not start either: see 'journalctl -u autodial24'"
 }
 
 uninstall() {
-    case ${1:-} in
-    "" | --purge | --dry-run) ;;
-    *) fail "usage: ./install.sh uninstall [--purge | --dry-run]" ;;
-    esac
-    if [ "${1:-}" != --dry-run ]; then
-        systemd disable -q --now autodial24.service autodial24.socket || true
+    local dry=no purge=no word
+    for word in "$@"; do
+        case $word in
+        --dry-run) dry=yes ;;
+        --purge) purge=yes ;;
+        *) fail "usage: ./install.sh uninstall [--purge] [--dry-run]" ;;
+        esac
+    done
+    if [ $dry = yes ]; then
+        files uninstall "$@"
+        return
     fi
+    systemd disable -q --now autodial24.service autodial24.socket || true
     step "Files"
-    files uninstall "$@"
-    [ "${1:-}" != --dry-run ] || return 0
-    systemd daemon-reload
-    rm -rf "$opt" "$program"
-    if [ "${1:-}" = --purge ]; then
-        rm -rf "$data" /etc/autodial24
+    files uninstall "$@" || fail "some files are still there"
+    systemd daemon-reload || true
+    rm -rf "$opt/venv" "$opt"/venv-* "$opt/before-upgrade.json" "$opt/pip.log"
+    rm -f "$program"
+    rmdir --ignore-fail-on-non-empty "$opt" 2>/dev/null || true
+    if [ $purge = yes ]; then
+        rm -rf "$data" "$root/etc/autodial24"
         step "Everything of ours is gone. In the portal remain the webhook and the external lines."
     else
         step "Removed. Kept: /etc/autodial24, $data, /etc/asterisk/autodial-globals.conf (--purge)"
@@ -301,7 +345,7 @@ main() {
     case ${1:-} in
     demo | test | setup) ;;
     production | uninstall)
-        need_root "$@"
+        [ -n "$root" ] || need_root "$@"
         "$@"
         return
         ;;

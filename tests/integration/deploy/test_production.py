@@ -11,7 +11,19 @@ import pytest
 from autodial.config.load import load
 from autodial.config.settings import Config
 from deploy import production
-from deploy.production import BEGIN, InstallError, Site, install, look, plan, uninstall
+from deploy.production import (
+    BEGIN,
+    END,
+    InstallError,
+    Site,
+    install,
+    look,
+    plan,
+    restore,
+    uninstall,
+    what_is_left,
+)
+from dialplan import CONTEXTS, release, text
 
 SOURCE = Path(__file__).parents[3]
 DEBIAN_MANAGER = """[general]
@@ -27,12 +39,36 @@ EXTENSIONS = (
 )
 
 
+RELEASE = release(text(CONTEXTS))
+#: What Asterisk 22 prints where it has all of it, and where it has none; both with exit code 0.
+SUCCESS = {
+    "core": "Asterisk 22.10.1",
+    f"dialplan show {RELEASE}@autodial-release": f"  '{RELEASE}' =>  1. NoOp()   [x.conf:1]\n",
+    "dialplan show globals": "   AD_SECRET=0123456789abcdef\n",
+    "manager show user autodial": "                 username: autodial\n",
+}
+REFUSALS = {
+    "core": "Asterisk 22.10.1",
+    f"dialplan show {RELEASE}@autodial-release":
+        f"There is no existence of {RELEASE}@autodial-release extension\n",
+    "dialplan show globals": "   AD_AGI=agi://127.0.0.1:4573\n",
+    "manager show user autodial": "There is no manager called autodial\n",
+}  # fmt: skip
+
+
+def of_asterisk(path: Path) -> None:
+    """Root's tests need another user, who need not exist."""
+    if os.geteuid() == 0:
+        os.chown(path, 12_345, 12_346)
+
+
 @pytest.fixture
 def pbx(tmp_path: Path) -> Path:
     """A PBX as Debian installs it."""
     etc = tmp_path / "etc/asterisk"
     (etc / "manager.d").mkdir(parents=True)
     (tmp_path / "var/spool/asterisk/outgoing").mkdir(parents=True)
+    of_asterisk(tmp_path / "var/spool/asterisk/outgoing")
     (etc / "extensions.conf").write_text(EXTENSIONS)
     (etc / "extensions.conf").chmod(0o640)
     (etc / "manager.conf").write_text(DEBIAN_MANAGER)
@@ -46,7 +82,7 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def answer(*command: str) -> str:
         asked.append(command[0])
-        return "autodial-out AD_AGI autodial Asterisk 22"
+        return SUCCESS.get(command[0].split(" ")[0], "") + SUCCESS.get(command[0], "")
 
     monkeypatch.setattr(production, "asterisk", answer)
     return asked
@@ -54,7 +90,7 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def contents(root: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(root)): path.read_text()
+        str(path.relative_to(root)): path.read_text(errors="replace")
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
@@ -178,6 +214,146 @@ def test_the_manager_s_general_section_is_completed(
     assert expected is None or f"[general](+)\n{expected}\n" in ours
 
 
+def test_secrets_survive_a_removal(pbx: Path, obedient: list[str]) -> None:
+    """The configuration stays, and its passwords are in force again after the next installation."""
+    done(pbx)
+    uninstall(at(pbx), dry_run=False, purge=False)
+    (pbx / "etc/asterisk/autodial-globals.conf").unlink()
+    files, config = done(pbx), load(pbx / "etc/autodial24/autodial.toml")
+
+    ami = config.asterisk.ami_secret.get_secret_value()
+    assert f"secret = {ami}\n" in files["etc/asterisk/manager.d/autodial.conf"]
+    secret = config.fastagi.secret.get_secret_value()
+    assert f"AD_SECRET = {secret}\n" in files["etc/asterisk/autodial-globals.conf"]
+
+
+def test_a_site_s_own_manager_files_are_kept(pbx: Path, obedient: list[str]) -> None:
+    own = "[crm]\nsecret = x\n"
+    path = pbx / "etc/asterisk/manager.d/autodial.conf"
+    path.write_text(own)
+    assert done(pbx)["etc/asterisk/manager.d/autodial.conf"].startswith(own)
+    uninstall(at(pbx), dry_run=False, purge=True)
+
+    assert own == path.read_text()
+
+
+@pytest.mark.parametrize("name", ["manager.conf", "manager.d/other.conf"])
+def test_our_user_made_by_hand_elsewhere_stays_and_is_used(
+    pbx: Path, obedient: list[str], name: str
+) -> None:
+    path = pbx / "etc/asterisk" / name
+    by_hand = f"{path.read_text() if path.exists() else ''}\n [autodial]\nSecret = byhand\n"
+    path.write_text(by_hand)
+    files = done(pbx)
+
+    assert by_hand == files[f"etc/asterisk/{name}"]
+    assert "etc/asterisk/manager.d/autodial.conf" not in files
+    config = load(pbx / "etc/autodial24/autodial.toml")
+    assert "byhand" == config.asterisk.ami_secret.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    "text", [";--\n[autodial]\nsecret = no\n--;\n", "[autodial](!)\nsecret = no\n"]
+)
+def test_a_comment_or_a_template_is_no_user(pbx: Path, obedient: list[str], text: str) -> None:
+    (pbx / "etc/asterisk/manager.d/old.conf").write_text(text)
+
+    assert "\n[autodial]\n" in done(pbx)["etc/asterisk/manager.d/autodial.conf"]
+
+
+def test_an_asterisk_without_a_manager_gets_one(pbx: Path, obedient: list[str]) -> None:
+    """Nothing can be added to a section that no file has."""
+    (pbx / "etc/asterisk/manager.conf").unlink()
+    text = done(pbx)["etc/asterisk/manager.conf"]
+
+    assert "[general]\nenabled = yes\nbindaddr = 127.0.0.1\n" in text
+
+
+def test_files_with_secrets_are_closed(pbx: Path, obedient: list[str]) -> None:
+    etc = pbx / "etc/asterisk"
+    (etc / "manager.conf").write_text("[general]\nenabled = yes\n")
+    (etc / "autodial-globals.conf").write_text("[globals]\n")
+    for name in ("manager.conf", "autodial-globals.conf"):
+        (etc / name).chmod(0o644)
+    done(pbx)
+
+    for name in ("manager.conf", "autodial-globals.conf"):
+        assert 0o640 == stat.S_IMODE((etc / name).stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    "line", ["  AD_SECRET = 0123456789abcdef01", "AD_SECRET=>0123456789abcdef01 ; ours"]
+)
+def test_a_secret_is_found_however_it_is_written(pbx: Path, obedient: list[str], line: str) -> None:
+    (pbx / "etc/asterisk/autodial-globals.conf").write_text(f"[globals]\n{line}\n")
+    files, config = done(pbx), load(pbx / "etc/autodial24/autodial.toml")
+
+    assert "0123456789abcdef01" == config.fastagi.secret.get_secret_value()
+    assert 1 == files["etc/asterisk/autodial-globals.conf"].count("AD_SECRET")
+
+
+@pytest.mark.parametrize(
+    "include",
+    ['#include "/etc/asterisk/autodial.conf"', "#tryinclude <autodial.conf>",
+     "#include 'autodial.conf'"],
+)  # fmt: skip
+def test_an_include_by_hand_is_recognised(pbx: Path, obedient: list[str], include: str) -> None:
+    path = pbx / "etc/asterisk/extensions.conf"
+    path.write_text(f"{EXTENSIONS}{include}\n")
+    done(pbx)
+
+    assert BEGIN not in path.read_text()
+
+
+def test_our_block_stays_in_its_place(pbx: Path, obedient: list[str]) -> None:
+    """What a site writes behind it stays behind it: a line there belongs to the section before."""
+    path = pbx / "etc/asterisk/manager.conf"
+    path.write_text("[general]\nenabled = yes\n")
+    done(pbx)
+    path.write_text(path.read_text() + "[admin]\nsecret = y\n")
+    (pbx / "etc/autodial24/autodial.toml").write_text('[asterisk]\nami_secret = "another"\n')
+    done(pbx)
+    text = path.read_text()
+
+    assert "secret = another" in text
+    assert text.index(END) < text.index("[admin]")
+    path.write_text(text.replace(END, ""))
+    with pytest.raises(InstallError, match="is missing after"):
+        plan(at(pbx), SOURCE)
+
+
+def test_the_port_is_that_of_the_configuration(pbx: Path, obedient: list[str]) -> None:
+    done(pbx)
+    config = pbx / "etc/autodial24/autodial.toml"
+    config.write_text(config.read_text().replace("[fastagi]", "[fastagi]\nport = 4600"))
+    files = done(pbx)
+
+    assert "ListenStream=127.0.0.1:4600\n" in files["etc/systemd/system/autodial24.socket"]
+
+
+def test_a_dry_run_hides_all_secrets(
+    pbx: Path, obedient: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    done(pbx)
+    config = pbx / "etc/autodial24/autodial.toml"
+    config.write_text(config.read_text() + '\nclient_secret = "hidden1"\n;Secret = hidden2\n')
+    capsys.readouterr()
+    assert 0 == uninstall(at(pbx), dry_run=True, purge=True)
+    shown = capsys.readouterr().out
+
+    assert "hidden" not in shown and "client_secret" in shown
+    assert [] == re.findall("[0-9a-f]{48,}", shown)
+
+
+def test_a_removal_goes_on_without_asterisk(pbx: Path, obedient: list[str]) -> None:
+    before = contents(pbx)
+    done(pbx)
+    (pbx / "var/spool/asterisk/outgoing").rmdir()
+    assert 0 == uninstall(what_is_left(pbx), dry_run=False, purge=True)
+
+    assert before == contents(pbx)
+
+
 def test_older_asterisk_has_filters_as_it_knows_them(pbx: Path, obedient: list[str]) -> None:
     manager = done(pbx, "Asterisk 16.28.0~dfsg-0")["etc/asterisk/manager.d/autodial.conf"]
 
@@ -208,7 +384,7 @@ def test_freepbx_gets_our_lines_where_it_does_not_overwrite_them(
 def test_removing_leaves_the_site_s_files_byte_for_byte(pbx: Path, obedient: list[str]) -> None:
     before = contents(pbx)
     done(pbx)
-    assert 0 == uninstall(at(pbx), dry_run=True, purge=False)
+    assert 0 == uninstall(at(pbx), dry_run=True, purge=True)
     assert "autodial.conf" in " ".join(contents(pbx)), "a dry run"
     assert 0 == uninstall(at(pbx), dry_run=False, purge=False)
     left = contents(pbx)
@@ -249,15 +425,61 @@ def test_a_link_of_asterisk_s_user_is_not_followed(pbx: Path, obedient: list[str
         plan(at(pbx), SOURCE)
 
 
+@pytest.mark.parametrize("refused", [one for one in SUCCESS if one != "core"])
 def test_an_asterisk_that_does_not_take_it_has_everything_back(
-    pbx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pbx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], refused: str
 ) -> None:
-    monkeypatch.setattr(production, "asterisk", lambda *_: "Asterisk 22")
+    """Asterisk names what it refuses, and its exit code is 0."""
+    answers = SUCCESS | {refused: REFUSALS[refused]}
+    monkeypatch.setattr(
+        production, "asterisk", lambda *words: answers.get(words[0], answers["core"])
+    )
     before = contents(pbx)
     assert 1 == install(at(pbx), SOURCE, dry_run=False)
 
     assert before == contents(pbx)
-    assert "does not show autodial-out" in capsys.readouterr().err
+    assert f"'asterisk -rx \"{refused}\"' does not show it" in capsys.readouterr().err
+
+
+def test_what_is_interrupted_is_put_back(
+    pbx: Path, monkeypatch: pytest.MonkeyPatch, obedient: list[str]
+) -> None:
+    before = contents(pbx)
+    monkeypatch.setattr(production, "reload", lambda site: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):  # of the second reload, after all files are back
+        install(at(pbx), SOURCE, dry_run=False)
+
+    assert before == contents(pbx)
+
+
+def test_what_cannot_be_put_back_is_named(
+    pbx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(production, "asterisk", lambda *_: "")
+    real = production.write
+
+    def fails(path: Path, file: production.File | None) -> None:
+        if path.name == "extensions.conf" and file is not None and BEGIN not in file.text:
+            raise OSError(28, "No space left on device")
+        real(path, file)
+
+    monkeypatch.setattr(production, "write", fails)
+    assert 1 == install(at(pbx), SOURCE, dry_run=False)
+    said = capsys.readouterr().err
+
+    assert re.search(r"NOT put back: .*extensions\.conf: No space left on device", said)
+    assert not (pbx / "etc/asterisk/autodial.conf").exists(), "all others are"
+
+
+def test_an_upgrade_that_does_not_come_up_is_undone(pbx: Path, obedient: list[str]) -> None:
+    """As ``install.sh`` does it: the files were installed, the new dialler does not answer."""
+    before, kept = contents(pbx), pbx / "kept.json"
+    assert 0 == install(at(pbx), SOURCE, dry_run=False, keep=kept)
+    assert 0o600 == stat.S_IMODE(kept.stat().st_mode), "it holds secrets"
+    assert 0 == restore(at(pbx), kept)
+    kept.unlink()
+
+    assert before == contents(pbx)
 
 
 def test_an_asterisk_that_does_not_run_has_everything_back(
@@ -273,7 +495,6 @@ def test_an_asterisk_that_does_not_run_has_everything_back(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
 def test_everything_belongs_to_asterisk_s_user(pbx: Path, obedient: list[str]) -> None:
-    os.chown(pbx / "var/spool/asterisk/outgoing", 12_345, 12_346)
     done(pbx)
 
     for name in (
@@ -294,7 +515,10 @@ def test_everything_belongs_to_asterisk_s_user(pbx: Path, obedient: list[str]) -
          "is Asterisk installed"),
         (lambda root: (root / "var/spool/asterisk/outgoing").rmdir(), "Asterisk 22",
          "start Asterisk once"),
+        (lambda root: os.chown(root / "var/spool/asterisk/outgoing", 0, 0), "Asterisk 22",
+         "as Asterisk runs as root"),
         (lambda root: None, "Asterisk 13.38.3", "16.4 or later"),
+        (lambda root: None, "Asterisk 16.2.1", "16.4 or later"),
         (lambda root: None, "", "found: none"),
     ],
 )  # fmt: skip
@@ -308,7 +532,10 @@ def test_what_cannot_be_installed_on_is_said(
 
 def test_a_spool_elsewhere_is_found(pbx: Path, obedient: list[str]) -> None:
     (pbx / "srv/spool/outgoing").mkdir(parents=True)
-    (pbx / "etc/asterisk/asterisk.conf").write_text("[directories](!)\nastspooldir => /srv/spool\n")
+    of_asterisk(pbx / "srv/spool/outgoing")
+    sample = "[directories](!)\nastspooldir => /nowhere\n"  # a template: it says nothing
+    own = "[directories]\nastspooldir => /srv/spool ; ours\n"
+    (pbx / "etc/asterisk/asterisk.conf").write_bytes((sample + own + "; Г\n").encode("cp1251"))
     files = done(pbx)
 
     assert 'spool = "/srv/spool/outgoing"' in files["etc/autodial24/autodial.toml"]
