@@ -133,10 +133,10 @@ def _user(number: int) -> str:
 
 def _store(config: Config) -> Iterator[Line]:
     path = config.store.path
-    if not path.exists():
-        yield _line("store", Finding("store.none", str(path), False))
-        return
     try:
+        if not path.exists():
+            yield _line("store", Finding("store.none", str(path), False))
+            return
         running = read(path, lambda db: flags.running(db, datetime.now(UTC)))
         known = read(path, views.task_lines)
     except (StoreError, OSError) as error:
@@ -158,13 +158,21 @@ def _fastagi(config: Config) -> Iterator[Line]:
     try:
         yield _well("fastagi", "check.fastagi", f"{1000 * ask_server(address):.1f} ms")
     except NotWell as error:
-        # It may not be started yet: no failure of the configuration.
-        yield Line("fastagi", Mark.NOTE, "check.silent", str(error))
+        # It may not be started yet: then this is no failure.
+        mark = Mark.SERIOUS if _runs(config) else Mark.NOTE
+        yield Line("fastagi", mark, "check.silent", str(error))
         return
     try:
         yield _from_asterisk(config)
     except (SpoolError, StoreError, OSError) as error:
         yield Line("fastagi", Mark.NOTE, "fastagi.untried", str(error))
+
+
+def _runs(config: Config) -> bool:
+    try:
+        return read(config.store.path, lambda db: flags.running(db, datetime.now(UTC)))
+    except StoreError:
+        return False
 
 
 def _from_asterisk(config: Config) -> Line:
@@ -181,12 +189,16 @@ def _from_asterisk(config: Config) -> Line:
         spool.prepare()
     begun, end = perf_counter(), monotonic() + PATIENCE
     spool.submit(call)
-    while monotonic() < end:
-        told = read(config.store.path, lambda db: flags.told(db, flags.CHECKED))
-        if told is not None and told[1] == number:
-            return _well("fastagi", "fastagi.reached", f"{1000 * (perf_counter() - begun):.0f} ms")
-        sleep(0.05)
-    untouched = spool.withdraw(call.name)
+    untouched = True
+    try:
+        while monotonic() < end:
+            told = read(config.store.path, lambda db: flags.told(db, flags.CHECKED))
+            if told is not None and told[1] == number:
+                took = f"{1000 * (perf_counter() - begun):.0f} ms"
+                return _well("fastagi", "fastagi.reached", took)
+            sleep(0.05)
+    finally:
+        untouched = spool.withdraw(call.name)
     key = "fastagi.untouched" if untouched else "fastagi.unreached"
     return _line("fastagi", Finding(key, "", True))
 
@@ -251,5 +263,5 @@ def _staff(config: Config) -> Iterator[Line]:
         for fault in faults.get(line.id, ()):
             who = f"{line.name} ({line.extension or line.id})"
             yield Line("staff", Mark.NOTE, fault, f"{who}: {words(fault)}")
-    if config.store.path.exists() and not lines:
+    if not lines:
         yield _line("staff", Finding("staff.none", "", True))

@@ -1,8 +1,10 @@
 """A task's history as lines of text: ``autodial show``."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.cells import set_cell_size
@@ -11,6 +13,7 @@ from autodial import texts
 from autodial.cli.language import spoken, tr
 from autodial.cli.output import when, words
 from autodial.config.settings import Config
+from autodial.engine.test_calls import is_test
 from autodial.store.events import Told
 from autodial.store.views import AttemptLine
 
@@ -44,6 +47,8 @@ def tell(config: Config, events: Sequence[Told], attempts: Mapping[str, AttemptL
 
 def _detail(config: Config, event: Told, attempt: AttemptLine | None) -> str:
     match event.kind:
+        case "ended" if is_test(event.attempt):
+            return end_of_test(json.loads(event.detail))
         case "ended":
             return "; ".join((words(event.detail), *_report(attempt)))
         case "disposition":
@@ -57,6 +62,16 @@ def _detail(config: Config, event: Told, attempt: AttemptLine | None) -> str:
             return event.detail
         case _:
             return _own(_UTC.sub(lambda found: _local(config, found[1]), event.detail))
+
+
+def end_of_test(told: Mapping[str, Any]) -> str:
+    """The last event of a test call: its outcome, and what Asterisk reported."""
+    said = [words(told["outcome"]), told["trunk"], told["tech"]]
+    if told["cause"]:
+        said.append(tr("cause {number}", number=told["cause"]))
+    if told["talk"]:
+        said.append(texts.lasted(told["talk"], spoken()))
+    return "; ".join(filter(None, said))
 
 
 def _own(detail: str) -> str:

@@ -13,6 +13,7 @@ import click
 import tomlkit
 from tomlkit import TOMLDocument
 
+from autodial import texts
 from autodial.cli.files import SiteFile, read_file
 from autodial.cli.language import spoken, tr
 from autodial.cli.output import PlainTable, say, show_table
@@ -61,14 +62,18 @@ def init(
         hidden=True,
     )
     known = run_now(portal.departments())
-    if not departments:
-        _show(known)
-    _table(document, "staff")["departments"] = _until_right(
-        ",".join(departments) or None,
-        tr("The departments of the operators, by number or name"),
-        lambda answer: [_number_of(known, name) for name in _parts(answer)],
-        str(_likely(known).id) if known else "",
-    )
+    staff = _table(document, "staff")
+    if departments or not {"group", "field"} & set(staff):
+        if not departments:
+            _show(known)
+        for other in ("group", "field", "value"):
+            staff.pop(other, None)
+        staff["departments"] = _until_right(
+            ",".join(departments) or None,
+            tr("The departments of the operators, by number or name"),
+            lambda answer: [_number_of(known, name) for name in _parts(answer)],
+            str(_likely(known).id) if known else "",
+        )
     people = run_now(portal.staff(run_now(portal.named(_checked(document, path).staff.query))))
     endpoints = _endpoints()
     _match(people, endpoints)
@@ -82,7 +87,9 @@ def init(
     )
     _write_trunks(document, chosen)
     table = _table(document, "tasks")
-    table["tag"] = tag or _ask(tr("The tag of call tasks"), str(table.get("tag", "autodial")))
+    if tag is not None or "group" not in table:
+        default = str(table.get("tag", "autodial"))
+        table["tag"] = _until_right(tag, tr("The tag of call tasks"), _tag, default)
     config = _checked(document, path)
     file.write(tomlkit.dumps(document), 0o600, file.owner[1])
     say(tr("written: {path}", path=path))
@@ -117,7 +124,16 @@ def _ask(question: str, default: str = "", *, hidden: bool = False) -> str:
 
 
 def _parts(answer: str) -> list[str]:
-    return [part.strip() for part in answer.split(",") if part.strip()]
+    parts = [part.strip() for part in answer.split(",") if part.strip()]
+    if not parts:
+        raise ConfigError(tr("name at least one"))
+    return parts
+
+
+def _tag(answer: str) -> str:
+    if not answer.strip() or texts.escaped(answer) != answer:
+        raise ConfigError(tr("a tag is a word, as people type it in the portal"))
+    return answer.strip()
 
 
 def _until_right(
@@ -208,26 +224,35 @@ def _match(people: Sequence[Employee], endpoints: Sequence[str]) -> None:
     show_table(table)
 
 
-def _trunk(text: str, known: Sequence[str]) -> tuple[str, int]:
-    """A trunk and its lines; ``known``: endpoints that may be one, if Asterisk was asked."""
+def _trunk(text: str, known: Sequence[str]) -> tuple[str, int | None]:
+    """
+    A trunk and its lines (None: not said); ``known``: endpoints that may be one, if Asterisk was
+    asked.
+    """
     name, _, lines = text.partition(":")
-    if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", name) or not re.fullmatch(r"[0-9]{0,4}", lines):
+    if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", name) or not re.fullmatch(
+        r"([1-9][0-9]{0,3})?", lines
+    ):
         raise ConfigError(tr("{text}: write NAME or NAME:LINES", text=text))
     if known and name not in known:
         names = ", ".join(known)
         raise ConfigError(
             tr("Asterisk has no endpoint {name}; it has {names}", name=name, names=names)
         )
-    return name, int(lines or LINES)
+    return name, int(lines) if lines else None
 
 
-def _write_trunks(document: TOMLDocument, trunks: Sequence[tuple[str, int]]) -> None:
+def _write_trunks(document: TOMLDocument, trunks: Sequence[tuple[str, int | None]]) -> None:
+    """In this order; what the file says of a trunk already stays, but for its lines."""
+    asterisk = _table(document, "asterisk")
+    before = {row.get("name"): row.unwrap() for row in asterisk.get("trunks", [])}
     rows = tomlkit.aot()
     for name, lines in trunks:
         row = tomlkit.table()
-        row.update({"name": name, "lines": lines})
+        kept = {"name": name, "lines": LINES, **before.get(name, {})}
+        row.update(kept if lines is None else {**kept, "lines": lines})
         rows.append(row)
-    _table(document, "asterisk")["trunks"] = rows
+    asterisk["trunks"] = rows
 
 
 def _paused(config: Config) -> None:

@@ -74,7 +74,7 @@ def test_card(path: Path, extension: str, seconds: int, purpose: str) -> None:
             )
         number, name = config.line(purpose)
         run_now(portal.ensure_line(number, name))
-        with _stopped_by_signals():
+        with stopped_by_signals():
             call = _show_card(portal, config, user, number)
             try:
                 say(
@@ -116,7 +116,7 @@ def _show_card(portal: Portal, config: Config, user: int, line: str) -> str:
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def stopped_by_signals() -> Iterator[None]:
     """SIGHUP and SIGTERM act like Ctrl-C."""
 
     def stop(*_: object) -> None:

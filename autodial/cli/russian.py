@@ -189,11 +189,12 @@ RUSSIAN: Mapping[str, str] = {
         "автодозвон не работает, а Asterisk спрашивает его: systemctl start autodial24"
     ),
     "name a NUMBER, or --dry": "назовите НОМЕР или --dry",
-    "{number} is no phone number": "{number} — не телефонный номер",
+    "{number} is not dialled: {reason}": "{number} не набирается: {reason}",
+    "{number}: name one number": "{number}: назовите один номер",
     "{number} is on a do-not-call list": "{number} в списке «не звонить»",
     "{number} is no internal number": "{number} — не внутренний номер",
-    "no operator's phone is free; name one with --operator": (
-        "ни один телефон оператора не свободен; назовите его: --operator"
+    "no operator is free; name a phone with --operator": (
+        "свободных операторов нет; назовите телефон: --operator"
     ),
     "the call file is in the spool": "файл вызова в спуле",
     "Asterisk took it and asked the dialler: dial {number}": (
@@ -229,6 +230,8 @@ RUSSIAN: Mapping[str, str] = {
     "Asterisk has no endpoint {name}; it has {names}": (
         "в Asterisk нет endpoint {name}; есть {names}"
     ),
+    "name at least one": "назовите хотя бы один",
+    "a tag is a word, as people type it in the portal": "тег - слово, как его пишут в портале",
     "{text}: write NAME or NAME:LINES": "{text}: напишите ИМЯ или ИМЯ:ЛИНИЙ",
     "The tag of call tasks": "Тег задач на звонок",
     "written: {path}": "записано: {path}",

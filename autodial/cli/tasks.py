@@ -12,6 +12,7 @@ from autodial.cli.language import spoken, tr
 from autodial.cli.options import NUMBER, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.settings import Config
+from autodial.engine.test_calls import is_test
 from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.dial_facts import Dial, RuleResult, Wait
@@ -185,7 +186,7 @@ def skip(path: Path, task: int, reason: str, undo: bool) -> None:
 def show(path: Path, what: str, as_json: bool) -> None:
     """Show the whole history of a task (8017) or of an attempt (t8017-3)."""
     config = load(path)
-    number = what.removeprefix("t").partition("-")[0]
+    number = "0" if is_test(what) else what.removeprefix("t").partition("-")[0]
     if not re.fullmatch("[0-9]{1,12}", number):
         raise click.ClickException(
             tr("{what} is neither a task (8017) nor an attempt (t8017-3)", what=what)

@@ -11,16 +11,21 @@ from time import monotonic, sleep
 import click
 
 from autodial import texts
+from autodial.cli import status_queries
+from autodial.cli.history import end_of_test
 from autodial.cli.language import spoken, tr
 from autodial.cli.options import load
 from autodial.cli.output import read, say, words
+from autodial.cli.portal import stopped_by_signals
 from autodial.config.settings import Config
 from autodial.engine.do_not_call_list import DoNotCall
 from autodial.engine.test_calls import TestCall
 from autodial.model.ids import internal_number
 from autodial.model.outcome import Outcome
-from autodial.rules.phone_numbers import numbers_in
-from autodial.store import dispositions, flags, views
+from autodial.model.task import Phone
+from autodial.rules.phone_fields import Entry
+from autodial.rules.phone_numbers import dialable
+from autodial.store import dispositions, flags
 from autodial.store.database import write
 from autodial.store.events import Told, note, story
 from call_files import CallFile, Spool
@@ -46,8 +51,9 @@ def test_call(path: Path, number: str | None, extension: str | None, dry: bool) 
         raise click.ClickException(
             tr("the dialler does not run, and it answers Asterisk: systemctl start autodial24")
         )
+    phone = _phone(config, number, dry=dry)
     call = TestCall(
-        name=f"test-{10**9 + randbelow(9 * 10**9)}", number=_number(config, number, dry=dry),
+        name=f"test-{10**9 + randbelow(9 * 10**9)}", number=phone.number, dtmf=phone.dtmf,
         extension=_extension(config, extension), dry=dry,
     )  # fmt: skip
     spool, rings = Spool(config.asterisk.spool), config.asterisk.ring_client
@@ -59,34 +65,39 @@ def test_call(path: Path, number: str | None, extension: str | None, dry: bool) 
         note(db, now, 0, "spooled", "", call.name)  # type: ignore[arg-type]
 
     write(config.store.path, ask)
-    spool.submit(
-        CallFile(
-            name=call.name, channel="Local/task@autodial-out/n", context="autodial-answered",
-            wait=wait, caller_id=config.asterisk.caller_id, variables={"__AD_ID": call.name},
-        )
-    )  # fmt: skip
-    try:
-        ended = _follow(config, call, now, wait + config.asterisk.ring_operator + TALK)
-    except KeyboardInterrupt:
-        spool.withdraw(call.name)
-        raise
+    with stopped_by_signals():
+        try:
+            spool.submit(
+                CallFile(
+                    name=call.name, channel="Local/task@autodial-out/n",
+                    context="autodial-answered", wait=wait, caller_id=config.asterisk.caller_id,
+                    variables={"__AD_ID": call.name},
+                )
+            )  # fmt: skip
+            ended = _follow(config, call, now, wait + config.asterisk.ring_operator + TALK)
+        finally:
+            spool.withdraw(call.name)  # harmless for a call that is up
     sys.exit(0 if ended == Outcome.TALKED.value else 1)
 
 
-def _number(config: Config, given: str | None, *, dry: bool) -> str:
+def _phone(config: Config, given: str | None, *, dry: bool) -> Phone:
+    """The one number to dial, by the rules for the CRM's numbers, and on no do-not-call list."""
+    if dry:
+        return Phone(NOBODY, "", "", 0)
     if given is None:
-        if dry:
-            return NOBODY
         raise click.UsageError(tr("name a NUMBER, or --dry"))
-    numbers = numbers_in(given, config.phones.region)
-    if not numbers:
-        raise click.UsageError(tr("{number} is no phone number", number=given))
-    number = sorted(numbers)[0]
+    phones, refused = dialable([Entry(given, "", "", "", 0)], config.phones.rules)
+    if refused:
+        reason = words(refused[0].reason)
+        raise click.UsageError(tr("{number} is not dialled: {reason}", number=given, reason=reason))
+    if len(phones) != 1:
+        raise click.UsageError(tr("{number}: name one number", number=given))
+    number = phones[0].number
     unwanted = {line.number for line in read(config, dispositions.do_not_call_lines)}
     listed = DoNotCall(config.rules.do_not_call, config.phones.region).numbers()
-    if listed is None or number in listed | unwanted:
+    if phones[0].do_not_call or listed is None or number in listed | unwanted:
         raise click.ClickException(tr("{number} is on a do-not-call list", number=number))
-    return number
+    return phones[0]
 
 
 def _extension(config: Config, given: str | None) -> str:
@@ -94,10 +105,11 @@ def _extension(config: Config, given: str | None) -> str:
         if not internal_number(given):
             raise click.UsageError(tr("{number} is no internal number", number=given))
         return given
-    for line in read(config, views.operator_lines):
-        if line.phone == "NOT_INUSE" and internal_number(line.extension):
-            return line.extension
-    raise click.ClickException(tr("no operator's phone is free; name one with --operator"))
+    now = datetime.now(UTC)
+    for operator in read(config, lambda db: status_queries.operators(db, config, now)):
+        if operator.free(now) and internal_number(operator.extension):
+            return operator.extension
+    raise click.ClickException(tr("no operator is free; name a phone with --operator"))
 
 
 def _follow(config: Config, call: TestCall, begun: datetime, patience: float) -> str:
@@ -132,10 +144,4 @@ def _lines(call: TestCall, event: Told) -> Iterator[str]:
         case "answered":
             yield tr("the client answered; the phone {extension} rings", extension=call.extension)
         case _:
-            told = json.loads(event.detail)
-            details = [told["trunk"], told["tech"]]
-            if told["cause"]:
-                details.append(tr("cause {number}", number=told["cause"]))
-            if told["talk"]:
-                details.append(texts.lasted(told["talk"], spoken()))
-            yield "; ".join([words(told["outcome"]), *filter(None, details)])
+            yield end_of_test(json.loads(event.detail))

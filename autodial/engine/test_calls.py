@@ -9,9 +9,9 @@ from it, and each step is noted as an event of that name, which the command read
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from attrs import asdict, define, frozen
+from attrs import asdict, define, field, frozen
 
 from autodial.config.settings import Config
 from autodial.model.attempt import Report
@@ -23,6 +23,8 @@ from autodial.store.events import note
 
 #: Names of test calls; no attempt has such a one.
 NAME = re.compile(r"test-[0-9]{10}")
+#: How long after it was asked for a test call may begin.
+SOON = timedelta(minutes=2)
 #: The context that plays the client where no carrier is wanted.
 ECHO = "autodial-test"
 
@@ -33,6 +35,7 @@ class TestCall:
 
     name: str
     number: str  #: in E.164; of a dry call it is not dialled
+    dtmf: str = ""  #: an extension behind it
     extension: str  #: the phone that rings when the client has answered
     dry: bool  #: no carrier: the client is an echo of this Asterisk
 
@@ -52,22 +55,41 @@ class TestCalls:
     config: Config
     store: Store
     now: Callable[[], datetime]
+    _under_way: TestCall | None = field(default=None, init=False)
 
-    async def known(self, name: str) -> TestCall | None:
-        """The call of this name; None: another one was asked for since, or none."""
+    async def claim(self, name: str) -> TestCall | None:
+        """
+        The call of this name, once and soon after it was asked for: a call file that Asterisk finds
+        again after a crash dials nobody. None: refused.
+        """
         told = await self.store.run(flags.told, flags.TEST_CALL)
-        call = TestCall(**json.loads(told[1])) if told is not None else None
+        if told is None or self.now() - told[0] > SOON:
+            return None
+        call = TestCall(**json.loads(told[1]))
+        if call.name != name:
+            return None
+        await self.store.run(flags.clear, flags.TEST_CALL)
+        self._under_way = call
+        return call
+
+    def under_way(self, name: str) -> TestCall | None:
+        """The call that was claimed under this name; None: another one was since, or none."""
+        call = self._under_way
         return call if call is not None and call.name == name else None
 
     async def note(self, name: str, kind: str, detail: str = "") -> None:
         await self.store.run(note, self.now(), 0, kind, detail, name)
 
     def number(self, call: TestCall) -> str:
-        """As the trunks want it."""
+        """As the trunks want it; the echo of a dry call wants digits."""
+        if call.dry:
+            return call.number.lstrip("+")
         return as_dialled(call.number, self.config.asterisk.number_format)
 
     async def ended(self, name: str, report: Report) -> None:
         """The last event: the outcome, as an attempt's would be, and what Asterisk reported."""
+        if self.under_way(name) is None:
+            return
         told = {
             "outcome": outcome_of(report).value,
             "trunk": report.trunk,

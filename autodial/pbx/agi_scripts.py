@@ -243,7 +243,7 @@ def _or_test(script: Script, test: Callable[[AgiSession], Awaitable[None]]) -> S
 async def test_claim(call: AgiSession, tests: TestCalls, language: str, tickets: Tickets) -> None:
     """``AGI(…/claim,test-…)``: dial the number of the test, or nobody."""
     name = call.argument(0)
-    test = await tests.known(name)
+    test = await tests.claim(name)
     if test is None:
         await call.batch(set_variables({"AD_GO": "0"}))
         return
@@ -253,7 +253,7 @@ async def test_claim(call: AgiSession, tests: TestCalls, language: str, tickets:
         set_variables(
             {
                 "AD_NUM": tests.number(test),
-                "AD_DTMF": "",
+                "AD_DTMF": test.dtmf,
                 "AD_TO": str(asterisk.ring_client),
                 "AD_TRUNKS": ":".join(trunk.name for trunk in asterisk.trunks),
                 "AD_CIDS": "",
@@ -272,7 +272,7 @@ async def test_claim(call: AgiSession, tests: TestCalls, language: str, tickets:
 async def test_resolve(call: AgiSession, tests: TestCalls) -> None:
     """``AGI(…/resolve,test-…)``: the client of the test has answered."""
     name = call.argument(0)
-    test = await tests.known(name)
+    test = tests.under_way(name)
     if test is None:
         return
     await tests.note(name, "answered")

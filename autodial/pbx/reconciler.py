@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from autodial.engine.attempt_ends import AttemptEnds
+from autodial.engine.test_calls import is_test
 from autodial.errors import PbxError, StoreError
 from autodial.model.attempt import Report
 from autodial.model.attempt_states import State
@@ -113,6 +114,9 @@ class Reconciler:
             alive = None
         for key, text in (await self.ami.kept_reports()).items():
             name = attempt_id(key)
+            if is_test(key):
+                self.astdb.recorded.add(key)  # to be deleted: nobody waits for its end any more
+                continue
             if name is None:
                 self._limited_log.warn("AstDB, family autodial: {key} is no attempt", key=key)
                 continue

@@ -156,6 +156,44 @@ def test_without_questions(
     assert before == path.read_text(), "a wrong option changes nothing"
 
 
+def test_what_the_file_says_of_a_trunk_already_stays(
+    init: Init, path: Path, portal: tuple[SimulatedPortal, str]
+) -> None:
+    """Another number would be shown to clients otherwise."""
+    own = 'name = "carrier1"\ncaller_ids = ["+442079460999"]'
+    path.write_text(path.read_text().replace('name = "carrier1"', own))
+    assert 0 == init(answers=f"{portal[1]}\n\ncarrier2:3,carrier1\n\n").exit_code
+    trunks = load(path).asterisk.trunks
+
+    assert [("carrier2", 3), ("carrier1", 10)] == [(t.name, t.lines) for t in trunks]
+    assert "+442079460999" in path.read_text()
+
+
+def test_a_site_with_groups_keeps_them(
+    init: Init, path: Path, portal: tuple[SimulatedPortal, str]
+) -> None:
+    text = path.read_text().replace('tag = "autodial"', "group = 7")
+    path.write_text(text.replace("departments = [5]", "group = 9"))
+    portal[0].groups[9] = [501]
+    result = init(answers=f"{portal[1]}\n\n")
+    assert 0 == result.exit_code, result.output
+    config = load(path)
+
+    assert (7, None) == (config.tasks.group, config.tasks.tag or None)
+    assert 9 == config.staff.group and not config.staff.departments
+
+
+def test_empty_and_odd_answers_are_asked_for_again(
+    init: Init, path: Path, portal: tuple[SimulatedPortal, str]
+) -> None:
+    result = init(answers=f"{portal[1]}\n,\n5\n,\ncarrier1:0\ncarrier1\n \x1b[31m\nзвонок\n")
+
+    assert 0 == result.exit_code, result.output
+    assert 2 == result.output.count("name at least one")
+    assert "a tag is a word" in result.output
+    assert ("звонок", 10) == (load(path).tasks.tag, load(path).asterisk.trunks[0].lines)
+
+
 def test_a_webhook_without_rights_is_named(
     init: Init,
     path: Path,
