@@ -22,6 +22,7 @@ from fastagi_server.errors import (
     WireError,
 )
 from fastagi_server.health import NotWell, check, ping
+from fastagi_server.histogram import Histogram
 from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.results import ChannelState, Digits, Heard, Played, Recognized, Recorded
 from fastagi_server.secret import SharedSecret
@@ -57,6 +58,7 @@ __all__ = [
     "FastAgiServer",
     "Hangup",
     "Heard",
+    "Histogram",
     "NotAuthenticated",
     "NotWell",
     "Played",

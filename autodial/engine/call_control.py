@@ -182,6 +182,7 @@ class CallControl:
         known = self.calls.get(attempt)
         if known is None:
             return None
+        self.calls.roster.ring_delay.answered(attempt)
         ring = self._ring(known)
         if ring.extensions:
             first = ring.extensions[0]

@@ -9,8 +9,9 @@ from datetime import datetime
 
 from attrs import define, evolve, field
 
+from autodial.engine.ring_delay import RingDelay
 from autodial.model.ids import AttemptId, OperatorId
-from autodial.model.operator import Operator
+from autodial.model.operator import RINGING, Operator
 from autodial.store.presence import StaffRow
 
 
@@ -20,6 +21,7 @@ class Roster:
 
     #: Users that are never operators (the webhook's owner and the like), by user id.
     exclude: frozenset[OperatorId] = frozenset()
+    ring_delay: RingDelay = field(factory=RingDelay)
     _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
     _phones: dict[str, str] = field(factory=dict, init=False)
     _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)
@@ -49,6 +51,8 @@ class Roster:
 
     def set_phone(self, extension: str, state: str) -> None:
         """Store a device state of Asterisk: NOT_INUSE, INUSE, RINGING, UNAVAILABLE …"""
+        if state == RINGING:
+            self.ring_delay.rings(extension)
         first = not self._phones
         self._phones[extension] = state
         if first:
@@ -78,6 +82,7 @@ class Roster:
         """Asterisk is not connected: its device states are out of date."""
         self._phones.clear()
         self._asked = False
+        self.ring_delay.forget_all()
         self._renew_all()
 
     def phones(self) -> Mapping[str, str] | None:
@@ -102,7 +107,10 @@ class Roster:
         before = next(
             (operator for operator, reserved in self._reserved.items() if reserved == attempt), None
         )
-        if who is None or who == before:
+        if who is None:
+            return
+        self.ring_delay.expect(extension, attempt)
+        if who == before:
             return
         other = self._reserved.get(who)
         self._reserved[who] = attempt
@@ -115,6 +123,7 @@ class Roster:
 
     def release(self, attempt: AttemptId) -> None:
         """The attempt has ended; its operator may be reserved again."""
+        self.ring_delay.forget(attempt)
         for who in [who for who, reserved in self._reserved.items() if reserved == attempt]:
             del self._reserved[who]
             self._renew(who)

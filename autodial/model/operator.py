@@ -18,6 +18,8 @@ class DeviceUse(Enum):
     OFF = "off"  #: it cannot ring
 
 
+#: The device state of a phone that rings and is not in use besides.
+RINGING = "RINGING"
 #: All of Asterisk's device states. The dispatcher and ``autodial.conf`` use the same table; the
 #: dialplan rings a phone only in the state that is FREE here. So no client is dialled for a phone
 #: that the dialplan would skip.
@@ -25,7 +27,7 @@ DEVICE_STATES: Mapping[str, DeviceUse] = {
     "NOT_INUSE": DeviceUse.FREE,
     "INUSE": DeviceUse.ENGAGED,
     "BUSY": DeviceUse.ENGAGED,
-    "RINGING": DeviceUse.ENGAGED,
+    RINGING: DeviceUse.ENGAGED,
     "RINGINUSE": DeviceUse.ENGAGED,
     "ONHOLD": DeviceUse.ENGAGED,
     "UNAVAILABLE": DeviceUse.OFF,

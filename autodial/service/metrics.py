@@ -7,17 +7,23 @@ All values are in the running dialler's memory: a request reads neither the stor
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from itertools import accumulate
 
 from attrs import asdict, define
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from autodial.engine.engine import Engine
 from autodial.http_limits import BoundedPort, Page, Root
 from autodial.model.attempt_states import IN_FLIGHT
-from fastagi_server import FastAgiServer
+from fastagi_server import FastAgiServer, Histogram
 
 
 @define(eq=False)
@@ -59,6 +65,12 @@ class Measured:
         for state in IN_FLIGHT:
             live.add_metric([state.value], sum(a.state is state for a in self.engine.calls.all()))
         yield live
+        ringing = HistogramMetricFamily(
+            "autodial_answered_to_ringing_seconds",
+            "from the client's answer until the manager reports an operator's phone as ringing",
+        )
+        _add(ringing, self.engine.roster.ring_delay.histogram)
+        yield ringing
         yield from self._people()
         healthy = GaugeMetricFamily("autodial_healthy", "1: well, by what", labels=["what"])
         for what, is_well in self.health().items():
@@ -83,6 +95,13 @@ class Measured:
             "share of the clients who answered lately and had no operator within two seconds",
             answers.late_rate,
         )
+
+
+def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> None:
+    """Prometheus's buckets count all that is not above their bound."""
+    bounds = (*map(str, histogram.bounds), "+Inf")
+    counts = accumulate(histogram.counts)
+    family.add_metric(labels, list(zip(bounds, counts, strict=True)), histogram.total)
 
 
 class Health(Page):

@@ -66,6 +66,25 @@ async def test_prometheus_reads_what_has_happened(house: House, site: str) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_prometheus_reads_how_long_clients_wait_for_a_phone_to_ring(
+    house: House, site: str
+) -> None:
+    moments = iter((10.0, 10.0625))
+    house.roster.ring_delay.clock = lambda: next(moments)
+    house.roster.set_phone("101", "NOT_INUSE")
+    attempt = house.dial()
+    house.ask("claim", attempt, "442079460000", "")
+    house.ask("resolve", attempt)
+    house.roster.set_phone("101", "RINGING")
+    read = figures((await deferToThread(get, f"{site}/metrics"))[1])
+
+    name = "autodial_answered_to_ringing_seconds"
+    assert (0, 1) == (read[f"{name}_bucket", "0.05"], read[f"{name}_bucket", "0.1"])
+    assert (1, 1) == (read[f"{name}_bucket", "+Inf"], read[f"{name}_count",])
+    assert 0.0625 == read[f"{name}_sum",]
+
+
+@pytest_twisted.ensureDeferred
 async def test_health_is_200_or_503_with_what_is_not_well(house: House, site: str) -> None:
     well = await deferToThread(get, f"{site}/healthz")
     house.pbx_up = False
