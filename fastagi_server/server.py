@@ -7,6 +7,7 @@ addresses otherwise, require the secret of the installation first (see ``secret`
 sessions, lines and time.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -26,6 +27,7 @@ from fastagi_server.errors import (
     UnknownScript,
     WireError,
 )
+from fastagi_server.histogram import Histogram
 from fastagi_server.rate_limited_log import RateLimitedLog
 from fastagi_server.secret import SharedSecret
 from fastagi_server.session import AgiSession, Script
@@ -49,6 +51,9 @@ BACKLOG = 4096
 #: Bytes that a session may send before it is authenticated: the environment with room for its
 #: arguments, and one reply.
 UNAUTHENTICATED_BYTES = 20_000
+
+#: Bounds of the buckets in which the durations of scripts are counted, in seconds.
+DURATIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 #: Most addresses whose permission is cached.
 MAX_HOSTS = 1_000
@@ -100,6 +105,10 @@ class FastAgiServer(Factory):
     unauthenticated: Collection[str] = ("ping",)
     tickets: Tickets | None = None  #: taken in place of the secret
     counters: Counters = field(factory=Counters)
+    #: How long the scripts took that ran to their end, Asterisk's replies included.
+    durations: defaultdict[str, Histogram] = field(
+        factory=lambda: defaultdict(lambda: Histogram(DURATIONS)), init=False
+    )
     #: How many sessions are open.
     sessions: int = field(default=0, init=False)
     #: Bytes a session may send before it is authenticated; None: no secret, no such limit.
@@ -202,6 +211,7 @@ class FastAgiServer(Factory):
     # The events of a session.
 
     def started(self, session: AgiSession) -> Script:
+        session.began = self.clock.seconds()
         name = session.environment.script
         script = self.scripts.get(name, _unknown)
         if self.secret is None or name in self.unauthenticated:
@@ -229,6 +239,8 @@ class FastAgiServer(Factory):
             self._alone.end(session)
         if failure is None:
             self.counters.finished += 1
+            took = self.clock.seconds() - session.began
+            self.durations[session.environment.script].add(took)
             return
         if failure.check(UnknownScript):
             self.counters.unknown_script += 1

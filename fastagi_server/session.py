@@ -124,6 +124,7 @@ class AgiSession(Commands, Protocol):
         self._gone: CallEnded | None = None
         self.hung_up = False
         self.authenticated = False  #: set by the owner once the peer has proved the secret
+        self.began = 0.0  #: set by the owner when the script is started
         #: Bytes that it may still send before it is authenticated; None: no limit.
         self._left = owner.unauthenticated_bytes
 

@@ -64,6 +64,11 @@ class AttemptEnds:
         self.config = config
         self.policy = policy_of(config)
 
+    @property
+    def unwritten(self) -> int:
+        """For how many attempts a report waits that the store could not write."""
+        return len(self._unwritten)
+
     async def possible(self, attempt: AttemptId) -> bool:
         """
         Can this attempt have ended? A report alone does not count while its call still has a

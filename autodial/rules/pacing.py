@@ -74,6 +74,12 @@ class Pacing:
         allowed = floor(SHARE * self.cap * answers.answered) - lost - unheld
         return max(0, min(wanted, allowed)) if self.ratio > 1 else 0
 
+    def counted(self, answers: Answers) -> float:
+        """The share of the answered calls that the cap limits; 0 while they are too few."""
+        if answers.answered < SAMPLE:
+            return 0.0
+        return answers.late_rate if self.in_two_seconds else answers.rate
+
     def reserve_operators(self, answers: Answers) -> int:
         """
         How many operators to keep free: one while the abandoned rate is above the cap, so that a

@@ -80,6 +80,10 @@ CONFIRMED = 1.0
 DIALPLAN = 5.0
 
 
+#: Between two counts of the messages to the portal, for monitoring.
+BACKLOG = 15.0
+
+
 #: Between two checks for a reload request.
 SETTINGS = 2.0
 
@@ -339,6 +343,8 @@ class Dialler:
             await self._open(
                 "metrics", metrics.host, metrics.port, metrics_site(measured, self.reactor)
             )
+            counts = Periodic(self.reactor, BACKLOG, measured.read_backlog, "metrics")
+            counts.setServiceParent(self.services)
         self.services.startService()
         self.reloading.log_notes()
         self.log.info("running; {count} attempts were in flight", count=len(open_now))

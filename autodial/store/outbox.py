@@ -13,7 +13,16 @@ from attrs import frozen
 from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outbox_message import MessageKind, MessageState
-from autodial.store.schema import IN_FLIGHT, UNDELIVERED, attempts, holds, one_of, outbox, tasks
+from autodial.store.schema import (
+    DEAD,
+    IN_FLIGHT,
+    UNDELIVERED,
+    attempts,
+    holds,
+    one_of,
+    outbox,
+    tasks,
+)
 from bitrix24 import Deadline
 
 #: How long after its timeout the portal may still execute a request, unless configured otherwise.
@@ -272,6 +281,29 @@ def shown_to(db: sa.Connection, message: Message) -> list[int]:
         outbox.c.id < message.id,
     )
     return [row.operator for row in db.execute(query)]
+
+
+@frozen(kw_only=True)
+class Backlog:
+    """What the portal has not been told."""
+
+    waiting: int
+    oldest: datetime | None  #: when that happened which the oldest waiting message tells
+    dead: int  #: dead letters
+
+
+_WAITING = sa.select(sa.func.count()).select_from(outbox).where(_UNDELIVERED)
+_OLDEST = sa.select(outbox.c.created).where(_UNDELIVERED).order_by(outbox.c.id).limit(1)
+_DEAD = sa.select(sa.func.count()).select_from(outbox).where(holds("outbox", DEAD))
+
+
+def backlog(db: sa.Connection) -> Backlog:
+    """For monitoring. Each condition has an index of its own: delivered rows cost nothing."""
+    return Backlog(
+        waiting=db.execute(_WAITING).scalar_one(),
+        oldest=db.scalar(_OLDEST),
+        dead=db.execute(_DEAD).scalar_one(),
+    )
 
 
 def put_off_rest(db: sa.Connection, attempt: str, message: int, until: datetime) -> None:

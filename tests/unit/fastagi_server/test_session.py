@@ -554,3 +554,35 @@ def test_values_that_do_not_come_back_one_for_one_are_refused() -> None:
     protocol.dataReceived(b"200 result=1 (one)\n")
 
     assert failures == ["1 values for 2 names: 'one'"]
+
+
+def test_the_duration_of_a_script_is_counted() -> None:
+    clock, waits = Clock(), Deferred[None]()
+
+    async def script(call: AgiSession) -> None:
+        await waits
+
+    clock.advance(7)
+    running = server(script, clock)
+    FakeAsterisk(running).connect("x")
+    clock.advance(0.03)
+    waits.callback(None)
+    counted = running.durations["x"]
+
+    assert {0.05: 1} == {
+        bound: count for bound, count in zip(counted.bounds, counted.counts, strict=False) if count
+    }
+    assert 0.03 == pytest.approx(counted.total)
+
+
+def test_a_peer_s_names_are_no_durations() -> None:
+    """Each would be a series of its own for ever."""
+
+    async def script(call: AgiSession) -> None:
+        await call.set("NAME", "x")
+
+    running = server(script)
+    for name in ("x", "invented", "../x"):
+        FakeAsterisk(running).connect(name)
+
+    assert ["x"] == list(running.durations)
