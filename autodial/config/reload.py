@@ -20,6 +20,7 @@ AT_START: Mapping[str, frozenset[str]] = {
     "fastagi": frozenset(),
     "events": frozenset(),
     "metrics": frozenset(),
+    "log": frozenset(),
     "portal": frozenset(
         {"webhook", "application", "verify", "poll", "requests_per_second", "zone", "pool"}
     ),

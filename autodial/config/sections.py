@@ -140,6 +140,12 @@ class MetricsConfig(Section):
     port: int | None = Field(None, ge=1, le=65535)
 
 
+class LogConfig(Section):
+    """[log]"""
+
+    format: Literal["text", "json"] = "text"
+
+
 #: No budget looks further back (``per_month``), with a day to spare.
 _BUDGETS = MONTH + DAY
 

@@ -28,6 +28,7 @@ from autodial.config.sections import (
     AsteriskConfig,
     EventsConfig,
     FastAgiConfig,
+    LogConfig,
     MetricsConfig,
     RecordingConfig,
     Section,
@@ -73,6 +74,7 @@ class Config(Section):
     recording: RecordingConfig = RecordingConfig.model_validate({})
     events: EventsConfig = EventsConfig.model_validate({})
     metrics: MetricsConfig = MetricsConfig.model_validate({})
+    log: LogConfig = LogConfig()
     store: StoreConfig = StoreConfig()
 
     @model_validator(mode="before")

@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.logger import (
-    FileLogObserver,
-    FilteringLogObserver,
-    LogEvent,
-    LogLevel,
-    LogLevelFilterPredicate,
-    eventAsText,
-    formatTime,
-    globalLogBeginner,
-)
+from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
-from autodial import texts
 from autodial.config.reload import Settings
 from autodial.service.app import Dialler
+from autodial.service.logs import log_to
 
 T = TypeVar("T")
 
@@ -37,11 +28,7 @@ def run_dialler(path: Path) -> int:
     from twisted.internet import reactor
 
     os.umask(0o077)  # our files are readable by our user only
-    level = LogLevelFilterPredicate(LogLevel.info)
-    # Twisted logs every opened and closed port at info level: not needed.
-    level.setLogLevelForNamespace("twisted", LogLevel.warn)
-    level.setLogLevelForNamespace("log_legacy", LogLevel.warn)
-    observer = FilteringLogObserver(FileLogObserver(sys.stderr, log_line), [level])
+    observer = log_to(sys.stderr, config.log.format)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     dialler = Dialler(config, reactor, settings=settings)
     failures: list[Failure] = []
@@ -93,24 +80,6 @@ def answer(question: Callable[[Any], Awaitable[T]]) -> T:
     if failures:
         failures[0].raiseException()
     return answers[0]
-
-
-def log_line(event: LogEvent) -> str | None:
-    """
-    An event as one line; its traceback, if any, on lines that begin with a tab. Foreign text in a
-    field cannot add lines or control characters for a terminal.
-    """
-    text = eventAsText(event, includeTraceback=False, includeTimestamp=False)
-    if not text:
-        return None
-    failure = event.get("log_failure")
-    trace = failure.getTraceback().splitlines() if isinstance(failure, Failure) else []
-    lines = (f"{formatTime(event.get('log_time'))} {texts.escaped(text)}", *map(_indented, trace))
-    return "\n".join(lines) + "\n"
-
-
-def _indented(line: str) -> str:
-    return "\t" + texts.escaped(line.expandtabs())
 
 
 def _running(reactor: Any) -> Any:

@@ -19,7 +19,7 @@ from autodial import texts
 from autodial.model.operator import PresenceRules
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.phone_numbers import Refused
-from autodial.service.run import log_line
+from autodial.service.logs import text_line
 from autodial.store import attempt_end, delivery, ledger, outbox, presence, tasks
 from bitrix24 import Employee, LoginEvent, Presence
 from tests.integration.cli.test_cli import LONG_AGO, path, told  # noqa: F401  # fixtures
@@ -119,7 +119,7 @@ def event(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_log_line_is_one_line(text: str) -> None:
-    line = log_line(event(attempt=text))
+    line = text_line(event(attempt=text))
     assert line is not None
 
     assert 1 == line.count("\n")
@@ -131,7 +131,7 @@ def test_a_traceback_makes_no_lines_of_its_own() -> None:
         raise ValueError("x\n2026-11-26T10:00:00+0000 [autodial#info] t1-1: talked\x1b[31m")
     except ValueError:
         failure = Failure()
-    line = log_line(event(attempt="t1-1", log_failure=failure))
+    line = text_line(event(attempt="t1-1", log_failure=failure))
     assert line is not None
     head, *rest = line.rstrip("\n").split("\n")
 
@@ -173,6 +173,6 @@ def test_tables_are_made_in_one_place() -> None:
 
 
 def test_the_clock_of_a_line_is_there() -> None:
-    line = log_line(event(attempt="t1-1"))
+    line = text_line(event(attempt="t1-1"))
 
     assert line is not None and datetime.fromisoformat(line.split(" ")[0])
