@@ -129,6 +129,15 @@ def test_an_alert_says_what_it_means_and_what_to_do(rule: dict[str, Any], served
     assert named <= set().union(*served[name]) | ADDED
 
 
+@pytest.mark.parametrize("document", ["docs/operations.md", "docs/ru/operations.md"])
+def test_the_documents_name_what_is_served(document: str, served: Served) -> None:
+    text = (DEPLOY.parent / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"`(autodial_\w+)`", text))
+
+    assert len(named) > 5
+    assert set() == named - {name.removesuffix("_count") for name in served}
+
+
 def test_alerts_and_panels_have_names_of_their_own() -> None:
     for names in (
         [rule["alert"] for rule in RULES],

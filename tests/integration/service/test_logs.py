@@ -1,16 +1,47 @@
 """The log as JSON: each event is one object on one line, whatever text it holds."""
 
 import json
+import re
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+import pytest_twisted
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from autodial.service.logs import json_line
+from autodial.service.logs import json_line, log_to
+from tests.documents import blocks
 from tests.integration.cli.test_cli import path  # noqa: F401  # a fixture
 from tests.integration.cli.test_printed import HOSTILE, event, obeyed
+from tests.integration.house import House
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_documents_show_the_lines_of_a_call(house: House) -> None:
+    """But for the clock."""
+    log = StringIO()
+    observers = [log_to(log, "text"), log_to(log, "json")]
+    for observer in observers:
+        globalLogPublisher.addObserver(observer)
+    try:
+        await house.dispatcher.turn()
+        house.ask("claim", "t8017-1", "442079460000", "")
+        house.ask("result", "t8017-1", "dial", "BUSY", "17", "SIP%20486%20x")
+    finally:
+        for observer in observers:
+            globalLogPublisher.removeObserver(observer)
+    shown = [row for block in blocks("docs/operations.md") for row in block.splitlines()]
+
+    assert 4 == len(log.getvalue().splitlines())
+    assert set() == set(map(timeless, log.getvalue().splitlines())) - set(map(timeless, shown))
+
+
+def timeless(line: str) -> str:
+    return re.sub(r'^({"time": ")?\d{4}[-+:.T\d]+', r"\1", line)
+
 
 #: What a terminal obeys, or a log collector would split at.
 WILD = (*HOSTILE, "\ud800", "a\x00b", "\x7f", "\x85", "\u200b", "\ufeff", '"}\n{"level": "info"}')
