@@ -55,26 +55,10 @@ def init(
     """
     file = read_file(path)
     document = _document(file)
-    portal = _until_right(
-        os.environ.get(WEBHOOK),
-        tr("The incoming webhook's address (Developer resources, Other, Inbound webhook)"),
-        lambda address: _portal(document, path, address),
-        hidden=True,
-    )
-    known = run_now(portal.departments())
-    staff = _table(document, "staff")
-    if departments or not {"group", "field"} & set(staff):
-        if not departments:
-            _show(known)
-        for other in ("group", "field", "value"):
-            staff.pop(other, None)
-        staff["departments"] = _until_right(
-            ",".join(departments) or None,
-            tr("The departments of the operators, by number or name"),
-            lambda answer: [_number_of(known, name) for name in _parts(answer)],
-            str(_likely(known).id) if known else "",
-        )
-    people = run_now(portal.staff(run_now(portal.named(_checked(document, path).staff.query))))
+    try:
+        people = _connect(document, path, departments)
+    except PortalError as error:
+        raise click.ClickException(str(error)) from error
     endpoints = _endpoints()
     _match(people, endpoints)
     extensions = {person.extension for person in people}
@@ -93,13 +77,40 @@ def init(
     config = _checked(document, path)
     file.write(tomlkit.dumps(document), 0o600, file.owner[1])
     say(tr("written: {path}", path=path))
-    _paused(config)
+    if not _paused(config):
+        say(tr("The dialler reads it at its next start, or now by 'autodial reload'"))
+        return
     say(
         tr(
             "Nobody is dialled yet. Start the dialler (systemctl start autodial24), look at"
             " 'autodial doctor' and 'autodial tasks', and let it dial: autodial resume"
         )
     )
+
+
+def _connect(document: TOMLDocument, path: Path, departments: Sequence[str]) -> list[Employee]:
+    """The portal and whose calls these are; the operators."""
+    portal = _until_right(
+        os.environ.get(WEBHOOK),
+        tr("The incoming webhook's address (Developer resources, Other, Inbound webhook)"),
+        lambda address: _portal(document, path, address),
+        hidden=True,
+    )
+    staff = _table(document, "staff")
+    if departments or not {"group", "field"} & set(staff):
+        known = run_now(portal.departments())
+        if not departments:
+            _show(known)
+        for other in ("group", "field", "value"):
+            staff.pop(other, None)
+        staff["departments"] = _until_right(
+            ",".join(departments) or None,
+            tr("The departments of the operators, by number or name"),
+            lambda answer: [_number_of(known, name) for name in _parts(answer)],
+            str(_likely(known).id) if known else "",
+        )
+    query = _checked(document, path).staff.query
+    return run_now(portal.staff(run_now(portal.named(query))))
 
 
 def _document(file: SiteFile) -> TOMLDocument:
@@ -255,11 +266,14 @@ def _write_trunks(document: TOMLDocument, trunks: Sequence[tuple[str, int | None
     asterisk["trunks"] = rows
 
 
-def _paused(config: Config) -> None:
-    """A new store, in which everybody is paused: the first start dials nobody."""
+def _paused(config: Config) -> bool:
+    """
+    A new store, in which everybody is paused: the first start dials nobody. False: there was one.
+    """
     path = config.store.path
     if path.exists():
-        return
+        return False
     migrate(path)
     now = datetime.now(UTC)
     write(path, lambda db: pauses.pause(db, pauses.EVERYBODY, now, "a new installation"))
+    return True

@@ -235,6 +235,9 @@ RUSSIAN: Mapping[str, str] = {
     "{text}: write NAME or NAME:LINES": "{text}: напишите ИМЯ или ИМЯ:ЛИНИЙ",
     "The tag of call tasks": "Тег задач на звонок",
     "written: {path}": "записано: {path}",
+    "The dialler reads it at its next start, or now by 'autodial reload'": (
+        "Автодозвон прочтёт её при следующем запуске или сейчас: 'autodial reload'"
+    ),
     "Nobody is dialled yet. Start the dialler (systemctl start autodial24), look at 'autodial"
     " doctor' and 'autodial tasks', and let it dial: autodial resume": (
         "Пока никого не набираем. Запустите автодозвон (systemctl start autodial24), посмотрите"

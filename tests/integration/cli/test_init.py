@@ -115,8 +115,9 @@ def test_a_second_time_a_running_site_is_not_paused(
 ) -> None:
     init(answers=f"{portal[1]}\n\n\n\n")
     assert 0 == CliRunner().invoke(main, ["--config", str(path), "resume"]).exit_code
-    assert 0 == init(answers=f"{portal[1]}\n\n\n\n").exit_code
+    again = init(answers=f"{portal[1]}\n\n\n\n")
 
+    assert 0 == again.exit_code and "or now by 'autodial reload'" in again.output
     assert set() == read(load(path).store.path, lambda db: in_force.paused(db, datetime.now(UTC)))
 
 
