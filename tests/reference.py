@@ -4,21 +4,45 @@ tests.reference`` writes them, and a test compares.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from attrs import fields
 
 from autodial import texts
+from autodial.cli.doctor import Line
 from autodial.cli.main import main
+from autodial.cli.status_queries import Status, Why
 from autodial.model.attempt_states import State
+from autodial.model.operator import Operator
 from autodial.model.outbox_message import MessageKind
 from autodial.model.outcome import Outcome
 from autodial.rules.dial_facts import Reason
+from autodial.store.dispositions import DoNotCallLine
+from autodial.store.events import Told
+from autodial.store.presence import PresenceLine
+from autodial.store.views import MessageLine, OperatorLine, TaskLine
+from bitrix24.values import Named
 
 ROOT = Path(__file__).parents[1]
 REFERENCE, MANUAL = ROOT / "docs/reference.md", ROOT / "deploy/autodial.1"
 FILES = ("autodial/config/autodial.example.toml", "autodial/config/advanced.toml")
+#: What the rows of ``--json`` are, by command.
+ROWS: Mapping[str, type[Any]] = {
+    "tasks": TaskLine,
+    "why": Why,
+    "why --operator": Operator,
+    "show": Told,
+    "status": Status,
+    "operators": OperatorLine,
+    "presence": PresenceLine,
+    "do-not-call": DoNotCallLine,
+    "outbox": MessageLine,
+    "groups": Named,
+    "doctor": Line,
+}
 #: Findings of ``autodial doctor``, by the beginnings of their keys.
 FINDINGS = ("host.", "store.", "fastagi.", "asterisk.", "dialplan.", "check.", "staff.", "files.")
 
@@ -30,6 +54,9 @@ def reference() -> str:
         " for your work: [operations.md](operations.md), [administration.md](administration.md).",
         "## Commands\n\n" + "\n".join(_commands(main, "autodial")),
         "## Keys of the configuration\n\n" + _table(("section", "key", "what"), _keys()),
+        "## JSON\n\nWith `--json` a command prints a list of objects. Keys are added, never"
+        " renamed.\n\n"
+        + _table(("command", "keys"), [(f"`{name}`", _fields(row)) for name, row in ROWS.items()]),
         "## Why a task waits\n\n" + _table(("key", "English", "Russian"), _reasons()),
         "## Outcomes\n\n" + _table(("key", "English", "Russian"), _words(Outcome)),
         "## States of an attempt\n\n"
@@ -50,6 +77,10 @@ def reference() -> str:
         ),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _fields(row: type[Any]) -> str:
+    return ", ".join(f"`{field.name}`" for field in fields(row))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,7 @@
 """The commands speak Russian or English, not both, and fit a terminal of 80 columns."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from string import Formatter
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from click.testing import Result
 from rich.cells import cell_len
 
@@ -23,6 +24,7 @@ from bitrix24 import Employee, LoginEvent, Presence
 from tests.integration.cli.test_cli import LONG_AGO, path, told  # noqa: F401  # fixtures
 from tests.integration.conftest import NOON
 from tests.integration.store.test_ledger import BUSY, PHONE, TALKED, dial, portal_task
+from tests.reference import ROWS
 
 Run = Callable[..., Any]
 CLI = Path(__file__).parents[3] / "autodial/cli"
@@ -114,6 +116,17 @@ def test_english_is_english(
 
     assert [] == re.findall("[а-яё]+", output.replace(NAME, "").replace("Позвонить", "")
                             .replace("Иван", "").replace("Анна", "")), output  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [name for name in ROWS if name != "groups"])
+def test_json_has_the_documented_keys(full: Callable[..., Result], command: str) -> None:
+    words = {"why": "why 9000", "why --operator": "why --operator 101", "show": "show 9000",
+             "presence": "presence --days 3660"}.get(command, command)  # fmt: skip
+    rows = json.loads(full(*words.split(), "--json").output)
+
+    keys = {field.name for field in fields(ROWS[command])}
+    assert all(keys == row.keys() for row in rows)
+    assert rows or command == "do-not-call"
 
 
 @pytest.mark.parametrize(
