@@ -167,7 +167,7 @@ def operators(path: Path, as_json: bool) -> None:
     wrong = conflicts(lines)
     table = PlainTable(
         "name", "ext.", "id", "portal", "phone", "reserved for", "talks", "login", "logout",
-        whole=("name", "ext.", "talks"), optional=("reserved for", "id", "login", "logout"),
+        whole=("name", "ext.", "talks", "login"), optional=("logout", "reserved for", "id"),
     )  # fmt: skip
     for line in lines:
         portal = tr("online") if line.online else tr("offline")
