@@ -37,13 +37,19 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-#: A dialler whose reconciler gives up an attempt without a channel sooner.
+#: A dialler that waits less: until its reconciler gives up an attempt without a channel, and for
+#: a message to the portal that failed again and again.
 _SOONER = """
 import sys
 from datetime import timedelta
 from autodial.pbx import reconciler
+from autodial.portal import reporter
 from autodial.service import app
-reconciler.GRACE, app.SWEEP = timedelta(seconds=float(sys.argv.pop(1))), 2.0
+grace, deferral = sys.argv.pop(1), sys.argv.pop(1)
+if grace:
+    reconciler.GRACE, app.SWEEP = timedelta(seconds=float(grace)), 2.0
+if deferral:
+    reporter.DEFERRALS = (timedelta(seconds=float(deferral)),) * 3
 from autodial.__main__ import start
 start()
 """
@@ -64,6 +70,8 @@ class Rig:
     settings: dict[str, Any]
     #: Seconds after which the reconciler gives up an attempt without a channel; None: its default.
     grace: float | None = None
+    #: Seconds for which a message that fails repeatedly is put off; None: its defaults.
+    deferral: float | None = None
     #: Python's development mode for the dialler: more warnings, and twice the CPU.
     development: bool = field(default=True, init=False)
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
@@ -125,7 +133,9 @@ class Rig:
         """Write its configuration and start ``autodial run``; returns when it listens."""
         self.config.touch(0o600)
         self.config.write_text(tomlkit.dumps(self.settings), encoding="utf-8")
-        program = ["-m", "autodial"] if self.grace is None else ["-c", _SOONER, str(self.grace)]
+        program = ["-m", "autodial"]
+        if self.grace is not None or self.deferral is not None:
+            program = ["-c", _SOONER, str(self.grace or ""), str(self.deferral or "")]
         command = [sys.executable, *program, "--config", str(self.config)]
         command += ["run", "--as-root"]  # its call files must belong to the user of that Asterisk
         passed: tuple[int, ...] = ()
@@ -223,6 +233,7 @@ def rig(
     overrides: Mapping[str, Any] | None = None,
     keep_logs: Path | None = None,
     grace: float | None = None,
+    deferral: float | None = None,
     **behaviour: Any,
 ) -> Iterator[Rig]:
     """
@@ -263,7 +274,7 @@ def rig(
                 settings[section] = {**old, **values}
             else:
                 settings[section] = values
-        whole = Rig(running, SimulatedPortal(), directory, port, settings, grace)
+        whole = Rig(running, SimulatedPortal(), directory, port, settings, grace, deferral)
         stack.callback(whole.portal_down)
         stack.callback(_clean, whole)
         whole.portal_up()

@@ -137,8 +137,13 @@ def _wants(line: views.TaskLine) -> bool:
 
 
 @contextmanager
-def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator[Chaos]:
-    """A rig with eight operators whose calls are short."""
+def chaos(
+    seed: int, directory: Path, keep_logs: Path | None = None, deferral: float | None = None
+) -> Iterator[Chaos]:
+    """
+    A rig with eight operators whose calls are short. ``deferral``: seconds for which a message that
+    fails repeatedly is put off, where ten minutes are too long to wait for.
+    """
     overrides: dict[str, Any] = {
         # Each outcome is reported to the portal, so that each can be counted.
         "portal": {"poll": "1s", "walk": "3s", "comments": "all", "executes_within": "30s"},
@@ -153,7 +158,7 @@ def chaos(seed: int, directory: Path, keep_logs: Path | None = None) -> Iterator
     }  # fmt: skip
     with rig(
         extensions=EXTENSIONS, directory=directory, operator_rings=0.3, operator_talks=0.7,
-        impatience=0.2, overrides=overrides, keep_logs=keep_logs,
+        impatience=0.2, overrides=overrides, keep_logs=keep_logs, deferral=deferral,
     ) as house:  # fmt: skip
         house.portal.late = timedelta(seconds=20)
         for number, extension in enumerate(EXTENSIONS, 501):

@@ -26,7 +26,7 @@ SEED = 13
 def test_nothing_is_doubled_lost_or_stuck_whatever_happens(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with chaos(SEED, tmp_path) as running:
+    with chaos(SEED, tmp_path, deferral=5) as running:
         running.run(100, 20)
         result = audit(running.rig, running.happened)
 

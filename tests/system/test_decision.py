@@ -80,7 +80,7 @@ def test_a_pause_holds_everything_and_says_so(rig: Rig, paused: Callable[[], Non
     task = rig.task("00", responsible=501)
     rig.wait(lambda: reason(rig, task) == "paused", "the reason")
     assert [] == scene.attempts(rig, task)
-    assert "автодозвон приостановлен" in autodial(rig, "why", str(task))
+    assert "the dialler is paused" in autodial(rig, "why", str(task))
     assert "paused" in autodial(rig, "status")
     paused()
     talked(rig, task)
