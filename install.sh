@@ -248,7 +248,12 @@ production() {
     esac
     if [ $dry = yes ]; then
         files install --dry-run
-        printf '   %s, linked as %s\n' "$opt/venv" "$program"
+        printf 'The program in %s, linked as %s: would be ' "$opt" "$program"
+        if [ "$(readlink "$opt/venv" || true)" = "venv-$(release_of_program)" ]; then
+            printf 'left as it is.\n'
+        else
+            printf 'installed.\n'
+        fi
         return
     fi
     umask 022 # the service's user must be able to read the program
@@ -282,6 +287,14 @@ production() {
     else
         step "Checking: autodial doctor"
         "$program" doctor || true
+        case $needed in
+        no) step "Everything was in place" ;;
+        *) step "Installed. What doctor names above is left to do" ;;
+        esac
+        old=$(files holder)
+        if [ $needed = yes ] && [ -n "$old" ] && ! running; then
+            printf '   The dialler (%s) still runs the release before: restart it.\n' "$old"
+        fi
     fi
 }
 
@@ -323,12 +336,15 @@ uninstall() {
         return
     fi
     systemd disable -q --now autodial24.service autodial24.socket || true
+    local holder
+    holder=$(files holder)
+    [ -z "$holder" ] || fail "the dialler still runs ($holder): stop it first"
     step "Files"
     files uninstall "$@" || fail "some files are still there"
     systemd daemon-reload || true
     rm -rf "$opt/venv" "$opt"/venv-* "$opt/before-upgrade.json" "$opt/pip.log"
     rm -f "$program"
-    rmdir --ignore-fail-on-non-empty "$opt" 2>/dev/null || true
+    rmdir --ignore-fail-on-non-empty "$opt" "$cache" 2>/dev/null || true
     if [ $purge = yes ]; then
         rm -rf "$data" "$root/etc/autodial24"
         step "Everything of ours is gone. In the portal remain the webhook and the external lines."

@@ -98,7 +98,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "phone.empty": {"ru": "нет цифр", "en": "no digits"},
     "phone.unreadable": {"ru": "не похоже на номер", "en": "not a phone number"},
     "phone.impossible": {"ru": "такого номера не бывает", "en": "no such number exists"},
-    "phone.abroad": {"ru": "страна не разрешена", "en": "its country is not allowed"},
+    "phone.abroad": {
+        "ru": "страна не разрешена ([phones] countries)",
+        "en": "its country is not allowed ([phones] countries)",
+    },
     "phone.special": {
         "ru": "платный, спутниковый или особый номер",
         "en": "a premium, satellite or other special number",
@@ -270,6 +273,20 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "база читается; автодозвон не работает",
         "en": "the store can be read; the dialler does not run",
     },
+    "store.unread": {
+        "ru": "портал ещё не читали: запустите автодозвон",
+        "en": "the portal was not read yet: start the dialler",
+    },
+    "asterisk.away": {
+        "ru": "Asterisk не запущен, или его manager не слушает {detail}: запустите его или"
+        " поправьте [asterisk] ami_host, ami_port",
+        "en": "Asterisk does not run, or its manager does not listen on {detail}: start it, or"
+        " correct [asterisk] ami_host, ami_port",
+    },
+    "check.unconnected": {
+        "ru": "портал ещё не подключён: autodial init",
+        "en": "the portal is not connected yet: autodial init",
+    },
     "store.empty": {
         "ru": "нет ни одной открытой задачи на звонок ({detail}): тот ли тег или группа в [tasks]?",
         "en": "there is no open call task ({detail}): is it the right tag or group in [tasks]?",
@@ -334,8 +351,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "there are no operators: is [staff] departments or group right?",
     },
     "files.well": {
-        "ru": "файлы диалплана в порядке",
-        "en": "the dialplan's files are in order",
+        "ru": "наши файлы подключены, и они этой версии",
+        "en": "our files are included, and of this release",
     },
     "files.unreadable": {
         "ru": "не читается {detail}: права 0640 и группа Asterisk",
@@ -397,15 +414,15 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         " write = reporting in manager.conf, then asterisk -rx 'manager reload'",
     },
     "dialplan.contexts": {
-        "ru": "в диалплане нет: {detail}; добавьте строку #include autodial.conf в extensions.conf"
-        " и выполните asterisk -rx 'dialplan reload'",
-        "en": "the dialplan lacks {detail}: add the line #include autodial.conf to extensions.conf,"
-        " then asterisk -rx 'dialplan reload'",
+        "ru": "в диалплане нет: {detail}; ./install.sh production вернёт это, или добавьте строку"
+        " #tryinclude autodial.conf в extensions.conf и выполните asterisk -rx 'dialplan reload'",
+        "en": "the dialplan lacks {detail}: './install.sh production' puts it back, or add the line"
+        " #tryinclude autodial.conf to extensions.conf, then asterisk -rx 'dialplan reload'",
     },
     "dialplan.globals": {
-        "ru": "не заданы переменные диалплана: {detail}; добавьте строку #include"
+        "ru": "не заданы переменные диалплана: {detail}; добавьте строку #tryinclude"
         " autodial-globals.conf в extensions.conf и выполните asterisk -rx 'dialplan reload'",
-        "en": "the dialplan's globals are not set: {detail}; add the line #include"
+        "en": "the dialplan's globals are not set: {detail}; add the line #tryinclude"
         " autodial-globals.conf to extensions.conf, then asterisk -rx 'dialplan reload'",
     },
     "dialplan.address": {
@@ -452,8 +469,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "this client is being called for another task",
     },
     "dialplan": {
-        "ru": "в Asterisk нет нашего диалплана или он не полон",
-        "en": "Asterisk lacks our dialplan, or a part of it",
+        "ru": "в Asterisk чего-то не хватает (диалплан, транк, права): autodial doctor скажет",
+        "en": "Asterisk lacks something (dialplan, trunk, rights): 'autodial doctor' says what",
     },
     "store moved": {
         "ru": "файл базы перемещён или удалён во время работы",

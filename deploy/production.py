@@ -10,6 +10,7 @@ Standard library only: ``--dry-run`` works before anything is installed.
 
 import argparse
 import difflib
+import fcntl
 import grp
 import json
 import os
@@ -107,6 +108,8 @@ class Change:
         new = _shown(self.after.text) if self.after is not None else None
         if old is None and new is not None and (length := new.count("\n")) > LONG:
             return f"--- /dev/null\n+++ {self.path}\n@@ a new file of {length} lines @@"
+        if new is None and old is not None and (length := old.count("\n")) > LONG:
+            return f"--- {self.path}\n+++ /dev/null\n@@ {length} lines removed @@"
         before, after = (str(self.path) if text is not None else "/dev/null" for text in (old, new))
         lines = difflib.unified_diff(
             (old or "").splitlines(), (new or "").splitlines(), before, after, lineterm="", n=2
@@ -615,7 +618,9 @@ def uninstall(site: Site, *, dry_run: bool, purge: bool) -> int:
         say(change.diff() if dry_run else f"   {change.path}")
         if not dry_run:
             write(change.path, change.after)
-    if not dry_run:
+    if dry_run:
+        say(f"\n{len(changes)} files would be changed or removed; nothing was.")
+    else:
         for command in ("dialplan reload", "manager reload"):
             asterisk(command)
         if purge:
@@ -624,6 +629,26 @@ def uninstall(site: Site, *, dry_run: bool, purge: bool) -> int:
             if staging.is_dir() and not staging.is_symlink() and not any(staging.iterdir()):
                 staging.rmdir()
     return 0
+
+
+def holder(site: Site) -> str:
+    """Who works on the store, by its lock; empty: nobody."""
+    try:
+        file = os.open(f"{_store(site)}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(file, 200, 0).decode("ascii", "replace").strip() or "a process"
+    finally:
+        os.close(file)
+    return ""
+
+
+def _store(site: Site) -> str:
+    default = site.root / "var/lib/autodial24/autodial.sqlite"
+    return str(_settings(site).get("store", {}).get("path", default))
 
 
 def say(text: str, stream: Any = None) -> None:
@@ -635,7 +660,8 @@ def say(text: str, stream: Any = None) -> None:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="install.sh production", description=__doc__)
     parser.add_argument(
-        "what", choices=("install", "uninstall", "restore", "user", "address", "store", "needed")
+        "what",
+        choices=("install", "uninstall", "restore", "user", "address", "store", "holder", "needed"),
     )
     parser.add_argument("--dry-run", action="store_true", help="show every change, make none")
     parser.add_argument("--purge", action="store_true", help="uninstall: the configuration, too")
@@ -645,8 +671,11 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     source = Path(__file__).parents[1]
     try:
+        left = what_is_left(given.root)
+        if given.what == "holder":
+            say(holder(left))
+            return 0
         if given.what == "uninstall":
-            left = what_is_left(given.root)
             return uninstall(left, dry_run=given.dry_run, purge=given.purge)
         site = look(given.root, given.asterisk_version or _version())
         if given.what == "user":
@@ -654,8 +683,7 @@ def main(arguments: Sequence[str]) -> int:
         elif given.what == "address":
             say(address(_settings(site)))
         elif given.what == "store":
-            default = site.root / "var/lib/autodial24/autodial.sqlite"
-            say(str(_settings(site).get("store", {}).get("path", default)))
+            say(_store(site))
         elif given.what == "needed":
             return 0 if plan(site, source) else 1
         elif given.what == "restore":

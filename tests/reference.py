@@ -188,7 +188,9 @@ def manual() -> str:
         ".I /var/lib/autodial24/autodial.sqlite",
         "The store.",
         ".SH ENVIRONMENT",
-        "LC_ALL, LC_MESSAGES and LANG choose the language; COLUMNS the width of tables.",
+        "LC_ALL, LC_MESSAGES and LANG choose the language of commands (not of the log); COLUMNS is"
+        " the width of tables; AUTODIAL_CONFIG the configuration; AUTODIAL_WEBHOOK what init would"
+        " ask for.",
         ".SH EXIT STATUS",
         "0: done. 1: it cannot be done, or doctor found something serious. 2: wrong usage. Of run:"
         " 75: try again later, 78: a person must correct something.",

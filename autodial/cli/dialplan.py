@@ -29,7 +29,7 @@ def check(file: Path) -> None:
     problems = check_files(file)
     for finding in problems:
         say(f"{'-' if finding.serious else '!'} {finding.sentence(spoken())}")
-    if not problems:
+    if not any(finding.serious for finding in problems):
         say(f"+ {texts.text('files.well', spoken())}")
     if any(finding.serious for finding in problems):
         sys.exit(1)

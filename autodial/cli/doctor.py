@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from autodial.errors import PbxError, StoreError
 from autodial.findings import Finding
 from autodial.pbx.asterisk_check import clock, thorough
 from autodial.pbx.dialplan_check import ask_once
-from autodial.portal.client import portal_of
+from autodial.portal.client import portal_of, unconnected
 from autodial.portal.self_check import findings, names
 from autodial.rules import time_zones
 from autodial.rules.extension_conflicts import conflicts
@@ -39,6 +40,8 @@ from fastagi_server import check as ask_server
 
 #: Free megabytes of the store's disk that are few, and that are too few.
 FEW, TOO_FEW = 1000, 100
+#: Seconds to connect to the manager.
+CONNECT = 3.0
 #: Seconds until Asterisk has taken a call file and asked the server.
 PATIENCE = 8.0
 
@@ -147,7 +150,9 @@ def _store(config: Config) -> Iterator[Line]:
         whose = f"{path}: {_user(owner)} / {_user(spool.stat().st_uid)}"
         yield _line("store", Finding("store.owner", whose, False))
     yield _well("store", "store.running" if running else "store.stopped")
-    if not known:
+    if not known and not read(path, lambda db: flags.last(db, flags.PORTAL_SEEN)):
+        yield _line("store", Finding("store.unread", "", False))
+    elif not known:
         yield _line(
             "store", Finding("store.empty", str(config.tasks.tag or config.tasks.group), False)
         )
@@ -162,6 +167,8 @@ def _fastagi(config: Config) -> Iterator[Line]:
         mark = Mark.SERIOUS if _runs(config) else Mark.NOTE
         yield Line("fastagi", mark, "check.silent", str(error))
         return
+    if _away(config):
+        return  # said below
     try:
         yield _from_asterisk(config)
     except (SpoolError, StoreError, OSError) as error:
@@ -207,6 +214,9 @@ def _asterisk(config: Config) -> Iterator[Line]:
     if config.asterisk.ami_port is None:
         yield _line("asterisk", Finding("dialplan.unasked", "", False))
         return
+    if away := _away(config):
+        yield _line("asterisk", Finding("asterisk.away", away, True))
+        return
     extensions = _extensions(config)
     try:
         problems: Sequence[Finding] = answer(
@@ -217,13 +227,25 @@ def _asterisk(config: Config) -> Iterator[Line]:
             )
         )
     except PbxError as error:
-        where = f"{config.asterisk.ami_user}: {error}"
+        where = f"{config.asterisk.ami_user}: {error.args[0]}"
         yield _line("asterisk", Finding("asterisk.manager", where, True))
         return
     for finding in problems:
         yield _line("asterisk", finding)
     if not any(finding.serious for finding in problems):
         yield _well("asterisk", "dialplan.well")
+
+
+def _away(config: Config) -> str:
+    """Host and port of a manager that does not listen; empty: it does, or is not used."""
+    asterisk = config.asterisk
+    if asterisk.ami_port is None:
+        return ""
+    try:
+        socket.create_connection((asterisk.ami_host, asterisk.ami_port), CONNECT).close()
+    except OSError:
+        return f"{asterisk.ami_host}:{asterisk.ami_port}"
+    return ""
 
 
 def _extensions(config: Config) -> list[str]:
@@ -235,6 +257,9 @@ def _extensions(config: Config) -> list[str]:
 
 
 def _portal(config: Config) -> Iterator[Line]:
+    if unconnected(config):
+        yield _line("portal", Finding("check.unconnected", "", True))
+        return
     portal = portal_of(config)
     try:
         health = run_now(portal.health(group=config.groups))
@@ -263,5 +288,5 @@ def _staff(config: Config) -> Iterator[Line]:
         for fault in faults.get(line.id, ()):
             who = f"{line.name} ({line.extension or line.id})"
             yield Line("staff", Mark.NOTE, fault, f"{who}: {words(fault)}")
-    if not lines:
+    if not lines and read(config.store.path, lambda db: flags.last(db, flags.PORTAL_SEEN)):
         yield _line("staff", Finding("staff.none", "", True))

@@ -69,6 +69,8 @@ def end_of_test(told: Mapping[str, Any]) -> str:
     said = [words(told["outcome"]), told["trunk"], told["tech"]]
     if told["cause"]:
         said.append(tr("cause {number}", number=told["cause"]))
+    if told.get("operator") not in (None, "", "talk", "ring"):
+        said.append(told["operator"])
     if told["talk"]:
         said.append(texts.lasted(told["talk"], spoken()))
     return "; ".join(filter(None, said))

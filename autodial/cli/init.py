@@ -21,12 +21,12 @@ from autodial.config.load import parse
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.errors import ConfigError
-from autodial.portal.client import portal_of
+from autodial.portal.client import portal_of, unconnected
 from autodial.portal.self_check import findings
 from autodial.store import pauses
 from autodial.store.database import write
 from autodial.store.releases import migrate
-from bitrix24 import Employee, Portal, PortalError
+from bitrix24 import Employee, Portal, PortalDenied, PortalError
 from bitrix24.values import Named
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ def init(
     """
     file = read_file(path)
     document = _document(file)
+    first = unconnected(_checked(document, path))
     try:
         people = _connect(document, path, departments)
     except PortalError as error:
@@ -77,7 +78,7 @@ def init(
     config = _checked(document, path)
     file.write(tomlkit.dumps(document), 0o600, file.owner[1])
     say(tr("written: {path}", path=path))
-    if not _paused(config):
+    if not _paused(config, first=first):
         say(tr("The dialler reads it at its next start, or now by 'autodial reload'"))
         return
     say(
@@ -162,13 +163,13 @@ def _until_right(
     if given is not None:
         try:
             return take(given)
-        except PortalError as error:
-            raise click.ClickException(str(error)) from error
+        except (ConfigError, PortalError) as error:
+            raise click.ClickException(str(error.args[0])) from error
     while True:
         try:
             return take(_ask(question, default, hidden=hidden))
         except (ConfigError, PortalError) as error:
-            say(str(error))
+            say(str(error.args[0]))  # the answer is wrong, not the configuration
 
 
 def _portal(document: TOMLDocument, path: Path, address: str) -> Portal:
@@ -179,7 +180,10 @@ def _portal(document: TOMLDocument, path: Path, address: str) -> Portal:
         )
     _table(document, "portal")["webhook"] = f"{address.rstrip('/')}/"
     portal = portal_of(_checked(document, path))
-    problems = findings(run_now(portal.health()))
+    try:
+        problems = findings(run_now(portal.health()))
+    except PortalDenied as error:
+        raise ConfigError(texts.text("check.denied", spoken(), detail=error)) from error
     for finding in problems:
         say(finding.sentence(spoken()))
     if any(finding.serious for finding in problems):
@@ -244,7 +248,7 @@ def _trunk(text: str, known: Sequence[str]) -> tuple[str, int | None]:
     if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", name) or not re.fullmatch(
         r"([1-9][0-9]{0,3})?", lines
     ):
-        raise ConfigError(tr("{text}: write NAME or NAME:LINES", text=text))
+        raise ConfigError(tr("{text}: write NAME or NAME:LINES, from 1 to 9999", text=text))
     if known and name not in known:
         names = ", ".join(known)
         raise ConfigError(
@@ -266,12 +270,13 @@ def _write_trunks(document: TOMLDocument, trunks: Sequence[tuple[str, int | None
     asterisk["trunks"] = rows
 
 
-def _paused(config: Config) -> bool:
+def _paused(config: Config, *, first: bool) -> bool:
     """
-    A new store, in which everybody is paused: the first start dials nobody. False: there was one.
+    Everybody is paused in a new store, or at the first connection: the next start dials nobody.
+    False: a site at work.
     """
     path = config.store.path
-    if path.exists():
+    if path.exists() and not first:
         return False
     migrate(path)
     now = datetime.now(UTC)

@@ -20,7 +20,9 @@ from autodial.cli.status import status
 from autodial.cli.store import backup_, restore
 from autodial.cli.tasks import call_now, show, skip, tasks_, why
 from autodial.cli.test_call import test_call
+from autodial.config import load as loading
 from autodial.errors import AutodialError, StoreBusy
+from autodial.portal.client import unconnected
 from autodial.service.run import run_dialler
 from call_files import SpoolError
 
@@ -93,6 +95,8 @@ def run(path: Path, as_root: bool) -> None:
             " otherwise a fault in the dialler has root's rights. To run as root: --as-root"
         )
     try:
+        if unconnected(loading.load(path)):
+            raise _Misconfigured("the portal is not connected yet: run 'autodial init' first")
         sys.exit(run_dialler(path))
     except StoreBusy as error:
         raise _NotNow(_lines(str(error))) from error

@@ -34,7 +34,9 @@ RUSSIAN: Mapping[str, str] = {
     "reason": "причина",
     "reserved for": "занят под",
     "responsible": "ответственный",
-    "rule": "правило",
+    "would refuse for": "отказ, если",
+    "no": "нет",
+    "YES": "ДА",
     "source": "источник",
     "state": "состояние",
     "talks": "разговоров",
@@ -53,6 +55,9 @@ RUSSIAN: Mapping[str, str] = {
     "the dialler does not run; last seen {when}": "автодозвон не работает; последний раз: {when}",
     "PAUSED for everybody: nobody is dialled until 'autodial resume'": (
         "ПАУЗА для всех: никого не набираем, пока не выполнен 'autodial resume'"
+    ),
+    "PAUSED for everybody until {when}, or 'autodial resume'": (
+        "ПАУЗА для всех до {when} или до 'autodial resume'"
     ),
     "STALLED: tasks due, operators free, nothing dialled ({when})": (
         "СТОИТ: задачи есть, операторы свободны, никого не набираем ({when})"
@@ -91,6 +96,7 @@ RUSSIAN: Mapping[str, str] = {
     "{task}: due now; the other rules still hold ('autodial why {task}')": (
         "{task}: срок настал; остальные правила действуют ('autodial why {task}')"
     ),
+    "{task} is skipped already": "задача {task} уже пропущена",
     "{task} was not skipped": "задача {task} не пропускалась",
     "{task}: the dialler's again": "{task}: снова в работе",
     "{task}: not dialled any more; 'autodial skip {task} --undo' ends that": (
@@ -201,8 +207,12 @@ RUSSIAN: Mapping[str, str] = {
         "Asterisk взял его и спросил автодозвон: набираем {number}"
     ),
     "an echo, no carrier": "эхо, без оператора связи",
-    "the client answered; the phone {extension} rings": (
-        "клиент ответил; звонит телефон {extension}"
+    "the client answered; the phone {extension} is to ring": (
+        "клиент ответил; должен звонить телефон {extension}"
+    ),
+    "Asterisk has no endpoint {name}": "в Asterisk нет endpoint {name}",
+    "the phone {extension} is off, or not registered": (
+        "телефон {extension} выключен или не зарегистрирован"
     ),
     "no end was reported; see 'asterisk -rx \"core show channels\"'": (
         "о конце не сообщено; см. 'asterisk -rx \"core show channels\"'"
@@ -232,7 +242,9 @@ RUSSIAN: Mapping[str, str] = {
     ),
     "name at least one": "назовите хотя бы один",
     "a tag is a word, as people type it in the portal": "тег - слово, как его пишут в портале",
-    "{text}: write NAME or NAME:LINES": "{text}: напишите ИМЯ или ИМЯ:ЛИНИЙ",
+    "{text}: write NAME or NAME:LINES, from 1 to 9999": (
+        "{text}: напишите ИМЯ или ИМЯ:ЛИНИЙ, от 1 до 9999"
+    ),
     "The tag of call tasks": "Тег задач на звонок",
     "written: {path}": "записано: {path}",
     "The dialler reads it at its next start, or now by 'autodial reload'": (

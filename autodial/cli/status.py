@@ -12,6 +12,7 @@ from autodial.cli.options import as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.settings import Config
 from autodial.rules.pacing import Answers
+from autodial.store import pauses
 
 #: Seconds between two looks of --watch.
 WATCH = 2.0
@@ -41,6 +42,14 @@ def status(path: Path, watch: bool, as_json: bool) -> None:
             return
 
 
+def _pause(config: Config, pause: pauses.Pause | None) -> str:
+    why = f" ({pause.why})" if pause is not None and pause.why else ""
+    if pause is not None and pause.until is not None:
+        until = when(config, pause.until)
+        return tr("PAUSED for everybody until {when}, or 'autodial resume'", when=until) + why
+    return tr("PAUSED for everybody: nobody is dialled until 'autodial resume'") + why
+
+
 def _state(config: Config, now: datetime) -> status_queries.Status:
     return read(config, lambda db: status_queries.status(db, config, now))
 
@@ -53,7 +62,7 @@ def _show(path: Path, config: Config, state: status_queries.Status, now: datetim
     else:
         say(tr("the dialler runs, without Asterisk's manager"))
     if state.everybody_paused:
-        say(tr("PAUSED for everybody: nobody is dialled until 'autodial resume'"))
+        say(_pause(config, state.pause))
     if state.stalled is not None:
         at = when(config, state.stalled)
         say(tr("STALLED: tasks due, operators free, nothing dialled ({when})", when=at))

@@ -121,6 +121,7 @@ class Status:
     free: int
     paused: int  #: operators, one by one
     everybody_paused: bool
+    pause: pauses.Pause | None  #: of everybody
     paused_purposes: tuple[str, ...]
     changed: datetime | None  #: since when the settings' file has changes not yet read
     answers: Answers  #: within [pace] abandoned_over
@@ -142,6 +143,7 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         free=0 if known.paused else sum(operator.free(now) for operator in known.operators),
         paused=sum(operator.paused for operator in known.operators),
         everybody_paused=known.paused,
+        pause=pauses.of(db, pauses.EVERYBODY) if known.paused else None,
         paused_purposes=tuple(sorted(known.paused_purposes)),
         changed=flags.last(db, flags.CHANGED),
         answers=statistics.answers(now),

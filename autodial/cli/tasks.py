@@ -19,6 +19,7 @@ from autodial.rules.dial_facts import Dial, RuleResult, Wait
 from autodial.store import views
 from autodial.store.database import write
 from autodial.store.events import story
+from autodial.store.planning import load_task
 from autodial.store.tasks import SKIPPED, confirm
 from autodial.store.tasks import skip as skip_task
 from autodial.store.tasks import unskip as unskip_task
@@ -106,9 +107,9 @@ def tell_why(config: Config, explanation: status_queries.Why, now: datetime) -> 
     if not explanation.running:
         seen = when(config, explanation.seen)
         say("  " + tr("the dialler does not run; last seen {when}", when=seen))
-    table = PlainTable("", "rule", "number", "until", whole=("", "until"))
+    table = PlainTable("", "would refuse for", "number", "until", whole=("", "until"))
     for rule in explanation.looks:
-        mark = "+" if rule.refusal is None else "-"
+        mark = tr("no") if rule.refusal is None else tr("YES")
         until = rule.refusal.until if isinstance(rule.refusal, Wait) else None
         table.add_row(mark, _rule(rule), rule.detail, when(config, until) if until else "")
     show_table(table)
@@ -172,6 +173,9 @@ def skip(path: Path, task: int, reason: str, undo: bool) -> None:
             raise click.ClickException(tr("{task} was not skipped", task=task))
         say(tr("{task}: the dialler's again", task=task))
         return
+    known = read(config, lambda db: load_task(db, TaskId(task)))
+    if known is not None and known.closed_reason == SKIPPED:
+        raise click.ClickException(tr("{task} is skipped already", task=task))
     if not write(config.store.path, lambda db: skip_task(db, TaskId(task), now, reason)):
         raise click.ClickException(
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)

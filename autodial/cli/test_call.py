@@ -20,11 +20,14 @@ from autodial.cli.portal import stopped_by_signals
 from autodial.config.settings import Config
 from autodial.engine.do_not_call_list import DoNotCall
 from autodial.engine.test_calls import TestCall
+from autodial.errors import PbxError
 from autodial.model.ids import internal_number
 from autodial.model.outcome import Outcome
 from autodial.model.task import Phone
+from autodial.pbx.dialplan_check import ask_once
 from autodial.rules.phone_fields import Entry
 from autodial.rules.phone_numbers import dialable
+from autodial.service.run import answer
 from autodial.store import dispositions, flags
 from autodial.store.database import write
 from autodial.store.events import Told, note, story
@@ -32,6 +35,8 @@ from call_files import CallFile, Spool
 
 #: Seconds that the talk may take; the call itself goes on.
 TALK = 300.0
+#: Seconds until Asterisk has asked about it.
+SOON = 15.0
 #: Number of the client of a dry call; it is not dialled.
 NOBODY = "+10000000000"
 
@@ -56,6 +61,7 @@ def test_call(path: Path, number: str | None, extension: str | None, dry: bool) 
         name=f"test-{10**9 + randbelow(9 * 10**9)}", number=phone.number, dtmf=phone.dtmf,
         extension=_extension(config, extension), dry=dry,
     )  # fmt: skip
+    _check_phone(config, call.extension)
     spool, rings = Spool(config.asterisk.spool), config.asterisk.ring_client
     wait = rings * len(config.asterisk.trunks) + 15
     now = datetime.now(UTC)
@@ -112,6 +118,26 @@ def _extension(config: Config, given: str | None) -> str:
     raise click.ClickException(tr("no operator is free; name a phone with --operator"))
 
 
+def _check_phone(config: Config, extension: str) -> None:
+    """It can ring, as far as Asterisk can be asked."""
+    if config.asterisk.ami_port is None:
+        return
+    try:
+        state = answer(
+            lambda reactor: ask_once(
+                reactor, config, lambda ami: ami.value(f"DEVICE_STATE(PJSIP/{extension})")
+            )
+        )
+    except PbxError:
+        return  # doctor's matter
+    if state in ("INVALID", "UNKNOWN"):
+        raise click.ClickException(tr("Asterisk has no endpoint {name}", name=extension))
+    if state == "UNAVAILABLE":
+        raise click.ClickException(
+            tr("the phone {extension} is off, or not registered", extension=extension)
+        )
+
+
 def _follow(config: Config, call: TestCall, begun: datetime, patience: float) -> str:
     """Print the steps as they happen; returns the outcome, empty if none came in time."""
     shown, end = 0, monotonic() + patience
@@ -128,9 +154,9 @@ def _follow(config: Config, call: TestCall, begun: datetime, patience: float) ->
                 return str(json.loads(event.detail)["outcome"])
         shown = len(events)
         sleep(0.1)
-        if shown == 1 and monotonic() > end - patience + 15 and untouched.exists():
-            Spool(config.asterisk.spool).withdraw(call.name)
-            raise click.ClickException(texts.text("fastagi.untouched", spoken(), detail=""))
+        if shown == 1 and monotonic() > end - patience + SOON:
+            key = "fastagi.untouched" if untouched.exists() else "fastagi.unreached"
+            raise click.ClickException(texts.text(key, spoken(), detail=""))
     raise click.ClickException(tr("no end was reported; see 'asterisk -rx \"core show channels\"'"))
 
 
@@ -142,6 +168,8 @@ def _lines(call: TestCall, event: Told) -> Iterator[str]:
             yield tr("Asterisk took it and asked the dialler: dial {number}",
                      number=tr("an echo, no carrier") if call.dry else call.number)  # fmt: skip
         case "answered":
-            yield tr("the client answered; the phone {extension} rings", extension=call.extension)
+            yield tr(
+                "the client answered; the phone {extension} is to ring", extension=call.extension
+            )
         case _:
             yield end_of_test(json.loads(event.detail))

@@ -96,5 +96,6 @@ class TestCalls:
             "tech": report.tech,
             "cause": str(report.cause or ""),
             "talk": report.talk_seconds,
+            "operator": report.operator_state,
         }
         await self.note(name, "ended", json.dumps(told))

@@ -30,6 +30,16 @@ def access(portal: PortalConfig) -> Access:
     )
 
 
+#: In the path of the example's webhook.
+PLACEHOLDER = "put-the-secret-here"
+
+
+def unconnected(config: Config) -> bool:
+    """Is the portal still the example's?"""
+    webhook = config.portal.webhook
+    return webhook is not None and PLACEHOLDER in webhook.get_secret_value()
+
+
 def send_now(config: Config) -> Send:
     """Blocking requests without threads, for a command."""
     from twisted.internet import reactor

@@ -55,7 +55,7 @@ def _beside(path: Path, *, writing: bool) -> Iterator[sa.Connection]:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; run this as its user") from error
     if not exists:
-        raise StoreError(f"{path}: no store yet; 'autodial run' makes it")
+        raise StoreError(f"{path}: no store yet: 'autodial init' makes it, and the first start")
     engine = open_engine(path, writing=writing, create=False)
     try:
         check_release(path, release_of(path))

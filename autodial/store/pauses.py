@@ -3,12 +3,28 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from attrs import frozen
 
 from autodial.model.ids import OperatorId
 from autodial.store.schema import pauses, purpose_pauses
 
 #: In place of an operator: nobody is dialled at all.
 EVERYBODY = OperatorId(0)
+
+
+@frozen(kw_only=True)
+class Pause:
+    """One pause."""
+
+    at: datetime
+    until: datetime | None  #: None: until it is ended
+    why: str
+
+
+def of(db: sa.Connection, operator: OperatorId) -> Pause | None:
+    """The pause of an operator, or of everybody; None: there is none."""
+    row = db.execute(sa.select(pauses).where(pauses.c.operator == operator)).first()
+    return Pause(at=row.at, until=row.until, why=row.why) if row is not None else None
 
 
 def pause(

@@ -53,7 +53,7 @@ def test_a_call_is_told_step_by_step(
     assert told[1].startswith("Asterisk took it and asked the dialler: dial "), output
     assert (code, True) == (got, re.fullmatch(last, told[-1]) is not None), output
     if "answered" in told[-1] or "talked" in told[-1]:
-        assert f"the client answered; the phone {words[-1]} rings" == told[2]
+        assert f"the client answered; the phone {words[-1]} is to ring" == told[2]
     assert [] == scene.attempts(rig), "no attempt, no outcome"
     assert [] == rig.portal.statistics, "nothing in the portal"
     assert "Traceback" not in rig.said(said)

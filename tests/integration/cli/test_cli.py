@@ -106,10 +106,10 @@ def test_why(told: Callable[..., Result], run: Run) -> None:
     assert "looked at again 05.01. 10:00" in output
     assert "move the deadline forward" in output, "the output says what would change it"
     assert "the dialler does not run" in output
-    assert [("+", "closed"), ("-", "not due")] == [
+    assert [("no", "closed"), ("YES", "not due")] == [
         (words[0], " ".join(words[1:3]) if words[1] == "not" else words[1])
         for words in (line.split() for line in output.splitlines())
-        if words and words[0] in "+-" and words[1] in ("closed", "not")
+        if words and words[0] in ("no", "YES") and words[1] in ("closed", "not")
     ]
     (row,) = json.loads(told("why", "8019", "--json").output)
     assert "not due" == row["decision"]["reason"]
@@ -235,6 +235,7 @@ def test_a_task_is_taken_away_from_the_dialler_and_given_back(
     assert "taken away by a person" in told("why", "8021").output
     assert "autodial skip --undo" in told("why", "8021").output
     assert "клиент звонил сам" in told("show", "8021").output
+    assert "is skipped already" in told("skip", "8021").output
     assert 1 == told("skip", "8021").exit_code == told("skip", "4711").exit_code
 
     assert 0 == told("skip", "8021", "--undo").exit_code
@@ -284,7 +285,9 @@ def test_a_pause_for_everybody_is_said_first(told: Callable[..., Result], run: R
     told("pause")
     output = told("status").output
 
-    assert "PAUSED for everybody" in output
+    assert "PAUSED for everybody: nobody is dialled until 'autodial resume'\n" in output
+    told("pause", "--until", "2099-01-01T10:00", "--why", "обед")
+    assert "until 01.01. 10:00, or 'autodial resume' (обед)\n" in told("status").output
     assert "2 at work, 0 free" in output
     said = told("resume", "101")
     assert 1 == said.exit_code and "paused: everybody" in said.output
@@ -452,6 +455,35 @@ def test_doctor_before_the_first_start_and_on_a_store_it_cannot_read(
     assert "- store: " in told("doctor").output
     config.store.path.unlink()
     assert "! store: there is no store yet" in told("doctor").output
+
+
+def test_doctor_before_the_portal_was_read(told: Callable[..., Result], path: Path) -> None:
+    """A store without tasks and staff says nothing of the settings yet."""
+    path.write_text(path.read_text().replace("s3cretpath", "put-the-secret-here"))
+    rows = {row["key"]: row["mark"] for row in json.loads(told("doctor", "--json").output)}
+
+    assert "serious" == rows["check.unconnected"]
+    assert {"staff.none", "store.empty"}.isdisjoint(rows)
+
+
+def test_doctor_says_that_asterisk_is_away_and_nothing_that_follows_from_it(
+    told: Callable[..., Result], path: Path
+) -> None:
+    path.write_text(
+        path.read_text().replace("[asterisk]", '[asterisk]\nami_port = 9\nami_secret = "x"')
+    )
+    rows = json.loads(told("doctor", "--json").output)
+
+    assert ["asterisk.away"] == [row["key"] for row in rows if row["part"] == "asterisk"]
+
+
+def test_a_start_before_init_is_refused(told: Callable[..., Result], path: Path) -> None:
+    """Otherwise a store is made in which nobody is paused."""
+    path.write_text(path.read_text().replace("s3cretpath", "put-the-secret-here"))
+    result = told("run", "--as-root")
+
+    assert 78 == result.exit_code
+    assert "run 'autodial init' first" in result.output
 
 
 def test_a_clock_of_the_portal_that_is_hours_off_is_named(

@@ -12,6 +12,7 @@ from autodial.cli.main import main
 from autodial.config.load import load
 from autodial.store import in_force, pauses
 from autodial.store.database import read
+from autodial.store.releases import migrate
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.seed import add_operator
 
@@ -121,6 +122,16 @@ def test_a_second_time_a_running_site_is_not_paused(
     assert set() == read(load(path).store.path, lambda db: in_force.paused(db, datetime.now(UTC)))
 
 
+def test_a_store_that_was_made_before_is_paused_at_the_first_connection(
+    init: Init, path: Path, portal: tuple[SimulatedPortal, str]
+) -> None:
+    store = load(path).store.path
+    migrate(store)
+    assert 0 == init(answers=f"{portal[1]}\n\n\n\n").exit_code
+
+    assert {pauses.EVERYBODY} == read(store, lambda db: in_force.paused(db, datetime.now(UTC)))
+
+
 def test_wrong_answers_are_asked_for_again(
     init: Init, path: Path, portal: tuple[SimulatedPortal, str]
 ) -> None:
@@ -132,8 +143,8 @@ def test_wrong_answers_are_asked_for_again(
 
     assert 0 == result.exit_code, result.output
     for word in (
-        "is written https://", "nothing listens", "no department", "has no endpoint carrier9",
-        "write NAME or NAME:LINES",
+        "\na webhook's address is written https://", "nothing listens",
+        "\nthe portal has no department", "\nAsterisk has no endpoint carrier9", "write NAME or NAME:LINES",
     ):  # fmt: skip
         assert word in result.output
     assert [("carrier2", 3)] == [(t.name, t.lines) for t in load(path).asterisk.trunks]

@@ -5,6 +5,7 @@ In a root directory of its own, with programs in the place of ``asterisk``, ``sy
 release's virtual environment: each writes down how it was called, and does as the test wants.
 """
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -264,6 +265,27 @@ def test_a_dry_run_of_a_removal_removes_nothing(pbx: Pbx, words: tuple[str, str]
     assert 0 == pbx.run("uninstall", *words).returncode
     assert before == pbx.files() and pbx.releases
     assert [] == pbx.calls()
+
+
+def test_a_dry_run_says_what_becomes_of_the_program(pbx: Pbx) -> None:
+    assert "would be installed." in pbx.run("production", "--dry-run").stdout
+    pbx.installed()
+    assert "left as it is." in pbx.run("production", "--dry-run").stdout
+
+
+def test_a_running_dialler_is_not_removed_from_under_itself(pbx: Pbx) -> None:
+    """Without systemd nobody has stopped it."""
+    pbx.installed()
+    lock = pbx.root / "var/lib/autodial24/autodial.sqlite.lock"
+    lock.write_text("process 4711: a dialler works on it\n")
+    before = pbx.files()
+    with lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = pbx.run("uninstall", "--purge")
+
+        assert 1 == done.returncode
+        assert "process 4711" in done.stderr
+    assert before == pbx.files() and pbx.releases
 
 
 @pytest.mark.parametrize("purge", [False, True])

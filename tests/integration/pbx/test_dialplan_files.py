@@ -83,6 +83,13 @@ def test_mistakes(
     assert expected == found(etc)
 
 
+def test_what_a_vendor_s_sample_does_is_no_fault_of_ours(etc: Path) -> None:
+    with (etc / "extensions.conf").open("a") as stream:
+        stream.write('[vendor]\nexten => s,1,GotoIf($["${SUFFIX}" = "x"]?y)\n')
+
+    assert [("files.unsafe", "extensions.conf:7: ${SUFFIX}", False)] == found(etc)
+
+
 def test_files_that_include_each_other_end(etc: Path) -> None:
     hook(etc, f'#include "extensions.conf"\n#include "{GLOBALS}"\n')
 
