@@ -144,7 +144,8 @@ def test_wrong_answers_are_asked_for_again(
     assert 0 == result.exit_code, result.output
     for word in (
         "\na webhook's address is written https://", "nothing listens",
-        "\nthe portal has no department", "\nAsterisk has no endpoint carrier9", "write NAME or NAME:LINES",
+        "\nthe portal has no department", "\nAsterisk has no endpoint carrier9",
+        "write NAME or NAME:LINES",
     ):  # fmt: skip
         assert word in result.output
     assert [("carrier2", 3)] == [(t.name, t.lines) for t in load(path).asterisk.trunks]

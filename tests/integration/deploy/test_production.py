@@ -332,8 +332,12 @@ def test_the_port_is_that_of_the_configuration(pbx: Path, obedient: list[str]) -
 
 
 def test_a_dry_run_hides_all_secrets(
-    pbx: Path, obedient: list[str], capsys: pytest.CaptureFixture[str]
+    pbx: Path,
+    obedient: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(production, "LONG", 10**6)
     done(pbx)
     config = pbx / "etc/autodial24/autodial.toml"
     config.write_text(config.read_text() + '\nclient_secret = "hidden1"\n;Secret = hidden2\n')
