@@ -172,7 +172,7 @@ python() {
 }
 
 files() {
-    PYTHONDONTWRITEBYTECODE=1 "$(python)" "$here/deploy/production.py" "$@" --root "$root/"
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here "$(python)" -P -m deploy.production "$@" --root "$root/"
 }
 
 # A virtual environment for each release: the one in use and the one before it are kept.

@@ -10,11 +10,11 @@ import pytest
 
 from autodial.config.load import load
 from autodial.config.settings import Config
-from deploy import production
+from deploy import files, production
+from deploy.files import InstallError, write
 from deploy.production import (
     BEGIN,
     END,
-    InstallError,
     Site,
     install,
     look,
@@ -337,7 +337,7 @@ def test_a_dry_run_hides_all_secrets(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(production, "LONG", 10**6)
+    monkeypatch.setattr(files, "LONG", 10**6)
     done(pbx)
     config = pbx / "etc/autodial24/autodial.toml"
     config.write_text(config.read_text() + '\nclient_secret = "hidden1"\n;Secret = hidden2\n')
@@ -460,12 +460,11 @@ def test_what_cannot_be_put_back_is_named(
     pbx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(production, "asterisk", lambda *_: "")
-    real = production.write
 
-    def fails(path: Path, file: production.File | None) -> None:
+    def fails(path: Path, file: files.File | None) -> None:
         if path.name == "extensions.conf" and file is not None and BEGIN not in file.text:
             raise OSError(28, "No space left on device")
-        real(path, file)
+        write(path, file)
 
     monkeypatch.setattr(production, "write", fails)
     assert 1 == install(at(pbx), SOURCE, dry_run=False)
