@@ -26,7 +26,7 @@ from autodial.portal.self_check import findings
 from autodial.store import pauses
 from autodial.store.database import write
 from autodial.store.releases import migrate
-from bitrix24 import Employee, Portal, PortalDenied, PortalError
+from bitrix24 import Employee, Portal, PortalDenied, PortalError, PortalRefused
 from bitrix24.values import Named
 
 T = TypeVar("T")
@@ -35,13 +35,17 @@ T = TypeVar("T")
 WEBHOOK = "AUTODIAL_WEBHOOK"
 #: Calls that a trunk carries for us at once, unless a person says otherwise.
 LINES = 10
+#: The word before a work group's name, in both languages.
+GROUP = ("group", "группа")
 #: A row of "pjsip show endpoints": the name, and after it the state.
 _ENDPOINT = re.compile(r"(?m)^ Endpoint:\s+([A-Za-z0-9_.+-]+?)(?:/\S*)?\s{2,}")
 
 
 @click.command("init")
-@click.option("--department", "departments", multiple=True, help="A department of operators.")
-@click.option("--tag", help="The tag of call tasks.")
+@click.option(
+    "--department", "departments", multiple=True, help="A department of operators, or: group NAME."
+)
+@click.option("--tag", help="The tag of call tasks, or: group NAME.")
 @click.option("--trunk", "trunks", multiple=True, help="A trunk, as NAME or NAME:LINES.")
 @click.pass_obj
 def init(
@@ -57,7 +61,7 @@ def init(
     document = _document(file)
     first = unconnected(_checked(document, path))
     try:
-        people = _connect(document, path, departments)
+        people, groups = _connect(document, path, departments)
     except PortalError as error:
         raise click.ClickException(str(error)) from error
     endpoints = _endpoints()
@@ -74,7 +78,11 @@ def init(
     table = _table(document, "tasks")
     if tag is not None or "group" not in table:
         default = str(table.get("tag", "autodial"))
-        table["tag"] = _until_right(tag, tr("The tag of call tasks"), _tag, default)
+        question = tr("The tag of call tasks; or: group NAME")
+        told = _until_right(tag, question, lambda answer: _which(groups, answer), default)
+        for other in ("tag", "group"):
+            table.pop(other, None)
+        table.update(told)
     config = _checked(document, path)
     file.write(tomlkit.dumps(document), 0o600, file.owner[1])
     say(tr("written: {path}", path=path))
@@ -89,29 +97,33 @@ def init(
     )
 
 
-def _connect(document: TOMLDocument, path: Path, departments: Sequence[str]) -> list[Employee]:
-    """The portal and whose calls these are; the operators."""
+def _connect(
+    document: TOMLDocument, path: Path, departments: Sequence[str]
+) -> tuple[list[Employee], list[Named]]:
+    """The portal and whose calls these are; the operators, and the portal's work groups."""
     portal = _until_right(
         os.environ.get(WEBHOOK),
         tr("The incoming webhook's address (Developer resources, Other, Inbound webhook)"),
         lambda address: _portal(document, path, address),
         hidden=True,
     )
-    staff = _table(document, "staff")
+    staff, groups = _table(document, "staff"), _groups(portal)
     if departments or not {"group", "field"} & set(staff):
         known = run_now(portal.departments())
         if not departments:
-            _show(known)
-        for other in ("group", "field", "value"):
-            staff.pop(other, None)
-        staff["departments"] = _until_right(
+            _show("department", known)
+            _show("work group", groups)
+        chosen = _until_right(
             ",".join(departments) or None,
-            tr("The departments of the operators, by number or name"),
-            lambda answer: [_number_of(known, name) for name in _parts(answer)],
+            tr("The departments of the operators, by number or name; or: group NAME"),
+            lambda answer: _who(known, groups, answer),
             str(_likely(known).id) if known else "",
         )
+        for other in ("departments", "group", "field", "value"):
+            staff.pop(other, None)
+        staff.update(chosen)
     query = _checked(document, path).staff.query
-    return run_now(portal.staff(run_now(portal.named(query))))
+    return run_now(portal.staff(run_now(portal.named(query)))), groups
 
 
 def _document(file: SiteFile) -> TOMLDocument:
@@ -140,6 +152,14 @@ def _parts(answer: str) -> list[str]:
     if not parts:
         raise ConfigError(tr("name at least one"))
     return parts
+
+
+def _which(groups: Sequence[Named], answer: str) -> dict[str, Any]:
+    """``[tasks]``, by an answer: a tag, or one work group."""
+    word, _, name = answer.strip().partition(" ")
+    if word.lower() in GROUP and name:
+        return {"group": _number_of(groups, name.strip())}
+    return {"tag": _tag(answer)}
 
 
 def _tag(answer: str) -> str:
@@ -191,11 +211,28 @@ def _portal(document: TOMLDocument, path: Path, address: str) -> Portal:
     return portal
 
 
-def _show(departments: Sequence[Named]) -> None:
-    table = PlainTable("number", "department")
-    for department in departments:
-        table.add_row(department.id, department.name)
-    show_table(table)
+def _groups(portal: Portal) -> list[Named]:
+    """The portal's work groups; none without the scope for them."""
+    try:
+        return run_now(portal.groups())
+    except PortalRefused:
+        return []
+
+
+def _show(kind: str, rows: Sequence[Named]) -> None:
+    if rows:
+        table = PlainTable("number", kind)
+        for row in rows:
+            table.add_row(row.id, row.name)
+        show_table(table)
+
+
+def _who(departments: Sequence[Named], groups: Sequence[Named], answer: str) -> dict[str, Any]:
+    """``[staff]``, by an answer: departments, or one work group."""
+    word, _, name = answer.strip().partition(" ")
+    if word.lower() in GROUP and name:
+        return {"group": _number_of(groups, name.strip())}
+    return {"departments": [_number_of(departments, name) for name in _parts(answer)]}
 
 
 def _likely(departments: Sequence[Named]) -> Named:
@@ -204,11 +241,11 @@ def _likely(departments: Sequence[Named]) -> Named:
     return next((one for one in departments if names.search(one.name)), departments[0])
 
 
-def _number_of(departments: Sequence[Named], name: str) -> int:
-    for one in departments:
+def _number_of(known: Sequence[Named], name: str) -> int:
+    for one in known:
         if name in (str(one.id), one.name):
             return one.id
-    raise ConfigError(tr("the portal has no department {name}", name=name))
+    raise ConfigError(tr("the portal has no {name}", name=name))
 
 
 def _endpoints() -> list[str]:

@@ -225,10 +225,10 @@ RUSSIAN: Mapping[str, str] = {
         "адрес вебхука выглядит так: https://portal.example.com/rest/1/secret/"
     ),
     "correct that in the portal, and answer again": "исправьте это в портале и ответьте снова",
-    "The departments of the operators, by number or name": (
-        "Отделы операторов, номером или названием"
+    "The departments of the operators, by number or name; or: group NAME": (
+        "Отделы операторов, номером или названием; или: группа НАЗВАНИЕ"
     ),
-    "the portal has no department {name}": "в портале нет отдела {name}",
+    "the portal has no {name}": "в портале нет {name}",
     "no internal number in his profile: never rung": "нет внутреннего номера в профиле: не звоним",
     "known to Asterisk": "есть в Asterisk",
     "no endpoint of that name in Asterisk: never rung": (
@@ -245,7 +245,7 @@ RUSSIAN: Mapping[str, str] = {
     "{text}: write NAME or NAME:LINES, from 1 to 9999": (
         "{text}: напишите ИМЯ или ИМЯ:ЛИНИЙ, от 1 до 9999"
     ),
-    "The tag of call tasks": "Тег задач на звонок",
+    "The tag of call tasks; or: group NAME": "Тег задач на звонок; или: группа НАЗВАНИЕ",
     "written: {path}": "записано: {path}",
     "The dialler reads it at its next start, or now by 'autodial reload'": (
         "Автодозвон прочтёт её при следующем запуске или сейчас: 'autodial reload'"

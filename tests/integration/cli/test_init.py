@@ -144,7 +144,7 @@ def test_wrong_answers_are_asked_for_again(
     assert 0 == result.exit_code, result.output
     for word in (
         "\na webhook's address is written https://", "nothing listens",
-        "\nthe portal has no department", "\nAsterisk has no endpoint carrier9",
+        "\nthe portal has no Нет такого", "\nAsterisk has no endpoint carrier9",
         "write NAME or NAME:LINES",
     ):  # fmt: skip
         assert word in result.output
@@ -194,6 +194,20 @@ def test_a_site_with_groups_keeps_them(
 
     assert (7, None) == (config.tasks.group, config.tasks.tag or None)
     assert 9 == config.staff.group and not config.staff.departments
+
+
+def test_work_groups_are_shown_and_can_be_chosen(
+    init: Init, path: Path, portal: tuple[SimulatedPortal, str]
+) -> None:
+    portal[0].groups[129] = [502]
+    result = init(answers=f"{portal[1]}\ngroup Группа 129\ncarrier1\nгруппа 129\n")
+    assert 0 == result.exit_code, result.output
+    config = load(path)
+
+    assert re.search(r"129 +Группа 129", result.output)
+    assert (129, 129) == (config.staff.group, config.tasks.group)
+    assert not config.staff.departments and not config.tasks.tag
+    assert re.search(r"102 +no endpoint", result.output), "its members"
 
 
 def test_empty_and_odd_answers_are_asked_for_again(
