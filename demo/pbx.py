@@ -190,6 +190,9 @@ class Exchange:
                 return
             if time.monotonic() > until:
                 raise ExchangeError(f"the phones did not register:\n{contacts}")
+            for trunk in ("carrier1", "carrier2"):
+                # Asked before the far end was up, it would be asked again much later only.
+                self.pbx.cli(f"pjsip qualify {trunk}")
             time.sleep(0.2)
 
     def set_fate(self, extension: str, fate: str) -> None:
