@@ -7,6 +7,7 @@ machine, and both end with the process that started them. All ports are on 127.0
 """
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -298,19 +299,25 @@ def exchange(  # noqa: PLR0913  # the parts of an exchange, by name
         yield running
 
 
+#: Below those that the system gives to outgoing connections, and below those for voice (``_rtp``):
+#: either could take a port before it is used.
+_PORTS = range(10_000, 20_000)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that are free now, for both UDP and TCP."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
+            port = random.choice(_PORTS)
             tcp = stack.enter_context(socket.socket())
-            tcp.bind(("127.0.0.1", 0))
             udp = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
             try:
-                udp.bind(tcp.getsockname())
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            ports.append(tcp.getsockname()[1])
+            ports.append(port)
         return ports
 
 
