@@ -28,6 +28,7 @@ import sqlalchemy as sa
 from attrs import define, field
 from rich.console import Console
 from rich.table import Table
+from twisted.internet.task import Clock
 
 from autodial.config.load import parse
 from autodial.config.settings import Config
@@ -215,7 +216,7 @@ class Bench:
         spool.prepare()
         client = Portal.direct(WEBHOOK, self.portal.send)
         self.importer = Importer(config, client, store, roster, lambda: self.now, lambda _: None)
-        self.reporter = Reporter(config, client, store, roster, lambda: self.now)
+        self.reporter = Reporter(config, client, store, roster, lambda: self.now, Clock())
         around = all_well(lambda: self.now)
         self.parts = Engine(config, store, roster, spool, lambda: self.now, around)
         manager: Any = Manager()

@@ -30,7 +30,7 @@ from bitrix24.wire import KEY, Answer, Request, read_ahead
 #: Seconds to connect, and to wait for the answer. A loaded box needs several for a batch.
 CONNECT, READ = 5.0, 30.0
 #: Requests in flight at once. The cloud blocks an address that sends too many.
-THREADS = 3
+THREADS = 4
 
 #: Seconds for a whole request, and the upload speed by which the limit is extended, in bytes a
 #: second (a recording has up to 54 MB).

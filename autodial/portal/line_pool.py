@@ -17,8 +17,10 @@ class LinePool:
     config: Config
     portal: Portal
     store: Store
-    #: Lines of the pool that the portal has, each with the call in progress it is named for.
-    _named: dict[str, AttemptId | None] = field(factory=dict, init=False)
+    #: Lines of the pool that the portal has.
+    _there: set[str] = field(factory=set, init=False)
+    #: Lines of the pool, and the call in progress that each is named for.
+    _named: dict[str, AttemptId] = field(factory=dict, init=False)
     _ensured: set[str] = field(factory=set, init=False)
     #: The lines in use before this process started are loaded.
     _loaded: bool = field(default=False, init=False)
@@ -45,24 +47,30 @@ class LinePool:
         portal = self.config.portal
         common, common_name = self.config.line(message.purpose)
         if not self._loaded:
-            used = await self.store.run(outbox.lines_in_use)
-            self._named |= {line: AttemptId(used[line]) for line in used if line != portal.line}
-            self._loaded = True
+            await self._load()
         lines = [f"{portal.line}-{number}" for number in range(1, portal.pool + 1)]
         own = [line for line in lines if self._named.get(line) == message.attempt]
-        free = [line for line in lines if self._named.get(line) is None]
+        free = [line for line in lines if line not in self._named]
         line = next(iter((*own, *free)), common)
         if line != common:
+            # At once: another call looks for a line while the portal is asked.
+            self._named[line] = message.attempt
             name = f"{common_name}: {message.title}"
-            if line in self._named:
+            if line in self._there:
                 await self.portal.name_line(line, name)
             else:
                 await self.portal.ensure_line(line, name)
-            self._named[line] = message.attempt
+                self._there.add(line)
         return line
+
+    async def _load(self) -> None:
+        used = await self.store.run(outbox.lines_in_use)
+        if not self._loaded:  # another call may have done it meanwhile
+            common = self.config.portal.line
+            self._named = {line: AttemptId(used[line]) for line in used if line != common}
+            self._there |= self._named.keys()
+            self._loaded = True
 
     def release(self, attempt: AttemptId) -> None:
         """The call of this attempt is over: its line is free."""
-        self._named = {
-            line: None if named == attempt else named for line, named in self._named.items()
-        }
+        self._named = {line: named for line, named in self._named.items() if named != attempt}

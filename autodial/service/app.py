@@ -144,7 +144,12 @@ class Dialler:
             config, portal, self.store, roster, now, imported,
             breathe=lambda: deferLater(self.reactor, 0),
         )  # fmt: skip
-        self._reporter = reporter = Reporter(config, portal, self.store, roster, now)
+        self._reporter = reporter = Reporter(config, portal, self.store, roster, now, self.reactor)
+
+        def enqueued() -> None:
+            reporter.more()
+            report.wake()
+
         around = Surroundings(
             pbx_ok=lambda: self.ami is None or self.ami.connected,
             dialplan_ok=lambda: self._dialplan is None or self._dialplan.ok,
@@ -152,7 +157,7 @@ class Dialler:
             refresh=self._importer.refresh,
             under_way=self._under_way,
             on_ended=lambda: dispatch.wake(),
-            on_enqueued=lambda: report.wake(),
+            on_enqueued=enqueued,
             wake_at=lambda moment: self._wake_at(dispatch, moment),
         )
         self.engine = Engine(config, self.store, roster, spool, now, around)

@@ -1,7 +1,7 @@
 """What became of a message: sent, not sent, delivered, put off, or a dead letter."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from autodial.model.attempt_states import Event, State, advance
 from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.store import flags
 from autodial.store.events import note
-from autodial.store.outbox import LATE, Message, next_message, put_off_rest
+from autodial.store.outbox import Message, Search, next_message, put_off_rest
 from autodial.store.schema import DEAD, UNDELIVERED, attempts, holds, outbox, tasks
 from bitrix24 import Deadline
 
@@ -145,11 +145,11 @@ def delivered(
 
 
 def delivered_and_next(
-    db: sa.Connection, message: Message, done: Done, now: datetime, late: timedelta = LATE
+    db: sa.Connection, message: Message, done: Done, now: datetime, search: Search
 ) -> Message | None:
     """The portal has accepted this message; the next one, marked as being sent."""
     delivered(db, message, now, done)
-    return next_message(db, now, late)
+    return next_message(db, now, search)
 
 
 def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:

@@ -123,6 +123,23 @@ _UNDELIVERED = holds("outbox", UNDELIVERED)
 
 
 _UNDER_WAY = holds("attempts", IN_FLIGHT)
+#: Messages being delivered beside the one that is looked for, at most.
+BESIDE = 2
+_NOTHING_BESIDE: dict[str, str | int] = {
+    name: value
+    for number in range(BESIDE)
+    for name, value in ((f"attempt_{number}", ""), (f"task_{number}", 0), (f"of_task_{number}", 0))
+}
+
+
+def _not_beside() -> sa.ColumnElement[bool]:
+    """Messages of one attempt, and those about one task, are delivered one after the other."""
+    others = []
+    for number in range(BESIDE):
+        others.append(outbox.c.attempt != sa.bindparam(f"attempt_{number}"))
+        for name in (f"task_{number}", f"of_task_{number}"):
+            others += [outbox.c.task != sa.bindparam(name), attempts.c.task != sa.bindparam(name)]
+    return sa.and_(*others)
 
 
 _NEXT = (
@@ -148,6 +165,7 @@ _NEXT = (
     .join(tasks, tasks.c.id == outbox.c.task)
     .where(_UNDELIVERED)
     .where(outbox.c.not_before.is_(None) | (outbox.c.not_before <= sa.bindparam("now")))
+    .where(_not_beside())
     .order_by(outbox.c.id)
     .limit(1)
 )
@@ -160,18 +178,45 @@ _CARD = _NEXT.where(
 )
 
 
-def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Message | None:
+@frozen(kw_only=True)
+class Search:
+    """Which message to deliver next."""
+
+    #: How long after its sending the portal may execute a request whose answer was lost.
+    late: timedelta = LATE
+    #: What is being delivered now, at most ``BESIDE``: messages about the same attempts and tasks
+    #: wait.
+    beside: tuple[Message, ...] = ()
+    cards_only: bool = False  #: cards and notices of calls in flight
+
+    @property
+    def parameters(self) -> dict[str, str | int]:
+        """Of ``_NEXT`` and ``_CARD``."""
+        values: dict[str, str | int] = dict(_NOTHING_BESIDE)
+        for number, message in enumerate(self.beside):
+            values[f"attempt_{number}"] = message.attempt
+            values[f"task_{number}"] = message.task
+            values[f"of_task_{number}"] = message.of_task
+        return values
+
+
+_WHOLE_QUEUE = Search()
+
+
+def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE) -> Message | None:
     """
     The oldest message, marked as being sent. Messages are delivered in the order they arose, but
     the cards of calls in flight overtake messages about ended calls.
 
-    ``late``: how long after its sending the portal may execute a request whose answer was lost. A
-    doubtful message, and what follows it for its attempt, waits for this time; then the portal
-    shows whether it was executed. The kinds in ``_AT_ONCE`` are repeated at once; the call's end
-    waits instead.
+    A doubtful message, and what follows it for its attempt, waits until it can no longer be
+    executed; then the portal shows whether it was. The kinds in ``_AT_ONCE`` are repeated at once;
+    the call's end waits instead.
     """
+    among = {"now": now, **search.parameters}
     while True:
-        row = db.execute(_CARD, {"now": now}).first() or db.execute(_NEXT, {"now": now}).first()
+        row = db.execute(_CARD, among).first()
+        if row is None and not search.cards_only:
+            row = db.execute(_NEXT, among).first()
         if row is None:
             return None
         if row.kind not in _KINDS:  # of a program that was installed in between
@@ -185,7 +230,7 @@ def next_message(db: sa.Connection, now: datetime, late: timedelta = LATE) -> Me
             waits.append(before)
         if doubtful and row.sent_at is not None and row.kind not in _AT_ONCE:
             waits.append(row.sent_at)
-        until = max(waits) + late if waits else now
+        until = max(waits) + search.late if waits else now
         if until <= now:
             break
         put_off_rest(db, row.attempt, row.id, until)

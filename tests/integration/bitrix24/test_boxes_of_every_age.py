@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from autodial.config.load import parse
@@ -393,7 +394,7 @@ async def test_a_purpose_has_a_line_of_its_own(
     debt = {"name": "debt", "tag": "долг", "line": "autodial-debt", "line_name": "ДОЛГ"}
     config = wishes(purposes=[debt])
     client = Portal.direct(WEBHOOK, portal.send)
-    await Reporter(config, client, store, Roster(), now).turn()  # type: ignore[arg-type]
+    await Reporter(config, client, store, Roster(), now, Clock()).turn()  # type: ignore[arg-type]
     ((_, call),) = portal.calls.items()
     assert ("autodial-debt", number) == (call["LINE"], call["EXTERNAL_CALL_ID"])
     assert {"autodial-debt": "ДОЛГ"} == portal.lines

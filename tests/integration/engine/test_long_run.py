@@ -89,7 +89,7 @@ class Day:
             self.now,
             lambda _: None,
         )
-        self.reporter = Reporter(self.config, portal, store, roster, self.now)
+        self.reporter = Reporter(self.config, portal, store, roster, self.now, Clock())
         self.finish(self.importer.restore())
 
     async def send(self, request: Request) -> Answer:

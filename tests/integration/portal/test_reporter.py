@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from autodial.config.settings import Config
 from autodial.engine.operators import Roster
@@ -52,7 +53,7 @@ BUSY = "dial,BUSY,17,SIP%20486%20x"
 
 
 def reporter(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now) -> Reporter:
-    return Reporter(config, Portal.direct(WEBHOOK, portal.send), store, Roster(), now)  # type: ignore[arg-type]
+    return Reporter(config, Portal.direct(WEBHOOK, portal.send), store, Roster(), now, Clock())  # type: ignore[arg-type]
 
 
 def attempt(
@@ -122,7 +123,7 @@ async def test_a_stop_stores_what_was_delivered_and_begins_nothing_more(
             running.stopping = True
         return await portal.send(request)
 
-    running = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    running = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now, Clock())  # type: ignore[arg-type]
     await running.turn()
     first, *others = [message.state for message in run(views.messages)]
 
@@ -184,7 +185,7 @@ async def test_a_card_without_a_link_is_still_a_card(
 
     kept: Any = store
     changed = config.model_copy(update={"portal": settings})
-    await Reporter(changed, Portal.direct(WEBHOOK, send), kept, Roster(), now).turn()
+    await Reporter(changed, Portal.direct(WEBHOOK, send), kept, Roster(), now, Clock()).turn()
 
     assert [message.state for message in run(views.messages)] == ["delivered"]
     assert len(portal.calls) == 1
@@ -318,7 +319,7 @@ async def test_while_the_portal_is_down_nothing_is_marked_doubtful(
     async def down(_: Request) -> Answer:
         raise PortalUnavailable("down")
 
-    paying = Reporter(config, Portal.direct(WEBHOOK, down), store, Roster(), now)  # type: ignore[arg-type]
+    paying = Reporter(config, Portal.direct(WEBHOOK, down), store, Roster(), now, Clock())  # type: ignore[arg-type]
     await paying.turn()
     assert {"pending"} == {message.state for message in run(views.messages)}
 
@@ -372,7 +373,7 @@ async def test_answers_of_an_unknown_shape_do_not_stop_the_others(
             return Answer(200, b'{"result": []}')
         return await portal.send(request)
 
-    paying = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    paying = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now, Clock())  # type: ignore[arg-type]
     for _ in range(8):
         await paying.turn()
         now.advance(minutes=2)
@@ -402,7 +403,7 @@ async def test_a_long_outage_does_not_use_up_the_patience_with_strange_answers(
             return Answer(200, b'{"result": {"task": {}}}')
         return await portal.send(request)
 
-    paying = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now)  # type: ignore[arg-type]
+    paying = Reporter(config, Portal.direct(WEBHOOK, send), store, Roster(), now, Clock())  # type: ignore[arg-type]
     for _ in range(40):
         await paying.turn()
         now.advance(minutes=2)

@@ -2,6 +2,7 @@
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from autodial.config.settings import Config
@@ -17,7 +18,7 @@ WEBHOOK = "http://127.0.0.1/rest/1/simulated0secret"
 
 def self_check(config: Config, portal: SimulatedPortal, store: FakeStore, now: Now) -> SelfCheck:
     client = Portal.direct(WEBHOOK, portal.send)
-    reporter = Reporter(config, client, store, Roster(), now)  # type: ignore[arg-type]
+    reporter = Reporter(config, client, store, Roster(), now, Clock())  # type: ignore[arg-type]
     return SelfCheck(config, client, reporter, now)
 
 

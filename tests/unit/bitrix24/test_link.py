@@ -18,7 +18,7 @@ from bitrix24 import (
     Webhook,
 )
 from bitrix24.errors import PortalBusy, PortalClosed
-from bitrix24.link import METHOD_REST, TRIES, Safety, safety
+from bitrix24.link import AT_ONCE, METHOD_REST, TRIES, Safety, safety
 from bitrix24.wire import Answer, Params
 
 OK = Answer(200, b'{"result": true, "time": {"start": 1}}')
@@ -193,7 +193,7 @@ def test_no_more_than_the_burst_at_once_and_the_rate_in_the_long_run() -> None:
     assert far.asked[-1][0] == pytest.approx(2.0, abs=0.11)
 
 
-def test_no_more_than_three_requests_are_under_way() -> None:
+def test_only_so_many_requests_are_under_way() -> None:
     clock = Clock()
     waiting: list[Deferred[Answer]] = []
 
@@ -202,13 +202,13 @@ def test_no_more_than_three_requests_are_under_way() -> None:
         return await waiting[-1]
 
     link = Link(Webhook("http://127.0.0.1/rest/1/s"), send, clock)
-    for _ in range(5):
+    for _ in range(AT_ONCE + 2):
         Deferred.fromCoroutine(link.call(READ, {})).addErrback(lambda failure: None)
-    assert 3 == len(waiting)
+    assert AT_ONCE == len(waiting)
 
     waiting[0].callback(OK)
     waiting[1].errback(PortalRefused("x"))
-    assert 5 == len(waiting), "a failure gives its place back, too"
+    assert AT_ONCE + 2 == len(waiting), "a failure gives its place back, too"
 
 
 def test_nothing_a_person_could_print_holds_the_secret() -> None:
@@ -225,7 +225,7 @@ def test_an_answer_once_lost_is_not_forgotten_over_a_later_refusal() -> None:
 
 
 def test_requests_that_wait_do_not_prolong_the_rest() -> None:
-    """Eight calls, three requests sent at once; the first gets a gateway error."""
+    """Eight calls, some sent at once; the first of these gets a gateway error."""
     clock, under_way = Clock(), []
 
     async def send(request: Request) -> Answer:
@@ -236,14 +236,14 @@ def test_requests_that_wait_do_not_prolong_the_rest() -> None:
     ended: list[Any] = []
     for _ in range(8):
         Deferred.fromCoroutine(link.call(READ, {})).addBoth(ended.append)
-    assert 3 == len(under_way)
+    assert AT_ONCE == len(under_way)
     under_way[0].callback(GATEWAY)
-    under_way[1].callback(OK)
-    under_way[2].callback(OK)
-    assert (3, 8) == (len(under_way), len(ended)), "those who waited were not sent"
+    for answered in under_way[1:]:
+        answered.callback(OK)
+    assert (AT_ONCE, 8) == (len(under_way), len(ended)), "those who waited were not sent"
     clock.advance(5.0)
     Deferred.fromCoroutine(link.call(READ, {})).addBoth(ended.append)
-    assert 4 == len(under_way), "one trouble, one rest"
+    assert AT_ONCE + 1 == len(under_way), "one trouble, one rest"
 
 
 def test_a_limit_on_one_method_leaves_the_others_alone_however_many_wait() -> None:
