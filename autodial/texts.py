@@ -137,8 +137,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     # what is wrong with the portal
     "check.fastagi": {"ru": "отвечает за {detail}", "en": "answers in {detail}"},
     "check.well": {
-        "ru": "всё в порядке, вебхук пользователя {detail}",
-        "en": "all is well; we are user {detail} there",
+        "ru": "всё в порядке, вебхук пользователя {detail}; работает ли push-сервер, без которого"
+        " нет карточек, покажет только autodial test-card НОМЕР",
+        "en": "all is well; we are user {detail} there; whether the push server works, without"
+        " which there are no cards, only autodial test-card EXTENSION shows",
     },
     "check.scopes": {
         "ru": "вебхуку не хватает прав: {detail}; добавьте их в его настройках",
@@ -254,6 +256,18 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "host.clock": {
         "ru": "часы расходятся: {detail}; настройте NTP (timedatectl set-ntp true)",
         "en": "the clocks differ: {detail}; set up NTP (timedatectl set-ntp true)",
+    },
+    "host.zone": {
+        "ru": "часовые пояса этой машины и Asterisk различаются: {detail}; звонки идут вовремя, но"
+        " время в журналах разное (timedatectl set-timezone)",
+        "en": "the time zones of this host and of Asterisk differ: {detail}; calls are in time, but"
+        " the logs are not (timedatectl set-timezone)",
+    },
+    "portal.zone": {
+        "ru": "часовой пояс портала не тот, что мы считаем: {detail}; если это пояс его сервера,"
+        " укажите [portal] zone, иначе сроки сдвинуты",
+        "en": "the portal's time zone is not the one that we assume: {detail}; if it is its"
+        " server's, set [portal] zone, or deadlines are shifted",
     },
     "store.none": {
         "ru": "базы ещё нет ({detail}): её создаст первый запуск",

@@ -264,7 +264,7 @@ def _portal(config: Config) -> Iterator[Line]:
     try:
         health = run_now(portal.health(group=config.groups))
         problems = [*findings(health), *run_now(names(config, portal))]
-        problems += clock("Bitrix24", run_now(portal.time()), datetime.now(UTC))
+        problems += _portal_clock(config, run_now(portal.time()))
     except PortalDenied as error:
         yield _line("portal", Finding("check.denied", str(error), True))
         return
@@ -275,6 +275,17 @@ def _portal(config: Config) -> Iterator[Line]:
         yield _line("portal", finding)
     if not problems:
         yield _well("portal", "check.well", health.user)
+
+
+def _portal_clock(config: Config, theirs: datetime) -> list[Finding]:
+    """Its clock, and the zone by which it keeps deadlines."""
+    now = datetime.now(UTC)
+    assumed = f"{now.astimezone(config.portal_zone):%z}"
+    problems = clock("Bitrix24", theirs, now)
+    if f"{theirs:%z}" != assumed:
+        detail = f"{theirs:%z} / {config.portal_zone.key} ({assumed})"
+        problems.append(Finding("portal.zone", detail, False))
+    return problems
 
 
 def _staff(config: Config) -> Iterator[Line]:

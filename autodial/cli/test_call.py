@@ -9,6 +9,7 @@ from secrets import randbelow
 from time import monotonic, sleep
 
 import click
+import sqlalchemy as sa
 
 from autodial import texts
 from autodial.cli import status_queries
@@ -66,9 +67,9 @@ def test_call(path: Path, number: str | None, extension: str | None, dry: bool) 
     wait = rings * len(config.asterisk.trunks) + 15
     now = datetime.now(UTC)
 
-    def ask(db: object) -> None:
-        flags.tell(db, now, flags.TEST_CALL, call.stored())  # type: ignore[arg-type]
-        note(db, now, 0, "spooled", "", call.name)  # type: ignore[arg-type]
+    def ask(db: sa.Connection) -> None:
+        flags.tell(db, now, flags.TEST_CALL, call.stored())
+        note(db, now, 0, "spooled", "", call.name)
 
     write(config.store.path, ask)
     with stopped_by_signals():

@@ -62,7 +62,12 @@ async def _clock(ami: Ami, now: Callable[[], datetime]) -> list[Finding]:
     epoch = await ami.value("EPOCH")
     if not epoch.isdigit():
         return []
-    return clock("Asterisk", datetime.fromtimestamp(int(epoch), UTC), now())
+    here = now()
+    problems = clock("Asterisk", datetime.fromtimestamp(int(epoch), UTC), here)
+    zone, ours = await ami.value("STRFTIME(,,%z)"), f"{here.astimezone():%z}"
+    if zone and zone != ours:
+        problems.append(Finding("host.zone", f"{ours} / {zone}", False))
+    return problems
 
 
 def clock(whose: str, theirs: datetime, ours: datetime) -> list[Finding]:

@@ -24,7 +24,7 @@ def scope(portal: PortalState, params: Row) -> Any:
 
 
 def server_time(portal: PortalState, params: Row) -> Any:
-    return portal.out(portal.now())
+    return portal.by_server(portal.now())
 
 
 def user_admin(portal: PortalState, params: Row) -> Any:

@@ -338,10 +338,6 @@ class SimulatedPortal(PortalState):
         params = resolved(php.parse_query(query), answer)
         return self._run(METHODS, method, params, webhook=webhook)
 
-    def _by_server(self, moment: datetime) -> str:
-        """As PHP's date('c') writes it."""
-        return moment.astimezone(self.server_zone or self.zone).isoformat(timespec="seconds")
-
     def _time(self, started: datetime) -> Row:
         finished = self.now()
         times = {
@@ -349,8 +345,8 @@ class SimulatedPortal(PortalState):
             "finish": finished.timestamp(),
             "duration": (finished - started).total_seconds(),
             "processing": 0,
-            "date_start": self._by_server(started),
-            "date_finish": self._by_server(finished),
+            "date_start": self.by_server(started),
+            "date_finish": self.by_server(finished),
         }
         if self.cloud:
             reset = int(finished.timestamp()) + 600

@@ -137,6 +137,10 @@ class PortalState:
         there = timezone(offset)
         return value.astimezone(there).isoformat(timespec="seconds") if value else None
 
+    def by_server(self, moment: datetime) -> str:
+        """As PHP's date('c') writes it."""
+        return moment.astimezone(self.server_zone or self.zone).isoformat(timespec="seconds")
+
     def out_wall(self, value: datetime | None) -> str | None:
         """
         A date of a task as the portal writes it: the stored wall clock of the server, with today's

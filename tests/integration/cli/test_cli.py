@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import tomlkit
@@ -430,6 +431,7 @@ def test_doctor_says_what_the_portal_lacks(
         assert "administrator" in result.output
 
         portal.scopes, portal.administrator = SCOPES, True
+        portal.server_zone = UTC
         spool = tmp_path / "spool/outgoing"
         spool.mkdir(parents=True)
         path.write_text(path.read_text().replace("/nowhere", str(spool)))
@@ -440,6 +442,11 @@ def test_doctor_says_what_the_portal_lacks(
             "dialplan.unasked": "note", "check.well": "well", "zones.used": "note",
         }.items() <= {row["key"]: row["mark"] for row in rows}.items()  # fmt: skip
         assert "+ portal: all is well; we are user 1 there" in told("doctor").output
+        assert "portal's time zone" not in told("doctor").output
+        portal.server_zone = ZoneInfo("Asia/Yekaterinburg")
+        assert "the portal's time zone is not the one that we assume: +0500 / UTC" in (
+            " ".join(told("doctor").output.split())
+        )
         (spool / "campaign-7.call").write_text("Channel: PJSIP/1@c\n")
         (spool / "t8017-1.call").write_text("Channel: Local/task@autodial-out/n\n")
         assert "of another program are in the spool: 1 (campaign-7)" in told("doctor").output

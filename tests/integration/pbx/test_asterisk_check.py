@@ -15,6 +15,7 @@ from tests.integration.house import variant
 from tests.integration.pbx.test_dialplan_check import WELL, Asterisk
 
 AT = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+NOW = str(int(AT.timestamp()))
 
 
 @define(eq=False, slots=False)
@@ -42,6 +43,11 @@ class Whole(Asterisk):
         (
             {"EPOCH": str(int(AT.timestamp()) - 10_800)}, {},
             [("host.clock", "Asterisk: -10800 s", True)],
+        ),
+        ({"EPOCH": NOW, "STRFTIME(,,%z)": f"{AT.astimezone():%z}"}, {}, []),
+        (
+            {"EPOCH": NOW, "STRFTIME(,,%z)": "-0330"}, {},
+            [("host.zone", f"{AT.astimezone():%z} / -0330", False)],
         ),
         (
             {"DEVICE_STATE(PJSIP/102)": "INVALID"}, {},
