@@ -177,6 +177,8 @@ class Exchange:
     def start(self) -> None:
         self.pbx.start()
         self.far.start()
+        for extension in self.extensions:
+            self.register(extension)  # by itself it would wait for up to ten seconds
         self.wait_for_phones()
 
     def wait_for_phones(self) -> None:

@@ -30,10 +30,11 @@ from deploy.files import Change, File, InstallError, read, text_of, write
 BEGIN, END = "; --- Autodial24: begin (./install.sh production) ---", "; --- Autodial24: end ---"
 INCLUDES = '#tryinclude "autodial-globals.conf"\n#tryinclude "autodial.conf"\n'
 #: The manager's user, its rights, and from which Asterisk on events are filtered by name.
-USER, READ, WRITE, BY_NAME = "autodial", "system,call,reporting", "reporting", 22
+USER, READ, WRITE, BY_NAME = "autodial", "system,call,reporting", "reporting", (22, 1)
 EVENTS = (
     "FullyBooted", "DeviceStateChange", "DeviceStateListComplete", "CoreShowChannel",
     "CoreShowChannelsComplete", "DBGetTreeResponse", "DBGetTreeComplete",
+    "DBGetResponse", "DBGetComplete",
 )  # fmt: skip
 VARIABLE = "AD_ID"
 #: The oldest Asterisk.
@@ -48,7 +49,7 @@ class Site:
     """A PBX as it is found. ``root``: its root directory, ``/`` but for tests."""
 
     root: Path
-    version: int  #: Asterisk's major version
+    version: tuple[int, int]  #: Asterisk's
     freepbx: bool
     spool: str  #: Asterisk's spool directory, in its own words
     user: str
@@ -87,7 +88,8 @@ def look(root: Path, version: str) -> Site:
     if not (etc / "extensions.conf").exists():
         raise InstallError(f"{etc} has no extensions.conf: is Asterisk installed on this host?")
     number = re.search(r"Asterisk (?:certified[/-]|GIT-)?(\d+)(?:\.(\d+))?", version)
-    if number is None or (int(number[1]), int(number[2] or 99)) < OLDEST:
+    known = (int(number[1]), int(number[2] or 99)) if number is not None else (0, 0)
+    if known < OLDEST:
         raise InstallError(f"Asterisk 16.4 or later is needed; found: {version.strip() or 'none'}")
     spool = _spool(root)
     outgoing = root / spool.lstrip("/") / "outgoing"
@@ -100,7 +102,7 @@ def look(root: Path, version: str) -> Site:
             f"{outgoing} belongs to root, as Asterisk runs as root: give it a user of its own"
             " (runuser and rungroup in asterisk.conf), as the dialler runs as that user"
         )
-    return Site(root, int(number[1]), _freepbx(root), spool, user, (status.st_uid, status.st_gid))
+    return Site(root, known, _freepbx(root), spool, user, (status.st_uid, status.st_gid))
 
 
 def what_is_left(root: Path) -> Site:
@@ -299,7 +301,7 @@ def _manager(site: Site, secret: str) -> Iterator[Change]:
     yield site.changed(path, _with_block(path, text_of(path), ours), secret=True)
 
 
-def _filters(version: int) -> list[str]:
+def _filters(version: tuple[int, int]) -> list[str]:
     """The events that the dialler wants, and none of Local channels."""
     if version < BY_NAME:
         named = [f"eventfilter = Event: {name}" for name in EVENTS]

@@ -37,6 +37,8 @@ PHONES_AT_ONCE = 50
 #: The dialplan's family in AstDB, the variable with a channel's attempt id, and the variable with
 #: the report once the hangup handler has built it.
 FAMILY, VARIABLE, REPORT = "autodial", "AD_ID", "AD_RES"
+#: Bytes at which Asterisk cuts the value of a function, and that of a single key of AstDB.
+VALUE, KEPT_VALUE = 1023, 255
 
 #: Fields that a channel's row must have, before and after the variables (Asterisk 16 and 22 alike).
 CHANNEL_FIELDS = (
@@ -53,6 +55,14 @@ CHANNEL_FIELDS = (
 
 class NotConnected(Exception):
     """There is no connection to Asterisk's manager interface now."""
+
+
+class MoreKept(PbxError):
+    """Asterisk keeps more reports than it names at once; nothing is given up meanwhile."""
+
+    def __init__(self, reports: Mapping[str, str]) -> None:
+        super().__init__()
+        self.reports = reports  #: those that it has named
 
 
 @define(eq=False)
@@ -98,14 +108,43 @@ class Ami:
         return channels
 
     async def kept_reports(self) -> dict[str, str]:
-        """Reports in AstDB by attempt: those not acknowledged."""
+        """
+        Reports in AstDB by attempt: those not acknowledged.
+
+        Raises:
+            NotConnected. PbxError: they cannot be read. MoreKept: these are not all.
+        """
         # Asterisk 16.28 sends "ListItems: 1" at the end of every such list. The list contains no
         # text from outside: the dialplan encodes what trunks send.
         needed = ("Event", "ActionID", "Key", "Val")
         listing = Listing("DBGetTreeResponse", "DBGetTreeComplete", needed, counted=False)
         action = {"Action": "DBGetTree", "Family": FAMILY}
-        rows = await self._list(action, listing, empty="not found")
+        try:
+            rows = await self._list(action, listing, empty="not found")
+        except PbxError as error:
+            if "unknown command" not in str(error):
+                raise
+            return await self._kept_one_by_one()
         return {row.get("Key").rpartition("/")[2]: row.get("Val") for row in rows}
+
+    async def _kept_one_by_one(self) -> dict[str, str]:
+        """For an Asterisk without DBGetTree: before 16.28, 18.14 and 19.6."""
+        names = await self.value(f"DB_KEYS({FAMILY})")
+        cut = len(names.encode()) >= VALUE
+        keys = [key for key in names.split(",") if key]
+        reports = {}
+        for key in keys[:-1] if cut else keys:
+            needed = ("Event", "ActionID", "Key", "Val")
+            listing = Listing("DBGetResponse", "DBGetComplete", needed, counted=False)
+            action = {"Action": "DBGet", "Family": FAMILY, "Key": key}
+            for row in await self._list(action, listing, empty="not found"):
+                report = row.get("Val")
+                # The dialplan's are shorter. Half a moment would be another moment.
+                whole = len(report.encode()) < KEPT_VALUE
+                reports[key] = report if whole else report.rpartition(",")[0]
+        if cut:
+            raise MoreKept(reports)
+        return reports
 
     async def value(self, variable: str) -> str:
         """

@@ -5,7 +5,7 @@ stays in the spool.
 It reads AstDB, the live channels, the spool and the clock; the ledger decides.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from attrs import define, field
@@ -19,7 +19,7 @@ from autodial.model.attempt import Report
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, attempt_id
 from autodial.pbx.agi_scripts import AstDb
-from autodial.pbx.ami import Ami, NotConnected
+from autodial.pbx.ami import Ami, MoreKept, NotConnected
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_queries
 from autodial.store.database import Store
@@ -112,7 +112,24 @@ class Reconciler:
         except PbxError as error:
             self._limited_log.warn("{error}; nothing is given up by this list", error=error)
             alive = None
-        for key, text in (await self.ami.kept_reports()).items():
+        try:
+            await self._record(await self.ami.kept_reports())
+        except MoreKept as error:
+            await self._record(error.reports)
+            raise  # an attempt without a report may have one among the others
+        if alive is None:
+            return
+        for attempt, state in await self.store.run(attempt_queries.older_than, before):
+            if attempt in alive or attempt in self._unfit:
+                continue
+            claimed = state is not State.SPOOLED
+            self.log.warn("{attempt}: no channel and no report", attempt=attempt)
+            # Without a claim it was not dialled; after a claim, that is unknown.
+            await self.ends.give_up(attempt, "no channel", lost=claimed)
+
+    async def _record(self, kept: Mapping[str, str]) -> None:
+        """Reports that Asterisk keeps are recorded, and then deleted there."""
+        for key, text in kept.items():
             name = attempt_id(key)
             if is_test(key):
                 self.astdb.recorded.add(key)  # to be deleted: nobody waits for its end any more
@@ -135,15 +152,6 @@ class Reconciler:
                 continue
             self._unfit.discard(name)
             self.astdb.recorded.add(name)
-        if alive is None:
-            return
-        for attempt, state in await self.store.run(attempt_queries.older_than, before):
-            if attempt in alive or attempt in self._unfit:
-                continue
-            claimed = state is not State.SPOOLED
-            self.log.warn("{attempt}: no channel and no report", attempt=attempt)
-            # Without a claim it was not dialled; after a claim, that is unknown.
-            await self.ends.give_up(attempt, "no channel", lost=claimed)
 
     def _check_address(self, attempt: AttemptId, report: Report) -> None:
         """A claim that failed while our server listened: Asterisk asks another address."""

@@ -32,6 +32,8 @@ FATES = {
     "talks, hangs up first": ("74", Outcome.TALKED, "SIP 200 OK"),
     "answers late": ("75", Outcome.TALKED, "SIP 200 OK"),
 }
+#: Phrases of older PJSIP libraries (Asterisk 18.10 of Ubuntu 22.04).
+ELSEWHERE = {"SIP 500 Server Internal Error": "SIP 500 Internal Server Error"}
 OPERATORS = tuple(str(number) for number in range(101, 113))
 
 
@@ -58,7 +60,7 @@ def test_one_attempt_one_outcome(ran: tuple[Rig, dict[str, int]], name: str) -> 
     attempts = scene.attempts(rig, tasks[name])
 
     assert [expected.value] == [attempt.outcome for attempt in attempts]
-    assert words == attempts[0].report["tech"]
+    assert attempts[0].report["tech"] in (words, ELSEWHERE.get(words))
 
 
 @pytest.mark.parametrize("name", FATES)

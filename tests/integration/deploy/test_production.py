@@ -358,8 +358,11 @@ def test_a_removal_goes_on_without_asterisk(pbx: Path, obedient: list[str]) -> N
     assert before == contents(pbx)
 
 
-def test_older_asterisk_has_filters_as_it_knows_them(pbx: Path, obedient: list[str]) -> None:
-    manager = done(pbx, "Asterisk 16.28.0~dfsg-0")["etc/asterisk/manager.d/autodial.conf"]
+@pytest.mark.parametrize("version", ["Asterisk 16.28.0~dfsg-0", "Asterisk 22.0.0"])
+def test_older_asterisk_has_filters_as_it_knows_them(
+    pbx: Path, obedient: list[str], version: str
+) -> None:
+    manager = done(pbx, version)["etc/asterisk/manager.d/autodial.conf"]
 
     assert "eventfilter = Event: DeviceStateChange\n" in manager
     assert "eventfilter = !Device: Local/\n" in manager

@@ -19,7 +19,7 @@ from autodial.errors import PbxError, StoreError
 from autodial.model.ids import AttemptId
 from autodial.model.outcome import Outcome
 from autodial.pbx.agi_scripts import AstDb
-from autodial.pbx.ami import NotConnected
+from autodial.pbx.ami import MoreKept, NotConnected
 from autodial.pbx.reconciler import STARTING, UNASKED, Reconciler
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_end, attempt_queries, views
@@ -123,6 +123,26 @@ async def test_with_nothing_kept_it_is_given_up_at_once(
     await reconciler.turn()
 
     assert Outcome.LOST.value == house.line().outcome
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_asterisk_keeps_more_than_it_names_nothing_is_given_up(
+    house: House,
+    reconciler: Reconciler,
+    manager: Manager,
+    now: Now,
+) -> None:
+    """What it has named is recorded, and deleted there; then it names the others."""
+    attempt = claimed(house)
+    now.advance(hours=9)
+    manager.away = MoreKept({"t8017-9": TALKED})
+    await reconciler.turn()
+    assert "claimed" == house.line().state
+    manager.away = MoreKept({attempt: TALKED})
+    await reconciler.turn()
+
+    assert Outcome.TALKED.value == house.line().outcome
+    assert attempt in reconciler.astdb.recorded
 
 
 @pytest.fixture

@@ -139,6 +139,17 @@ def test_no_text_from_outside_is_code() -> None:
     }
 
 
+def test_no_line_is_cut_by_a_comment() -> None:
+    """A semicolon begins one, also inside brackets: Asterisk warns, and drops the rest."""
+    executed = {
+        f"{file}:{number}": re.split(r"(?<!\\);", line)[0]
+        for file, number, line in sources()
+        if file.endswith(".conf") and re.match(r"\s*(exten|same)\s*=", line)
+    }
+
+    assert [] == [at for at, line in executed.items() if line.count("(") != line.count(")")]
+
+
 @pytest.mark.parametrize(
     ("line", "bad"),
     [
