@@ -17,6 +17,8 @@ cache=${AUTODIAL24_CACHE:-/var/cache/autodial24}
 venv=$cache/venv-$(printf %s "$here" | cksum | cut -d' ' -f1)
 export AUTODIAL24_CACHE=$cache
 export DEBIAN_FRONTEND=noninteractive
+# After "su" without a dash root lacks these, and Asterisk's command is there.
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # The suites of Debian that carry Asterisk 22, best first.
 suites="sid forky"
@@ -49,7 +51,9 @@ need_disk() {
 debian_packages() {
     local missing=() package
     for package in "$@"; do
-        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+        # A package that was removed is still known, by its settings.
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] && return
     step "Installing Debian packages: ${missing[*]}"
@@ -109,14 +113,26 @@ asterisk() {
     fail "no Asterisk could be had: no network, or the mirror lacks $suites; see $cache/debootstrap.log"
 }
 
+# The first Python that is there, 3.11 or later: $interpreter. Not to be called in $(...).
+need_python() {
+    for interpreter in python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$interpreter" >/dev/null &&
+            "$interpreter" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+            return
+        fi
+    done
+    command -v python3 >/dev/null || fail "Python 3.11 or later is needed: apt-get install python3"
+    fail "Python 3.11 or later is needed, and this is $(python3 --version):" \
+        "apt-get install python3.11 python3.11-venv (Ubuntu 22.04 has them in universe)"
+}
+
 python_packages() {
     local wanted=$here/requirements-dev.txt
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "Python 3.11 or later is needed; this is $(python3 --version)"
+    need_python
     if ! cmp -s <(cat "$here/requirements.txt" "$wanted" "$here/pyproject.toml") "$venv/.made-for"; then
         step "Installing Python packages into $venv"
         rm -rf "$venv"
-        python3 -m venv "$venv" || fail "python3 -m venv failed: is python3-venv installed?"
+        "$interpreter" -m venv "$venv" || fail "$interpreter -m venv failed: is $interpreter-venv installed?"
         "$venv/bin/pip" install -q --disable-pip-version-check -r "$wanted" >"$cache/pip.log" 2>&1 ||
             fail "pip could not install the packages (no network?); see $cache/pip.log"
         "$venv/bin/pip" install -q --disable-pip-version-check --no-deps -e "$here" >>"$cache/pip.log" 2>&1 ||
@@ -129,6 +145,9 @@ setup() {
     need_debian
     need_disk
     debian_packages python3 python3-venv shellcheck procps
+    # Ubuntu 22.04's own is 3.10.
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        debian_packages python3.11 python3.11-venv
     asterisk
     python_packages
 }
@@ -158,21 +177,8 @@ opt=$root/opt/autodial24
 data=$root/var/lib/autodial24
 program=$root/usr/local/bin/autodial
 
-# The newest Python that is there, 3.11 or later.
-python() {
-    local candidate
-    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
-        if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-            printf %s "$candidate"
-            return
-        fi
-    done
-    fail "Python 3.11 or later is needed: apt-get install python3.11 python3.11-venv"
-}
-
 files() {
-    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here "$(python)" -P -m deploy.production "$@" --root "$root/"
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here "$interpreter" -P -m deploy.production "$@" --root "$root/"
 }
 
 # A virtual environment for each release: the one in use and the one before it are kept.
@@ -183,9 +189,8 @@ release_of_program() {
 }
 
 build_program() {
-    local venv=$1 interpreter copy
+    local venv=$1 copy
     [ ! -e "$venv/.complete" ] || return 0
-    interpreter=$(python)
     "$interpreter" -c 'import ensurepip' 2>/dev/null || debian_packages "$interpreter-venv"
     step "The program: $venv"
     rm -rf "$venv"
@@ -333,6 +338,8 @@ uninstall() {
     done
     if [ $dry = yes ]; then
         files uninstall "$@"
+        printf 'The program in %s and %s would be removed%s.\n' "$opt" "$program" \
+            "$([ $purge = no ] || printf ', and %s with the store' "$data")"
         return
     fi
     systemd disable -q --now autodial24.service autodial24.socket || true
@@ -342,12 +349,14 @@ uninstall() {
     step "Files"
     files uninstall "$@" || fail "some files are still there"
     systemd daemon-reload || true
-    rm -rf "$opt/venv" "$opt"/venv-* "$opt/before-upgrade.json" "$opt/pip.log"
+    rm -rf "$opt/venv" "$opt"/venv-* "$opt/before-upgrade.json" "$opt/pip.log" \
+        "$cache/apt.log"
     rm -f "$program"
     rmdir --ignore-fail-on-non-empty "$opt" "$cache" 2>/dev/null || true
     if [ $purge = yes ]; then
         rm -rf "$data" "$root/etc/autodial24"
         step "Everything of ours is gone. In the portal remain the webhook and the external lines."
+        printf '   Until its next restart Asterisk keeps the values of our globals in its memory.\n'
     else
         step "Removed. Kept: /etc/autodial24, $data, /etc/asterisk/autodial-globals.conf (--purge)"
     fi
@@ -362,6 +371,7 @@ main() {
     demo | test | setup) ;;
     production | uninstall)
         [ -n "$root" ] || need_root "$@"
+        need_python
         "$@"
         return
         ;;

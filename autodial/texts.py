@@ -270,8 +270,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         " server's, set [portal] zone, or deadlines are shifted",
     },
     "store.none": {
-        "ru": "базы ещё нет ({detail}): её создаст первый запуск",
-        "en": "there is no store yet ({detail}): the first start makes it",
+        "ru": "базы ещё нет ({detail}): её создаст 'autodial init' или первый запуск",
+        "en": "there is no store yet ({detail}): 'autodial init' makes it, or the first start",
     },
     "store.owner": {
         "ru": "база и спул принадлежат разным пользователям: {detail}; chown базу и файлы "

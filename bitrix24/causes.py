@@ -33,7 +33,7 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"WRONG_VERSION_NUMBER|HTTP_REQUEST|record layer failure|packet length too long",
-        "it does not speak TLS at that port: write http:// or another port in [portal] webhook",
+        "it does not speak TLS at that port: the webhook's address needs http:// or another port",
     ),
     (
         r"UNSUPPORTED_PROTOCOL|TLSV1_ALERT_PROTOCOL_VERSION|NO_PROTOCOLS_AVAILABLE",
@@ -41,11 +41,11 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"NameResolution|Name or service not known|getaddrinfo failed|nodename nor servname",
-        "its name is not known to DNS: check the spelling in [portal] webhook",
+        "its name is not known to DNS: check the spelling in the webhook's address",
     ),
     (
         r"Errno 111|Connection refused",
-        "nothing listens at that address and port: check [portal] webhook",
+        "nothing listens at that address and port: check the webhook's address",
     ),
     (
         r"Errno (101|113)|unreachable|No route to host",

@@ -39,6 +39,11 @@ EVENTS = (
 VARIABLE = "AD_ID"
 #: The oldest Asterisk.
 OLDEST = (16, 4)
+NO_ASTERISK = (
+    "is Asterisk installed on this host? Ubuntu has it (apt-get install asterisk); Debian 12 and 13"
+    " have no package of it: build it, or take FreePBX's. Then start it and run this again"
+)
+STOPPED = "Asterisk does not run: start it, and run this again"
 _COMMENT = re.compile(r"(?s);--(?!-).*?--;")
 #: What a shared secret may be; a shorter one is not accepted by the dialler.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,128}")
@@ -86,11 +91,13 @@ def look(root: Path, version: str) -> Site:
     """
     etc = root / "etc/asterisk"
     if not (etc / "extensions.conf").exists():
-        raise InstallError(f"{etc} has no extensions.conf: is Asterisk installed on this host?")
+        raise InstallError(f"{etc} has no extensions.conf: {NO_ASTERISK}")
     number = re.search(r"Asterisk (?:certified[/-]|GIT-)?(\d+)(?:\.(\d+))?", version)
     known = (int(number[1]), int(number[2] or 99)) if number is not None else (0, 0)
     if known < OLDEST:
-        raise InstallError(f"Asterisk 16.4 or later is needed; found: {version.strip() or 'none'}")
+        if not version.strip():
+            raise InstallError(f"no command 'asterisk' answers: {NO_ASTERISK}")
+        raise InstallError(f"Asterisk 16.4 or later is needed; found: {version.strip()}")
     spool = _spool(root)
     outgoing = root / spool.lstrip("/") / "outgoing"
     if not outgoing.is_dir():
@@ -422,7 +429,7 @@ def reload(site: Site) -> str | None:
     for, too: only what a success prints counts.)
     """
     if "Asterisk" not in asterisk("core show version"):
-        return "Asterisk does not run: start it, and run this again"
+        return STOPPED
     for command in ("dialplan reload", "manager reload"):
         asterisk(command)
     contexts = text_of(site.etc / "autodial.conf")
@@ -580,6 +587,9 @@ def main(arguments: Sequence[str]) -> int:
             return uninstall(left, dry_run=given.dry_run, purge=given.purge)
         site = look(given.root, given.asterisk_version or _version())
         if given.what == "user":
+            # (Asked before anything is built.)
+            if "Asterisk" not in asterisk("core show version"):
+                raise InstallError(STOPPED)
             say(f"{site.user} {_group(site.owner[1])}")
         elif given.what == "address":
             say(address(_settings(site)))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable, Sequence
@@ -248,11 +249,16 @@ def _number_of(known: Sequence[Named], name: str) -> int:
     raise ConfigError(tr("the portal has no {name}", name=name))
 
 
+def _asterisk() -> str:
+    """Its command; after "su" without a dash /usr/sbin is not in the path."""
+    return shutil.which("asterisk") or "/usr/sbin/asterisk"
+
+
 def _endpoints() -> list[str]:
     """PJSIP endpoints of the running Asterisk; none if it cannot be asked."""
     try:
         done = subprocess.run(
-            ["asterisk", "-rx", "pjsip show endpoints"],
+            [_asterisk(), "-rx", "pjsip show endpoints"],
             capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
@@ -317,5 +323,5 @@ def _paused(config: Config, *, first: bool) -> bool:
         return False
     migrate(path)
     now = datetime.now(UTC)
-    write(path, lambda db: pauses.pause(db, pauses.EVERYBODY, now, "a new installation"))
+    write(path, lambda db: pauses.pause(db, pauses.EVERYBODY, now, tr("a new installation")))
     return True

@@ -99,6 +99,10 @@ def _total(widths: dict[int, int]) -> int:
 
 
 def read(config: Config, question: Callable[[sa.Connection], T]) -> T:
+    if not config.store.path.exists():
+        raise click.ClickException(
+            tr("there is no store yet: 'autodial init' makes it, and the first start")
+        )
     return database.read(config.store.path, question)
 
 

@@ -255,7 +255,11 @@ RUSSIAN: Mapping[str, str] = {
         "Пока никого не набираем. Запустите автодозвон (systemctl start autodial24), посмотрите"
         " 'autodial doctor' и 'autodial tasks' и разрешите звонить: autodial resume"
     ),
+    "a new installation": "новая установка",
     # the store
+    "there is no store yet: 'autodial init' makes it, and the first start": (
+        "базы ещё нет: её создаёт 'autodial init' или первый запуск"
+    ),
     "{file}: a copy of {store}": "{file}: копия {store}",
     "{store} is {file} now": "{store} теперь {file}",
     "the old store is {file}": "прежняя база: {file}",

@@ -4,6 +4,7 @@ of our user, the dialplan's release, the trunks, the operators' phones, the cloc
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from autodial.config.settings import Config
 from autodial.errors import PbxError
 from autodial.findings import Finding
 from autodial.model.ids import internal_number
-from autodial.pbx.ami import VARIABLE, Ami
+from autodial.pbx.ami import VARIABLE, Ami, MoreKept
 from autodial.pbx.dialplan_check import findings as dialplan_findings
 from dialplan import CONTEXTS, release, text
 
@@ -88,6 +89,8 @@ async def _rights(ami: Ami) -> list[Finding]:
         if "channelvars" not in str(error):
             raise
         problems.append(Finding("asterisk.channelvars", VARIABLE, True))
+    with suppress(MoreKept):
+        await ami.kept_reports()  # the reconciler lives on it
     allowed = await ami.allowed()
     unneeded = [name for name in TOO_MUCH if name in allowed]
     if unneeded:

@@ -325,3 +325,30 @@ def test_the_program_can_be_read_by_its_user_whatever_root_s_umask(pbx: Pbx) -> 
 
     place = pbx.root / "opt/autodial24" / pbx.release
     assert 0o755 == place.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("words", [("production",), ("production", "--dry-run"), ("uninstall",)])
+def test_a_python_too_old_is_said_with_what_to_install(pbx: Pbx, words: tuple[str, ...]) -> None:
+    """Ubuntu 22.04 has 3.10."""
+    for name in ("python3", "python3.14", "python3.13", "python3.12", "python3.11"):
+        stub = pbx.root / "stubs" / name
+        stub.write_text('#!/bin/sh\n[ "$1" != --version ] || exec echo Python 3.10.12\nexit 1\n')
+        stub.chmod(0o755)
+    before = pbx.files()
+    done = pbx.run(*words)
+
+    assert 1 == done.returncode
+    assert "this is Python 3.10.12" in done.stderr
+    assert "apt-get install python3.11 python3.11-venv" in done.stderr
+    assert "not found" not in done.stderr
+    assert before == pbx.files()
+
+
+def test_an_asterisk_that_does_not_run_is_said_before_anything_is_built(pbx: Pbx) -> None:
+    stub = pbx.root / "stubs/asterisk"
+    stub.write_text('#!/bin/sh\n[ "$1" != -V ] || exec echo Asterisk 22.10.1\nexit 1\n')
+    done = pbx.run("production")
+
+    assert 1 == done.returncode
+    assert "Asterisk does not run: start it" in done.stderr
+    assert not (pbx.root / "opt/autodial24").exists()

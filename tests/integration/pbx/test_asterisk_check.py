@@ -24,10 +24,16 @@ class Whole(Asterisk):
 
     may: tuple[str, ...] = ("Getvar", "CoreShowChannels")
     names_attempts: bool = True
+    lists_reports: bool = True
 
     async def channels(self) -> dict[str, tuple[str, ...]]:
         if not self.names_attempts:
             raise PbxError("channels do not name their attempt: set channelvars = AD_ID")
+        return {}
+
+    async def kept_reports(self) -> dict[str, str]:
+        if not self.lists_reports:
+            raise PbxError("Permission denied")
         return {}
 
     async def allowed(self) -> frozenset[str]:
@@ -71,6 +77,13 @@ async def test_what_is_found(
     found = await thorough(asterisk, config, ["101", "102", "со смыслом"], lambda: AT)
 
     assert expected == [(one.key, one.detail, one.serious) for one in found]
+
+
+@pytest_twisted.ensureDeferred
+async def test_reports_that_cannot_be_read_are_no_good_health(config: Config) -> None:
+    """Without them the reconciler cannot work: calls would be in flight for ever."""
+    with pytest.raises(PbxError, match="Permission denied"):
+        await thorough(Whole(WELL, lists_reports=False), config, [], lambda: AT)  # type: ignore[arg-type]
 
 
 @pytest_twisted.ensureDeferred
