@@ -17,6 +17,7 @@ from tomlkit import TOMLDocument
 from autodial import texts
 from autodial.cli.files import SiteFile, read_file
 from autodial.cli.language import spoken, tr
+from autodial.cli.options import actor
 from autodial.cli.output import PlainTable, say, show_table
 from autodial.config.load import parse
 from autodial.config.settings import Config
@@ -24,7 +25,7 @@ from autodial.coroutines import run_now
 from autodial.errors import ConfigError
 from autodial.portal.client import portal_of, unconnected
 from autodial.portal.self_check import findings
-from autodial.store import pauses
+from autodial.store import acts, pauses
 from autodial.store.database import write
 from autodial.store.releases import migrate
 from bitrix24 import Employee, Portal, PortalDenied, PortalError, PortalRefused
@@ -323,5 +324,6 @@ def _paused(config: Config, *, first: bool) -> bool:
         return False
     migrate(path)
     now = datetime.now(UTC)
-    write(path, lambda db: pauses.pause(db, pauses.EVERYBODY, now, tr("a new installation")))
+    reason = tr("a new installation")
+    write(path, lambda db: acts.pause(db, pauses.EVERYBODY, actor(), now, reason))
     return True

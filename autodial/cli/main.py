@@ -12,6 +12,7 @@ from autodial.cli.dialplan import dialplan_
 from autodial.cli.doctor import doctor
 from autodial.cli.init import init
 from autodial.cli.portal import authorize, groups, outbox_, test_card
+from autodial.cli.reports import audit, calls, report
 from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
 from autodial.cli.simulate import simulate
@@ -140,6 +141,9 @@ for command in (
     restore,
     day_off,
     reload,
+    report,
+    calls,
+    audit,
     simulate,
     secret,
 ):

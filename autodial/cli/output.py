@@ -40,6 +40,11 @@ def say(line: str) -> None:
     click.echo(texts.escaped(line))
 
 
+def titles(*english: str) -> tuple[str, ...]:
+    """Texts that are translated where they are shown."""
+    return english
+
+
 class PlainTable:
     """
     A table of plain text cells: no markup, no emoji codes, no links, one line a row.

@@ -10,12 +10,12 @@ from time import sleep
 import click
 
 from autodial.cli.language import tr
-from autodial.cli.options import NUMBER, as_json, load
+from autodial.cli.options import NUMBER, actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, words
 from autodial.config.settings import Config
 from autodial.coroutines import run_now
 from autodial.portal.client import access, portal_of, send_now
-from autodial.store import delivery, views
+from autodial.store import acts, views
 from autodial.store.database import write
 from bitrix24 import AnswerLost, Application, Portal, PortalError, PortalRefused
 
@@ -32,7 +32,8 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
     """List the messages not yet delivered to the portal, and the dead letters."""
     config = load(path)
     if again is not None or all_again:
-        count = write(config.store.path, lambda db: delivery.again(db, again, datetime.now(UTC)))
+        now = datetime.now(UTC)
+        count = write(config.store.path, lambda db: acts.send_again(db, again, actor(), now))
         if not count:
             raise click.ClickException(tr("there is no dead letter with this number"))
         say(tr("{count} will be sent again", count=count))

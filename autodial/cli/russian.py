@@ -12,6 +12,30 @@ RUSSIAN: Mapping[str, str] = {
     "client": "клиент",
     "day": "день",
     "department": "отдел",
+    "% answered": "% ответов",
+    "about": "о чём",
+    "answered": "ответили",
+    "calls": "звонков",
+    "causes": "причины",
+    "detail": "подробно",
+    "door": "как",
+    "hour": "час",
+    "mean talk": "средний",
+    "outcome": "итог",
+    "purpose": "цель",
+    "talk time": "разговор",
+    "total": "всего",
+    "trunk": "линия",
+    "wait": "ожидание",
+    "weekday": "день недели",
+    "who": "кто",
+    "monday": "понедельник",
+    "tuesday": "вторник",
+    "wednesday": "среда",
+    "thursday": "четверг",
+    "friday": "пятница",
+    "saturday": "суббота",
+    "sunday": "воскресенье",
     "dial ratio": "коэффициент",
     "done": "закончено",
     "due": "срок",
@@ -256,6 +280,21 @@ RUSSIAN: Mapping[str, str] = {
         " 'autodial doctor' и 'autodial tasks' и разрешите звонить: autodial resume"
     ),
     "a new installation": "новая установка",
+    # reports
+    "--day, or --from and --to": "либо --day, либо --from и --to",
+    "--to needs --from": "--to задаётся вместе с --from",
+    "--to {last} is before --from {first}": "--to {last} раньше, чем --from {first}",
+    "at most {days} days at once": "за раз не больше {days} дней",
+    "{text}: write 2026-11-27, today or yesterday": (
+        "{text}: напишите 2026-11-27, today или yesterday"
+    ),
+    "--file {file}: name it .csv or .xlsx": "--file {file}: имя должно кончаться на .csv или .xlsx",
+    "{file}: {count} rows": "{file}: строк: {count}",
+    "not the dialler's": "не автодозвон",
+    "on the do-not-call list since {when}": "в списке «не звонить» с {when}",
+    "--late and --operator are of the open tasks, without --all": (
+        "--late и --operator — для открытых задач, без --all"
+    ),
     # the store
     "there is no store yet: 'autodial init' makes it, and the first start": (
         "базы ещё нет: её создаёт 'autodial init' или первый запуск"

@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo
 import click
 
 from autodial.cli.language import tr
-from autodial.cli.options import NUMBER, as_json, load
+from autodial.cli.options import NUMBER, actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.settings import Config
 from autodial.model.ids import OperatorId
 from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.phone_numbers import numbers_in
+from autodial.store import acts, in_force, pauses, views
 from autodial.store import dispositions as spoken
-from autodial.store import in_force, pauses, views
 from autodial.store.database import write
 from autodial.store.presence import presence_lines
 
@@ -36,12 +36,15 @@ def pause(
         _only_one(extension)
         if purpose not in {known.name for known in config.purposes}:
             raise click.UsageError(tr("[[purposes]] has none of the name {name}", name=purpose))
-        write(config.store.path, lambda db: pauses.pause_purpose(db, purpose, now, reason, until))
+        write(
+            config.store.path,
+            lambda db: acts.pause_purpose(db, purpose, actor(), now, reason, until),
+        )
         ends = _end(config, until, f"--purpose {purpose}")
         say(tr("purpose {purpose}: paused; talks go on, {ends}", purpose=purpose, ends=ends))
         return
     who = _operator(config, extension)
-    write(config.store.path, lambda db: pauses.pause(db, who, now, reason, until))
+    write(config.store.path, lambda db: acts.pause(db, who, actor(), now, reason, until))
     ends = _end(config, until, extension or "")
     say(tr("{who}: paused; talks go on, {ends}", who=extension or tr("everybody"), ends=ends))
 
@@ -83,16 +86,16 @@ def _moment(text: str, config: Config, now: datetime) -> datetime:
 @click.pass_obj
 def resume(path: Path, extension: str | None, purpose: str | None) -> None:
     """End a pause."""
-    config = load(path)
+    config, now = load(path), datetime.now(UTC)
     if purpose is not None:
         _only_one(extension)
-        if not write(config.store.path, lambda db: pauses.resume_purpose(db, purpose)):
+        if not write(config.store.path, lambda db: acts.resume_purpose(db, purpose, actor(), now)):
             raise click.ClickException(tr("purpose {purpose}: was not paused", purpose=purpose))
         say(tr("purpose {purpose}: calls again", purpose=purpose))
         return
     who = _operator(config, extension)
     name = extension or tr("everybody")
-    if not write(config.store.path, lambda db: pauses.resume(db, who)):
+    if not write(config.store.path, lambda db: acts.resume(db, who, actor(), now)):
         raise click.ClickException(tr("{who}: was not paused", who=name) + _others(config))
     say(tr("{who}: calls again", who=name))
 
@@ -111,8 +114,16 @@ def _others(config: Config) -> str:
 
 
 def _operator(config: Config, extension: str | None) -> OperatorId:
-    if extension is None:
-        return pauses.EVERYBODY
+    return pauses.EVERYBODY if extension is None else operator_of(config, extension)
+
+
+def operator_of(config: Config, extension: str) -> OperatorId:
+    """
+    Whose internal number this is.
+
+    Raises:
+        click.ClickException: nobody's of the staff.
+    """
     staff = read(config, views.operator_lines)
     operator = next((line for line in staff if line.extension == extension), None)
     if operator is None:
@@ -133,7 +144,7 @@ def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
     if remove is not None:
         number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
         now = datetime.now(UTC)
-        if not write(config.store.path, lambda db: spoken.call_again(db, number, now)):
+        if not write(config.store.path, lambda db: acts.call_again(db, number, actor(), now)):
             raise click.ClickException(
                 tr("{number} is not among them; see 'autodial do-not-call'", number=remove)
             )

@@ -7,22 +7,22 @@ from pathlib import Path
 import click
 
 from autodial.cli import status_queries
+from autodial.cli.exports import export, to_file
 from autodial.cli.history import tell
 from autodial.cli.language import spoken, tr
-from autodial.cli.options import NUMBER, as_json, load
-from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
+from autodial.cli.options import NUMBER, actor, as_json, load
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, titles, when, words
+from autodial.cli.staff import operator_of
 from autodial.config.settings import Config
 from autodial.engine.test_calls import is_test
 from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.dial_facts import Dial, RuleResult, Wait
-from autodial.store import views
+from autodial.store import acts, views
 from autodial.store.database import write
 from autodial.store.events import story
 from autodial.store.planning import load_task
-from autodial.store.tasks import SKIPPED, confirm
-from autodial.store.tasks import skip as skip_task
-from autodial.store.tasks import unskip as unskip_task
+from autodial.store.tasks import SKIPPED
 
 #: Rows per page of a long list.
 PAGE = 100
@@ -34,31 +34,62 @@ PAGE = 100
     "--page", default=1, show_default=True, type=click.IntRange(1, 10**6),
     help=f"Of --all: {PAGE} at once.",
 )  # fmt: skip
+@click.option("--late", is_flag=True, help="Only those that are due and still need a call.")
+@click.option("--operator", metavar="EXTENSION", help="Only those of this responsible operator.")
+@click.option("--client", metavar="PART", help="Only clients with this in their names.")
+@click.option(
+    "--reason", metavar="PART", help="Only those that wait for this, as the list says it."
+)
+@to_file
 @as_json
 @click.pass_obj
-def tasks_(path: Path, every: bool, page: int, as_json: bool) -> None:
-    """List the open call tasks: when each is due, and its last outcome."""
+def tasks_(  # noqa: PLR0913  # its options
+    path: Path, every: bool, page: int, late: bool, operator: str | None, client: str | None,
+    reason: str | None, to_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """
+    List the open call tasks: when each is due, its last outcome, and why it waits; those that need
+    no more calls come last.
+    """
     config = load(path)
     if page > 1 and not every:
         raise click.UsageError(tr("--page is of --all: the open tasks come as one list"))
+    if every and (late or operator is not None):
+        raise click.UsageError(tr("--late and --operator are of the open tasks, without --all"))
     if every:
         lines = read(config, lambda db: views.all_tasks(db, PAGE, PAGE * (page - 1)))
     else:
-        lines = read(config, views.task_lines)
+        late_at = datetime.now(UTC) if late else None
+        whose = operator_of(config, operator) if operator is not None else None
+        lines = read(config, lambda db: views.task_lines(db, late_at=late_at, responsible=whose))
+    full = len(lines) == PAGE
+    lines = [line for line in lines if _fits(line, client, reason)]
     if as_json:
         return print_json(lines)
-    table = PlainTable(
-        "task", "client", "due", "attempts", "last", "now", "responsible",
-        whole=("task", "client", "due"), optional=("responsible",),
-    )  # fmt: skip
-    for line in lines:
-        table.add_row(
+    headers = titles("task", "client", "due", "attempts", "last", "now", "responsible")
+    rows = [
+        (
             str(line.id), line.client, when(config, line.due), str(line.attempts),
             words(line.last), words(line.reason), line.responsible,
-        )  # fmt: skip
+        )
+        for line in lines
+    ]  # fmt: skip
+    if to_file is not None:
+        return export(to_file, headers, rows)
+    table = PlainTable(*headers, whole=("task", "client", "due"), optional=("responsible",))
+    for row in rows:
+        table.add_row(*row)
     show_table(table)
-    if every and len(lines) == PAGE:
+    if every and full:
         say(tr("more with --page {page}", page=page + 1))
+    return None
+
+
+def _fits(line: views.TaskLine, client: str | None, reason: str | None) -> bool:
+    """Has it these parts, in whatever case? A reason also by its words in the language spoken."""
+    wanted = (client or "").casefold()
+    told = f"{line.reason} {words(line.reason)}".casefold()
+    return wanted in line.client.casefold() and (reason or "").casefold() in told
 
 
 @click.command()
@@ -148,9 +179,9 @@ def _why_operator(config: Config, extension: str, now: datetime, as_json: bool) 
 @click.pass_obj
 def call_now(path: Path, task: int) -> None:
     """Confirm a task that waits for confirmation, and make it due now."""
-    config = load(path)
+    config, now = load(path), datetime.now(UTC)
     read(config, lambda db: None)
-    if not write(config.store.path, lambda db: confirm(db, TaskId(task), datetime.now(UTC))):
+    if not write(config.store.path, lambda db: acts.call_now(db, TaskId(task), actor(), now)):
         raise click.ClickException(
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
         )
@@ -169,14 +200,14 @@ def skip(path: Path, task: int, reason: str, undo: bool) -> None:
     """
     config, now = load(path), datetime.now(UTC)
     if undo:
-        if not write(config.store.path, lambda db: unskip_task(db, TaskId(task), now)):
+        if not write(config.store.path, lambda db: acts.unskip(db, TaskId(task), actor(), now)):
             raise click.ClickException(tr("{task} was not skipped", task=task))
         say(tr("{task}: the dialler's again", task=task))
         return
     known = read(config, lambda db: load_task(db, TaskId(task)))
     if known is not None and known.closed_reason == SKIPPED:
         raise click.ClickException(tr("{task} is skipped already", task=task))
-    if not write(config.store.path, lambda db: skip_task(db, TaskId(task), now, reason)):
+    if not write(config.store.path, lambda db: acts.skip(db, TaskId(task), actor(), now, reason)):
         raise click.ClickException(
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
         )

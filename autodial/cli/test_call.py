@@ -9,13 +9,12 @@ from secrets import randbelow
 from time import monotonic, sleep
 
 import click
-import sqlalchemy as sa
 
 from autodial import texts
 from autodial.cli import status_queries
 from autodial.cli.history import end_of_test
 from autodial.cli.language import spoken, tr
-from autodial.cli.options import load
+from autodial.cli.options import actor, load
 from autodial.cli.output import read, say, words
 from autodial.cli.portal import stopped_by_signals
 from autodial.config.settings import Config
@@ -29,9 +28,9 @@ from autodial.pbx.dialplan_check import ask_once
 from autodial.rules.phone_fields import Entry
 from autodial.rules.phone_numbers import dialable
 from autodial.service.run import answer
-from autodial.store import dispositions, flags
+from autodial.store import acts, dispositions, flags
 from autodial.store.database import write
-from autodial.store.events import Told, note, story
+from autodial.store.events import Told, story
 from call_files import CallFile, Spool
 
 #: Seconds that the talk may take; the call itself goes on.
@@ -66,12 +65,7 @@ def test_call(path: Path, number: str | None, extension: str | None, dry: bool) 
     spool, rings = Spool(config.asterisk.spool), config.asterisk.ring_client
     wait = rings * len(config.asterisk.trunks) + 15
     now = datetime.now(UTC)
-
-    def ask(db: sa.Connection) -> None:
-        flags.tell(db, now, flags.TEST_CALL, call.stored())
-        note(db, now, 0, "spooled", "", call.name)
-
-    write(config.store.path, ask)
+    write(config.store.path, lambda db: acts.test_call(db, actor(), now, call.name, call.stored()))
     with stopped_by_signals():
         try:
             spool.submit(

@@ -158,6 +158,7 @@ class KeepConfig(Section):
     attempts: Duration = Field(timedelta(days=366), ge=_BUDGETS)
     external_calls: Duration = Field(timedelta(days=40), ge=_BUDGETS)
     presence: Duration = Field(timedelta(days=366), ge=DAY)
+    audit: Duration = Field(timedelta(days=366), ge=DAY)
 
 
 class StoreConfig(Section):

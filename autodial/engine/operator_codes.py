@@ -7,11 +7,11 @@ from attrs import define
 from twisted.logger import Logger
 
 from autodial.engine.attempt_ends import AttemptEnds
+from autodial.model.act import Actor, Door
 from autodial.model.disposition import Disposition
 from autodial.model.ids import TaskId
-from autodial.store import dispositions, pauses
+from autodial.store import acts
 from autodial.store.database import Store
-from autodial.store.tasks import confirm
 
 
 @define(eq=False)
@@ -31,7 +31,8 @@ class OperatorCodes:
         """
         if self.ends.calls.roster.with_extension(extension) is None:
             return False
-        confirmed = await self.store.run(confirm, task, self.now())
+        by = Actor(extension, Door.PHONE)
+        confirmed = await self.store.run(acts.call_now, task, by, self.now())
         if confirmed:
             self.log.info("task {task}: confirmed by {who}", task=task, who=extension)
         return confirmed
@@ -47,7 +48,12 @@ class OperatorCodes:
             return False
         now = self.now()
         attempt = await self.store.run(
-            dispositions.save, operator.id, disposition, now, self.ends.policy
+            acts.dispose,
+            operator.id,
+            disposition,
+            Actor(extension, Door.PHONE),
+            now,
+            self.ends.policy,
         )
         if attempt is None:
             return False
@@ -67,8 +73,9 @@ class OperatorCodes:
         operator = self.ends.calls.roster.with_extension(extension)
         if operator is None:
             return False
+        by = Actor(extension, Door.PHONE)
         if on:
-            await self.store.run(pauses.pause, operator.id, self.now(), "by phone")
+            await self.store.run(acts.pause, operator.id, by, self.now(), "by phone")
         else:
-            await self.store.run(pauses.resume, operator.id)
+            await self.store.run(acts.resume, operator.id, by, self.now())
         return True

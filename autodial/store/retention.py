@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from autodial.store.schema import (
     DEAD,
     attempts,
+    audit,
     do_not_call,
     events,
     external_calls,
@@ -94,6 +95,15 @@ def forget_presence(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
     )
     span = (presence.c.id >= old[0]) & (presence.c.id <= old[-1])
     db.execute(sa.delete(presence).where(span, superseded))
+    return old[-1]
+
+
+def forget_audit(db: sa.Connection, before: datetime, after: Mark) -> Mark | None:
+    """Delete lines of the audit log."""
+    old = _old(db, audit.c.id, audit.c.at, before, after)
+    if not old:
+        return None
+    db.execute(sa.delete(audit).where(audit.c.id >= old[0], audit.c.id <= old[-1]))
     return old[-1]
 
 
@@ -190,6 +200,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "events": (forget_events,),
     "outbox": (forget_outbox,),
     "presence": (forget_presence,),
+    "audit": (forget_audit,),
     "external_calls": (forget_external_calls,),
     "attempts": (forget_attempts, forget_tasks),
 }

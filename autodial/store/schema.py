@@ -321,6 +321,21 @@ days_off = Table(
     comment="days on which nobody is called, besides [calendar] days_off",
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="order of writing"),
+    Column("at", Moment, nullable=False, comment="when"),
+    Column("who", String(80), nullable=False, comment="a user of the shell, or an extension"),
+    Column("door", String(10), nullable=False, comment="act.Door"),
+    Column("act", String(20), nullable=False, comment="act.Act"),
+    Column("about", String(80), nullable=False, comment="task, extension, number …; empty: all"),
+    Column("detail", Text, nullable=False, comment="the reason, the end"),
+    comment="what people did to the dialler",
+)
+Index("audit_at_idx", audit.c.at)
+Index("audit_about_idx", audit.c.about, audit.c.at)
+
 reservations = Table(
     "reservations",
     metadata,

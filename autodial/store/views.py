@@ -172,9 +172,20 @@ _TASK_LINES = (
 )
 
 
-def task_lines(db: sa.Connection) -> list[TaskLine]:
-    """The open tasks, earliest due first."""
-    return _task_lines(db, _TASK_LINES.where(_LISTED).order_by(tasks.c.due, tasks.c.id))
+def task_lines(
+    db: sa.Connection, *, late_at: datetime | None = None, responsible: int | None = None
+) -> list[TaskLine]:
+    """
+    The open tasks, earliest due first, those that need no more calls last. ``late_at``: only those
+    that were due by then and still need a call; ``responsible``: of one operator.
+    """
+    query = _TASK_LINES.where(_LISTED)
+    if late_at is not None:
+        query = query.where(tasks.c.due <= late_at, tasks.c.closed_reason == "")
+    if responsible is not None:
+        query = query.where(tasks.c.responsible == responsible)
+    finished = sa.case((tasks.c.closed_reason == "", 0), else_=1)
+    return _task_lines(db, query.order_by(finished, tasks.c.due, tasks.c.id))
 
 
 def all_tasks(db: sa.Connection, limit: int, offset: int = 0) -> list[TaskLine]:

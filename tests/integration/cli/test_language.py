@@ -14,7 +14,7 @@ from attrs import evolve, fields
 from click.testing import Result
 from rich.cells import cell_len
 
-from autodial.cli.output import PlainTable
+from autodial.cli.output import PlainTable, titles
 from autodial.cli.russian import RUSSIAN
 from autodial.model.operator import PresenceRules
 from autodial.rules.end_policy import EndPolicy
@@ -48,6 +48,11 @@ COMMANDS = (
     ("simulate", "--tasks", "3", "--date", "2026-11-23", "--operators", "1,2"),
     ("reload",), ("day-off", "2099-01-01"), ("day-off", "2099-01-01", "--remove"),
     ("day-off", "2020-01-01"), ("pause", "--until", "soon"), ("pause", "999"),
+    ("tasks", "--late"), ("tasks", "--client", "x"), ("report", "--day", "2026-11-23"),
+    ("report", "--day", "2026-11-23", "--by", "trunk"),
+    ("report", "--from", "2026-11-23", "--to", "2026-11-23", "--by", "weekday"),
+    ("report", "--day", "2026-11-23", "--by", "outcome"), ("report", "--to", "2026-11-23"),
+    ("calls", "+442079460001"), ("audit",),
 )  # fmt: skip
 
 
@@ -151,7 +156,7 @@ def english() -> Iterator[str]:
                 texts = [str(a.value) for a in node.args if isinstance(a, ast.Constant)]
                 if node.func.id == "tr":
                     yield from texts[:1]
-                elif node.func.id == PlainTable.__name__:
+                elif node.func.id in (PlainTable.__name__, titles.__name__):
                     yield from filter(None, texts)
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_DETAILS":
                 assert isinstance(node.value, ast.Dict)

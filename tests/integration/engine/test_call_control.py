@@ -21,7 +21,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.pbx.agi_scripts import TICKETS, scripts
 from autodial.rules.dial_facts import Facts
 from autodial.rules.trunk_choice import as_dialled
-from autodial.store import attempt_queries, in_force, planning, tasks, views
+from autodial.store import attempt_queries, audit, in_force, planning, tasks, views
 from autodial.store.schema import outbox
 from fastagi_server import Tickets
 from fastagi_server.testing import FakeAsterisk
@@ -289,6 +289,8 @@ def test_hostile_arguments_harm_nobody(house: House) -> None:
 def test_an_operator_pauses_by_his_phone_and_comes_back(house: House, run: Run) -> None:
     assert house.ask("pause", "101").variables == {"AD_SAID": "1"}
     assert {501} == run(in_force.paused, NOON)
+    (line,) = run(audit.lines, NOON)
+    assert ("101", "phone", "pause", "101") == (line.who, line.door, line.act, line.about)
     assert house.ask("resume", "101").variables == {"AD_SAID": "1"}
     assert set() == run(in_force.paused, NOON)
     for nobody in ("999", "", "101; drop"):

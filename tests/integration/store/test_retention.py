@@ -11,13 +11,16 @@ from pydantic import ValidationError
 
 from autodial.config.sections import KeepConfig
 from autodial.engine.retention import ROUND, Retention
+from autodial.model.act import Actor, Door
 from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.write_back import WriteBack
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
 from autodial.store import (
+    acts,
     attempt_end,
+    audit,
     dispositions,
     ledger,
     planning,
@@ -312,3 +315,13 @@ async def test_between_two_rounds_nothing_is_asked(
 def test_reports_are_read_as_before() -> None:
     """A report that an older dialplan left in AstDB has one field less."""
     assert not parse_report(["dial", "BUSY", "17", "SIP%20486", "", "", "", "", "1", "c"]).rang
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_audit_log_keeps_what_is_young(run: Run, forget: Callable[..., Any]) -> None:
+    by = Actor("ivan", Door.COMMAND)
+    for days in (400, 380, 10):
+        run(acts.pause, OperatorId(0), by, NOON - timedelta(days=days), f"{days}")
+    await forget(KeepConfig.model_validate({}))
+
+    assert ["10"] == [line.detail for line in run(audit.lines, NOON - timedelta(days=1000))]

@@ -1,0 +1,212 @@
+"""Commands about what was: ``report``, ``calls``, ``audit``."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from autodial.cli.exports import export, to_file
+from autodial.cli.language import tr
+from autodial.cli.options import as_json, load
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, titles, when, words
+from autodial.config.settings import Config
+from autodial.rules.phone_numbers import numbers_in
+from autodial.rules.report import TOTAL, By, Sum, summed
+from autodial.store import audit as log
+from autodial.store import reports
+
+#: The longest time of one report, in days.
+LONGEST = 366
+#: Days that the calls of a client, found by name, go back.
+CLIENT_DAYS = 60
+HEADERS = titles(
+    "calls", "answered", "% answered", "talks", "talk time", "mean talk", "wait", "abandoned",
+    "causes",
+)  # fmt: skip
+KEYS = dict(
+    zip(
+        By, titles("hour", "day", "weekday", "operator", "trunk", "outcome", "purpose"),
+        strict=True,
+    )
+)  # fmt: skip
+WEEKDAYS = titles(
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--day", metavar="DATE", help="2026-11-27, today (the default), yesterday.")
+@click.option("--from", "first", metavar="DATE", help="The first day of several.")
+@click.option("--to", "last", metavar="DATE", help="The last one; without it: today.")
+@click.option("--by", type=click.Choice([by.value for by in By]), default=By.HOUR.value,
+              show_default=True, help="What the calls are added up by.")  # fmt: skip
+@to_file
+@as_json
+@click.pass_obj
+def report(  # noqa: PLR0913  # its options
+    path: Path, day: str | None, first: str | None, last: str | None, by: str,
+    to_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """
+    Add up the calls of a day or of several: how many were answered, talks, their time, abandoned
+    calls, and the causes of those that failed.
+    """
+    config = load(path)
+    start, end = _span(config, day, first, last)
+    zone = ZoneInfo(config.hours.zone)
+    sums = read(config, lambda db: summed(reports.ended_between(db, start, end), By(by), zone))
+    if as_json:
+        return print_json(sums)
+    rows = [_row(one, By(by)) for one in sums]
+    if to_file is not None:
+        return export(to_file, (KEYS[By(by)], *HEADERS), [_exact(one, By(by)) for one in sums])
+    headers = (KEYS[By(by)], *HEADERS)
+    table = PlainTable(*headers, whole=headers, optional=("causes", "mean talk", "wait"))
+    for row in rows:
+        table.add_row(*row)
+    show_table(table)
+    return None
+
+
+def _span(
+    config: Config, day: str | None, first: str | None, last: str | None
+) -> tuple[datetime, datetime]:
+    """From the first day's midnight to the one after the last, in [hours] zone."""
+    zone = ZoneInfo(config.hours.zone)
+    today = datetime.now(zone).date()
+    if day is not None and (first is not None or last is not None):
+        raise click.UsageError(tr("--day, or --from and --to"))
+    if last is not None and first is None:
+        raise click.UsageError(tr("--to needs --from"))
+    begin = _date(day or first or "today", today)
+    end = begin if first is None else _date(last or "today", today)
+    if end < begin:
+        raise click.UsageError(tr("--to {last} is before --from {first}", first=begin, last=end))
+    if (end - begin).days >= LONGEST:
+        raise click.UsageError(tr("at most {days} days at once", days=LONGEST))
+    after = datetime.combine(end + timedelta(days=1), datetime.min.time(), zone)
+    return datetime.combine(begin, datetime.min.time(), zone), after
+
+
+def _date(text: str, today: date) -> date:
+    named = {"today": today, "yesterday": today - timedelta(days=1)}
+    try:
+        return named.get(text) or date.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(
+            tr("{text}: write 2026-11-27, today or yesterday", text=text)
+        ) from None
+
+
+def _key(key: str, by: By) -> str:
+    if key == TOTAL:
+        return tr("total")
+    match by:
+        case By.WEEKDAY:
+            return tr(WEEKDAYS[int(key) - 1])
+        case By.OUTCOME:
+            return words(key)
+        case _:
+            return key or "-"
+
+
+def _causes(one: Sum) -> str:
+    return ", ".join(f"{cause}×{count}" for cause, count in one.causes[:3])
+
+
+def _row(one: Sum, by: By) -> tuple[str, ...]:
+    """For people."""
+    return (
+        _key(one.key, by), str(one.calls), str(one.answered), f"{100 * one.answer_rate:.0f} %",
+        str(one.talked), _time(one.talk_seconds), _time(one.mean_talk),
+        "-" if one.mean_wait is None else f"{one.mean_wait:.1f} s", str(one.abandoned),
+        _causes(one),
+    )  # fmt: skip
+
+
+def _exact(one: Sum, by: By) -> tuple[str | int | float | None, ...]:
+    """For a spreadsheet: numbers, times in seconds."""
+    return (
+        _key(one.key, by), one.calls, one.answered, round(100 * one.answer_rate, 1), one.talked,
+        one.talk_seconds, round(one.mean_talk, 1),
+        None if one.mean_wait is None else round(one.mean_wait, 2), one.abandoned, _causes(one),
+    )  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    """Hours, minutes, seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+@click.command()
+@click.argument("who", metavar="NUMBER|CLIENT")
+@to_file
+@as_json
+@click.pass_obj
+def calls(path: Path, who: str, to_file: Path | None, as_json: bool) -> None:
+    """
+    List all calls to a client, over all tasks: by a number (then with all numbers of its owner, and
+    with calls besides the dialler's), or by a part of the name (of the last 60 days).
+    """
+    config = load(path)
+    number = next(iter(numbers_in(who, config.phones.region) or ()), None)
+    if number is not None:
+        lines = read(config, lambda db: reports.calls_of_number(db, number))
+    else:
+        since = datetime.now(UTC) - timedelta(days=CLIENT_DAYS)
+        lines = read(config, lambda db: reports.calls_of_client(db, who, since))
+    if as_json:
+        return print_json(lines)
+    headers = titles("when", "number", "client", "task", "operator", "outcome", "talk time")
+    rows = [
+        (
+            when(config, line.at), line.number, line.client, str(line.task or "-"), line.operator,
+            words(line.outcome) if line.attempt else tr("not the dialler's"),
+            _time(line.talk_seconds) if line.talk_seconds else "",
+        )
+        for line in lines
+    ]  # fmt: skip
+    if to_file is not None:
+        return export(to_file, headers, rows)
+    table = PlainTable(*headers, whole=("when", "number"), optional=("talk time", "task"))
+    for row in rows:
+        table.add_row(*row)
+    show_table(table)
+    known = [number] if number is not None else sorted({line.number for line in lines})
+    refused = read(config, lambda db: reports.refused_since(db, known))
+    if refused is not None:
+        say(tr("on the do-not-call list since {when}", when=when(config, refused)))
+    return None
+
+
+@click.command()
+@click.argument("about", required=False)
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 3660))
+@to_file
+@as_json
+@click.pass_obj
+def audit(path: Path, about: str | None, days: int, to_file: Path | None, as_json: bool) -> None:
+    """Show who did what: pauses, call-now, skip, days off; ABOUT one task, extension or number."""
+    config = load(path)
+    since = datetime.now(UTC) - timedelta(days=days)
+    lines = read(config, lambda db: log.lines(db, since, about=about))
+    if as_json:
+        return print_json(lines)
+    headers = titles("when", "who", "door", "what", "about", "detail")
+    rows = [
+        (
+            when(config, line.at), line.who, words(line.door, "door"), words(line.act, "act"),
+            line.about or tr("everybody"), words(line.detail),
+        )
+        for line in lines
+    ]  # fmt: skip
+    if to_file is not None:
+        return export(to_file, headers, rows)
+    table = PlainTable(*headers, whole=("when", "what"), optional=("door",))
+    for row in rows:
+        table.add_row(*row)
+    show_table(table)
+    return None

@@ -1,0 +1,37 @@
+"""What people do to the dialler, and who they are."""
+
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class Act(StrEnum):
+    """One kind of act; the values are stored."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CALL_NOW = "call now"
+    SKIP = "skip"
+    UNSKIP = "unskip"
+    DISPOSITION = "disposition"
+    MAY_CALL = "may call"
+    DAY_OFF = "day off"
+    WORKING_DAY = "working day"
+    SEND_AGAIN = "send again"
+    RELOAD = "reload"
+    TEST_CALL = "test call"
+
+
+class Door(StrEnum):
+    """How an act came in; the values are stored."""
+
+    COMMAND = "command"
+    PHONE = "phone"  #: a code keyed on an operator's phone
+
+
+@frozen
+class Actor:
+    """Who acts: the user of the shell, or an operator's extension, and through which door."""
+
+    name: str
+    door: Door

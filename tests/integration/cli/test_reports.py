@@ -1,0 +1,313 @@
+"""What was: ``report``, ``calls``, ``audit``, and the lists for a spreadsheet."""
+
+import ast
+import csv
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from attrs import evolve
+from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+import autodial
+from autodial.cli.exports import safe
+from autodial.model.act import Act, Actor, Door
+from autodial.model.attempt import Report
+from autodial.model.ids import OperatorId
+from autodial.model.outcome import Outcome
+from autodial.rules.end_policy import EndPolicy
+from autodial.rules.report import TOTAL, By, EndedCall, summed
+from autodial.store import acts, attempt_end, audit, ledger, tasks
+from tests.integration.cli.test_cli import path, staff, told  # noqa: F401
+from tests.integration.store.test_ledger import PHONE, dial, portal_task
+
+Run = Callable[..., Any]
+NINE = datetime(2026, 11, 16, 9, 5, tzinfo=UTC)  # a Monday
+SHELL = Actor("ivan", Door.COMMAND)
+EVIL = '=HYPERLINK("http://x","y")'
+
+
+def call(run: Run, task: int, at: datetime, report: Report, client: str = "Иван") -> str:
+    """One call of a task of its own, begun then; its number ends in the task's last digits."""
+    phone = evolve(PHONE, number=f"+44207946{task % 10_000:04}", client=client, entity_id=task)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(task, at), (phone,))], at, asked=at)
+    attempt = dial(run, task, at=at)
+    run(ledger.claim, attempt, at)
+    run(attempt_end.record, attempt, report, at + timedelta(minutes=2), EndPolicy())
+    return str(attempt)
+
+
+def talk(at: datetime, wait: int, seconds: int, trunk: str = "c1") -> Report:
+    answered = at + timedelta(seconds=10)
+    talked = answered + timedelta(seconds=wait)
+    return Report(
+        stage="dial", dial_status="ANSWER", cause=16, operator_state="talk", operator="101",
+        answered=answered, talked=talked, ended=talked + timedelta(seconds=seconds), trunk=trunk,
+    )  # fmt: skip
+
+
+def failed(status: str, cause: int, trunk: str = "c1") -> Report:
+    return Report(stage="dial", dial_status=status, cause=cause, trunk=trunk)
+
+
+@pytest.fixture
+def monday(run: Run, told: Callable[..., Result]) -> Callable[..., Result]:  # noqa: F811
+    """Five calls: two talks and a busy phone from nine, a failing trunk and a late talk."""
+    staff(run, "101")
+    ten = NINE + timedelta(hours=1)
+    call(run, 8101, NINE, talk(NINE, 2, 60))
+    call(run, 8102, NINE, talk(NINE, 4, 30))
+    call(run, 8103, NINE, failed("BUSY", 17))
+    call(run, 8104, ten, failed("CONGESTION", 34, "c2"), EVIL)
+    late = NINE + timedelta(hours=14, minutes=50)  # 23:55
+    call(run, 8105, late, talk(late, 3, 90))
+    return told
+
+
+def lines(result: Result) -> dict[str, list[str]]:
+    """Rows of a table by their first words."""
+    assert 0 == result.exit_code, result.output
+    rows = [line.split() for line in result.output.splitlines()[2:] if line.strip()]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_a_day_by_hour(monday: Callable[..., Result]) -> None:
+    shown = lines(monday("report", "--day", "2026-11-16"))
+
+    assert ["09:00", "10:00", "23:00", "total"] == list(shown)
+    assert ["3", "2", "67", "%", "2", "0:01:30", "0:00:45", "3.0", "s", "0", "17×1"] == (
+        shown["09:00"]
+    )
+    assert ["5", "3", "60", "%", "3", "0:03:00"] == shown["total"][:6]
+
+
+def test_by_trunk_outcome_operator_and_weekday(monday: Callable[..., Result]) -> None:
+    of_day = ("report", "--from", "2026-11-16", "--to", "2026-11-22", "--by")
+    assert ["1", "0", "0", "%", "0"] == lines(monday(*of_day, "trunk"))["c2"][:5]
+    assert "34×1" == lines(monday(*of_day, "trunk"))["c2"][-1]
+    assert ["3", "3"] == lines(monday(*of_day, "outcome"))["talked"][:2]
+    assert ["5"] == lines(monday(*of_day, "weekday"))["monday"][:1]
+    assert ["5"] == lines(monday(*of_day, "day"))["2026-11-16"][:1]
+    operators = json.loads(monday(*of_day, "operator", "--json").output)
+    assert [3, 2, 5] == [row["calls"] for row in operators]
+
+
+def test_a_day_is_the_call_centre_s(
+    monday: Callable[..., Result],
+    path: Path,  # noqa: F811
+) -> None:
+    """23:55 in London is Tuesday in Moscow."""
+    path.write_text(path.read_text().replace('zone = "UTC"', 'zone = "Europe/Moscow"'))
+    assert "4" == lines(monday("report", "--day", "2026-11-16"))["total"][0]
+    assert ["02:00", "total"] == list(lines(monday("report", "--day", "2026-11-17")))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--day", "soon"), "write 2026-11-27, today or yesterday"),
+        (("--to", "2026-11-16"), "--to needs --from"),
+        (("--day", "today", "--from", "2026-11-16"), "--day, or --from and --to"),
+        (("--from", "2026-11-16", "--to", "2026-11-15"), "is before"),
+        (("--from", "2020-01-01", "--to", "2026-11-22"), "at most 366 days"),
+        (("--file", "day.ods"), "name it .csv or .xlsx"),
+    ],
+)
+def test_what_cannot_be_reported_is_said(
+    told: Callable[..., Result],  # noqa: F811
+    words: tuple[str, ...],
+    why: str,
+) -> None:
+    result = told("report", *words)
+    assert 2 == result.exit_code
+    assert why in result.output
+
+
+def test_a_day_without_calls_is_a_row_of_noughts(told: Callable[..., Result]) -> None:  # noqa: F811
+    assert ["0", "0", "0", "%", "0"] == lines(told("report", "--day", "2020-01-01"))["total"][:5]
+
+
+def test_tables_for_a_russian_excel(monday: Callable[..., Result], tmp_path: Path) -> None:
+    """A mark, semicolons, decimal commas; a client's name is no formula."""
+    file = tmp_path / "day.csv"
+    assert "4 rows" in monday("report", "--day", "2026-11-16", "--file", str(file)).output
+    assert file.read_bytes().startswith("\ufeffhour;calls;answered;".encode())
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.reader(stream, delimiter=";"))
+    assert ["09:00", "3", "2", "66,7", "2", "90", "45,0", "3,0", "0", "17×1"] == rows[1]
+    monday("calls", "HYPERLINK", "--file", str(file))
+    monday("tasks", "--file", str(tmp_path / "tasks.csv"))
+    for name in ("day.csv", "tasks.csv"):
+        with (tmp_path / name).open(encoding="utf-8-sig", newline="") as stream:
+            cells = [cell for row in csv.reader(stream, delimiter=";") for cell in row]
+        assert f"'{EVIL}" in cells and EVIL not in cells
+
+
+def test_in_xlsx_text_is_text_and_numbers_are_numbers(
+    monday: Callable[..., Result], tmp_path: Path
+) -> None:
+    for command, wanted in (
+        (("calls", "HYPERLINK"), b"=HYPERLINK("),
+        (("report", "--day", "2026-11-16"), b"<v>66.7</v>"),
+    ):
+        file = tmp_path / "table.xlsx"
+        assert 0 == monday(*command, "--file", str(file)).exit_code
+        with zipfile.ZipFile(file) as book:
+            sheet = book.read("xl/worksheets/sheet1.xml")
+            texts = book.read("xl/sharedStrings.xml")
+        assert b"<f>" not in sheet, "a formula"
+        assert wanted in sheet + texts
+
+
+@given(st.text(max_size=30))
+def test_no_cell_is_a_formula(text: str) -> None:
+    cell = safe(text)
+    assert isinstance(cell, str)
+    assert not cell.startswith(("=", "-", "@", "\t", "\r", "\n"))
+    assert not cell.startswith("+") or cell[1:].isdigit()
+
+
+def test_a_file_that_cannot_be_written_is_said(
+    told: Callable[..., Result],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    for suffix in ("csv", "xlsx"):
+        result = told("report", "--file", str(tmp_path / "nowhere" / f"day.{suffix}"))
+        assert 1 == result.exit_code
+        assert "No such file" in result.output and "Traceback" not in result.output
+
+
+CALLS = st.builds(
+    EndedCall,
+    begun=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC)),
+    outcome=st.sampled_from(Outcome), purpose=st.sampled_from(["", "debt"]),
+    trunk=st.sampled_from(["", "c1", "c2"]), cause=st.integers(0, 127),
+    operator=st.sampled_from(["", "Анна"]), talk_seconds=st.integers(0, 4000),
+    wait_seconds=st.none() | st.floats(0, 60), abandoned=st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(CALLS, max_size=20), st.sampled_from(By))
+def test_no_call_is_counted_twice_or_left_out(calls: list[EndedCall], by: By) -> None:
+    *sums, total = summed(calls, by, ZoneInfo("Europe/Moscow"))
+
+    assert TOTAL == total.key
+    assert len(calls) == total.calls == sum(one.calls for one in sums)
+    for name in ("answered", "talked", "abandoned", "talk_seconds"):
+        assert getattr(total, name) == sum(getattr(one, name) for one in sums)
+    assert all(0 <= one.answer_rate <= 1 for one in (*sums, total))
+
+
+def test_all_calls_to_a_client_by_number_and_by_name(
+    monday: Callable[..., Result], run: Run
+) -> None:
+    """Also to a second number of the same client, for another task."""
+    other = evolve(PHONE, number="+442079469999", client="Иван", entity_id=8103)
+    at = NINE + timedelta(hours=3)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8199, at), (other,))], at, asked=at)
+    attempt = dial(run, 8199, at=at)
+    run(ledger.claim, attempt, at)
+    run(attempt_end.record, attempt, failed("NOANSWER", 19), at, EndPolicy())
+    shown = json.loads(monday("calls", "+44 20 7946 8103", "--json").output)
+    assert [8199, 8103] == [row["task"] for row in shown]
+
+    assert "8104" in monday("calls", "hyperlink").output
+    assert json.loads(monday("calls", "nobody", "--json").output) == []
+
+
+def test_lists_of_tasks_by_what_is_asked(monday: Callable[..., Result], run: Run) -> None:
+    """A late one first, finished talks last; by responsible, client, reason."""
+
+    def asked(*words: str) -> list[int]:
+        return [row["id"] for row in json.loads(monday("tasks", *words, "--json").output)]
+
+    open_ones = asked()
+    assert {8101, 8102, 8105} == set(open_ones[-3:]), "talked: nothing to do"
+    assert {8101, 8102, 8105}.isdisjoint(asked("--late"))
+    assert {8103, 8104} <= set(asked("--late"))
+    assert [8104] == asked("--client", "hyperlink")
+    assert set(asked("--operator", "101")) == set(open_ones)
+    assert set(asked("--reason", "TALKED")) == {8101, 8102, 8105}
+    assert 1 == monday("tasks", "--operator", "999").exit_code
+    assert 2 == monday("tasks", "--late", "--all").exit_code
+
+
+def test_who_did_what(
+    told: Callable[..., Result],  # noqa: F811
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every act leaves a line with who and through which door; what changed nothing, none."""
+    staff(run, "101")
+    monkeypatch.setenv("SUDO_USER", "petrov")
+    for words in (
+        ("pause", "101", "--why", "обед"), ("resume", "101"), ("resume", "101"), ("pause",),
+        ("resume",), ("call-now", "8017"), ("skip", "8017", "--why", "сам"),
+        ("skip", "8017", "--undo"), ("skip", "1"), ("day-off", "2099-01-01"),
+        ("day-off", "2099-01-01", "--remove"), ("day-off", "2099-01-01", "--remove"),
+    ):  # fmt: skip
+        told(*words)
+    rows = json.loads(told("audit", "--json").output)
+
+    assert [
+        ("pause", "101", "обед"), ("resume", "101", ""), ("pause", "", ""), ("resume", "", ""),
+        ("call now", "8017", ""), ("skip", "8017", "сам"), ("unskip", "8017", ""),
+        ("day off", "2099-01-01", ""), ("working day", "2099-01-01", ""),
+    ] == [(row["act"], row["about"], row["detail"]) for row in reversed(rows)]  # fmt: skip
+    assert {("petrov", "command")} == {(row["who"], row["door"]) for row in rows}
+    of_task = json.loads(told("audit", "8017", "--json").output)
+    assert ["unskip", "skip", "call now"] == [row["act"] for row in of_task]
+    assert "petrov" in told("audit").output and "everybody" in told("audit").output
+
+
+def test_a_line_of_the_log_is_no_longer_than_it_may_be(run: Run) -> None:
+    run(acts.pause, OperatorId(0), SHELL, NINE, "x" * 10_000)
+    (line,) = run(audit.lines, NINE)
+    assert audit.LONGEST == len(line.detail)
+
+
+#: Functions that change what a person decides: only ``store/acts`` may call them.
+LOW = {
+    "pauses": {"pause", "resume", "pause_purpose", "resume_purpose"},
+    "days_off": {"add", "remove"},
+    "dispositions": {"save", "call_again"},
+    "tasks": {"confirm", "skip", "unskip"},
+    "delivery": {"again"},
+}
+
+
+def test_no_act_goes_past_the_log() -> None:
+    """Whoever calls these functions elsewhere acts without a trace."""
+    past = []
+    house = Path(autodial.__file__).parent
+    for file in house.rglob("*.py"):
+        if file.parent.name == "store":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                if node.attr in LOW.get(node.value.id, ()):
+                    past.append(f"{file.relative_to(house)}:{node.lineno} {node.attr}")
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                module = node.module.rpartition(".")[2]
+                if node.module.startswith("autodial.store"):
+                    past += [a.name for a in node.names if a.name in LOW.get(module, ())]
+    assert [] == past
+
+
+def test_every_act_is_called_something_in_both_languages() -> None:
+    from autodial import texts
+
+    assert {f"act.{act.value}" for act in Act} | {f"door.{door.value}" for door in Door} <= set(
+        texts.CATALOGUE
+    )
+
+
+def test_today_is_the_default(monday: Callable[..., Result]) -> None:
+    assert ["total"] == list(lines(monday("report"))) or date.today() == NINE.date()
