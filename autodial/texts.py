@@ -679,6 +679,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "act.skip": {"ru": "пропустить", "en": "skip"},
     "act.unskip": {"ru": "вернуть в работу", "en": "take back"},
     "act.disposition": {"ru": "код разговора", "en": "disposition"},
+    "act.never call": {"ru": "не звонить", "en": "never call"},
     "act.may call": {"ru": "снова звонить", "en": "may call"},
     "act.day off": {"ru": "выходной", "en": "day off"},
     "act.working day": {"ru": "рабочий день", "en": "working day"},
@@ -686,6 +687,8 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "act.reload": {"ru": "настройки", "en": "reload"},
     "act.test call": {"ru": "пробный звонок", "en": "test call"},
     "door.command": {"ru": "команда", "en": "command"},
+    "act.account": {"ru": "учётная запись", "en": "account"},
+    "door.board": {"ru": "доска", "en": "board"},
     "door.phone": {"ru": "телефон", "en": "phone"},
     # messages to the portal
     "message.register": {"ru": "звонок и карточка", "en": "call and card"},

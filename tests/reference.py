@@ -14,7 +14,7 @@ from attrs import fields
 from autodial import texts
 from autodial.cli.doctor import Line
 from autodial.cli.main import main
-from autodial.cli.status_queries import Status, Why
+from autodial.engine.status_queries import Status, Why
 from autodial.model.attempt_states import State
 from autodial.model.operator import Operator
 from autodial.model.outbox_message import MessageKind

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from autodial import texts
+from autodial.cli.board import board, board_user
 from autodial.cli.dialplan import dialplan_
 from autodial.cli.doctor import doctor
 from autodial.cli.init import init
@@ -144,6 +145,8 @@ for command in (
     report,
     calls,
     audit,
+    board,
+    board_user,
     simulate,
     secret,
 ):

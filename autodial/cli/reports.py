@@ -142,30 +142,40 @@ def _time(seconds: float) -> str:
 
 
 @click.command()
-@click.argument("who", metavar="NUMBER|CLIENT")
+@click.argument("who", metavar="[NUMBER|CLIENT]", required=False)
+@click.option("--abandoned", is_flag=True, help="Only clients who answered, and found nobody.")
+@click.option("--outcome", metavar="PART", help="Only with this outcome, as the list says it.")
+@click.option("--day", metavar="DATE", help="2026-11-27, today, yesterday.")
+@click.option("--from", "first", metavar="DATE", help="The first day of several.")
+@click.option("--to", "last", metavar="DATE", help="The last one; without it: today.")
 @to_file
 @as_json
 @click.pass_obj
-def calls(path: Path, who: str, to_file: Path | None, as_json: bool) -> None:
+def calls(  # noqa: PLR0913  # its options
+    path: Path, who: str | None, abandoned: bool, outcome: str | None, day: str | None,
+    first: str | None, last: str | None, to_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """
-    List all calls to a client, over all tasks: by a number (then with all numbers of its owner, and
-    with calls besides the dialler's), or by a part of the name (of the last 60 days).
+    List the calls of a day (today, unless named otherwise), or all calls to a client over all
+    tasks: by a number (then with all numbers of its owner, and with calls besides the dialler's),
+    or by a part of the name (of the last 60 days).
     """
     config = load(path)
-    number = next(iter(numbers_in(who, config.phones.region) or ()), None)
-    if number is not None:
-        lines = read(config, lambda db: reports.calls_of_number(db, number))
-    else:
-        since = datetime.now(UTC) - timedelta(days=CLIENT_DAYS)
-        lines = read(config, lambda db: reports.calls_of_client(db, who, since))
+    span = None
+    if who is None or day is not None or first is not None or last is not None:
+        span = _span(config, day, first, last)
+    lines = [
+        line
+        for line in _calls_to(config, who, span)
+        if (line.abandoned or not abandoned) and _has(line, outcome)
+    ]
     if as_json:
         return print_json(lines)
     headers = titles("when", "number", "client", "task", "operator", "outcome", "talk time")
     rows = [
         (
             when(config, line.at), line.number, line.client, str(line.task or "-"), line.operator,
-            words(line.outcome) if line.attempt else tr("not the dialler's"),
-            _time(line.talk_seconds) if line.talk_seconds else "",
+            _outcome(line), _time(line.talk_seconds) if line.talk_seconds else "",
         )
         for line in lines
     ]  # fmt: skip
@@ -175,11 +185,36 @@ def calls(path: Path, who: str, to_file: Path | None, as_json: bool) -> None:
     for row in rows:
         table.add_row(*row)
     show_table(table)
-    known = [number] if number is not None else sorted({line.number for line in lines})
+    known = sorted({line.number for line in lines}) if who is not None else []
     refused = read(config, lambda db: reports.refused_since(db, known))
     if refused is not None:
         say(tr("on the do-not-call list since {when}", when=when(config, refused)))
     return None
+
+
+def _calls_to(
+    config: Config, who: str | None, span: tuple[datetime, datetime] | None
+) -> list[reports.ClientCall]:
+    if who is None:
+        assert span is not None
+        return read(config, lambda db: reports.calls_between(db, *span))
+    number = next(iter(numbers_in(who, config.phones.region) or ()), None)
+    if number is not None:
+        lines = read(config, lambda db: reports.calls_of_number(db, number))
+    else:
+        since = span[0] if span else datetime.now(UTC) - timedelta(days=CLIENT_DAYS)
+        lines = read(config, lambda db: reports.calls_of_client(db, who, since))
+    return [line for line in lines if span is None or span[0] <= line.at < span[1]]
+
+
+def _outcome(line: reports.ClientCall) -> str:
+    said = words(line.outcome) if line.attempt else tr("not the dialler's")
+    return f"{said}, {tr('abandoned')}" if line.abandoned else said
+
+
+def _has(line: reports.ClientCall, outcome: str | None) -> bool:
+    """Has its outcome this part, in whatever case, as it is stored or as it is shown?"""
+    return (outcome or "").casefold() in f"{line.outcome} {_outcome(line)}".casefold()
 
 
 @click.command()

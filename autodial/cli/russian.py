@@ -280,6 +280,30 @@ RUSSIAN: Mapping[str, str] = {
         " 'autodial doctor' и 'autodial tasks' и разрешите звонить: autodial resume"
     ),
     "a new installation": "новая установка",
+    "--add or --remove, not both": "либо --add, либо --remove",
+    "{number} is no whole telephone number": "{number} — не полный номер телефона",
+    "{number} is on the list already": "{number} уже в списке",
+    "{number}: never called again, with all numbers of its client": (
+        "{number}: больше не звоним, и на другие номера этого клиента"
+    ),
+    "--due or --replay, not both": "либо --due, либо --replay",
+    "{count} tasks are held: {reason}": "не будут набраны, {count}: {reason}",
+    "{count} tasks are due by the end of {day}": "к концу {day} подойдёт задач: {count}",
+    "{day}: no open task is due that can be dialled": "{day}: набирать нечего",
+    # the board
+    "nobody may log in yet: autodial board-user add NAME --role manager": (
+        "войти пока некому: autodial board-user add NAME --role manager"
+    ),
+    "the board: {address}": "доска: {address}",
+    "a name has 1 to 40 letters, digits, and . @ - _": (
+        "имя: от 1 до 40 букв, цифр и знаков . @ - _"
+    ),
+    "a password has 10 to 200 characters": "пароль: от 10 до 200 знаков",
+    "{name} may log in": "{name}: может войти",
+    "{name} may log in no more": "{name}: больше не может войти",
+    "nobody is called {name}": "нет никого по имени {name}",
+    "role": "роль",
+    "since": "с",
     # reports
     "--day, or --from and --to": "либо --day, либо --from и --to",
     "--to needs --from": "--to задаётся вместе с --from",
@@ -292,8 +316,8 @@ RUSSIAN: Mapping[str, str] = {
     "{file}: {count} rows": "{file}: строк: {count}",
     "not the dialler's": "не автодозвон",
     "on the do-not-call list since {when}": "в списке «не звонить» с {when}",
-    "--late and --operator are of the open tasks, without --all": (
-        "--late и --operator — для открытых задач, без --all"
+    "--late, --operator and --number are of the open tasks, without --all": (
+        "--late, --operator и --number — для открытых задач, без --all"
     ),
     # the store
     "there is no store yet: 'autodial init' makes it, and the first start": (

@@ -1,6 +1,7 @@
 """The command ``autodial simulate``: a day with other staff, hours or numbers of calls."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -13,13 +14,23 @@ from attrs import frozen
 
 from autodial.cli.language import tr
 from autodial.cli.options import load
-from autodial.cli.output import PlainTable, read, show_table
+from autodial.cli.output import PlainTable, read, say, show_table, words
 from autodial.config.fields import DAYS, parse_span
 from autodial.config.settings import Config
+from autodial.rules.dial_facts import Reason
 from autodial.simulation.behaviour import CallerBehaviour, Replayed, measured, replayed
 from autodial.simulation.chart import svg
 from autodial.simulation.day import Day, Simulation
 from autodial.store import views
+
+#: Why a task will not be dialled on any day until somebody changes something.
+HELD = frozenset(
+    reason.value
+    for reason in (
+        Reason.NO_PHONE, Reason.NO_DEADLINE, Reason.CONFIRM, Reason.DO_NOT_CALL,
+        Reason.NO_CONSENT, Reason.WRONG_NUMBER, Reason.ENOUGH,
+    )
+)  # fmt: skip
 
 
 @frozen
@@ -76,6 +87,10 @@ class _Series(click.ParamType[object]):
     type=click.DateTime(["%Y-%m-%d"]),
     help="The tasks of that day from the ledger, with their calls.",
 )
+@click.option(
+    "--due", "as_due", is_flag=True,
+    help="As many tasks as are open and due by that day's end, and can be dialled.",
+)  # fmt: skip
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same day.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="The day; default: today.")
 @click.option(
@@ -91,13 +106,15 @@ class _Series(click.ParamType[object]):
 @click.pass_obj
 def simulate(  # noqa: PLR0913  # click hands over each option
     path: Path, tasks: int, staff: tuple[int, ...], dial_ratio: tuple[float, ...] | None,
-    hours: str | None, as_measured: bool, replay: datetime | None, seed: int,
-    date: datetime | None,
+    hours: str | None, as_measured: bool, replay: datetime | None, as_due: bool,
+    seed: int, date: datetime | None,
     csv_file: Path | None, curve_file: Path | None, svg_file: Path | None,
 ) -> None:  # fmt: skip
     """Simulate a day by this configuration, with random clients; nothing is dialled or written."""
     config = load(path)
     zone = ZoneInfo(config.hours.zone)
+    if as_due and replay is not None:
+        raise click.UsageError(tr("--due or --replay, not both"))
     day = (replay or date or datetime.now(zone)).date()
     config = _with_hours(config, day, hours)
     start, end = _span(config, day)
@@ -109,7 +126,7 @@ def simulate(  # noqa: PLR0913  # click hands over each option
         raise click.ClickException(
             tr("{day}: the ledger has no calls of that day's hours", day=day)
         )
-    tasks = len(past) or tasks
+    tasks = _due(config, day, end) if as_due else len(past) or tasks
     table = PlainTable(
         "operators", "dial ratio", "done", "talks", "attempts", "abandoned", "last call", "busy",
         whole=("done", "talks", "attempts"),
@@ -150,6 +167,19 @@ def simulate(  # noqa: PLR0913  # click hands over each option
     if svg_file is not None and result is not None:
         title = f"{day}: {tasks} tasks, {staff[-1]} operators"
         svg_file.write_text(svg(result.points, zone, title), encoding="utf-8")
+
+
+def _due(config: Config, day: date, end: datetime) -> int:
+    """How many open tasks are due by then and can be dialled; said, with what holds the others."""
+    due = read(config, lambda db: views.task_lines(db, late_at=end))
+    held = Counter(line.reason for line in due if line.reason in HELD)
+    for reason, count in held.most_common():
+        say(tr("{count} tasks are held: {reason}", count=count, reason=words(reason)))
+    tasks = len(due) - held.total()
+    if not tasks:
+        raise click.ClickException(tr("{day}: no open task is due that can be dialled", day=day))
+    say(tr("{count} tasks are due by the end of {day}", count=tasks, day=day))
+    return tasks
 
 
 def _write(file: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -134,16 +134,23 @@ def operator_of(config: Config, extension: str) -> OperatorId:
 
 
 @click.command("do-not-call")
+@click.option("--add", metavar="NUMBER", help="Never call this number and its client again.")
+@click.option("--why", "reason", default="", help="With --add: the reason, for later readers.")
 @click.option("--remove", metavar="NUMBER", help="Allow calls to this number and its client again.")
 @as_json
 @click.pass_obj
-def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
-    """List the clients who asked an operator for no further calls."""
-    config = load(path)
+def do_not_call(
+    path: Path, add: str | None, reason: str, remove: str | None, as_json: bool
+) -> None:
+    """List the clients who asked for no further calls; add one, or take one off the list."""
+    config, now = load(path), datetime.now(UTC)
     lines = read(config, spoken.do_not_call_lines)
+    if add is not None and remove is not None:
+        raise click.UsageError(tr("--add or --remove, not both"))
+    if add is not None:
+        return _never_call(config, add, reason, now)
     if remove is not None:
         number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
-        now = datetime.now(UTC)
         if not write(config.store.path, lambda db: acts.call_again(db, number, actor(), now)):
             raise click.ClickException(
                 tr("{number} is not among them; see 'autodial do-not-call'", number=remove)
@@ -153,14 +160,29 @@ def do_not_call(path: Path, remove: str | None, as_json: bool) -> None:
     if as_json:
         return print_json(lines)
     table = PlainTable(
-        "number", "client", "operator", "when", "attempt", whole=("number", "when"),
-        optional=("attempt",),
+        "number", "client", "operator", "when", "why", "attempt", whole=("number", "when"),
+        optional=("why", "attempt"),
     )  # fmt: skip
     for line in lines:
-        row = (line.number, line.client, line.operator, when(config, line.at), line.attempt)
-        table.add_row(*row)
+        moment = when(config, line.at)
+        table.add_row(line.number, line.client, line.operator, moment, line.why, line.attempt)
     show_table(table)
     return None
+
+
+def _never_call(config: Config, text: str, why: str, now: datetime) -> None:
+    number = next(iter(numbers_in(text, config.phones.region) or ()), None)
+    if number is None:
+        raise click.UsageError(tr("{number} is no whole telephone number", number=text))
+    if not write(config.store.path, lambda db: acts.never_call(db, number, actor(), now, why)):
+        raise click.ClickException(tr("{number} is on the list already", number=number))
+    clients = {
+        line.client
+        for line in read(config, spoken.do_not_call_lines)
+        if line.number == number and line.client
+    }
+    whose = f" ({', '.join(sorted(clients))})" if clients else ""
+    say(tr("{number}: never called again, with all numbers of its client", number=number) + whose)
 
 
 @click.command()

@@ -6,11 +6,11 @@ from time import sleep
 
 import click
 
-from autodial.cli import status_queries
 from autodial.cli.language import tr
 from autodial.cli.options import as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.settings import Config
+from autodial.engine import status_queries
 from autodial.rules.pacing import Answers
 from autodial.store import pauses
 

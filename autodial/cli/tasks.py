@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from autodial.cli import status_queries
 from autodial.cli.exports import export, to_file
 from autodial.cli.history import tell
 from autodial.cli.language import spoken, tr
@@ -14,10 +13,12 @@ from autodial.cli.options import NUMBER, actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, titles, when, words
 from autodial.cli.staff import operator_of
 from autodial.config.settings import Config
+from autodial.engine import status_queries
 from autodial.engine.test_calls import is_test
 from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.dial_facts import Dial, RuleResult, Wait
+from autodial.rules.phone_numbers import numbers_in
 from autodial.store import acts, views
 from autodial.store.database import write
 from autodial.store.events import story
@@ -37,6 +38,7 @@ PAGE = 100
 @click.option("--late", is_flag=True, help="Only those that are due and still need a call.")
 @click.option("--operator", metavar="EXTENSION", help="Only those of this responsible operator.")
 @click.option("--client", metavar="PART", help="Only clients with this in their names.")
+@click.option("--number", metavar="NUMBER", help="Only those whose client has this number.")
 @click.option(
     "--reason", metavar="PART", help="Only those that wait for this, as the list says it."
 )
@@ -45,7 +47,7 @@ PAGE = 100
 @click.pass_obj
 def tasks_(  # noqa: PLR0913  # its options
     path: Path, every: bool, page: int, late: bool, operator: str | None, client: str | None,
-    reason: str | None, to_file: Path | None, as_json: bool,
+    number: str | None, reason: str | None, to_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """
     List the open call tasks: when each is due, its last outcome, and why it waits; those that need
@@ -54,14 +56,22 @@ def tasks_(  # noqa: PLR0913  # its options
     config = load(path)
     if page > 1 and not every:
         raise click.UsageError(tr("--page is of --all: the open tasks come as one list"))
-    if every and (late or operator is not None):
-        raise click.UsageError(tr("--late and --operator are of the open tasks, without --all"))
+    if every and (late or operator is not None or number is not None):
+        raise click.UsageError(
+            tr("--late, --operator and --number are of the open tasks, without --all")
+        )
     if every:
         lines = read(config, lambda db: views.all_tasks(db, PAGE, PAGE * (page - 1)))
     else:
         late_at = datetime.now(UTC) if late else None
         whose = operator_of(config, operator) if operator is not None else None
-        lines = read(config, lambda db: views.task_lines(db, late_at=late_at, responsible=whose))
+        whole = None
+        if number is not None:
+            whole = next(iter(numbers_in(number, config.phones.region) or ()), number)
+        lines = read(
+            config,
+            lambda db: views.task_lines(db, late_at=late_at, responsible=whose, number=whole),
+        )
     full = len(lines) == PAGE
     lines = [line for line in lines if _fits(line, client, reason)]
     if as_json:

@@ -11,13 +11,13 @@ from time import monotonic, sleep
 import click
 
 from autodial import texts
-from autodial.cli import status_queries
 from autodial.cli.history import end_of_test
 from autodial.cli.language import spoken, tr
 from autodial.cli.options import actor, load
 from autodial.cli.output import read, say, words
 from autodial.cli.portal import stopped_by_signals
 from autodial.config.settings import Config
+from autodial.engine import status_queries
 from autodial.engine.do_not_call_list import DoNotCall
 from autodial.engine.test_calls import TestCall
 from autodial.errors import PbxError

@@ -140,6 +140,15 @@ class MetricsConfig(Section):
     port: int | None = Field(None, ge=1, le=65535)
 
 
+class BoardConfig(Section):
+    """[board]"""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8024, ge=1, le=65535)
+    #: The address by which browsers reach it, behind a proxy with TLS; empty: directly.
+    address: str = Field("", pattern=r"^(https?://[A-Za-z0-9.:-]+/?)?$")
+
+
 class LogConfig(Section):
     """[log]"""
 

@@ -26,6 +26,7 @@ from autodial.config.rules import (
 )
 from autodial.config.sections import (
     AsteriskConfig,
+    BoardConfig,
     EventsConfig,
     FastAgiConfig,
     LogConfig,
@@ -74,6 +75,7 @@ class Config(Section):
     recording: RecordingConfig = RecordingConfig.model_validate({})
     events: EventsConfig = EventsConfig.model_validate({})
     metrics: MetricsConfig = MetricsConfig.model_validate({})
+    board: BoardConfig = BoardConfig.model_validate({})
     log: LogConfig = LogConfig()
     store: StoreConfig = StoreConfig()
 

@@ -14,12 +14,14 @@ class Act(StrEnum):
     SKIP = "skip"
     UNSKIP = "unskip"
     DISPOSITION = "disposition"
+    NEVER_CALL = "never call"
     MAY_CALL = "may call"
     DAY_OFF = "day off"
     WORKING_DAY = "working day"
     SEND_AGAIN = "send again"
     RELOAD = "reload"
     TEST_CALL = "test call"
+    ACCOUNT = "account"  #: of the board: added, changed or removed
 
 
 class Door(StrEnum):
@@ -27,6 +29,7 @@ class Door(StrEnum):
 
     COMMAND = "command"
     PHONE = "phone"  #: a code keyed on an operator's phone
+    BOARD = "board"
 
 
 @frozen

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from autodial.model.act import Act, Actor
 from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.role import Role
 from autodial.rules.end_policy import EndPolicy
-from autodial.store import days_off, delivery, dispositions, flags, pauses, tasks
+from autodial.store import accounts, days_off, delivery, dispositions, flags, pauses, tasks
 from autodial.store.audit import record
 from autodial.store.events import note
 from autodial.store.schema import operators
@@ -99,6 +100,14 @@ def dispose(  # who, of whom, what, when, and the policy
     return attempt
 
 
+def never_call(db: sa.Connection, number: str, by: Actor, now: datetime, why: str = "") -> bool:
+    """Put a number and its owner on the do-not-call list. False: it is on it."""
+    added = dispositions.never_call(db, number, now, why)
+    if added:
+        record(db, now, by, Act.NEVER_CALL, number, why)
+    return added
+
+
 def call_again(db: sa.Connection, number: str, by: Actor, now: datetime) -> int:
     """Take a number and its owner off the do-not-call list. Returns how many entries."""
     removed = dispositions.call_again(db, number, now)
@@ -127,6 +136,22 @@ def send_again(db: sa.Connection, message: int | None, by: Actor, now: datetime)
     if count:
         record(db, now, by, Act.SEND_AGAIN, "" if message is None else str(message), str(count))
     return count
+
+
+def save_account(  # whom, as what, with which hash, by whom, when
+    db: sa.Connection, name: str, role: Role, password_hash: str, by: Actor, now: datetime
+) -> None:
+    """Somebody may look at the board; role and password of an earlier account are replaced."""
+    accounts.save(db, name, role, password_hash, now)
+    record(db, now, by, Act.ACCOUNT, name, role.value)
+
+
+def remove_account(db: sa.Connection, name: str, by: Actor, now: datetime) -> bool:
+    """He may look no more. False: there is nobody of this name."""
+    done = accounts.remove(db, name)
+    if done:
+        record(db, now, by, Act.ACCOUNT, name, "-")
+    return done
 
 
 def reload(db: sa.Connection, by: Actor, now: datetime, file: str) -> None:

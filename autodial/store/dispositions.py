@@ -4,6 +4,7 @@ The last one counts; undelivered messages of an earlier one are taken back.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
@@ -132,10 +133,50 @@ def _do_not_call(db: sa.Connection, attempt: Attempt, operator: OperatorId, now:
             operator=operator, attempt=attempt.id,
         )
     )  # fmt: skip
-    for same in same_person(phones.c, row):
+    _look_again(db, row, now)
+
+
+def _look_again(db: sa.Connection, person: Any, now: datetime) -> None:
+    """Waiting tasks of this person are decided on now."""
+    for same in same_person(phones.c, person):
         others = sa.select(phones.c.task).where(same)
         waiting = tasks.c.id.in_(others) & (tasks.c.next_check > now)
         db.execute(sa.update(tasks).where(waiting).values(next_check=now))
+
+
+def never_call(db: sa.Connection, number: str, now: datetime, why: str) -> bool:
+    """
+    Put a number on the list, by command, with all that its owners have: whoever has it in a task or
+    was called on it. False: the number is on it.
+    """
+    listed = sa.select(do_not_call.c.id).where(do_not_call.c.number == number)
+    if db.scalar(listed.limit(1)) is not None:
+        return False
+    owners = [
+        sa.select(
+            table.c.number, table.c.entity_type, table.c.entity_id,
+            sa.func.max(table.c.client).label("client"),
+        )
+        .where(table.c.number == number)
+        .group_by(table.c.number, table.c.entity_type, table.c.entity_id)
+        for table in (phones, attempts)
+    ]  # fmt: skip
+    people = {
+        (row.entity_type, row.entity_id): row for query in owners for row in db.execute(query)
+    }
+    nobody = sa.select(
+        sa.literal(number).label("number"), sa.literal("").label("entity_type"),
+        sa.literal(0).label("entity_id"), sa.literal("").label("client"),
+    )  # fmt: skip
+    for row in people.values() or db.execute(nobody):
+        db.execute(
+            sa.insert(do_not_call).values(
+                number=number, entity_type=row.entity_type, entity_id=row.entity_id, at=now,
+                operator=0, client=row.client, why=why,
+            )
+        )  # fmt: skip
+        _look_again(db, row, now)
+    return True
 
 
 def _enqueue(  # noqa: PLR0913  # the columns of a message
@@ -171,30 +212,32 @@ def _enqueue(  # noqa: PLR0913  # the columns of a message
 
 @frozen(kw_only=True)
 class DoNotCallLine:
-    """One client who told an operator not to be called again."""
+    """One client who is not to be called again."""
 
     number: str
     client: str
     at: datetime
-    operator: str
-    attempt: str
+    operator: str  #: who was told; empty: entered by command
+    attempt: str  #: in which call; empty: by command
+    why: str  #: by command
 
 
 def do_not_call_lines(db: sa.Connection) -> list[DoNotCallLine]:
     """All of them, the latest first."""
     query = (
-        sa.select(do_not_call, attempts.c.client, operators.c.name)
-        .join(attempts, attempts.c.id == do_not_call.c.attempt)
+        sa.select(do_not_call, attempts.c.client.label("called"), operators.c.name)
+        .outerjoin(attempts, attempts.c.id == do_not_call.c.attempt)
         .outerjoin(operators, operators.c.id == do_not_call.c.operator)
         .order_by(do_not_call.c.at.desc(), do_not_call.c.id.desc())
     )
     return [
         DoNotCallLine(
             number=row.number,
-            client=row.client,
+            client=row.client or row.called or "",
             at=row.at,
-            operator=row.name or str(row.operator),
-            attempt=row.attempt,
+            operator=row.name or (str(row.operator) if row.operator else ""),
+            attempt=row.attempt or "",
+            why=row.why,
         )
         for row in db.execute(query)
     ]

@@ -58,6 +58,7 @@ class ClientCall:
     operator: str
     outcome: str  #: or the state of a call in flight; empty: not the dialler's
     talk_seconds: int | None
+    abandoned: bool = False
 
 
 _ENTITIES = sa.select(attempts.c.entity_type, attempts.c.entity_id).distinct()
@@ -80,6 +81,11 @@ def calls_of_number(db: sa.Connection, number: str) -> list[ClientCall]:
                 external_calls.c.entity_type == owner.entity_type
             )
     return _calls(db, ours, others)
+
+
+def calls_between(db: sa.Connection, start: datetime, end: datetime) -> list[ClientCall]:
+    """The dialler's calls that were begun in ``[start, end)``, the latest first."""
+    return _calls(db, (attempts.c.spooled_at >= start) & (attempts.c.spooled_at < end), None)
 
 
 def calls_of_client(db: sa.Connection, part: str, since: datetime) -> list[ClientCall]:
@@ -108,6 +114,7 @@ def _calls(
             operator=row.name or "",
             outcome=row.outcome or row.state,
             talk_seconds=row.talk_seconds,
+            abandoned=bool(row.abandoned),
         )
         for row in db.execute(query)
     ]

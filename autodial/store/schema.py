@@ -284,9 +284,11 @@ do_not_call = Table(
     Column("entity_type", String(20), nullable=False, comment="whose: CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM; 0: nobody's"),
     Column("at", Moment, nullable=False, comment="when the client said so"),
-    Column("operator", Integer, nullable=False, comment="who was told, the portal's user id"),
-    Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="in which call"),
-    comment="clients who told an operator not to be called again",
+    Column("operator", Integer, nullable=False, comment="who was told; 0: entered by command"),
+    Column("attempt", ForeignKey("attempts.id"), comment="in which call; empty: by command"),
+    Column("client", Text, nullable=False, server_default="", comment="by command: whose it is"),
+    Column("why", Text, nullable=False, server_default="", comment="by command: for people"),
+    comment="clients who must not be called again",
 )
 Index("do_not_call_number_idx", do_not_call.c.number)
 Index("do_not_call_entity_idx", do_not_call.c.entity_id, do_not_call.c.entity_type)
@@ -335,6 +337,27 @@ audit = Table(
 )
 Index("audit_at_idx", audit.c.at)
 Index("audit_about_idx", audit.c.about, audit.c.at)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(40), primary_key=True, comment="by which he logs in"),
+    Column("role", String(20), nullable=False, comment="role.Role"),
+    Column("password", Text, nullable=False, comment="its Argon2 hash"),
+    Column("created", Moment, nullable=False, comment="since when"),
+    comment="people who may look at the board",
+)
+
+board_sessions = Table(
+    "board_sessions",
+    metadata,
+    Column("token", String(64), primary_key=True, comment="SHA-256 of the cookie"),
+    Column("name", ForeignKey("accounts.name"), nullable=False, comment="whose"),
+    Column("proof", String(64), nullable=False, comment="what each form sends back"),
+    Column("created", Moment, nullable=False, comment="the login"),
+    Column("seen", Moment, nullable=False, comment="the last page"),
+    comment="who has logged in on the board",
+)
 
 reservations = Table(
     "reservations",

@@ -13,6 +13,7 @@ from autodial.model.outcome import Outcome
 from autodial.store.flags import forwards
 from autodial.store.schema import (
     DEAD,
+    IN_FLIGHT,
     LISTED,
     UNDELIVERED,
     attempts,
@@ -139,6 +140,41 @@ def tasks_of(db: sa.Connection, operator: int) -> list[TaskLine]:
     return _task_lines(db, query.order_by(tasks.c.due, tasks.c.id))
 
 
+@frozen(kw_only=True)
+class LiveCall:
+    """One call in flight."""
+
+    attempt: str
+    task: int
+    client: str
+    number: str
+    operator: str  #: reserved for it, or who was rung
+    state: str  #: spooled, claimed or answered
+    since: datetime  #: of this state
+
+
+def live_calls(db: sa.Connection) -> list[LiveCall]:
+    """The calls in flight, the oldest first."""
+    query = (
+        sa.select(attempts, operators.c.name)
+        .outerjoin(operators, operators.c.id == attempts.c.operator)
+        .where(holds("attempts", IN_FLIGHT))
+        .order_by(attempts.c.spooled_at, attempts.c.id)
+    )
+    return [
+        LiveCall(
+            attempt=row.id,
+            task=row.task,
+            client=row.client,
+            number=row.number,
+            operator=row.name or "",
+            state=row.state,
+            since=row.answered_at or row.claimed_at or row.spooled_at,
+        )
+        for row in db.execute(query)
+    ]
+
+
 def funnel(db: sa.Connection) -> list[tuple[str, int]]:
     """Open tasks counted by the reason for which they wait, largest count first."""
     reason = sa.case(
@@ -172,18 +208,30 @@ _TASK_LINES = (
 )
 
 
+_having = phones.alias("having")
+
+
 def task_lines(
-    db: sa.Connection, *, late_at: datetime | None = None, responsible: int | None = None
+    db: sa.Connection,
+    *,
+    late_at: datetime | None = None,
+    responsible: int | None = None,
+    number: str | None = None,
 ) -> list[TaskLine]:
     """
     The open tasks, earliest due first, those that need no more calls last. ``late_at``: only those
-    that were due by then and still need a call; ``responsible``: of one operator.
+    that were due by then and still need a call; ``responsible``: of one operator; ``number``: whose
+    client has this number, E.164.
     """
     query = _TASK_LINES.where(_LISTED)
     if late_at is not None:
         query = query.where(tasks.c.due <= late_at, tasks.c.closed_reason == "")
     if responsible is not None:
         query = query.where(tasks.c.responsible == responsible)
+    if number is not None:
+        query = query.where(
+            tasks.c.id.in_(sa.select(_having.c.task).where(_having.c.number == number))
+        )
     finished = sa.case((tasks.c.closed_reason == "", 0), else_=1)
     return _task_lines(db, query.order_by(finished, tasks.c.due, tasks.c.id))
 

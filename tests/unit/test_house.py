@@ -30,7 +30,7 @@ ALLOWED = {
 #: top (errors, texts, findings …) imports none of them, and all may use it.
 FOLDERS = (
     ("model",), ("rules",), ("config",), ("store",), ("engine",), ("pbx", "portal"), ("service",),
-    ("simulation",), ("cli",),
+    ("simulation",), ("board",), ("cli",),
 )  # fmt: skip
 #: The rules do no input or output, but for tables that come with them, or with the system.
 TABLES = {"regions.py", "time_zone_data.py", "time_zones.py"}

@@ -52,7 +52,8 @@ COMMANDS = (
     ("report", "--day", "2026-11-23", "--by", "trunk"),
     ("report", "--from", "2026-11-23", "--to", "2026-11-23", "--by", "weekday"),
     ("report", "--day", "2026-11-23", "--by", "outcome"), ("report", "--to", "2026-11-23"),
-    ("calls", "+442079460001"), ("audit",),
+    ("calls", "+442079460001"), ("audit",), ("calls", "--day", "2026-11-23"),
+    ("do-not-call", "--add", "+442079460001"), ("do-not-call", "--add", "12"),
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from attrs import evolve
 from click.testing import Result
 from hypothesis import given
@@ -20,11 +21,11 @@ import autodial
 from autodial.cli.exports import safe
 from autodial.model.act import Act, Actor, Door
 from autodial.model.attempt import Report
-from autodial.model.ids import OperatorId
+from autodial.model.ids import OperatorId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.report import TOTAL, By, EndedCall, summed
-from autodial.store import acts, attempt_end, audit, ledger, tasks
+from autodial.store import acts, attempt_end, audit, ledger, planning, schema, tasks
 from tests.integration.cli.test_cli import path, staff, told  # noqa: F401
 from tests.integration.store.test_ledger import PHONE, dial, portal_task
 
@@ -222,6 +223,82 @@ def test_all_calls_to_a_client_by_number_and_by_name(
     assert json.loads(monday("calls", "nobody", "--json").output) == []
 
 
+def test_the_calls_of_a_day_and_the_abandoned_ones(monday: Callable[..., Result], run: Run) -> None:
+    """Which, and through whom: the client said hello, and heard nobody."""
+    at = NINE + timedelta(hours=2)
+    alone = Report(
+        stage="dial", dial_status="ANSWER", cause=16, operator_state="NOANSWER", operator="101",
+        answered=at, ended=at + timedelta(seconds=20), trunk="c1",
+    )  # fmt: skip
+    call(run, 8110, at, alone, "Пётр")
+
+    def asked(*words: str) -> list[int]:
+        return [row["task"] for row in json.loads(monday("calls", *words, "--json").output)]
+
+    day = ("--day", "2026-11-16")
+    assert [8105, 8110, 8104] == asked(*day)[:3], "the latest first"
+    assert [8110] == asked(*day, "--abandoned")
+    assert [8103] == asked(*day, "--outcome", "BUSY")
+    assert [8110] == asked("пётр", *day)
+    assert [] == asked("пётр", "--day", "2026-11-17")
+    assert [] == asked(), "today"
+    assert "Имя0" in monday("calls", *day, "--abandoned").output
+    (line,) = (row for row in json.loads(monday("report", *day, "--json").output)
+               if row["key"] == "11:00")  # fmt: skip
+    assert 1 == line["abandoned"]
+
+
+def test_a_number_is_never_called_again_by_command(monday: Callable[..., Result], run: Run) -> None:
+    """Also on the client's other numbers, in tasks that wait; once; it is in the log."""
+    other = evolve(PHONE, number="+442079469998", client="Иван", entity_id=8103)
+    at = NINE + timedelta(hours=3)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8198, at), (other,))], at, asked=at)
+    added = monday("do-not-call", "--add", "+44 20 7946 8103", "--why", "письмо")
+    assert "+442079468103: never called again" in added.output and "Иван" in added.output
+    assert "on the list already" in monday("do-not-call", "--add", "+442079468103").output
+    assert 2 == monday("do-not-call", "--add", "12").exit_code
+    (entry,) = json.loads(monday("do-not-call", "--json").output)
+    assert ("Иван", "письмо", "", "") == (
+        entry["client"], entry["why"], entry["operator"], entry["attempt"]
+    )  # fmt: skip
+    for task in (8103, 8198):
+        known = run(planning.load_task, TaskId(task))
+        assert known.phones[0].do_not_call
+    assert not run(planning.load_task, TaskId(8101)).phones[0].do_not_call
+    (line,) = json.loads(monday("audit", "--json").output)
+    assert ("never call", "+442079468103", "письмо") == (
+        line["act"], line["about"], line["detail"]
+    )  # fmt: skip
+    assert "since" in monday("calls", "+442079468103").output
+    assert 0 == monday("do-not-call", "--remove", "+442079468103").exit_code
+    assert not run(planning.load_task, TaskId(8198)).phones[0].do_not_call
+
+    assert 0 == monday("do-not-call", "--add", "+442079467777").exit_code, "of nobody we know"
+
+
+def test_tomorrow_with_as_many_tasks_as_are_really_due(
+    monday: Callable[..., Result], run: Run
+) -> None:
+    """Those that nobody may call are named apart."""
+    morning = datetime.now(UTC) + timedelta(days=1)
+    for task in (8201, 8202):
+        run(tasks.save_tasks, [tasks.Imported(portal_task(task, morning), ())], NINE, asked=NINE)
+    run(lambda db: db.execute(
+        sa.update(schema.tasks).where(schema.tasks.c.id == 8202).values(reason="no phone")
+    ))  # fmt: skip
+    open_ones = [row for row in json.loads(monday("tasks", "--json").output)
+                 if row["reason"] != "talked" and row["due"] is not None]  # fmt: skip
+    day = f"{morning:%Y-%m-%d}"
+    words = ("simulate", "--due", "--date", day, "--hours", "09:00-23:59", "--operators", "5")
+    shown = monday(*words)
+
+    assert 0 == shown.exit_code, shown.output
+    assert "1 tasks are held: no phone" in " ".join(shown.output.split())
+    assert f"{len(open_ones) - 1} tasks are due by the end of {day}" in shown.output
+    assert f"/{len(open_ones) - 1} " in shown.output
+    assert 2 == monday("simulate", "--due", "--replay", "2026-11-16").exit_code
+
+
 def test_lists_of_tasks_by_what_is_asked(monday: Callable[..., Result], run: Run) -> None:
     """A late one first, finished talks last; by responsible, client, reason."""
 
@@ -233,6 +310,8 @@ def test_lists_of_tasks_by_what_is_asked(monday: Callable[..., Result], run: Run
     assert {8101, 8102, 8105}.isdisjoint(asked("--late"))
     assert {8103, 8104} <= set(asked("--late"))
     assert [8104] == asked("--client", "hyperlink")
+    assert [8103] == asked("--number", "+44 20 7946 8103")
+    assert [] == asked("--number", "soon")
     assert set(asked("--operator", "101")) == set(open_ones)
     assert set(asked("--reason", "TALKED")) == {8101, 8102, 8105}
     assert 1 == monday("tasks", "--operator", "999").exit_code
@@ -277,7 +356,7 @@ def test_a_line_of_the_log_is_no_longer_than_it_may_be(run: Run) -> None:
 LOW = {
     "pauses": {"pause", "resume", "pause_purpose", "resume_purpose"},
     "days_off": {"add", "remove"},
-    "dispositions": {"save", "call_again"},
+    "dispositions": {"save", "call_again", "never_call"},
     "tasks": {"confirm", "skip", "unskip"},
     "delivery": {"again"},
 }

@@ -12,10 +12,10 @@ import pytest_twisted
 from attrs import evolve
 from twisted.logger import LogLevel, capturedLogs
 
-from autodial.cli import status_queries
 from autodial.config.rules import ClientConfig
 from autodial.config.sections import TrunkConfig
 from autodial.config.settings import Config
+from autodial.engine import status_queries
 from autodial.engine.do_not_call_list import SETTLED
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.hangup import parse_report

@@ -1,0 +1,1 @@
+"""The board: pages for people who steer and watch the dialler; a process of its own."""

@@ -1,0 +1,94 @@
+"""Commands of the board: ``board`` and ``board-user``."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import uvicorn
+
+from autodial.board.passwords import hashed
+from autodial.board.site import board_of
+from autodial.cli.language import tr
+from autodial.cli.options import actor, as_json, load
+from autodial.cli.output import PlainTable, print_json, read, say, show_table, when
+from autodial.model.role import Role
+from autodial.store import accounts, acts
+from autodial.store.database import write
+
+#: Seconds that a stop waits for requests; a live page never ends by itself.
+GRACE = 2
+
+
+@click.command()
+@click.pass_obj
+def board(path: Path) -> None:
+    """Run the board, pages for a browser, until SIGTERM or Ctrl-C; see [board]."""
+    config = load(path)
+    if not read(config, accounts.lines):
+        raise click.ClickException(
+            tr("nobody may log in yet: autodial board-user add NAME --role manager")
+        )
+    where = config.board.address or f"http://{config.board.host}:{config.board.port}/"
+    say(tr("the board: {address}", address=where))
+    uvicorn.run(
+        board_of(config), host=config.board.host, port=config.board.port, log_level="warning",
+        server_header=False, timeout_graceful_shutdown=GRACE,
+    )  # fmt: skip
+
+
+@click.group("board-user")
+def board_user() -> None:
+    """Who may log in on the board, and as what."""
+
+
+@board_user.command("add")
+@click.argument("name")
+@click.option(
+    "--role", type=click.Choice([role.value for role in Role]), default=Role.VIEWER.value,
+    show_default=True, help="viewer: sees all; manager: steers; administrator: everything.",
+)  # fmt: skip
+@click.password_option(help="Asked for, unless it is given here, where others can see it.")
+@click.pass_obj
+def add(path: Path, name: str, role: str, password: str) -> None:
+    """Let somebody log in, or change his role and password; his sessions end."""
+    config = load(path)
+    if not re.fullmatch(r"[\w.@-]{1,40}", name):
+        raise click.UsageError(tr("a name has 1 to 40 letters, digits, and . @ - _"))
+    try:
+        stored = hashed(password)
+    except ValueError:
+        raise click.UsageError(tr("a password has 10 to 200 characters")) from None
+    now = datetime.now(UTC)
+    read(config, accounts.lines)
+    write(
+        config.store.path, lambda db: acts.save_account(db, name, Role(role), stored, actor(), now)
+    )
+    say(tr("{name} may log in", name=name))
+
+
+@board_user.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove(path: Path, name: str) -> None:
+    """Let somebody log in no more; his sessions end."""
+    config, now = load(path), datetime.now(UTC)
+    if not write(config.store.path, lambda db: acts.remove_account(db, name, actor(), now)):
+        raise click.ClickException(tr("nobody is called {name}", name=name))
+    say(tr("{name} may log in no more", name=name))
+
+
+@board_user.command("list")
+@as_json
+@click.pass_obj
+def list_(path: Path, as_json: bool) -> None:
+    """List who may log in."""
+    config = load(path)
+    lines = read(config, accounts.lines)
+    if as_json:
+        return print_json(lines)
+    table = PlainTable("name", "role", "since", whole=("name", "role"))
+    for line in lines:
+        table.add_row(line.name, line.role.value, when(config, line.created))
+    show_table(table)
+    return None
