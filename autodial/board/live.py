@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
@@ -29,26 +28,27 @@ class Live:
     _changed: asyncio.Condition = field(factory=asyncio.Condition)
     _fragments: dict[Any, str] = field(factory=dict)
     _reading: "asyncio.Task[None] | None" = None
+    _waking: "asyncio.Task[None] | None" = None
 
     async def fragments(self, key: Any) -> AsyncIterator[str]:
         """
-        The fragment for a key, again whenever it differs; "" is a sign of life. Ends only with its
-        reader.
+        The fragment for a key, again whenever it differs; "" is a sign of life. Ends with its
+        reader, or when the store cannot be read: a page must not look alive then.
         """
         self.watching += 1
         if self._reading is None or self._reading.done():
+            self._latest = None
             self._reading = asyncio.create_task(self._read())
         last = None
         try:
-            while True:
+            while not self._reading.done():
                 fragment = self._fragment(key)
                 if fragment is not None and fragment != last:
                     last = fragment
                     yield fragment
                 try:
-                    async with asyncio.timeout(SIGN):
-                        async with self._changed:
-                            await self._changed.wait()
+                    async with asyncio.timeout(SIGN), self._changed:
+                        await self._changed.wait()
                 except TimeoutError:
                     yield ""
         finally:
@@ -62,11 +62,20 @@ class Live:
         return self._fragments[key]
 
     async def _read(self) -> None:
-        while self.watching:
-            # A store that cannot be read now is read again; the page shows that it is old.
-            with suppress(AutodialError):
+        """Until nobody looks, or the store cannot be read; who looks then begins anew."""
+        try:
+            while self.watching:
                 self._latest = await asyncio.to_thread(self.read)
                 self._fragments.clear()
-                async with self._changed:
-                    self._changed.notify_all()
-            await asyncio.sleep(EVERY)
+                await self._wake()
+                await asyncio.sleep(EVERY)
+        except AutodialError as error:
+            self.log.warn("the store cannot be read: {error}", error=error)
+        except Exception:
+            self.log.failure("the first page cannot be made")
+        # (As a task: this one must be done when they look.)
+        self._waking = asyncio.create_task(self._wake())
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()

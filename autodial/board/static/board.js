@@ -5,10 +5,11 @@
   if (!live) {
     return;
   }
+  const AGAIN = 3000; // milliseconds until a lost connection is tried again
   const lost = document.getElementById("lost");
   let seen = new Date();
-  const source = new EventSource(live.dataset.source);
-  source.onmessage = (event) => {
+
+  function show(event) {
     seen = new Date();
     lost.hidden = true;
     // A button that has the focus keeps it: people who use the keyboard are not thrown out.
@@ -21,16 +22,35 @@
         again.focus();
       }
     }
-  };
-  source.onopen = () => {
-    lost.hidden = true;
-  };
-  source.onerror = () => {
-    lost.textContent = lost.dataset.text.replace("TIME", seen.toLocaleTimeString());
-    lost.hidden = false;
-    if (source.readyState === EventSource.CLOSED) {
-      // Refused, for example after the session's end: the server says what to do.
-      window.setTimeout(() => window.location.reload(), 5000);
+  }
+
+  function listen() {
+    const source = new EventSource(live.dataset.source);
+    source.onmessage = show;
+    source.onerror = () => {
+      lost.textContent = lost.dataset.text.replace("TIME", seen.toLocaleTimeString());
+      lost.hidden = false;
+      if (source.readyState === EventSource.CLOSED) {
+        // Refused: the store cannot be read, or the session has ended.
+        window.setTimeout(retry, AGAIN);
+      }
+    };
+  }
+
+  async function retry() {
+    try {
+      const answer = await fetch("/", { cache: "no-store" });
+      if (answer.redirected) {
+        window.location.reload(); // to the login
+      } else if (answer.ok) {
+        listen();
+        return;
+      }
+    } catch (error) {
+      // Still away.
     }
-  };
+    window.setTimeout(retry, AGAIN);
+  }
+
+  listen();
 })();

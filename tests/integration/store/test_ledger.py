@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from autodial.store import (
     attempt_end,
     attempt_queries,
     delivery,
+    dispositions,
     ledger,
     outbox,
     own_deadlines,
@@ -406,22 +408,48 @@ def test_the_migrations_make_the_schema(database: sa.Engine) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def _put(db: sa.Connection, at: datetime, table: str, **row: Any) -> None:
+    """A row in a store of some release; other columns get a value of their type."""
+    there = sa.Table(table, sa.MetaData(), autoload_with=db)
+    for column in there.columns:
+        if not column.nullable and column.name not in row and not column.primary_key:
+            kind = column.type.python_type
+            row[column.name] = at if kind is datetime else kind()
+    db.execute(there.insert(), row)
+
+
+def test_the_do_not_call_list_survives_its_rebuilding(tmp_path: Path) -> None:
+    """SQLite makes the table anew to let a column be empty: rows, keys and indexes stay."""
+    path = tmp_path / "old.sqlite"
+    migrate(path, "0011")
+    at = NOON.replace(tzinfo=None)
+    with open_engine(path).begin() as db:
+        _put(db, at, "tasks", id=8017)
+        _put(db, at, "attempts", id="t8017-1", task=8017, n=1, state="reported",
+             outcome="talked", ended_at=at)  # fmt: skip
+        _put(db, at, "do_not_call", id=7, number="+442079460000", attempt="t8017-1", operator=501)
+    migrate(path)
+
+    with open_engine(path).begin() as db:
+        (line,) = dispositions.do_not_call_lines(db)
+        assert ("+442079460000", "t8017-1", NOON, "") == (
+            line.number, line.attempt, line.at, line.why
+        )  # fmt: skip
+        assert [] == db.exec_driver_sql("PRAGMA foreign_key_check").all()
+        names = {row[1] for row in db.exec_driver_sql("PRAGMA index_list(do_not_call)")}
+        assert {"do_not_call_number_idx", "do_not_call_entity_idx", "do_not_call_attempt_idx"} <= (
+            names
+        )
+        assert dispositions.never_call(db, "+442079460001", NOON, "")
+
+
 def test_an_upgrade_loses_nothing(tmp_path: Path) -> None:
     """A store of the first release, with a call under way and something owed to the portal."""
     path = tmp_path / "old.sqlite"
     migrate(path, "0001")
-    old = sa.MetaData()
     at = NOON.replace(tzinfo=None)
     with open_engine(path).begin() as db:
-        old.reflect(db)
-
-        def put(table: str, **row: Any) -> None:
-            """Other columns get a value of their type."""
-            for column in old.tables[table].columns:
-                if not column.nullable and column.name not in row and not column.primary_key:
-                    kind = column.type.python_type
-                    row[column.name] = at if kind is datetime else kind()
-            db.execute(old.tables[table].insert(), row)
+        put = partial(_put, db, at)
 
         put("tasks", id=8017, title="Позвонить", open=1)
         put("phones", task=8017, position=0, number="+442079460000")
