@@ -283,6 +283,7 @@ production() {
             systemctl restart autodial24.service || true # whether it came up is asked next
             comes_up || back "$old" "$kept"
         fi
+        systemctl try-restart autodial24-board.service || true
     fi
     rm -f "$kept"
     find "$opt" -maxdepth 1 -name 'venv-*' ! -name "$(basename "$venv")" ! -name "${old:-none}" \
@@ -342,7 +343,7 @@ uninstall() {
             "$([ $purge = no ] || printf ', and %s with the store' "$data")"
         return
     fi
-    systemd disable -q --now autodial24.service autodial24.socket || true
+    systemd disable -q --now autodial24.service autodial24.socket autodial24-board.service || true
     local holder
     holder=$(files holder)
     [ -z "$holder" ] || fail "the dialler still runs ($holder): stop it first"

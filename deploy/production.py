@@ -37,6 +37,7 @@ EVENTS = (
     "DBGetResponse", "DBGetComplete",
 )  # fmt: skip
 VARIABLE = "AD_ID"
+UNITS = ("autodial24.service", "autodial24.socket", "autodial24-board.service")
 #: The oldest Asterisk.
 OLDEST = (16, 4)
 NO_ASTERISK = (
@@ -361,7 +362,7 @@ def address(settings: Mapping[str, Any]) -> str:
 
 
 def _units(site: Site, source: Path, settings: Mapping[str, Any]) -> Iterator[Change]:
-    for name in ("autodial24.service", "autodial24.socket"):
+    for name in UNITS:
         path = site.root / "etc/systemd/system" / name
         text = (source / "deploy" / name).read_text(encoding="utf-8")
         text = text.replace("User=asterisk\n", f"User={site.user}\n")
@@ -379,8 +380,7 @@ def removal(site: Site, *, purge: bool) -> list[Change]:
     """Everything that goes; ``purge``: the configuration, too."""
     ours = [
         site.etc / "autodial.conf",
-        site.root / "etc/systemd/system/autodial24.service",
-        site.root / "etc/systemd/system/autodial24.socket",
+        *(site.root / "etc/systemd/system" / name for name in UNITS),
         site.root / "usr/local/share/man/man1/autodial.1",
     ]
     if purge:

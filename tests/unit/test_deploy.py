@@ -24,11 +24,12 @@ class _Unit(configparser.ConfigParser):
 @pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="no systemd-analyze on this machine"
 )
-def test_the_service_is_confined() -> None:
+@pytest.mark.parametrize("name", ["autodial24.service", "autodial24-board.service"])
+def test_the_service_is_confined(name: str) -> None:
     done = subprocess.run(
         [
             "systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}",
-            "--no-pager", str(DEPLOY / "autodial24.service"),
+            "--no-pager", str(DEPLOY / name),
         ],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -38,9 +39,10 @@ def test_the_service_is_confined() -> None:
     assert 0 == done.returncode, done.stdout[-400:] + done.stderr
 
 
-def test_the_service_says_what_it_gives_up() -> None:
+@pytest.mark.parametrize("unit", ["autodial24.service", "autodial24-board.service"])
+def test_the_service_says_what_it_gives_up(unit: str) -> None:
     """This is checked without systemd-analyze, too."""
-    service = _Unit("autodial24.service")["Service"]
+    service = _Unit(unit)["Service"]
 
     assert ("0077", "") == (service["UMask"], service["CapabilityBoundingSet"])
     for name in (
