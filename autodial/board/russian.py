@@ -52,6 +52,8 @@ RUSSIAN: Mapping[str, str] = {
     "Pause everybody": "Пауза для всех",
     "Resume everybody": "Продолжить всем",
     "Reason": "Причина",
+    "For the next pause": "Для следующей паузы",
+    "The time is none of today, or has passed": "Такого времени сегодня нет, или оно прошло",
     "Call now": "Звонить сейчас",
     "Skip": "Пропустить",
     "Take back": "Вернуть в работу",

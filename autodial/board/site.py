@@ -8,7 +8,7 @@ accepted without the session's proof and our own origin.
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
@@ -190,7 +190,8 @@ class Board:
         now = await self._ask(lambda db: now_of(db, self.config, self.now()))
         language = self._language(request)
         fragment = self._fragment(now, language, session.role)
-        return self._show(request, "now.html", {"fragment": fragment}, session)
+        values = {"fragment": fragment, "may_pause": may(session.role, Act.PAUSE)}
+        return self._show(request, "now.html", values, session)
 
     def _fragment(self, now: Now, language: Language, role: Role) -> str:
         values = {
@@ -302,13 +303,14 @@ class Board:
         form = await self._checked(request, session)
         who, by, now = OperatorId(request.path_params["operator"]), self._actor(session), self.now()
         why = form.get("why", "")[:LONGEST_REASON]
+        until = self._until(form.get("until", ""), now)
 
         def pause(db: sa.Connection) -> bool:
             if who != pauses.EVERYBODY and not any(
                 who == one.id for one in views.operator_lines(db)
             ):
                 raise HTTPException(404)
-            acts.pause(db, who, by, now, why)
+            acts.pause(db, who, by, now, why, until)
             return True
 
         known: dict[str, tuple[Act, Callable[[sa.Connection], bool]]] = {
@@ -338,6 +340,24 @@ class Board:
         return Actor(session.name, Door.BOARD)
 
     # Tools.
+
+    def _until(self, text: str, now: datetime) -> datetime | None:
+        """
+        A time of today in [hours] zone, or none.
+
+        Raises:
+            HTTPException: no such time, or it has passed.
+        """
+        if not text:
+            return None
+        here = now.astimezone(ZoneInfo(self.config.hours.zone))
+        try:
+            moment = datetime.combine(here.date(), time.fromisoformat(text), here.tzinfo)
+        except ValueError:
+            raise HTTPException(400, "The time is none of today, or has passed") from None
+        if moment <= now:
+            raise HTTPException(400, "The time is none of today, or has passed")
+        return moment
 
     def _day(self, request: Request) -> tuple[datetime, datetime]:
         zone = ZoneInfo(self.config.hours.zone)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -17,9 +18,9 @@ from autodial.board.rendering import language_of, span
 from autodial.board.russian import RUSSIAN
 from autodial.board.site import COOKIE, LONGEST_FORM, _local
 from autodial.model.act import Act
-from autodial.model.ids import TaskId
+from autodial.model.ids import OperatorId, TaskId
 from autodial.model.role import MAY, Role, may
-from autodial.store import accounts, audit, in_force, planning
+from autodial.store import accounts, audit, in_force, pauses, planning
 from tests.integration.board.conftest import PASSWORD, Served, Visitor
 
 Run = Callable[..., Any]
@@ -119,6 +120,18 @@ def test_a_manager_acts_and_it_is_in_the_log(served: Served, run: Run) -> None:
     assert {"manager"} == {line.who for line in lines if line.door == "board"}
     assert "сам позвоню" in manager.get("/log").text
     assert "сам позвоню" in manager.get("/tasks/9003").text
+
+
+def test_a_pause_has_a_reason_and_an_end(served: Served, run: Run) -> None:
+    manager = served.visitor("manager")
+    zone = ZoneInfo(served.config.hours.zone)
+    here = datetime.now(zone)
+    for until in ("00:00", "25:00", "soon", "10:00+25:00"):
+        assert 400 == manager.act("/operators/501/pause", until=until).status_code
+    assert 303 == manager.act("/operators/501/pause", until="23:59:59", why="обед").status_code
+    pause = run(pauses.of, OperatorId(501))
+    assert pause is not None and "обед" == pause.why
+    assert here.replace(hour=23, minute=59, second=59, microsecond=0) == pause.until
 
 
 @pytest.mark.parametrize("path", ["/tasks/9003/skip", "/operators/501/pause", "/operators/0/pause"])
