@@ -1,13 +1,15 @@
 """The first page, live: read once a second for all who look, sent to whom it has changed for."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.logger import Logger
 
 from autodial.errors import AutodialError
+
+_log = logging.getLogger(__name__)  # Twisted's has no reader in this process
 
 #: Seconds between two readings, and after which a silent connection gets a sign of life.
 EVERY, SIGN = 1.0, 15.0
@@ -18,8 +20,6 @@ MOST = 500
 @define(eq=False)
 class Live:
     """``read`` is called in a thread; ``render`` makes a fragment of what it gave, for one key."""
-
-    log = Logger()
 
     read: Callable[[], Any]
     render: Callable[[Any, Any], str]
@@ -70,9 +70,9 @@ class Live:
                 await self._wake()
                 await asyncio.sleep(EVERY)
         except AutodialError as error:
-            self.log.warn("the store cannot be read: {error}", error=error)
+            _log.warning("the store cannot be read: %s", error)
         except Exception:
-            self.log.failure("the first page cannot be made")
+            _log.exception("the first page cannot be made")
         # (As a task: this one must be done when they look.)
         self._waking = asyncio.create_task(self._wake())
 

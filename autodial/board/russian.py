@@ -106,7 +106,7 @@ RUSSIAN: Mapping[str, str] = {
     "Your role may not do this": "Ваша роль этого не разрешает",
     "The page is too old: load it again": "Страница устарела: загрузите её заново",
     "The task is not open, or that is done already": "Задача не открыта, или это уже сделано",
-    "The store cannot be read: {error}": "База не читается: {error}",
+    "The store cannot be read now": "База сейчас не читается",
     "looked at again {when}": "посмотрим снова {when}",
     "more than {count}: narrow it down": "больше {count}: уточните",
     "viewer": "зритель",

@@ -6,6 +6,7 @@ A page has no scripts or styles but those of ``static/`` (Content-Security-Polic
 accepted without the session's proof and our own origin.
 """
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -42,8 +43,10 @@ from autodial.store.accounts import Session
 from autodial.store.database import read, write
 from autodial.store.events import story
 from autodial.store.tasks import SKIPPED
+from autodial.texts import escaped
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)  # Twisted's has no reader in this process
 COOKIE = "autodial_board"
 #: Rows of a list; the longest form, in bytes; the longest reason, in characters.
 ROWS, LONGEST_FORM, LONGEST_REASON = 200, 10_000, 200
@@ -396,10 +399,11 @@ class Board:
         if isinstance(error, HTTPException):
             status, said = error.status_code, error.detail
         elif isinstance(error, StoreError):
-            status, said = 503, "The store cannot be read: {error}"
+            _log.warning("%s: %s", escaped(request.url.path), error)  # (it names the file)
+            status, said = 503, "The store cannot be read now"
         if status == 404:
             said = "There is no such page"
-        values = {"status": status, "said": said if said in RUSSIAN else "", "error": str(error)}
+        values = {"status": status, "said": said if said in RUSSIAN else ""}
         return self._show(request, "error.html", values, status=status)
 
 

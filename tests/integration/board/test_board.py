@@ -307,7 +307,9 @@ def test_spans() -> None:
     assert "0:00" == span(-3)
 
 
-def test_a_store_that_cannot_be_read_is_said(served: Served) -> None:
+def test_a_store_that_cannot_be_read_is_said(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     """And the page comes back by itself when the store does."""
     visitor = served.visitor("viewer")
     path = served.board.config.store.path
@@ -316,6 +318,10 @@ def test_a_store_that_cannot_be_read_is_said(served: Served) -> None:
     try:
         answer = visitor.get("/")
         assert 503 == answer.status_code and "Traceback" not in answer.text
+        stranger = served.visitor().get("/")
+        assert 503 == stranger.status_code
+        assert str(path) not in answer.text + stranger.text, "for the log alone"
+        assert str(path) in caplog.text
     finally:
         path.unlink(missing_ok=True)
         moved.rename(path)
