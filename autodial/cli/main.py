@@ -13,7 +13,7 @@ from autodial.cli.dialplan import dialplan_
 from autodial.cli.doctor import doctor
 from autodial.cli.init import init
 from autodial.cli.portal import authorize, groups, outbox_, test_card
-from autodial.cli.reports import audit, calls, report
+from autodial.cli.reports import audit, calls, report, work_times
 from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
 from autodial.cli.simulate import simulate
@@ -143,6 +143,7 @@ for command in (
     day_off,
     reload,
     report,
+    work_times,
     calls,
     audit,
     board,

@@ -1,10 +1,11 @@
-"""Commands about what was: ``report``, ``calls``, ``audit``."""
+"""Commands about what was: ``report``, ``work-times``, ``calls``, ``audit``."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
+from sqlalchemy import Connection
 
 from autodial.cli.exports import export, to_file
 from autodial.cli.language import tr
@@ -12,7 +13,8 @@ from autodial.cli.options import as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, titles, when, words
 from autodial.config.settings import Config
 from autodial.rules.phone_numbers import numbers_in
-from autodial.rules.report import TOTAL, By, Sum, summed
+from autodial.rules.report import TOTAL, By, Sum, best_hours, summed
+from autodial.rules.work_times import WorkTime
 from autodial.store import audit as log
 from autodial.store import reports
 
@@ -26,7 +28,11 @@ HEADERS = titles(
 )  # fmt: skip
 KEYS = dict(
     zip(
-        By, titles("hour", "day", "weekday", "operator", "trunk", "outcome", "purpose"),
+        By,
+        titles(
+            "hour", "day", "weekday", "hour of the week", "operator", "trunk", "outcome",
+            "purpose", "attempt",
+        ),
         strict=True,
     )
 )  # fmt: skip
@@ -56,15 +62,69 @@ def report(  # noqa: PLR0913  # its options
     start, end = _span(config, day, first, last)
     zone = ZoneInfo(config.hours.zone)
     sums = read(config, lambda db: summed(reports.ended_between(db, start, end), By(by), zone))
+    counts = read(config, lambda db: reports.task_counts(db, start, end))
     if as_json:
         return print_json(sums)
     rows = [_row(one, By(by)) for one in sums]
     if to_file is not None:
-        return export(to_file, (KEYS[By(by)], *HEADERS), [_exact(one, By(by)) for one in sums])
+        return export(
+            to_file, (KEYS[By(by)], *HEADERS), [(_key(one.key, By(by)), *one.cells) for one in sums]
+        )
     headers = (KEYS[By(by)], *HEADERS)
     table = PlainTable(*headers, whole=headers, optional=("causes", "mean talk", "wait"))
     for row in rows:
         table.add_row(*row)
+    show_table(table)
+    became = {"finished": counts.finished, "given_up": counts.given_up}
+    say(
+        tr(
+            "tasks: {finished} finished, {given_up} given up, {put_off} to be called again",
+            **became,
+            put_off=counts.put_off,
+        )
+    )
+    best = best_hours(sums) if By(by) in (By.HOUR, By.WEEK_HOUR) else []
+    if best:
+        hours = ", ".join(f"{_key(one.key, By(by))} ({one.answer_rate:.0%})" for one in best)
+        say(tr("clients answer best at {hours}", hours=hours))
+    return None
+
+
+@click.command("work-times")
+@click.option("--day", metavar="DATE", help="2026-11-27, today (the default), yesterday.")
+@click.option("--from", "first", metavar="DATE", help="The first day of several.")
+@click.option("--to", "last", metavar="DATE", help="The last one; without it: today.")
+@to_file
+@as_json
+@click.pass_obj
+def work_times(
+    path: Path, day: str | None, first: str | None, last: str | None, to_file: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """
+    Show how operators spent their time: at work, talking, being rung, and the rest (waiting, a
+    pause, writing up); and who took how many calls, and missed how many.
+    """
+    config = load(path)
+    start, end = _span(config, day, first, last)
+    now = datetime.now(UTC)
+
+    def asked(db: Connection) -> list[WorkTime]:
+        calls = list(reports.ended_between(db, start, end))
+        return reports.work_times_between(db, calls, start, max(start, min(end, now)))
+
+    lines = read(config, asked)
+    if as_json:
+        return print_json(lines)
+    headers = titles("operator", "ext.", "at work", "talks", "talk time", "rung", "rest", "missed")
+    if to_file is not None:
+        return export(to_file, headers, [line.cells for line in lines])
+    table = PlainTable(*headers, whole=headers[1:], optional=("rung", "missed"))
+    for line in lines:
+        table.add_row(
+            line.name, line.extension or "-", _time(line.at_work), str(line.talks),
+            _time(line.talked), _time(line.rung), _time(line.rest), str(line.missed),
+        )  # fmt: skip
     show_table(table)
     return None
 
@@ -105,14 +165,12 @@ def _key(key: str, by: By) -> str:
     match by:
         case By.WEEKDAY:
             return tr(WEEKDAYS[int(key) - 1])
+        case By.WEEK_HOUR:
+            return f"{tr(WEEKDAYS[int(key[0]) - 1])} {key[2:]}"
         case By.OUTCOME:
             return words(key)
         case _:
             return key or "-"
-
-
-def _causes(one: Sum) -> str:
-    return ", ".join(f"{cause}×{count}" for cause, count in one.causes[:3])
 
 
 def _row(one: Sum, by: By) -> tuple[str, ...]:
@@ -121,16 +179,7 @@ def _row(one: Sum, by: By) -> tuple[str, ...]:
         _key(one.key, by), str(one.calls), str(one.answered), f"{100 * one.answer_rate:.0f} %",
         str(one.talked), _time(one.talk_seconds), _time(one.mean_talk),
         "-" if one.mean_wait is None else f"{one.mean_wait:.1f} s", str(one.abandoned),
-        _causes(one),
-    )  # fmt: skip
-
-
-def _exact(one: Sum, by: By) -> tuple[str | int | float | None, ...]:
-    """For a spreadsheet: numbers, times in seconds."""
-    return (
-        _key(one.key, by), one.calls, one.answered, round(100 * one.answer_rate, 1), one.talked,
-        one.talk_seconds, round(one.mean_talk, 1),
-        None if one.mean_wait is None else round(one.mean_wait, 2), one.abandoned, _causes(one),
+        one.said_causes,
     )  # fmt: skip
 
 

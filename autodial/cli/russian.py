@@ -20,6 +20,15 @@ RUSSIAN: Mapping[str, str] = {
     "detail": "подробно",
     "door": "как",
     "hour": "час",
+    "hour of the week": "час недели",
+    "at work": "на месте",
+    "rung": "звонил телефон",
+    "rest": "остальное",
+    "missed": "не взял",
+    "tasks: {finished} finished, {given_up} given up, {put_off} to be called again": (
+        "задачи: закончено {finished}, бросили {given_up}, позвоним снова {put_off}"
+    ),
+    "clients answer best at {hours}": "лучше всего отвечают в {hours}",
     "mean talk": "средний",
     "outcome": "итог",
     "purpose": "цель",

@@ -6,12 +6,17 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from attrs import frozen
 
+from autodial.model.ids import OperatorId
 from autodial.model.outcome import Outcome
 from autodial.rules.report import EndedCall
-from autodial.store.schema import attempts, do_not_call, external_calls, operators
+from autodial.rules.work_times import Change, WorkTime, work_times
+from autodial.store.schema import attempts, do_not_call, external_calls, operators, presence, tasks
+from autodial.store.tasks import SKIPPED
 
 #: From a call file's writing to the claim it takes seconds; at most so long.
 LEASE = timedelta(days=1)
+#: Reasons why a task is finished that are no failure.
+_OVER_BY_PEOPLE = frozenset({SKIPPED, Outcome.TALKED.value})
 
 
 def ended_between(db: sa.Connection, start: datetime, end: datetime) -> Iterator[EndedCall]:
@@ -37,6 +42,8 @@ def ended_between(db: sa.Connection, start: datetime, end: datetime) -> Iterator
             begun=row.claimed_at,
             outcome=Outcome(row.outcome),
             purpose=row.purpose,
+            n=row.n,
+            operator_id=row.taken_by or (row.operator if row.reserved else 0),
             trunk=report.get("trunk") or "",
             cause=int(cause) if cause.isdigit() else 0,
             operator=row.name or report.get("operator") or "",
@@ -44,6 +51,70 @@ def ended_between(db: sa.Connection, start: datetime, end: datetime) -> Iterator
             wait_seconds=wait,
             abandoned=bool(row.abandoned),
         )
+
+
+def work_times_between(
+    db: sa.Connection, calls: Sequence[EndedCall], start: datetime, end: datetime
+) -> list[WorkTime]:
+    """How the staff of now spent a time; ``calls``: of this time; ``end``: not after now."""
+    staff = sa.select(operators.c.id, operators.c.name, operators.c.extension)
+    people = {OperatorId(row.id): (row.name, row.extension) for row in db.execute(staff)}
+    kinds = presence.c.kind.in_(("came", "left"))
+    last = (
+        sa.select(presence.c.kind)
+        .where(kinds, presence.c.operator == operators.c.id, presence.c.at < start)
+        .order_by(presence.c.at.desc(), presence.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    just_before = start - timedelta(microseconds=1)
+    changes = [
+        Change(operator=OperatorId(row.id), at=just_before, came=True)
+        for row in db.execute(sa.select(operators.c.id, last.label("kind")))
+        if row.kind == "came"
+    ]
+    query = sa.select(presence).where(kinds, presence.c.at >= start, presence.c.at < end)
+    changes += [
+        Change(operator=OperatorId(row.operator), at=row.at, came=row.kind == "came")
+        for row in db.execute(query.order_by(presence.c.at, presence.c.id))
+    ]
+    return work_times(people, changes, calls, start, end)
+
+
+@frozen(kw_only=True)
+class TaskCounts:
+    """What became of the tasks that were dialled in a time."""
+
+    dialled: int
+    finished: int  #: a talk, or the operator's or a person's word
+    given_up: int  #: no number is left to try
+    put_off: int  #: open, to be called again
+    attempts_to_talk: float | None  #: the mean number of the call that was the talk
+
+
+def task_counts(db: sa.Connection, start: datetime, end: datetime) -> TaskCounts:
+    """By the tasks' state of now."""
+    within = (attempts.c.claimed_at >= start) & (attempts.c.claimed_at < end)
+    recent = (attempts.c.spooled_at >= start - LEASE) & (attempts.c.spooled_at < end)
+    dialled = sa.select(attempts.c.task).where(within, recent).distinct().subquery()
+    states = sa.select(tasks.c.closed_reason, tasks.c.open, sa.func.count()).where(
+        tasks.c.id.in_(sa.select(dialled.c.task))
+    )
+    counts = {"finished": 0, "given_up": 0, "put_off": 0}
+    for reason, listed, count in db.execute(states.group_by(tasks.c.closed_reason, tasks.c.open)):
+        if not reason and listed:
+            counts["put_off"] += count
+        elif reason in _OVER_BY_PEOPLE or not reason:
+            counts["finished"] += count
+        else:
+            counts["given_up"] += count
+    talked = attempts.c.outcome == Outcome.TALKED.value
+    mean = db.scalar(sa.select(sa.func.avg(attempts.c.n)).where(within, recent, talked))
+    return TaskCounts(
+        dialled=sum(counts.values()),
+        attempts_to_talk=None if mean is None else float(mean),
+        **counts,
+    )
 
 
 @frozen(kw_only=True)
@@ -86,6 +157,19 @@ def calls_of_number(db: sa.Connection, number: str) -> list[ClientCall]:
 def calls_between(db: sa.Connection, start: datetime, end: datetime) -> list[ClientCall]:
     """The dialler's calls that were begun in ``[start, end)``, the latest first."""
     return _calls(db, (attempts.c.spooled_at >= start) & (attempts.c.spooled_at < end), None)
+
+
+def calls_of_operator(
+    db: sa.Connection, operator: OperatorId, start: datetime, end: datetime
+) -> list[ClientCall]:
+    """The calls of a time that he took, or was reserved for and nobody took; the latest first."""
+    his = (attempts.c.taken_by == operator) | (
+        attempts.c.taken_by.is_(None)
+        & (attempts.c.operator == operator)
+        & (attempts.c.reserved == 1)
+        & (attempts.c.outcome.is_(None) | (attempts.c.outcome == Outcome.OPERATOR_MISSED.value))
+    )
+    return _calls(db, his & (attempts.c.spooled_at >= start) & (attempts.c.spooled_at < end), None)
 
 
 def calls_of_client(db: sa.Connection, part: str, since: datetime) -> list[ClientCall]:

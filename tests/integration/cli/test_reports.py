@@ -14,17 +14,17 @@ import pytest
 import sqlalchemy as sa
 from attrs import evolve
 from click.testing import Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import autodial
-from autodial.cli.exports import safe
 from autodial.model.act import Act, Actor, Door
 from autodial.model.attempt import Report
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.end_policy import EndPolicy
-from autodial.rules.report import TOTAL, By, EndedCall, summed
+from autodial.rules.report import TOTAL, By, EndedCall, Sum, best_hours, summed
+from autodial.spreadsheets import safe
 from autodial.store import acts, attempt_end, audit, ledger, planning, schema, tasks
 from tests.integration.cli.test_cli import path, staff, told  # noqa: F401
 from tests.integration.store.test_ledger import PHONE, dial, portal_task
@@ -75,7 +75,8 @@ def monday(run: Run, told: Callable[..., Result]) -> Callable[..., Result]:  # n
 def lines(result: Result) -> dict[str, list[str]]:
     """Rows of a table by their first words."""
     assert 0 == result.exit_code, result.output
-    rows = [line.split() for line in result.output.splitlines()[2:] if line.strip()]
+    table = result.output.partition("\ntasks: ")[0].splitlines()[2:]
+    rows = [line.split() for line in table if line.strip()]
     return {row[0]: row[1:] for row in rows}
 
 
@@ -131,6 +132,51 @@ def test_what_cannot_be_reported_is_said(
     assert why in result.output
 
 
+def test_what_became_of_the_tasks_and_when_to_call(monday: Callable[..., Result]) -> None:
+    """The best hour is that of the most certain answers, not the luckiest one."""
+    said = monday("report", "--day", "2026-11-16").output
+    assert "tasks: 3 finished, 0 given up, 2 to be called again" in said
+    assert "clients answer best at 09:00 (67%), 23:00 (100%)" in said
+    week = lines(monday("report", "--day", "2026-11-16", "--by", "week-hour"))
+    assert ["09:00", "3"] == week["monday"][:2] or "23:00" in week["monday"]
+    assert ["5"] == lines(monday("report", "--day", "2026-11-16", "--by", "attempt"))["1"][:1]
+
+
+def test_the_best_hour_is_a_certain_one() -> None:
+    sums = [
+        Sum(key=key, calls=calls, answered=answered, talked=0, abandoned=0, talk_seconds=0,
+            mean_wait=None)
+        for key, calls, answered in (("09:00", 100, 80), ("10:00", 3, 3), ("11:00", 5, 0),
+                                     (TOTAL, 108, 83))
+    ]  # fmt: skip
+    assert ["09:00", "10:00"] == [one.key for one in best_hours(sums)]
+    assert 0.438 == pytest.approx(sums[1].surely_answered, abs=0.001)
+
+
+def test_how_operators_spent_their_time(
+    monday: Callable[..., Result], run: Run, tmp_path: Path
+) -> None:
+    """At work from eight to six, and from before midnight; talks, ringing, and the rest."""
+    for operator, at, kind in (
+        (501, NINE - timedelta(minutes=65), "came"), (501, NINE + timedelta(hours=9), "left"),
+        (501, NINE - timedelta(days=1), "came"), (501, NINE - timedelta(hours=20), "left"),
+    ):  # fmt: skip
+        run(_came_or_left, operator, at, kind)
+    shown = lines(monday("work-times", "--day", "2026-11-16"))
+    assert ["101", "10:05:00", "3", "0:03:00", "0:00:09", "10:01:51", "0"] == shown["Имя0"]
+    assert {} == lines(monday("work-times", "--day", "2020-01-01"))
+    run(_came_or_left, 501, NINE + timedelta(hours=14), "came")
+    shown = lines(monday("work-times", "--day", "2026-11-17"))
+    assert "24:00:00" == shown["Имя0"][1], "he has been there since the evening before"
+    file = tmp_path / "times.xlsx"
+    assert 0 == monday("work-times", "--day", "2026-11-16", "--file", str(file)).exit_code
+    assert file.read_bytes().startswith(b"PK")
+
+
+def _came_or_left(db: sa.Connection, operator: int, at: datetime, kind: str) -> None:
+    db.execute(sa.insert(schema.presence).values(operator=operator, at=at, kind=kind))
+
+
 def test_a_day_without_calls_is_a_row_of_noughts(told: Callable[..., Result]) -> None:  # noqa: F811
     assert ["0", "0", "0", "%", "0"] == lines(told("report", "--day", "2020-01-01"))["total"][:5]
 
@@ -168,6 +214,7 @@ def test_in_xlsx_text_is_text_and_numbers_are_numbers(
 
 
 @given(st.text(max_size=30))
+@example("\ud7fc=")
 def test_no_cell_is_a_formula(text: str) -> None:
     cell = safe(text)
     assert isinstance(cell, str)
