@@ -17,10 +17,10 @@ from autodial.cli.reports import audit, calls, report, work_times
 from autodial.cli.rules import day_off, reload
 from autodial.cli.secret import secret
 from autodial.cli.simulate import simulate
-from autodial.cli.staff import do_not_call, operators, pause, presence_, resume
+from autodial.cli.staff import do_not_call, hand_over, operators, pause, presence_, resume
 from autodial.cli.status import status
 from autodial.cli.store import backup_, restore
-from autodial.cli.tasks import call_now, show, skip, tasks_, why
+from autodial.cli.tasks import call_now, postpone, show, skip, tasks_, why
 from autodial.cli.test_call import test_call
 from autodial.config import load as loading
 from autodial.errors import AutodialError, StoreBusy
@@ -125,11 +125,13 @@ for command in (
     show,
     call_now,
     skip,
+    postpone,
     status,
     operators,
     presence_,
     pause,
     resume,
+    hand_over,
     do_not_call,
     outbox_,
     groups,

@@ -162,10 +162,22 @@ RUSSIAN: Mapping[str, str] = {
     "purpose {purpose}: calls again": "цель {purpose}: пауза снята",
     "purpose {purpose}: was not paused": "цель {purpose}: паузы не было",
     "name an extension, or --purpose": "назовите номер или --purpose",
-    "--until {text}: write 14:00, or 2026-11-27T09:00": (
-        "--until {text}: напишите 14:00 или 2026-11-27T09:00"
+    "{text}: write 14:00, fri 15:00, or 2026-11-27T09:00": (
+        "{text}: напишите 14:00, пт 15:00 или 2026-11-27T09:00"
     ),
-    "--until {text} has passed ({zone})": "--until {text} уже в прошлом ({zone})",
+    "{text} has passed ({zone})": "{text} уже в прошлом ({zone})",
+    "nobody stands in for {who}": "задачи {who} никому не переданы",
+    "{who}: has his own tasks again": "{who}: снова сам ведёт свои задачи",
+    "name two extensions: whose tasks, and who takes them": (
+        "назовите два номера: чьи задачи и кто их берёт"
+    ),
+    "nobody stands in for himself": "сам себя никто не замещает",
+    "{whom} takes the tasks of {who}, {ends}": "{whom} берёт задачи {who}, {ends}",
+    "stand-in": "замещает",
+    "the portal shows no task {task}": "портал не показывает задачу {task}",
+    "{task}: due {when}; the next poll brings it": (
+        "{task}: срок {when}; придёт со следующим опросом"
+    ),
     "nobody of the staff has the extension {extension}": (
         "ни у кого из операторов нет номера {extension}"
     ),

@@ -1,6 +1,5 @@
-"""Commands about people: ``operators``, ``presence``, ``pause``, ``resume``, ``do-not-call``."""
+"""Commands about people: ``operators``, ``presence``, ``pause``, ``hand-over``, ``do-not-call``."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,9 +11,10 @@ from autodial.cli.options import NUMBER, actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.config.settings import Config
 from autodial.model.ids import OperatorId
+from autodial.moments import moment_of
 from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.phone_numbers import numbers_in
-from autodial.store import acts, in_force, pauses, views
+from autodial.store import acts, in_force, pauses, stand_ins, views
 from autodial.store import dispositions as spoken
 from autodial.store.database import write
 from autodial.store.presence import presence_lines
@@ -31,7 +31,7 @@ def pause(
 ) -> None:
     """Place no further calls: for one operator, for one purpose, or for everybody."""
     config, now = load(path), datetime.now(UTC)
-    until = _moment(end, config, now) if end else None
+    until = moment(end, config, now) if end else None
     if purpose is not None:
         _only_one(extension)
         if purpose not in {known.name for known in config.purposes}:
@@ -61,23 +61,67 @@ def _only_one(extension: str | None) -> None:
         raise click.UsageError(tr("name an extension, or --purpose"))
 
 
-def _moment(text: str, config: Config, now: datetime) -> datetime:
-    """A time of today or of a date, in [hours] zone; it must be in the future."""
-    here = now.astimezone(ZoneInfo(config.hours.zone))
+def moment(text: str, config: Config, now: datetime) -> datetime:
+    """A time of today, of a day of the week or of a date, in [hours] zone; in the future."""
     try:
-        if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text):
-            text = f"{here:%Y-%m-%d}T{text:0>5}"
-        moment = datetime.fromisoformat(text)
+        found = moment_of(text, ZoneInfo(config.hours.zone), now)
     except ValueError:
         raise click.UsageError(
-            tr("--until {text}: write 14:00, or 2026-11-27T09:00", text=text)
+            tr("{text}: write 14:00, fri 15:00, or 2026-11-27T09:00", text=text)
         ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=here.tzinfo)
-    if moment <= now:
-        raise click.UsageError(
-            tr("--until {text} has passed ({zone})", text=text, zone=config.hours.zone)
+    if found <= now:
+        raise click.UsageError(tr("{text} has passed ({zone})", text=text, zone=config.hours.zone))
+    return found
+
+
+@click.command("hand-over")
+@click.argument("whose", metavar="[EXTENSION", required=False)
+@click.argument("whom", metavar="STAND-IN]", required=False)
+@click.option("--until", "end", help="Ends by itself: 18:00, fri 18:00, or 2026-11-27T18:00.")
+@click.option("--back", is_flag=True, help="EXTENSION takes his own tasks again.")
+@as_json
+@click.pass_obj
+def hand_over(
+    path: Path, whose: str | None, whom: str | None, end: str | None, back: bool, as_json: bool
+) -> None:
+    """
+    Give an operator's tasks to another for a time: he is called for them as if they were his. The
+    portal's responsible stays. Without names: list who stands in for whom.
+    """
+    config, now = load(path), datetime.now(UTC)
+    if whose is None:
+        return _stand_ins(config, now, as_json)
+    operator = operator_of(config, whose)
+    if back:
+        if not write(config.store.path, lambda db: acts.take_back(db, operator, actor(), now)):
+            raise click.ClickException(tr("nobody stands in for {who}", who=whose))
+        say(tr("{who}: has his own tasks again", who=whose))
+        return None
+    if whom is None:
+        raise click.UsageError(tr("name two extensions: whose tasks, and who takes them"))
+    stand_in = operator_of(config, whom)
+    if stand_in == operator:
+        raise click.UsageError(tr("nobody stands in for himself"))
+    until = moment(end, config, now) if end else None
+    write(config.store.path, lambda db: acts.hand_over(db, operator, stand_in, actor(), now, until))
+    ends = tr("'{command}' ends it", command=f"autodial hand-over {whose} --back")
+    if until is not None:
+        ends = tr("until {when}", when=when(config, until))
+    say(tr("{whom} takes the tasks of {who}, {ends}", whom=whom, who=whose, ends=ends))
+    return None
+
+
+def _stand_ins(config: Config, now: datetime, as_json: bool) -> None:
+    lines = read(config, lambda db: stand_ins.lines(db, now))
+    if as_json:
+        return print_json(lines)
+    table = PlainTable("operator", "stand-in", "since", "until")
+    for line in lines:
+        table.add_row(
+            line.name, line.stand_in_name, when(config, line.at), when(config, line.until)
         )
-    return moment
+    show_table(table)
+    return None
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Commands about tasks: ``tasks``, ``why``, ``show``, ``call-now``."""
+"""Commands about tasks: ``tasks``, ``why``, ``show``, ``call-now``, ``skip``, ``postpone``."""
 
 import re
 from datetime import UTC, datetime
@@ -11,12 +11,14 @@ from autodial.cli.history import tell
 from autodial.cli.language import spoken, tr
 from autodial.cli.options import NUMBER, actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, titles, when, words
-from autodial.cli.staff import operator_of
+from autodial.cli.staff import moment, operator_of
 from autodial.config.settings import Config
+from autodial.coroutines import run_now
 from autodial.engine import status_queries
 from autodial.engine.test_calls import is_test
 from autodial.model.ids import TaskId
 from autodial.model.outcome import Outcome
+from autodial.portal.client import portal_of
 from autodial.rules.dial_facts import Dial, RuleResult, Wait
 from autodial.rules.phone_numbers import numbers_in
 from autodial.store import acts, views
@@ -24,6 +26,7 @@ from autodial.store.database import write
 from autodial.store.events import story
 from autodial.store.planning import load_task
 from autodial.store.tasks import SKIPPED
+from bitrix24 import PortalError
 
 #: Rows per page of a long list.
 PAGE = 100
@@ -222,6 +225,32 @@ def skip(path: Path, task: int, reason: str, undo: bool) -> None:
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
         )
     say(tr("{task}: not dialled any more; 'autodial skip {task} --undo' ends that", task=task))
+
+
+@click.command()
+@click.argument("task", type=NUMBER)
+@click.argument("when_", metavar="WHEN")
+@click.pass_obj
+def postpone(path: Path, task: int, when_: str) -> None:
+    """
+    Call a task's client later: moves its deadline in the portal, as a person there would. WHEN:
+    15:00, "fri 15:00", or 2026-11-27T15:00.
+    """
+    config, now = load(path), datetime.now(UTC)
+    at = moment(when_, config, now)
+    portal = portal_of(config)
+    try:
+        known = run_now(portal.task(task))
+        if known is None:
+            raise click.ClickException(tr("the portal shows no task {task}", task=task))
+        stored = run_now(portal.move_deadline(known, at))
+    except PortalError as error:
+        raise click.ClickException(str(error)) from error
+    write(config.store.path, lambda db: acts.postponed(db, TaskId(task), at, actor(), now))
+    say(
+        tr("{task}: due {when}; the next poll brings it", task=task,
+           when=when(config, stored.moment or at))
+    )  # fmt: skip
 
 
 @click.command()

@@ -30,7 +30,7 @@ from autodial.rules.caller_display import Looks
 from autodial.rules.capacity import DIALLING
 from autodial.rules.dial_decision import against, decide, nobody_there
 from autodial.rules.dial_facts import Dial, Facts
-from autodial.rules.operator_choice import deputies_of, in_order
+from autodial.rules.operator_choice import deputies_of, in_order, responsible_for
 from autodial.rules.trunk_choice import as_dialled
 from autodial.store import flags, ledger
 from autodial.store.database import Store
@@ -249,18 +249,18 @@ class CallControl:
 
     def _ring(self, attempt: Attempt) -> Ring:
         """The responsible first, then the reserved operator, the deputies, anybody free."""
-        deputies = deputies_of(attempt, self.config.staff.deputies_by_id)
+        stand_ins = self.calls.roster.stand_ins
+        deputies = deputies_of(attempt, self.config.staff.deputies_by_id, stand_ins)
+        first = responsible_for(attempt, stand_ins)
         everybody = self.calls.roster.operators()
         order = [
             operator.id
-            for operator in in_order(
-                attempt.responsible, everybody, deputies, self.config.staff.who
-            )
+            for operator in in_order(first, everybody, deputies, self.config.staff.who)
             if not operator.paused or operator.reserved_for == attempt.id
         ]
         if attempt.operator in order and order[0] != attempt.operator:
             order.remove(attempt.operator)
-            order.insert(1 if order[0] == attempt.responsible else 0, attempt.operator)
+            order.insert(1 if order[0] == first else 0, attempt.operator)
         now, known = self.now(), (self.calls.roster.by_id(number) for number in order)
         free = [who for who in known if who is not None and self._may_take(who, attempt)]
         # Operators in wrap-up come last.

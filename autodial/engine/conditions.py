@@ -53,6 +53,7 @@ class Conditions:
             pbx_ok=self.around.pbx_ok(),
             paused=self.stopping or self.all_paused,
             paused_purposes=self.paused_purposes,
+            stand_ins=calls.roster.stand_ins,
             answers=calls.statistics.by_purpose(now),
             in_a_day=calls.statistics.in_a_day(now),
             started=calls.started,

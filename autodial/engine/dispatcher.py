@@ -111,6 +111,7 @@ class Dispatcher:
         ordered = await self.store.run(in_force, now, now.date() - timedelta(days=2))
         self.conditions.all_paused = pauses.EVERYBODY in ordered.paused
         self.calls.roster.set_paused(ordered.paused)
+        self.calls.roster.stand_ins = ordered.stand_ins
         self._anew |= ordered.purposes != self.conditions.paused_purposes
         self.conditions.paused_purposes = ordered.purposes
         await self._heed_days_off(ordered.days_off)

@@ -11,6 +11,7 @@ from attrs import frozen
 from autodial.config.portal import PortalConfig
 from autodial.config.settings import Config
 from autodial.model.attempt import Attempt
+from autodial.model.ids import OperatorId
 from autodial.model.operator import Operator
 from autodial.rules.calling_hours import Hours
 from autodial.rules.capacity import capacity
@@ -44,6 +45,7 @@ class Known:
     pbx_ok: bool
     paused: bool
     paused_purposes: frozenset[str]
+    stand_ins: Mapping[OperatorId, OperatorId]
     answers: Mapping[str, Answers]  #: by purpose
     in_a_day: Mapping[str, int]  #: calls by the number shown
     started: Mapping[str, datetime]  #: the last call over each trunk
@@ -59,6 +61,7 @@ def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
         operators=known.operators,
         deputies=config.staff.deputies_by_id,
         order=config.staff.who,
+        stand_ins=known.stand_ins,
         wait_for_responsible=config.staff.wait_for_responsible,
         do_not_call=known.do_not_call,
         hours=rules.hours,

@@ -22,6 +22,8 @@ class Roster:
     #: Users that are never operators (the webhook's owner and the like), by user id.
     exclude: frozenset[OperatorId] = frozenset()
     ring_delay: RingDelay = field(factory=RingDelay)
+    #: Who takes whose tasks for now.
+    stand_ins: Mapping[OperatorId, OperatorId] = field(factory=dict, init=False)
     _staff: dict[OperatorId, Operator] = field(factory=dict, init=False)
     _phones: dict[str, str] = field(factory=dict, init=False)
     _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)

@@ -21,7 +21,7 @@ from autodial.rules.dial_decision import decide, explain
 from autodial.rules.dial_facts import Decision, Facts, RuleResult
 from autodial.rules.pacing import Answers
 from autodial.rules.rolling_statistics import RollingStatistics
-from autodial.store import attempt_queries, flags, in_force, pauses, views
+from autodial.store import attempt_queries, flags, in_force, pauses, stand_ins, views
 from autodial.store.planning import load_task
 
 
@@ -87,6 +87,7 @@ def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
         pbx_ok=beat is not None and now - beat < flags.SILENT,
         paused=pauses.EVERYBODY in in_force.paused(db, now),
         paused_purposes=in_force.paused_purposes(db, now),
+        stand_ins=stand_ins.current(db, now),
         answers=statistics.by_purpose(now),
         in_a_day=statistics.in_a_day(now),
         started={},

@@ -13,6 +13,9 @@ class Act(StrEnum):
     CALL_NOW = "call now"
     SKIP = "skip"
     UNSKIP = "unskip"
+    HAND_OVER = "hand over"  #: an operator's tasks to another
+    TAKE_BACK = "take back"
+    POSTPONE = "postpone"  #: the deadline, in the portal
     DISPOSITION = "disposition"
     NEVER_CALL = "never call"
     MAY_CALL = "may call"
@@ -22,6 +25,7 @@ class Act(StrEnum):
     RELOAD = "reload"
     TEST_CALL = "test call"
     ACCOUNT = "account"  #: of the board: added, changed or removed
+    TOKEN = "token"  #: of the API: added or removed
 
 
 class Door(StrEnum):
@@ -30,6 +34,8 @@ class Door(StrEnum):
     COMMAND = "command"
     PHONE = "phone"  #: a code keyed on an operator's phone
     BOARD = "board"
+    PORTAL = "portal"  #: the board inside the portal
+    API = "api"
 
 
 @frozen

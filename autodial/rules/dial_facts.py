@@ -107,6 +107,7 @@ class Facts:
     operators: tuple[Operator, ...]
     deputies: Mapping[OperatorId, Sequence[OperatorId]]
     order: tuple[Who, ...] = tuple(Who)
+    stand_ins: Mapping[OperatorId, OperatorId] = field(factory=dict)  #: who takes whose tasks now
     #: How long a task waits for its busy responsible.
     wait_for_responsible: timedelta = timedelta(0)
     do_not_call: frozenset[str] | None  #: None: the list cannot be read

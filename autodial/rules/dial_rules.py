@@ -10,7 +10,7 @@ from datetime import datetime
 from autodial.model.task import CallTask, Phone
 from autodial.model.trunk import Route
 from autodial.rules.dial_facts import LATER, SELDOM, SOON, Drop, Facts, Reason, Refusal, Wait
-from autodial.rules.operator_choice import first_free, first_in_line
+from autodial.rules.operator_choice import first_free, first_in_line, responsible_for
 from autodial.rules.pacing import EVERY
 
 # The task. Each rule returns a refusal or None.
@@ -195,7 +195,8 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
     """For a while a task waits for its responsible, if they are at work."""
     assert task.due is not None
     until = task.due + facts.wait_for_responsible
-    responsible = next((o for o in facts.operators if o.id == task.responsible), None)
+    whose = responsible_for(task, facts.stand_ins)
+    responsible = next((o for o in facts.operators if o.id == whose), None)
     busy = responsible is not None and responsible.at_work and not responsible.free(now)
     waits = busy and now < until
     return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None

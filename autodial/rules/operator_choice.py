@@ -21,18 +21,32 @@ def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
 
 
 def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
-    deputies = deputies_of(task, facts.deputies)
-    return in_order(task.responsible, facts.operators, deputies, facts.order)
+    deputies = deputies_of(task, facts.deputies, facts.stand_ins)
+    responsible = responsible_for(task, facts.stand_ins)
+    return in_order(responsible, facts.operators, deputies, facts.order)
+
+
+def responsible_for(
+    task: CallTask | Attempt, stand_ins: Mapping[OperatorId, OperatorId]
+) -> OperatorId:
+    """The task's responsible, or who takes their tasks for now."""
+    return stand_ins.get(task.responsible, task.responsible)
 
 
 def deputies_of(
-    task: CallTask | Attempt, deputies: Mapping[OperatorId, Sequence[OperatorId]]
+    task: CallTask | Attempt,
+    deputies: Mapping[OperatorId, Sequence[OperatorId]],
+    stand_ins: Mapping[OperatorId, OperatorId],
 ) -> Mapping[OperatorId, Sequence[OperatorId]]:
-    """The deputies, with those named in the task first."""
-    if not task.own_deputies:
+    """
+    The deputies, with those named in the task first; whoever stands in for its responsible has
+    theirs, too.
+    """
+    responsible = responsible_for(task, stand_ins)
+    if not task.own_deputies and responsible == task.responsible:
         return deputies
-    usual = deputies.get(task.responsible, ())
-    return {**deputies, task.responsible: (*task.own_deputies, *usual)}
+    usual = [*deputies.get(task.responsible, ()), *deputies.get(responsible, ())]
+    return {**deputies, responsible: (*task.own_deputies, *usual)}
 
 
 def in_order(

@@ -13,7 +13,16 @@ from autodial.model.disposition import Disposition
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.role import Role
 from autodial.rules.end_policy import EndPolicy
-from autodial.store import accounts, days_off, delivery, dispositions, flags, pauses, tasks
+from autodial.store import (
+    accounts,
+    days_off,
+    delivery,
+    dispositions,
+    flags,
+    pauses,
+    stand_ins,
+    tasks,
+)
 from autodial.store.audit import record
 from autodial.store.events import note
 from autodial.store.schema import operators
@@ -83,6 +92,40 @@ def unskip(db: sa.Connection, task: TaskId, by: Actor, now: datetime) -> bool:
     if done:
         record(db, now, by, Act.UNSKIP, str(task))
     return done
+
+
+def hand_over(  # whose tasks, whom to, who, when, until when
+    db: sa.Connection,
+    operator: OperatorId,
+    stand_in: OperatorId,
+    by: Actor,
+    now: datetime,
+    until: datetime | None = None,
+) -> None:
+    """
+    An operator's tasks are another's for a time.
+
+    Raises:
+        ValueError: to himself.
+    """
+    stand_ins.hand_over(db, operator, stand_in, now, until)
+    detail = _end(_extension(db, stand_in), until)
+    record(db, now, by, Act.HAND_OVER, _extension(db, operator), detail)
+
+
+def take_back(db: sa.Connection, operator: OperatorId, by: Actor, now: datetime) -> bool:
+    """His tasks are his own again. False: they were."""
+    done = stand_ins.take_back(db, operator, now)
+    if done:
+        record(db, now, by, Act.TAKE_BACK, _extension(db, operator))
+    return done
+
+
+def postponed(
+    db: sa.Connection, task: TaskId, deadline: datetime, by: Actor, now: datetime
+) -> None:
+    """Somebody has moved a task's deadline in the portal; the next poll brings it here."""
+    record(db, now, by, Act.POSTPONE, str(task), f"{deadline:%Y-%m-%d %H:%M%z}")
 
 
 def dispose(  # who, of whom, what, when, and the policy

@@ -30,6 +30,7 @@ from autodial.store.outbox import enqueue, put_back
 from autodial.store.planning import counts
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, outbox, phones, reservations, tasks
+from autodial.store.stand_ins import stands_in
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
@@ -323,8 +324,9 @@ def _enqueue_task(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> 
     change: dict[str, object] = {}
     if next_call is not None and closed.same_generation:
         change["deadline"] = next_call.isoformat()
-    if write_back.taker and taken_by is not None and taken_by != attempt.responsible:
-        change["responsible"] = taken_by
+    taker = taken_by if write_back.taker and taken_by != attempt.responsible else None
+    if taker is not None and not stands_in(db, taker, attempt.responsible, closed.now):
+        change["responsible"] = taker
     through = next_call is None and closed.same_generation and closed.outcome is not Outcome.TALKED
     if through and write_back.hand_back not in (0, attempt.responsible):
         change["responsible"] = write_back.hand_back

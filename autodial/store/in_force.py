@@ -1,21 +1,24 @@
 """What people have ordered by command or by phone, and holds now: read together, every turn."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.model.ids import OperatorId
+from autodial.store import stand_ins
 from autodial.store.schema import days_off, pauses, purpose_pauses
 
 
 @frozen(kw_only=True)
 class InForce:
-    """Pauses and days off."""
+    """Pauses, days off and hand-overs."""
 
     paused: frozenset[OperatorId]  #: ``pauses.EVERYBODY`` may be among them
     purposes: frozenset[str]  #: paused
     days_off: tuple[date, ...]  #: in order
+    stand_ins: Mapping[OperatorId, OperatorId]  #: who takes whose tasks
 
 
 # Built once: building a statement costs more than running it.
@@ -34,6 +37,7 @@ def in_force(db: sa.Connection, now: datetime, from_day: date) -> InForce:
         paused=paused(db, now),
         purposes=paused_purposes(db, now),
         days_off=named_days_off(db, from_day),
+        stand_ins=stand_ins.current(db, now),
     )
 
 

@@ -314,6 +314,16 @@ purpose_pauses = Table(
     comment="purposes for which nobody is called for now",
 )
 
+stand_ins = Table(
+    "stand_ins",
+    metadata,
+    Column("operator", Integer, primary_key=True, autoincrement=False, comment="whose"),
+    Column("stand_in", Integer, nullable=False, comment="who takes his tasks"),
+    Column("at", Moment, nullable=False, comment="since when"),
+    Column("until", Moment, comment="when it ends by itself; empty: when it is taken back"),
+    comment="operators whose tasks others take for a time",
+)
+
 days_off = Table(
     "days_off",
     metadata,
@@ -345,6 +355,13 @@ accounts = Table(
     Column("role", String(20), nullable=False, comment="role.Role"),
     Column("password", Text, nullable=False, comment="its Argon2 hash"),
     Column("created", Moment, nullable=False, comment="since when"),
+    Column(
+        "operator",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the portal's user id of an operator; 0: none",
+    ),
     comment="people who may look at the board",
 )
 
@@ -352,11 +369,48 @@ board_sessions = Table(
     "board_sessions",
     metadata,
     Column("token", String(64), primary_key=True, comment="SHA-256 of the cookie"),
-    Column("name", ForeignKey("accounts.name"), nullable=False, comment="whose"),
+    Column("name", String(60), nullable=False, comment="whose, in the audit log"),
+    Column("shown", Text, nullable=False, server_default="", comment="his name"),
+    Column(
+        "role",
+        String(20),
+        nullable=False,
+        server_default="",
+        comment="of a person of the portal; empty: the account's",
+    ),
+    Column(
+        "operator",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the portal's user id of an operator; 0: none",
+    ),
     Column("proof", String(64), nullable=False, comment="what each form sends back"),
     Column("created", Moment, nullable=False, comment="the login"),
     Column("seen", Moment, nullable=False, comment="the last page"),
     comment="who has logged in on the board",
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("name", String(40), primary_key=True, comment="what it is for"),
+    Column("role", String(20), nullable=False, comment="role.Role"),
+    Column("token", String(64), nullable=False, unique=True, comment="SHA-256 of the token"),
+    Column("created", Moment, nullable=False, comment="since when"),
+    comment="programs that may use the API",
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("name", String(40), primary_key=True, comment="[[hooks]] name"),
+    Column("event", Integer, nullable=False, comment="the last one sent, of events"),
+    Column("tries", Integer, nullable=False, comment="in vain, of the next one"),
+    Column("not_before", Moment, comment="when it is tried again"),
+    Column("error", Text, nullable=False, comment="why it failed"),
+    Column("dropped", Integer, nullable=False, comment="given up, in all"),
+    comment="how far each web hook has been told",
 )
 
 reservations = Table(

@@ -1,5 +1,7 @@
 """Queries and actions of the system tests on a running rig."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -113,6 +115,15 @@ def staff(rig: Rig, **fates: str) -> None:
         lambda: wanted == [o.extension for o in read(rig, views.operator_lines) if o.online],
         f"{wanted} to be at work",
     )
+
+
+def autodial(rig: Rig, *words: str) -> str:
+    """Run a command of the product beside the running dialler."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autodial", "--config", str(rig.config), *words],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stdout
 
 
 def wait_for_ringing(rig: Rig, number: int) -> None:

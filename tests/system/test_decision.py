@@ -1,7 +1,5 @@
 """Rules of the decision on the real Asterisk: a pause, a confirmation, one client of two tasks."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,23 +34,14 @@ def rig(house: Callable[..., Rig]) -> Rig:
     return rig
 
 
-def autodial(rig: Rig, *words: str) -> str:
-    """Run a command of the product beside the running dialler."""
-    done = subprocess.run(
-        [sys.executable, "-m", "autodial", "--config", str(rig.config), *words],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    return done.stdout
-
-
 @pytest.fixture
 def paused(rig: Rig) -> Iterator[Callable[[], None]]:
     """Keeps everybody from being dialled until this is called."""
-    autodial(rig, "pause")
+    scene.autodial(rig, "pause")
     ended = []
 
     def resume() -> None:
-        autodial(rig, "resume")
+        scene.autodial(rig, "resume")
         ended.append(True)
 
     yield resume
@@ -80,8 +69,8 @@ def test_a_pause_holds_everything_and_says_so(rig: Rig, paused: Callable[[], Non
     task = rig.task("00", responsible=501)
     rig.wait(lambda: reason(rig, task) == "paused", "the reason")
     assert [] == scene.attempts(rig, task)
-    assert "the dialler is paused" in autodial(rig, "why", str(task))
-    assert "paused" in autodial(rig, "status")
+    assert "the dialler is paused" in scene.autodial(rig, "why", str(task))
+    assert "paused" in scene.autodial(rig, "status")
     paused()
     talked(rig, task)
 
@@ -100,7 +89,7 @@ def test_advertising_waits_for_a_person_s_word(rig: Rig, paused: Callable[[], No
     paused()
     rig.wait(lambda: reason(rig, task) == "confirm", "the reason")
     assert [] == scene.attempts(rig, task)
-    autodial(rig, "call-now", str(task))
+    scene.autodial(rig, "call-now", str(task))
     talked(rig, task)
 
 
@@ -152,7 +141,7 @@ def test_the_documented_codes_of_operators(rig: Rig) -> None:
     rig.wait(paused, "the pause")
     key("*51")
     rig.wait(lambda: not paused(), "its end")
-    autodial(rig, "pause")
+    scene.autodial(rig, "pause")
     task = rig.task("00", responsible=501)
     later = (datetime.now(UTC) + timedelta(hours=3)).replace(second=0, microsecond=0)
     with rig.portal.lock:
@@ -163,7 +152,7 @@ def test_the_documented_codes_of_operators(rig: Rig) -> None:
         return known is not None and known.due == later
 
     rig.wait(put_off, "the task, due in three hours")
-    autodial(rig, "resume")
+    scene.autodial(rig, "resume")
     key(f"*55{task}")
     attempt = talked(rig, task)
     key("*82")

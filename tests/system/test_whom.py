@@ -73,6 +73,20 @@ def test_the_responsible_is_away_so_his_deputy_talks_and_becomes_responsible(str
     assert NUMBER == client.shown_number, "the number that the carrier's list names"
 
 
+def test_the_responsible_s_tasks_are_handed_over_and_back(strict: Rig) -> None:
+    """While it lasts, the stand-in's phone rings, and the portal's responsible stays."""
+    scene.staff(strict, e101="talks", e102="talks")
+    scene.autodial(strict, "hand-over", "101", "102", "--until", "2099-01-01T00:00")
+    task = strict.task("00", responsible=501)
+    assert Outcome.TALKED.value == finish(strict, task).outcome
+    assert ["102"] == [entry.number for entry in rung(strict, task)]
+    assert 501 == strict.portal.tasks[task]["RESPONSIBLE_ID"]
+    scene.autodial(strict, "hand-over", "101", "--back")
+    task = strict.task("00", responsible=501)
+    assert Outcome.TALKED.value == finish(strict, task).outcome
+    assert ["101"] == [entry.number for entry in rung(strict, task)]
+
+
 def test_the_responsible_is_on_the_phone_and_the_task_waits_for_him(strict: Rig) -> None:
     """
     The responsible is in an ordinary call: for the time of patience nobody is dialled, with a

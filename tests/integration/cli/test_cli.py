@@ -27,6 +27,7 @@ from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.operator import PresenceRules
 from autodial.model.task import Phone
+from autodial.moments import moment_of
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
@@ -41,12 +42,13 @@ from autodial.store import (
     pauses,
     planning,
     presence,
+    stand_ins,
     tasks,
     views,
 )
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
-from bitrix24.simulator.seed import add_operator
+from bitrix24.simulator.seed import add_operator, add_task
 from bitrix24.simulator.state import SCOPES
 from demo.pbx import free_ports
 from tests.integration.conftest import NOON
@@ -545,6 +547,67 @@ def test_a_pause_that_ends_by_itself(told: Callable[..., Result], run: Run) -> N
     assert set() == run(in_force.paused, tomorrow + timedelta(minutes=1))
     for wrong in ("2020-01-01T10:00", "soon", "25:00", "2026-13-01T10:00"):
         assert 2 == told("pause", "--until", wrong).exit_code
+
+
+def test_tasks_are_handed_over_until_friday_and_back(told: Callable[..., Result], run: Run) -> None:
+    staff(run, "101", "102", "103")
+    assert [] == json.loads(told("hand-over", "--json").output)
+    result = told("hand-over", "101", "102", "--until", "fri 18:00")
+    assert 0 == result.exit_code, result.output
+    (line,) = json.loads(told("hand-over", "--json").output)
+    until = datetime.fromisoformat(line["until"])
+    assert (501, 502) == (line["operator"], line["stand_in"])
+    assert (4, 18) == (until.weekday(), until.hour) and until > datetime.now(UTC)
+    assert {501: 502} == run(stand_ins.current, until - timedelta(seconds=1))
+    assert {} == run(stand_ins.current, until), "and back, by itself"
+    assert 0 == told("hand-over", "101", "103").exit_code
+    assert "Имя2" in told("hand-over").output
+    assert 0 == told("hand-over", "101", "--back").exit_code
+    assert 1 == told("hand-over", "101", "--back").exit_code
+    for wrong in (("101",), ("101", "101"), ("101", "102", "--until", "2020-01-01T10:00")):
+        assert 2 == told("hand-over", *wrong).exit_code
+    assert 1 == told("hand-over", "101", "999").exit_code
+    acted = json.loads(told("audit", "101", "--json").output)
+    assert ["take back", "hand over", "hand over"] == [line["act"] for line in acted]
+    assert acted[2]["detail"].startswith("102 (")
+
+
+def test_friday_at_three(
+    told: Callable[..., Result], with_portal: SimulatedPortal, run: Run
+) -> None:
+    """The deadline is the portal's; the log says who moved it."""
+    add_operator(with_portal, 501, "101")
+    number = add_task(with_portal, "Позвонить", responsible=501, deadline=NOON)
+    assert 0 == told("postpone", str(number), "пт 15:00").exit_code
+    moved = with_portal.tasks[number]["DEADLINE"].astimezone(UTC)
+    assert (4, 15) == (moved.weekday(), moved.hour)
+    (line,) = json.loads(told("audit", str(number), "--json").output)
+    assert "postpone" == line["act"] and "15:00" in line["detail"]
+    assert 1 == told("postpone", "999999", "23:59").exit_code, "the portal shows no such task"
+    assert 2 == told("postpone", str(number), "yesterday").exit_code
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("14:00", "2026-11-23T14:00+03:00"), ("8:05", "2026-11-23T08:05+03:00"),
+        ("mon 16:00", "2026-11-23T16:00+03:00"), ("пн 14:59", "2026-11-30T14:59+03:00"),
+        ("Пт 15:00", "2026-11-27T15:00+03:00"), ("sunday 9:00", "2026-11-29T09:00+03:00"),
+        ("2026-12-01T10:00", "2026-12-01T10:00+03:00"),
+        ("2026-12-01 10:00", "2026-12-01T10:00+03:00"),
+        ("2026-12-01T10:00Z", "2026-12-01T10:00+00:00"),
+    ],
+)  # fmt: skip
+def test_moments_as_people_write_them(text: str, moment: str) -> None:
+    """NOON is a Monday, three o'clock in Moscow."""
+    zone = ZoneInfo("Europe/Moscow")
+    assert datetime.fromisoformat(moment) == moment_of(text, zone, NOON)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "10:60", "foo 10:00", "10", "2026-13-01"])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError):
+        moment_of(text, UTC, NOON)
 
 
 def test_groups(told: Callable[..., Result], with_portal: SimulatedPortal) -> None:

@@ -359,6 +359,19 @@ def test_whom_the_task_names_comes_before_whom_the_configuration_names() -> None
         assert isinstance(decision, Dial) and first == decision.operator
 
 
+def test_a_stand_in_takes_the_tasks_as_if_they_were_his() -> None:
+    """Also where nobody but the responsible may; and a task waits for him, not for the other."""
+    only = evolve(FACTS, order=(Who.RESPONSIBLE,), stand_ins={ANNA.id: BORIS.id})
+    decision = decide(TASK, only, NOON)
+    assert isinstance(decision, Dial) and BORIS == decision.operator
+    busy = evolve(BORIS, phone="INUSE")
+    waits = evolve(
+        only, operators=(ANNA, busy), order=tuple(Who), wait_for_responsible=timedelta(hours=1)
+    )
+    decision = decide(TASK, waits, NOON)
+    assert isinstance(decision, Wait) and Reason.RESPONSIBLE_BUSY is decision.reason
+
+
 def test_one_operator_alone_is_never_kept_free() -> None:
     decision = decide(TASK, evolve(FACTS, operators=(ANNA,), reserve_operators=1), NOON)
     assert isinstance(decision, Dial)
