@@ -9,7 +9,7 @@ _DAYS = (
     ("th", "thu", "thursday", "чт"), ("fr", "fri", "friday", "пт"),
     ("sa", "sat", "saturday", "сб"), ("su", "sun", "sunday", "вс"),
 )  # fmt: skip
-_TIME = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
+_TIME = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?"
 
 
 def moment_of(text: str, zone: tzinfo, now: datetime) -> datetime:
@@ -26,7 +26,10 @@ def moment_of(text: str, zone: tzinfo, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text.upper())
         return moment if moment.tzinfo else moment.replace(tzinfo=zone)
     moment = here.replace(
-        hour=int(found["hour"]), minute=int(found["minute"]), second=0, microsecond=0
+        hour=int(found["hour"]),
+        minute=int(found["minute"]),
+        second=int(found["second"] or 0),
+        microsecond=0,
     )
     if found["day"] is None:
         return moment

@@ -19,6 +19,7 @@ from bitrix24.errors import (
 )
 from bitrix24.health import Health
 from bitrix24.link import Direct, Link
+from bitrix24.person import Bearer, Person, PersonMethods
 from bitrix24.portal import Portal
 from bitrix24.transport import RequestsTransport
 from bitrix24.values import (
@@ -43,6 +44,7 @@ __all__ = [
     "AnswerLost",
     "AnswerStrange",
     "Application",
+    "Bearer",
     "CallRecord",
     "Client",
     "Deadline",
@@ -52,6 +54,8 @@ __all__ = [
     "Link",
     "LoginEvent",
     "MethodResting",
+    "Person",
+    "PersonMethods",
     "Phone",
     "Portal",
     "PortalClosed",

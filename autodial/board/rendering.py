@@ -39,11 +39,14 @@ class Renderer:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
 
+    def translated(self, text: str, language: Language) -> str:
+        return RUSSIAN[text] if language == "ru" else text
+
     def render(self, template: str, language: Language, values: Mapping[str, Any]) -> str:
         zone = ZoneInfo(self.config.hours.zone)
 
         def tr(text: str, **parts: object) -> str:
-            return (RUSSIAN[text] if language == "ru" else text).format(**parts)
+            return self.translated(text, language).format(**parts)
 
         def words(key: str | None, kind: str = "") -> str:
             whole = f"{kind}.{key}" if kind else key
@@ -53,7 +56,13 @@ class Renderer:
         def when(moment: datetime | None) -> str:
             return "-" if moment is None else f"{moment.astimezone(zone):%d.%m. %H:%M}"
 
-        shared = {"tr": tr, "words": words, "when": when, "span": span, "language": language}
+        def clock(moment: datetime | None) -> str:
+            return "-" if moment is None else f"{moment.astimezone(zone):%H:%M}"
+
+        shared = {
+            "tr": tr, "words": words, "when": when, "clock": clock, "span": span,
+            "language": language,
+        }  # fmt: skip
         return self._environment.get_template(template).render({**shared, **values})
 
 

@@ -12,6 +12,7 @@ from autodial.board.site import board_of
 from autodial.cli.language import tr
 from autodial.cli.options import actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when
+from autodial.cli.staff import operator_of
 from autodial.model.role import Role
 from autodial.store import accounts, acts
 from autodial.store.database import write
@@ -46,11 +47,13 @@ def board_user() -> None:
 @click.argument("name")
 @click.option(
     "--role", type=click.Choice([role.value for role in Role]), default=Role.VIEWER.value,
-    show_default=True, help="viewer: sees all; manager: steers; administrator: everything.",
+    show_default=True,
+    help="operator: his own day; viewer: sees all; manager: steers; administrator: everything.",
 )  # fmt: skip
+@click.option("--operator", "extension", help="Whose day is his own; needed for an operator.")
 @click.password_option(help="Asked for, unless it is given here, where others can see it.")
 @click.pass_obj
-def add(path: Path, name: str, role: str, password: str) -> None:
+def add(path: Path, name: str, role: str, extension: str | None, password: str) -> None:
     """Let somebody log in, or change his role and password; his sessions end."""
     config = load(path)
     if not re.fullmatch(r"[\w.@-]{1,40}", name):
@@ -59,10 +62,14 @@ def add(path: Path, name: str, role: str, password: str) -> None:
         stored = hashed(password)
     except ValueError:
         raise click.UsageError(tr("a password has 10 to 200 characters")) from None
+    if extension is None and role == Role.OPERATOR.value:
+        raise click.UsageError(tr("--operator says whose day an operator sees"))
+    operator = operator_of(config, extension) if extension is not None else 0
     now = datetime.now(UTC)
     read(config, accounts.lines)
     write(
-        config.store.path, lambda db: acts.save_account(db, name, Role(role), stored, actor(), now)
+        config.store.path,
+        lambda db: acts.save_account(db, name, Role(role), stored, actor(), now, operator),
     )
     say(tr("{name} may log in", name=name))
 

@@ -24,6 +24,7 @@ from autodial.config.fields import (
     known_network,
     numeric_address,
 )
+from autodial.model.role import Role
 from autodial.rules.contact_limits import DAY, MONTH
 
 
@@ -140,6 +141,15 @@ class MetricsConfig(Section):
     port: int | None = Field(None, ge=1, le=65535)
 
 
+class BoardRole(Section):
+    """[[board.roles]]: who in the portal is what on the board."""
+
+    role: Role
+    users: tuple[int, ...] = ()
+    departments: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
+
+
 class BoardConfig(Section):
     """[board]"""
 
@@ -147,6 +157,22 @@ class BoardConfig(Section):
     port: int = Field(8024, ge=1, le=65535)
     #: The address by which browsers reach it, behind a proxy with TLS; empty: directly.
     address: str = Field("", pattern=r"^(https?://[A-Za-z0-9.:-]+/?)?$")
+    #: The client id of the portal's local application; empty: the board is not in the portal.
+    application: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    #: Show a task's story and buttons in the portal's page of the task.
+    task_tab: bool = True
+    roles: tuple[BoardRole, ...] = ()
+
+
+class HookConfig(Section):
+    """[[hooks]]: another program that is told of what happened."""
+
+    name: str = Field(pattern=NAME)
+    url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=500)
+    secret: SecretStr = Field(min_length=16)
+    events: tuple[Literal["call ended", "task given up", "never call"], ...] = (
+        "call ended", "task given up", "never call",
+    )  # fmt: skip
 
 
 class LogConfig(Section):

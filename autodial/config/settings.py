@@ -29,6 +29,7 @@ from autodial.config.sections import (
     BoardConfig,
     EventsConfig,
     FastAgiConfig,
+    HookConfig,
     LogConfig,
     MetricsConfig,
     RecordingConfig,
@@ -76,6 +77,7 @@ class Config(Section):
     events: EventsConfig = EventsConfig.model_validate({})
     metrics: MetricsConfig = MetricsConfig.model_validate({})
     board: BoardConfig = BoardConfig.model_validate({})
+    hooks: tuple[HookConfig, ...] = ()
     log: LogConfig = LogConfig()
     store: StoreConfig = StoreConfig()
 
@@ -98,6 +100,15 @@ class Config(Section):
                 raise ValueError(f"retry.{name}: no such outcome{nearest(name, known)}")
         if self.retry.get(Outcome.WITHDRAWN.value) == ():
             raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
+        return self
+
+    @model_validator(mode="after")
+    def _board_in_the_portal(self) -> "Config":
+        if self.board.application and not self.board.address:
+            raise ValueError("board.application: [board] address must say where browsers reach it")
+        names = [hook.name for hook in self.hooks]
+        if len(set(names)) != len(names):
+            raise ValueError("hooks: two of the same name")
         return self
 
     def check(self) -> None:

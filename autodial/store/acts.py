@@ -181,11 +181,17 @@ def send_again(db: sa.Connection, message: int | None, by: Actor, now: datetime)
     return count
 
 
-def save_account(  # whom, as what, with which hash, by whom, when
-    db: sa.Connection, name: str, role: Role, password_hash: str, by: Actor, now: datetime
+def save_account(  # noqa: PLR0913  # whom, as what, which hash, by whom, when, which operator
+    db: sa.Connection,
+    name: str,
+    role: Role,
+    password_hash: str,
+    by: Actor,
+    now: datetime,
+    operator: int = 0,
 ) -> None:
     """Somebody may look at the board; role and password of an earlier account are replaced."""
-    accounts.save(db, name, role, password_hash, now)
+    accounts.save(db, name, role, password_hash, now, operator)
     record(db, now, by, Act.ACCOUNT, name, role.value)
 
 

@@ -48,6 +48,54 @@ def write(path: Path, change: Callable[[sa.Connection], T]) -> T:
         return change(connection)
 
 
+@define(eq=False)
+class Beside:
+    """
+    The store of another process, for one that asks it often: as ``read`` and ``write``, with its
+    connections kept. From any thread.
+    """
+
+    path: Path
+    _engines: dict[bool, sa.Engine] = field(factory=dict, init=False)
+    _file: tuple[int, int] = field(default=(0, 0), init=False)  #: device and inode that are open
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def read(self, question: Callable[[sa.Connection], T]) -> T:
+        return self._run(question, writing=False)
+
+    def write(self, change: Callable[[sa.Connection], T]) -> T:
+        return self._run(change, writing=True)
+
+    def _run(self, function: Callable[[sa.Connection], T], *, writing: bool) -> T:
+        engine = self._engine(writing)
+        try:
+            with engine.begin() as connection:
+                return function(connection)
+        except sa.exc.DatabaseError as error:
+            raise store_error(self.path, error) from error
+
+    def _engine(self, writing: bool) -> sa.Engine:
+        """Opened anew when another file is in the place, say after a restore."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+        with self._lock:
+            if (status.st_dev, status.st_ino) != self._file:
+                self.close()
+                check_release(self.path, release_of(self.path))
+                self._file = status.st_dev, status.st_ino
+            if writing not in self._engines:
+                self._engines[writing] = open_engine(self.path, writing=writing, create=False)
+            return self._engines[writing]
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.dispose()
+        self._engines.clear()
+        self._file = (0, 0)
+
+
 @contextmanager
 def _beside(path: Path, *, writing: bool) -> Iterator[sa.Connection]:
     try:

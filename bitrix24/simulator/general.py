@@ -8,10 +8,10 @@ from bitrix24.simulator.state import PortalState, Row
 
 
 def profile(portal: PortalState, params: Row) -> Any:
-    row = portal.users.get(portal.user_id, {})
+    row = portal.users.get(portal.acting, {})
     return {
-        "ID": str(portal.user_id),
-        "ADMIN": portal.administrator,
+        "ID": str(portal.acting),
+        "ADMIN": portal.is_administrator(portal.acting),
         "NAME": row.get("NAME", "Автодозвон"),
         "LAST_NAME": row.get("LAST_NAME", ""),
         "PERSONAL_GENDER": "",
@@ -28,12 +28,16 @@ def server_time(portal: PortalState, params: Row) -> Any:
 
 
 def user_admin(portal: PortalState, params: Row) -> Any:
-    return portal.administrator
+    return portal.is_administrator(portal.acting)
 
 
 def app_info(portal: PortalState, params: Row) -> Any:
     licence = "ru_project" if portal.cloud else "ru_selfhosted"
-    return {"SCOPE": sorted(portal.scopes), "LICENSE": licence}
+    general = {"SCOPE": sorted(portal.scopes), "LICENSE": licence}
+    if not portal.token:
+        return general
+    code = portal.token_applications.get(portal.token, portal.client_id)
+    return general | {"ID": 5, "CODE": code, "VERSION": 1, "STATUS": "L", "INSTALLED": True}
 
 
 def notify(portal: PortalState, params: Row) -> Any:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from bitrix24.simulator.page import page, state
+from bitrix24.simulator.placements import frame
 from bitrix24.simulator.portal import ConnectionDropped, SimulatedPortal
 from bitrix24.wire import KEY
 
@@ -88,6 +89,11 @@ class _Handler(BaseHTTPRequestHandler):
             html = parts.path == "/"
             text = page(portal) if html else json.dumps(state(portal), ensure_ascii=False)
             self._answer(200, text.encode(), "text/html" if html else "application/json")
+            return
+        if parts.path == "/application" and portal.application_address:
+            host = self.headers.get("Host", "")
+            text = frame(portal, host, dict(parse_qsl(parts.query)))
+            self._answer(200, text.encode(), "text/html")
             return
         kind = self.headers.get("Content-Type", "")
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")

@@ -8,6 +8,7 @@ from bitrix24.simulator import (
     crm,
     events,
     general,
+    placements,
     presence,
     staff,
     tasks,
@@ -58,6 +59,7 @@ METHODS: Mapping[str, Method] = {
     **presence.METHODS,
     **telephony.METHODS,
     **events.METHODS,
+    **placements.METHODS,
     "methods": methods,
     "method.get": method_get,
 }

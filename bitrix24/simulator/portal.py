@@ -286,11 +286,13 @@ class SimulatedPortal(PortalState):
                 raise Refusal(401, "invalid_token", "Unable to get application by token")
             if self.now() >= until:
                 raise Refusal(401, "expired_token", "The access token provided has expired")
+            self.acting, self.token = self.token_users.get(token, self.user_id), token
             return
         if self.https_required and not https:
             raise Refusal(401, "INVALID_REQUEST", "Https required.")
         if user not in (str(self.user_id), self.login) or secret != self.secret:
             raise Refusal(401, "INVALID_CREDENTIALS", "Invalid request credentials")
+        self.acting, self.token = self.user_id, ""
 
     def _check_scope(self, method: str, *, third: bool) -> None:
         scope = scope_of_3(method) if third else scope_of(method)

@@ -63,7 +63,7 @@ def _people(portal: PortalState, rows: list[Row], upper: Row) -> Page:
 
 def user_current(portal: PortalState, params: Row) -> Any:
     """The requesting user's row; here the last activity is a text too."""
-    row = portal.users[portal.user_id]
+    row = portal.users[portal.acting]
     active = portal.out(row["LAST_ACTIVITY"]) or ""
     return {**_shown(portal, row, []), "LAST_ACTIVITY_DATE": active}
 
@@ -135,6 +135,15 @@ def group_users(portal: PortalState, params: Row) -> Any:
     ]
 
 
+def own_groups(portal: PortalState, params: Row) -> Any:
+    return [
+        {"GROUP_ID": str(number), "GROUP_NAME": f"Группа {number}", "ROLE": "K",
+         "GROUP_IMAGE_ID": None, "GROUP_IMAGE": ""}
+        for number, members in sorted(portal.groups.items())
+        if portal.acting in members
+    ]  # fmt: skip
+
+
 def group_get(portal: PortalState, params: Row) -> Page:
     rows = [
         {"ID": str(number), "NAME": f"Группа {number}", "NUMBER_OF_MEMBERS": str(len(members))}
@@ -154,4 +163,5 @@ METHODS = {
     "sonet_group.get": group_get,
     "department.get": department_get,
     "sonet_group.user.get": group_users,
+    "sonet_group.user.groups": own_groups,
 }

@@ -97,6 +97,14 @@ class PortalState:
     on_event: list[Callable[[bytes], None]] = field(factory=list, init=False)
     application_token: str = "simulated2token"
     tokens: dict[str, datetime] = field(factory=dict, init=False)  #: access tokens, with expiry
+    token_users: dict[str, int] = field(factory=dict, init=False)  #: of people's tokens
+    token_applications: dict[str, str] = field(factory=dict, init=False)  #: client ids
+    administrators: set[int] = field(factory=set, init=False)  #: besides the webhook's user
+    #: Place, handler and titles, as bound by the application.
+    placements: list[tuple[str, str, Row]] = field(factory=list, init=False)
+    application_address: str = ""  #: its handler, as entered in the portal
+    acting: int = field(default=0, init=False)  #: in whose name the current request is executed
+    token: str = field(default="", init=False)  #: the current request's; empty: by webhook
     refresh_token: str = field(factory=lambda: secrets.token_hex(16), init=False)
     chats: set[int] = field(factory=set, init=False)  #: tasks whose chat exists
     warned: bool = field(default=False, init=False)  #: PHP has printed a warning into this answer
@@ -110,6 +118,9 @@ class PortalState:
             "ID": self.user_id, "ACTIVE": True, "NAME": "Автодозвон", "LAST_NAME": "",
             "UF_PHONE_INNER": "", "UF_DEPARTMENT": [1], "LAST_LOGIN": None, "LAST_ACTIVITY": None,
         }  # fmt: skip
+
+    def is_administrator(self, user: int) -> bool:
+        return user in self.administrators or (user == self.user_id and self.administrator)
 
     def has(self, method: str, *, third: bool = False) -> bool:
         """Does a portal of this age have the method?"""

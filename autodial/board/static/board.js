@@ -1,5 +1,21 @@
-// The first page, live: the server sends it again whenever it has changed.
+// Pages in the portal's frame; and the first page, live: sent again whenever it has changed.
 "use strict";
+(() => {
+  // In the portal's frame: as high as the page. The portal names itself in the window's name.
+  const [host, encrypted, session] = window.name.split("|");
+  if (window !== window.parent && session) {
+    const portal = `${encrypted === "1" ? "https" : "http"}://${host}`;
+    let told = 0;
+    new ResizeObserver(() => {
+      const height = document.documentElement.offsetHeight;
+      if (height && height !== told) {
+        told = height;
+        const size = JSON.stringify({ width: "100%", height });
+        window.parent.postMessage(`resizeWindow:${size}::${session}`, portal);
+      }
+    }).observe(document.body);
+  }
+})();
 (() => {
   const live = document.getElementById("live");
   if (!live) {
@@ -39,8 +55,8 @@
 
   async function retry() {
     try {
-      const answer = await fetch("/", { cache: "no-store" });
-      if (answer.redirected) {
+      const answer = await fetch(live.dataset.page, { cache: "no-store" });
+      if (answer.redirected || answer.status === 403) {
         window.location.reload(); // to the login
       } else if (answer.ok) {
         listen();

@@ -136,8 +136,9 @@ def served(config: Config, run: Run, today: datetime) -> Iterator[Served]:
     """With an account for each role, named like it."""
     for role in Role:
         shell = Actor("root", Door.COMMAND)
-        run(acts.save_account, role.value, role, HASH, shell, today)
-    assert 3 == len(run(accounts.lines))
+        operator = 501 if role is Role.OPERATOR else 0
+        run(acts.save_account, role.value, role, HASH, shell, today, operator)
+    assert len(Role) == len(run(accounts.lines))
     running = Served(config, free_ports(1)[0])
     running.start()
     yield running

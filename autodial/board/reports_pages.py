@@ -1,0 +1,187 @@
+"""The pages about what was: a day with its forecast, a month with its heat map."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from time import monotonic
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import define, field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from autodial.board.days import Days, day_of, month_of
+from autodial.board.showing import Showing
+from autodial.rules.report import TOTAL, By, EndedCall, Sum, best_hours, summed
+from autodial.simulation.behaviour import CallerBehaviour, TooFewCalls, measured
+from autodial.simulation.day import Simulation
+from autodial.store import reports, views
+from autodial.store.accounts import Session
+
+#: A forecast is made anew after so many seconds; it takes some, in a thread.
+FORECAST_KEPT = 900.0
+#: Most tasks and operators of a simulated day, so that it ends.
+MOST_TASKS, MOST_OPERATORS = 2000, 100
+#: Days whose calls a forecast is measured by.
+MEASURED_DAYS = 28
+#: Shades of a heat map.
+SHADES = 5
+_KINDS = (By.HOUR, By.OPERATOR, By.OUTCOME, By.TRUNK, By.ATTEMPT, By.PURPOSE)
+_HEADERS = (
+    "calls", "answered", "% answered", "talks", "talk time", "mean talk", "wait", "abandoned",
+    "causes",
+)  # fmt: skip
+
+
+@define(frozen=True)
+class Forecast:
+    """What the simulator says of a day, by the hour so far and at the end."""
+
+    talks: tuple[int, ...]  #: by the end of each hour, 0 to 23
+    attempts: int
+    finished: int
+    tasks: int
+
+
+@define(eq=False)
+class ReportsPages:
+    """Everything is asked of the ledger when the page is opened."""
+
+    showing: Showing
+    _forecasts: dict[str, tuple[float, Forecast | None]] = field(factory=dict, init=False)
+
+    async def day(self, request: Request, session: Session) -> Response:
+        now = self.showing.now()
+        days = day_of(request, self.showing.config, now)
+        values = await self._sums(request, days)
+        if isinstance(values, Response):
+            return values
+        today = days.first == now.astimezone(days.zone).date()
+        forecast = await run_in_threadpool(self._forecast, days) if today else None
+        so_far = min(now.astimezone(days.zone).hour, 23)
+        values |= {
+            "day": f"{days.first:%Y-%m-%d}", "forecast": forecast, "so_far": so_far,
+            "most": _most(values["sums"]["hour"]), "title": "Day",
+        }  # fmt: skip
+        return self.showing.page(request, "day.html", values, session)
+
+    async def month(self, request: Request, session: Session) -> Response:
+        now = self.showing.now()
+        days = month_of(request, self.showing.config, now)
+        values = await self._sums(request, days)
+        if isinstance(values, Response):
+            return values
+        week = {one.key: one for one in values["sums"]["week-hour"] if one.key != TOTAL}
+        hours = sorted({key[2:] for key in week})
+        values |= {
+            "month": f"{days.first:%Y-%m}", "title": "Month",
+            "hours": hours, "heat": _heat(week, hours), "best": best_hours(week.values()),
+            "most": _most(values["sums"]["day"]),
+        }  # fmt: skip
+        return self.showing.page(request, "month.html", values, session)
+
+    async def _sums(self, request: Request, days: Days) -> dict[str, Any] | Response:
+        """The sums of these days, or one of them as a file: ``?by=hour&file=.xlsx``."""
+        end = max(days.start, min(days.end, self.showing.now()))
+
+        def asked(db: sa.Connection) -> dict[str, Any]:
+            calls = list(reports.ended_between(db, days.start, days.end))
+            return {
+                "sums": _summed(calls, days),
+                "times": reports.work_times_between(db, calls, days.start, end),
+                "counts": reports.task_counts(db, days.start, days.end),
+            }
+
+        values = await self.showing.ask(asked)
+        by = request.query_params.get("by", "")
+        if by == "times":
+            headers: tuple[str, ...] = (
+                "operator",
+                "ext.",
+                "at work",
+                "talks",
+                "talk time",
+                "rung",
+                "rest",
+                "missed",
+            )
+            rows: Sequence[Any] = [time.cells for time in values["times"]]
+        else:
+            headers = (by if by in values["sums"] else "hour", *_HEADERS)
+            rows = [(one.key, *one.cells) for one in values["sums"].get(by, [])]
+        file = self.showing.table(request, f"{by or 'hour'}-{days.first}", headers, rows)
+        return file or values
+
+    def _forecast(self, days: Days) -> Forecast | None:
+        """By the calls of the last weeks, the tasks of the day, and who is at work; None: none."""
+        key = str(days.first)
+        made, kept = self._forecasts.get(key, (0.0, None))
+        if key in self._forecasts and monotonic() - made < FORECAST_KEPT:
+            return kept
+        forecast = self._simulated(days)
+        self._forecasts = {key: (monotonic(), forecast)}
+        return forecast
+
+    def _simulated(self, days: Days) -> Forecast | None:
+        config, store = self.showing.config, self.showing.store
+        since = days.start - timedelta(days=MEASURED_DAYS)
+        past = store.read(lambda db: views.calls_between(db, since, days.start))
+        try:
+            behaviour = measured([call for _, call in past], days.zone)
+        except TooFewCalls:
+            behaviour = CallerBehaviour()
+        tasks, staff = store.read(lambda db: _facts_of(db, days))
+        span = config.when.span(days.first)
+        if not tasks or not staff or span is None:
+            return None
+        start, end = (datetime.combine(days.first, moment, days.zone) for moment in span)
+        end += timedelta(days=end <= start)
+        day = Simulation(
+            config, behaviour, 1, min(tasks, MOST_TASKS), min(staff, MOST_OPERATORS), start, end
+        ).run()
+        by_hour = [0] * 24
+        for at, talks, _ in day.points:
+            hour = ceil((at.astimezone(days.zone) - days.start).total_seconds() / 3600)
+            for later in range(max(0, hour - 1), 24):
+                by_hour[later] = max(by_hour[later], talks)
+        return Forecast(tuple(by_hour), day.attempts.total(), day.finished, day.tasks)
+
+
+def _facts_of(db: sa.Connection, days: Days) -> tuple[int, int]:
+    """The tasks of the day: due yet, or dialled already; and who has been at work."""
+    counts = reports.task_counts(db, days.start, days.end)
+    due = len(views.task_lines(db, late_at=days.end))
+    times = reports.work_times_between(db, [], days.start, days.end)
+    return due + counts.finished + counts.given_up, len(times)
+
+
+def _summed(calls: Sequence[EndedCall], days: Days) -> dict[str, list[Sum]]:
+    kinds = (*_KINDS, By.DAY, By.WEEKDAY, By.WEEK_HOUR)
+    return {by.value: summed(calls, by, days.zone) for by in kinds}
+
+
+def _most(sums: Sequence[Sum]) -> int:
+    """The highest bar."""
+    return max([one.calls for one in sums if one.key != TOTAL], default=1)
+
+
+def _heat(week: dict[str, Sum], hours: Sequence[str]) -> list[list[tuple[Sum | None, int]]]:
+    """
+    A row for each day of the week, Monday first, a cell for each hour: its sum and its shade, by
+    the answer rate among all cells.
+    """
+    rates = [one.answer_rate for one in week.values()]
+    low, high = min(rates, default=0.0), max(rates, default=0.0)
+    step = (high - low) / SHADES or 1.0
+    rows = []
+    for day in range(1, 8):
+        cells = [week.get(f"{day} {hour}") for hour in hours]
+        rows.append(
+            [
+                (one, 0 if one is None else min(SHADES, 1 + int((one.answer_rate - low) / step)))
+                for one in cells
+            ]
+        )
+    return rows
