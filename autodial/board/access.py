@@ -22,6 +22,8 @@ Handler = Callable[[Request, Session], Awaitable[Response]]
 
 #: The cookie of a login, and of the board inside the portal.
 COOKIE, COOKIE_INSIDE = "autodial_board", "autodial_board_inside"
+#: The largest number in an address.
+MOST = 2**53
 #: The longest form, in bytes.
 LONGEST_FORM = 10_000
 
@@ -105,6 +107,8 @@ class Access:
         """
 
         async def handle(request: Request) -> Response:
+            if any(isinstance(one, int) and one > MOST for one in request.path_params.values()):
+                raise HTTPException(404)
             token = request.cookies.get(self.cookie, "")
             now = self.showing.now()
             found = await self.showing.ask(lambda db: accounts.session_of(db, token, now))

@@ -79,7 +79,10 @@ class Buttons:
                 self.access.allowed(Act.RESUME, session)
                 await self.showing.change(lambda db: acts.resume(db, who, by, now))
             case "hand-over":
-                stand_in = OperatorId(int(form.get("to", "0") or 0))
+                text = form.get("to", "")
+                if not (text.isascii() and text.isdigit() and len(text) < 15):
+                    raise HTTPException(400)
+                stand_in = OperatorId(int(text))
                 await self._known(stand_in)
                 until = self._until(form.get("until", ""))
                 if stand_in == who:
@@ -130,7 +133,7 @@ class Buttons:
         match request.path_params["act"]:
             case "send-again":
                 text = form.get("message", "")
-                message = int(text) if text.isdigit() and len(text) < 15 else None
+                message = int(text) if text.isdecimal() and len(text) < 15 else 0
                 await self._do(
                     Act.SEND_AGAIN, session,
                     lambda db: bool(acts.send_again(db, message, by, now)),

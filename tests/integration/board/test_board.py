@@ -70,6 +70,7 @@ def test_a_task_says_why_it_is_not_dialled_and_what_was(served: Served, run: Run
     text = visitor.get("/tasks/9000").text
     assert "t9000-1" in text and "+442079460000" in text
     assert 404 == visitor.get("/tasks/1").status_code
+    assert 404 == visitor.get(f"/tasks/{10**30}").status_code
     assert 404 == visitor.get("/nowhere").status_code
     assert (
         "There is no such page" in visitor.get("/tasks/1", headers={"Accept-Language": "en"}).text
@@ -285,8 +286,8 @@ def test_russian_pages_are_russian(served: Served) -> None:
     for path in PAGES:
         text = visitor.get(path, headers={"Accept-Language": "ru"}).text
         body = text[text.index("<main") : text.index("</main>")]
-        ours = r"<[^>]*>|&lt;.*?&gt;|\{\{.*?\}\}|t\d+-\d+|Asterisk|CRM|autodial [a-z-]+|carrier1|XLSX|CSV"
-        words = re.sub(ours, " ", body)
+        ours = r"<[^>]*>|&lt;.*?&gt;|\{\{.*?\}\}|t\d+-\d+|Asterisk|CRM|autodial [a-z-]+|carrier1"
+        words = re.sub(ours, " ", body).replace("XLSX", "").replace("CSV", "")
         words = re.sub(r"\b(viewer|manager|administrator|operator|root)\b", "", words)  # names
         assert [] == re.findall(r"[A-Za-z]{3,}", words), (path, words)
 
