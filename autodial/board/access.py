@@ -112,7 +112,7 @@ class Access:
             token = request.cookies.get(self.cookie, "")
             now = self.showing.now()
             found = await self.showing.ask(lambda db: accounts.session_of(db, token, now))
-            if found is None:
+            if found is None or found[0].inside is not self.inside:
                 if self.inside:
                     return self.showing.page(request, "outside.html", {}, status=403)
                 back = request.url.path if request.method == "GET" else "/"

@@ -37,6 +37,7 @@ class Session:
     role: Role
     operator: OperatorId  #: 0: none
     proof: str  #: what each form must send back
+    inside: bool  #: of a person of the portal, in its frame
 
 
 def save(  # the columns of an account
@@ -131,6 +132,7 @@ def session_of(db: sa.Connection, token: str, now: datetime) -> tuple[Session, b
         return None
     session = Session(
         name=row.name, shown=row.shown or row.name, role=Role(role), proof=row.proof,
+        inside=bool(row.role),
         operator=OperatorId(row.operator or row.his_operator or 0),
     )  # fmt: skip
     return session, now - row.seen >= SEEN_EVERY

@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if parts.path == "/application" and portal.application_address:
             host = self.headers.get("Host", "")
-            text = frame(portal, host, dict(parse_qsl(parts.query)))
+            text = frame(portal, host, dict(parse_qsl(parts.query)), https=self.server.https)
             self._answer(200, text.encode(), "text/html")
             return
         kind = self.headers.get("Content-Type", "")

@@ -36,7 +36,7 @@ def open_for(
     return fields
 
 
-def frame(portal: PortalState, host: str, query: Row) -> str:
+def frame(portal: PortalState, host: str, query: Row, *, https: bool) -> str:
     """
     A page of the portal with the application in its frame: ``?user=501``, for a task ``&task=9``.
     Its script answers the frame's wish for a height, as the portal's does.
@@ -50,17 +50,19 @@ def frame(portal: PortalState, host: str, query: Row) -> str:
         options = {"taskId": str(task), "URI": f"/tasks/task/view/{task}/"} if task else None
         fields = open_for(portal, int(query.get("user") or portal.user_id), placement, options)
     session = secrets.token_hex(16)
-    shown = {"DOMAIN": host, "PROTOCOL": "0", "LANG": portal.language, "APP_SID": session}
+    protocol = str(int(https))
+    shown = {"DOMAIN": host, "PROTOCOL": protocol, "LANG": portal.language, "APP_SID": session}
     address = f"{handler}{'&' if '?' in handler else '?'}{urlencode(shown)}"
     inputs = "".join(
         f'<input type="hidden" name="{name}" value="{escape(str(value))}">'
         for name, value in fields.items()
     )
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(handler))
+    name = escape(f"{host}|{protocol}|{session}")
     return f"""<!doctype html><meta charset="utf-8"><title>Портал</title>
 <h1>Портал</h1>
-<iframe name="{escape(host)}|0|{session}" title="Autodial24" width="1000" height="400"></iframe>
-<form method="post" target="{escape(host)}|0|{session}" action="{escape(address)}">{inputs}</form>
+<iframe name="{name}" title="Autodial24" width="1000" height="400"></iframe>
+<form method="post" target="{name}" action="{escape(address)}">{inputs}</form>
 <script>
 document.forms[0].submit();
 addEventListener("message", event => {{

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Thread
@@ -12,9 +13,12 @@ import pytest
 import requests
 import uvicorn
 from attrs import define, evolve, field
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pydantic import SecretStr
 
 from autodial.board.passwords import hashed
 from autodial.board.site import Board
+from autodial.config.sections import BoardConfig
 from autodial.config.settings import Config
 from autodial.model.act import Actor, Door
 from autodial.model.operator import PresenceRules
@@ -97,20 +101,22 @@ class Served:
 
     config: Config
     port: int
+    tls: tuple[str, str] | None = None  #: certificate and key
     board: Board = field(init=False)
     _server: uvicorn.Server = field(init=False)
     _thread: Thread = field(init=False)
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self.board = Board(self.config)
+        certificate, key = self.tls or (None, None)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self.board.site(), host="127.0.0.1", port=self.port, log_level="error",
-                timeout_graceful_shutdown=1,
+                timeout_graceful_shutdown=1, ssl_certfile=certificate, ssl_keyfile=key,
             )
         )  # fmt: skip
         self._thread = Thread(target=self._server.run, daemon=True)
@@ -118,6 +124,14 @@ class Served:
         until = monotonic() + 10
         while not self._server.started:
             assert monotonic() < until, "the board does not start"
+
+    def change(self, webhook: str, **board: Any) -> None:
+        """Start it again with this portal, and these settings of its own."""
+        self.stop()
+        portal = self.config.portal.model_copy(update={"webhook": SecretStr(webhook)})
+        own = BoardConfig.model_validate(self.config.board.model_dump() | board)
+        self.config = self.config.model_copy(update={"portal": portal, "board": own})
+        self.start()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -143,3 +157,55 @@ def served(config: Config, run: Run, today: datetime) -> Iterator[Served]:
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or "/usr/bin/chromium"
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        yield running
+        running.close()
+
+
+Enter = Callable[..., Page]
+
+
+@pytest.fixture
+def enter(browser: Browser, served: Served) -> Iterator[Enter]:
+    """Log in as somebody. At the end, no page may have had an error, or asked another host."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def one(name: str, **options: Any) -> Page:
+        context = browser.new_context(locale=options.pop("locale", "en-GB"), **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "console",
+            lambda said: (
+                errors.append(said.text)
+                # A board that is stopped, or says 503, is part of some tests.
+                if said.type == "error" and not re.search("net::ERR_|503|EventSource", said.text)
+                else None
+            ),
+        )
+        page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.startswith(served.address) else errors.append(asked.url)
+            ),
+        )
+        page.goto(f"{served.address}/")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{served.address}/")
+        return page
+
+    yield one
+    for context in contexts:
+        context.close()
+    assert errors == []

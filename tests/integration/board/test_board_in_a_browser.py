@@ -1,78 +1,25 @@
 """The board in a real Chromium: live, by keyboard, for everybody's eyes."""
 
 import os
-import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from autodial.model.ids import OperatorId
 from autodial.store import accounts, in_force, pauses
-from tests.integration.board.conftest import PASSWORD, Served
+from tests.integration.board.conftest import Enter, Served
 
 Run = Callable[..., Any]
 #: The folder for pictures of the pages, for the documents.
 PICTURES = os.environ.get("AUTODIAL24_PICTURES")
 PAGES = {"now": "/", "tasks": "/tasks", "task": "/tasks/9000", "calls": "/calls", "day": "/day",
-         "log": "/log"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or "/usr/bin/chromium"
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=quiet)
-        yield running
-        running.close()
-
-
-Enter = Callable[..., Page]
-
-
-@pytest.fixture
-def enter(browser: Browser, served: Served) -> Iterator[Enter]:
-    """Log in as somebody. At the end, no page may have had an error, or asked another host."""
-    contexts: list[BrowserContext] = []
-    errors: list[str] = []
-
-    def one(name: str, **options: Any) -> Page:
-        context = browser.new_context(locale=options.pop("locale", "en-GB"), **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console",
-            lambda said: (
-                errors.append(said.text)
-                # A board that is stopped, or says 503, is part of some tests.
-                if said.type == "error" and not re.search("net::ERR_|503|EventSource", said.text)
-                else None
-            ),
-        )
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith(served.address) else errors.append(asked.url)
-            ),
-        )
-        page.goto(f"{served.address}/")
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"{served.address}/")
-        return page
-
-    yield one
-    for context in contexts:
-        context.close()
-    assert errors == []
+         "month": "/month", "operator": "/operators/501", "never": "/never",
+         "settings": "/settings", "log": "/log"}  # fmt: skip
 
 
 def test_what_changes_is_seen_without_loading_the_page_again(

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from pydantic import SecretStr
 
 from autodial.board.reports_pages import SHADES, _heat
-from autodial.config.sections import BoardConfig
 from autodial.rules.report import Sum
 from autodial.store import audit, days_off, dispositions, flags, in_force, schema
 from autodial.store import stand_ins as handed
@@ -200,18 +198,8 @@ def with_portal(served: Served) -> Iterator[SimulatedPortal]:
     portal = SimulatedPortal()
     add_operator(portal, 501, "101")
     with serve(portal) as webhook:
-        reach(served, webhook)
+        served.change(webhook)
         yield portal
-
-
-def reach(served: Served, webhook: str, **board: Any) -> None:
-    """The board, started again with this portal and these settings of its own."""
-    served.stop()
-    config = served.config
-    portal = config.portal.model_copy(update={"webhook": SecretStr(webhook)})
-    own = BoardConfig.model_validate(config.board.model_dump() | board)
-    served.config = config.model_copy(update={"portal": portal, "board": own})
-    served.start()
 
 
 def test_friday_at_three_is_moved_in_the_portal(
