@@ -15,7 +15,7 @@ from autodial.store import outbox, views
 from autodial.store.tasks import SKIPPED
 
 #: Why an open task needs no more calls.
-_OVER = frozenset({SKIPPED, *(outcome.value for outcome in Outcome)})
+OVER = frozenset({SKIPPED, *(outcome.value for outcome in Outcome)})
 
 
 @frozen(kw_only=True)
@@ -59,7 +59,7 @@ def now_of(db: sa.Connection, config: Config, at: datetime) -> Now:
     return Now(
         at=at,
         status=status,
-        waiting=[(reason, count) for reason, count in status.funnel if reason not in _OVER],
+        waiting=[(reason, count) for reason, count in status.funnel if reason not in OVER],
         tiles=[
             Tile(operator=one, state=one.state(at), call=calls.get(one.reserved_for or ""))
             for one in staff

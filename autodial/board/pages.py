@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from autodial.board.days import day_of
 from autodial.board.live import MOST, Live
-from autodial.board.now import Now, now_of
+from autodial.board.now import OVER, Now, now_of
 from autodial.board.rendering import Language
 from autodial.board.showing import Showing, to
 from autodial.engine import status_queries
@@ -205,7 +205,11 @@ class Pages:
                     None,
                 ),
                 "calls": reports.calls_of_operator(db, operator, days.start, days.end),
-                "due": status_queries.due_tasks_of(db, operator, now),
+                "due": [
+                    line
+                    for line in status_queries.due_tasks_of(db, operator, now)
+                    if line.reason not in OVER
+                ],
                 "others": [one for one in staff if one.id != operator],
                 "stand_in": next(
                     (line for line in stand_ins.lines(db, now) if line.operator == operator), None

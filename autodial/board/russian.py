@@ -199,4 +199,8 @@ RUSSIAN: Mapping[str, str] = {
     ),
     "The portal does not do it now: try again": "Портал сейчас этого не делает: попробуйте ещё раз",
     "The portal does not know you": "Портал вас не знает",
+    "Web hooks": "Веб-хуки",
+    "again {when}": "снова {when}",
+    "all is told": "всё передано",
+    "{count} were given up": "брошено: {count}",
 }

@@ -7,7 +7,8 @@ A page has no scripts or styles but those of ``static/`` (Content-Security-Polic
 accepted without the session's proof and our own origin.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +23,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autodial.board.access import Access, Headers
+from autodial.board.api import Api
 from autodial.board.buttons import Buttons
+from autodial.board.hooks import Hooks
 from autodial.board.pages import Pages
 from autodial.board.portal_door import PortalDoor, portal_address
 from autodial.board.reports_pages import ReportsPages
@@ -31,7 +34,7 @@ from autodial.config.settings import Config
 from autodial.errors import StoreError
 from autodial.model.act import Act
 from autodial.model.role import may
-from autodial.store import days_off, flags, stand_ins, views
+from autodial.store import days_off, flags, hook_events, stand_ins, views
 from autodial.store.accounts import Session
 
 POST = ["POST"]
@@ -58,11 +61,21 @@ class Board:
             Route("/logout", outside.page(outside.log_out), methods=["POST"]),
             *self._routes(outside),
         ]
+        routes.append(Mount("/api", Api(self.showing).application()))
         static = StaticFiles(packages=[("autodial.board", "static")])
         if self.config.board.application:
             routes.insert(0, Mount("/inside", app=self._inside(static)))
         routes.append(Mount("/static", static))
-        return self._made(routes, "'none'")
+        return self._made(routes, "'none'", self._running)
+
+    @asynccontextmanager
+    async def _running(self, site: Starlette) -> AsyncIterator[None]:
+        """While the site is served, the hooks are told."""
+        hooks = Hooks(self.config.hooks, self.showing.store, self.now)
+        await hooks.start()
+        yield
+        await hooks.stop()
+        self.showing.store.close()
 
     def _inside(self, static: StaticFiles) -> Starlette:
         access = Access(self.showing, inside=True)
@@ -73,9 +86,9 @@ class Board:
         ]
         return self._made(routes, f"'self' {portal_address(self.config.portal)}")
 
-    def _made(self, routes: list[BaseRoute], ancestors: str) -> Starlette:
+    def _made(self, routes: list[BaseRoute], ancestors: str, lifespan: Any = None) -> Starlette:
         handlers: Any = dict.fromkeys((HTTPException, StoreError, Exception), self.showing.failed)
-        site = Starlette(routes=routes, exception_handlers=handlers)
+        site = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
         site.add_middleware(Headers, ancestors=ancestors)
         return site
 
@@ -115,6 +128,7 @@ class Board:
                 "dead": dead[:100],
                 "waiting": len(messages) - len(dead),
                 "changed": flags.last(db, flags.CHANGED),
+                "hooks": hook_events.states(db),
             }
 
         values = await self.showing.ask(known)

@@ -1,6 +1,7 @@
-"""Commands of the board: ``board`` and ``board-user``."""
+"""Commands of the board: ``board``, ``board-user``, ``api-token``."""
 
 import re
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from autodial.cli.options import actor, as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when
 from autodial.cli.staff import operator_of
 from autodial.model.role import Role
-from autodial.store import accounts, acts
+from autodial.store import accounts, acts, api_tokens
 from autodial.store.database import write
 
 #: Seconds that a stop waits for requests; a live page never ends by itself.
@@ -56,8 +57,7 @@ def board_user() -> None:
 def add(path: Path, name: str, role: str, extension: str | None, password: str) -> None:
     """Let somebody log in, or change his role and password; his sessions end."""
     config = load(path)
-    if not re.fullmatch(r"[\w.@-]{1,40}", name):
-        raise click.UsageError(tr("a name has 1 to 40 letters, digits, and . @ - _"))
+    _check_name(name)
     try:
         stored = hashed(password)
     except ValueError:
@@ -99,3 +99,56 @@ def list_(path: Path, as_json: bool) -> None:
         table.add_row(line.name, line.role.value, when(config, line.created))
     show_table(table)
     return None
+
+
+@click.group("api-token")
+def api_token() -> None:
+    """Which programs may use the board's API, and as what."""
+
+
+@api_token.command("add")
+@click.argument("name")
+@click.option(
+    "--role", type=click.Choice([Role.VIEWER.value, Role.MANAGER.value]),
+    default=Role.VIEWER.value, show_default=True, help="viewer: reads all; manager: steers, too.",
+)  # fmt: skip
+@click.pass_obj
+def add_token(path: Path, name: str, role: str) -> None:
+    """Make a token, and print it once; an earlier one of the name is not valid any more."""
+    config, now, token = load(path), datetime.now(UTC), f"autodial_{secrets.token_urlsafe(32)}"
+    _check_name(name)
+    read(config, accounts.lines)
+    write(config.store.path, lambda db: acts.save_token(db, name, Role(role), token, actor(), now))
+    say(token)
+
+
+@api_token.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove_token(path: Path, name: str) -> None:
+    """A program may not use the API any more, at once."""
+    config, now = load(path), datetime.now(UTC)
+    if not write(config.store.path, lambda db: acts.remove_token(db, name, actor(), now)):
+        raise click.ClickException(tr("no token is called {name}", name=name))
+    say(tr("{name} may not use the API any more", name=name))
+
+
+@api_token.command("list")
+@as_json
+@click.pass_obj
+def list_tokens(path: Path, as_json: bool) -> None:
+    """List the programs with a token."""
+    config = load(path)
+    lines = read(config, api_tokens.lines)
+    if as_json:
+        return print_json(lines)
+    table = PlainTable("name", "role", "since", whole=("name", "role"))
+    for line in lines:
+        table.add_row(line.name, line.role.value, when(config, line.created))
+    show_table(table)
+    return None
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[\w.@-]{1,40}", name):
+        raise click.UsageError(tr("a name has 1 to 40 letters, digits, and . @ - _"))

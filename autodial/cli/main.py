@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from autodial import texts
-from autodial.cli.board import board, board_user
+from autodial.cli.board import api_token, board, board_user
 from autodial.cli.dialplan import dialplan_
 from autodial.cli.doctor import doctor
 from autodial.cli.init import init
@@ -150,6 +150,7 @@ for command in (
     audit,
     board,
     board_user,
+    api_token,
     simulate,
     secret,
 ):

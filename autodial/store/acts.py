@@ -15,6 +15,7 @@ from autodial.model.role import Role
 from autodial.rules.end_policy import EndPolicy
 from autodial.store import (
     accounts,
+    api_tokens,
     days_off,
     delivery,
     dispositions,
@@ -147,6 +148,7 @@ def never_call(db: sa.Connection, number: str, by: Actor, now: datetime, why: st
     """Put a number and its owner on the do-not-call list. False: it is on it."""
     added = dispositions.never_call(db, number, now, why)
     if added:
+        note(db, now, 0, "never call", number)
         record(db, now, by, Act.NEVER_CALL, number, why)
     return added
 
@@ -200,6 +202,22 @@ def remove_account(db: sa.Connection, name: str, by: Actor, now: datetime) -> bo
     done = accounts.remove(db, name)
     if done:
         record(db, now, by, Act.ACCOUNT, name, "-")
+    return done
+
+
+def save_token(  # what for, as what, which token, who, when
+    db: sa.Connection, name: str, role: Role, token: str, by: Actor, now: datetime
+) -> None:
+    """A program may use the API; an earlier token of the name is not valid any more."""
+    api_tokens.save(db, name, role, token, now)
+    record(db, now, by, Act.TOKEN, name, role.value)
+
+
+def remove_token(db: sa.Connection, name: str, by: Actor, now: datetime) -> bool:
+    """It may not any more. False: there is none of this name."""
+    done = api_tokens.remove(db, name)
+    if done:
+        record(db, now, by, Act.TOKEN, name, "-")
     return done
 
 
