@@ -9,16 +9,23 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from attrs import define, field
 
+from autodial.board.passwords import hashed
+from autodial.model.act import Actor, Door
+from autodial.model.role import Role
+from autodial.store import acts
+from autodial.store.database import write
 from bitrix24.simulator import SimulatedPortal, serve
 from bitrix24.simulator.seed import DEPARTMENT, TAG, add_contact, add_operator, add_task
 from demo.pbx import Exchange, exchange, free_ports
@@ -75,6 +82,7 @@ class Rig:
     #: Python's development mode for the dialler: more warnings, and twice the CPU.
     development: bool = field(default=True, init=False)
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    board: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _numbers: Counter[str] = field(factory=Counter, init=False)
     _serving: ExitStack = field(factory=ExitStack, init=False)
     _portal_port: int = field(default=0, init=False)
@@ -157,6 +165,50 @@ class Rig:
         self.wait(lambda: "running;" in self.said(started) or self._dead(), "the dialler's start")
         if self._dead():
             raise RigError(f"the dialler did not start:\n{self.said()[-3000:]}")
+
+    @property
+    def board_page(self) -> str:
+        """The board's address, without a slash at its end."""
+        return f"http://127.0.0.1:{self.settings['board']['port']}"
+
+    @property
+    def application_page(self) -> str:
+        """The board in the portal's frame, as user 1; ``&task=`` shows a task's tab."""
+        return f"{self.portal_page}application?user={self.portal.user_id}"
+
+    def start_board(self, **passwords: str) -> None:
+        """
+        Start ``autodial board`` beside the running dialler, with an account for each role that is
+        named; returns when it answers.
+        """
+        shell, now = Actor("demo", Door.COMMAND), datetime.now(UTC)
+        for role, password in passwords.items():
+            whose = partial(
+                acts.save_account, name=role, role=Role(role), password_hash=hashed(password),
+                by=shell, now=now,
+            )  # fmt: skip
+            write(self.store, whose)
+        command = [sys.executable, "-m", "autodial", "--config", str(self.config), "board"]
+        with self.log.open("ab") as log:
+            self.board = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.wait(self._board_answers, "the board")
+
+    def _board_answers(self) -> bool:
+        if self.board is not None and self.board.poll() is not None:
+            raise RigError(f"the board did not start:\n{self.said()[-3000:]}")
+        try:
+            with urllib.request.urlopen(f"{self.board_page}/login", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def stop_board(self) -> None:
+        if self.board is not None:
+            self.board.terminate()
+            self.board.wait(20)
+            self.board = None
 
     def hold_port(self) -> None:
         """From the next start, keep the FastAGI port open across restarts, as systemd does."""
@@ -241,7 +293,7 @@ def rig(
 
     ``overrides`` replace keys of the configuration's sections; ``behaviour`` goes to the exchange.
     """
-    port = free_ports(1)[0]
+    port, board = free_ports(2)
     with ExitStack() as stack:
         running = stack.enter_context(
             exchange(extensions=extensions, agi_port=port, keep_logs=keep_logs, **behaviour)
@@ -267,6 +319,11 @@ def rig(
             "client": {"preset": "none"},
             "hours": dict.fromkeys(_DAYS, "00:00-24:00"),
             "store": {"path": str(directory / "autodial.sqlite")},
+            "board": {
+                "port": board,
+                "address": f"http://127.0.0.1:{board}",
+                "application": SimulatedPortal().client_id,
+            },
         }
         for section, values in (overrides or {}).items():
             old = settings.get(section)
@@ -275,6 +332,7 @@ def rig(
             else:
                 settings[section] = values
         whole = Rig(running, SimulatedPortal(), directory, port, settings, grace, deferral)
+        whole.portal.application_address = f"{whole.board_page}/inside/"
         stack.callback(whole.portal_down)
         stack.callback(_clean, whole)
         whole.portal_up()
@@ -287,6 +345,7 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 
 
 def _clean(whole: Rig) -> None:
+    whole.stop_board()
     if whole.dialler is not None:
         whole.stop_dialler()
     whole.let_go_of_port()

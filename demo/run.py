@@ -6,6 +6,7 @@ reached over HTTP, and the dialler is the product, run as a process of its own.
 """
 
 import os
+import secrets
 import signal
 import tempfile
 import time
@@ -103,6 +104,12 @@ def _run(console: Console, tasks: int, directory: Path, keep_logs: Path | None) 
             f"The portal's side, in a browser on this machine: {running.portal_page}\n"
         )
         running.start_dialler()
+        password = secrets.token_urlsafe(9)
+        running.start_board(manager=password)
+        console.print(
+            f"The board: {running.board_page}/ (manager, {password})\n"
+            f"The same inside the portal, as its administrator: {running.application_page}\n"
+        )
         started = time.monotonic()
         _watch(console, running, fates, tasks)
         return _tell(console, running, fates, time.monotonic() - started)
