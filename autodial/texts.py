@@ -654,6 +654,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
     "claimed": {"ru": "набирается", "en": "the client is dialled"},
     "answered": {"ru": "клиент ответил", "en": "the client has answered"},
     # lines of a history
+    "client.never": {
+        "ru": "Автодозвон: больше не звонить этому клиенту",
+        "en": "Autodial: this client is not to be called again",
+    },
     "event.never call": {"ru": "не звонить", "en": "never call"},
     "event.imported": {"ru": "получена", "en": "imported"},
     "event.spooled": {"ru": "передан Asterisk", "en": "spooled"},

@@ -35,6 +35,13 @@ class ClientMethods(Asking):
     #: smart processes.
     _crm_items = True
 
+    async def note_on_client(self, kind: str, number: int, text: str) -> None:
+        """
+        A comment in the history of a CONTACT, COMPANY or LEAD. Repeated, it stands there twice.
+        """
+        fields = {"ENTITY_ID": number, "ENTITY_TYPE": kind.lower(), "COMMENT": text}
+        await self.call("crm.timeline.comment.add", {"fields": fields})
+
     async def clients(
         self, codes: Iterable[str], fields: Sequence[str] = ()
     ) -> dict[str, tuple[Client, ...] | None]:

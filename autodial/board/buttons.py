@@ -1,5 +1,6 @@
 """What people do on the board: each act by its role, and through ``store/acts``."""
 
+import logging
 from collections.abc import Callable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -19,10 +20,13 @@ from autodial.model.act import Act, Actor
 from autodial.model.ids import OperatorId, TaskId
 from autodial.moments import moment_of
 from autodial.portal.client import portal_of
-from autodial.store import acts, pauses, planning, views
+from autodial.portal.told_clients import tell_never
+from autodial.store import acts, dispositions, pauses, planning, views
 from autodial.store.accounts import Session
+from autodial.texts import escaped
 from bitrix24 import PortalError
 
+_log = logging.getLogger(__name__)  # Twisted's has no reader in this process
 Change = Callable[[sa.Connection], object]
 #: The longest reason, in characters.
 LONGEST_REASON = 200
@@ -97,6 +101,26 @@ class Buttons:
             case _:
                 raise HTTPException(404)
         return to(request, (form.get("to-page") == "operator" and f"/operators/{who}") or "/")
+
+    async def of_purpose(self, request: Request, session: Session) -> Response:
+        """Nobody is called for a purpose, or people are again."""
+        form = await self.access.checked(request, session)
+        by, now = self.access.actor(session), self.showing.now()
+        purpose, why = form.get("purpose", ""), form.get("why", "")[:LONGEST_REASON]
+        if purpose not in {one.name for one in self.showing.config.purposes}:
+            raise HTTPException(404)
+        if request.path_params["act"] == "pause":
+            until = self._until(form.get("until", ""))
+            await self._do(
+                Act.PAUSE, session,
+                lambda db: acts.pause_purpose(db, purpose, by, now, why, until),
+            )  # fmt: skip
+        elif request.path_params["act"] == "resume":
+            self.access.allowed(Act.RESUME, session)
+            await self.showing.change(lambda db: acts.resume_purpose(db, purpose, by, now))
+        else:
+            raise HTTPException(404)
+        return to(request, "/settings")
 
     async def of_list(self, request: Request, session: Session) -> Response:
         """A number is taken off the do-not-call list."""
@@ -178,6 +202,16 @@ class Buttons:
             return any(added)
 
         await self._do(Act.NEVER_CALL, session, add)
+        config = self.showing.config
+
+        def owners(db: sa.Connection) -> list[tuple[str, int]]:
+            numbers = [line.number for line in views.number_lines(db, task)]
+            return [one for number in numbers for one in dispositions.owners_of(db, number)]
+
+        told = list(dict.fromkeys(await self.showing.ask(owners)))
+        untold = await run_in_threadpool(tell_never, config, told, why)
+        if untold:
+            _log.warning("the CRM was not told: %s", escaped(untold))
 
     async def _postpone(self, task: TaskId, session: Session, by: Actor, text: str) -> None:
         """The deadline is the portal's: it is moved there, and the next poll brings it."""

@@ -138,6 +138,7 @@ class Pages:
         values |= {
             "reason": refusal.reason.value if refusal else "dial",
             "until": refusal.until if isinstance(refusal, Wait) else None,
+            "change": values["why"].change,
             "skipped": values["why"].task.closed_reason == SKIPPED,
             **{
                 f"may_{act.value.replace(' ', '_')}": may(session.role, act)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -17,11 +18,14 @@ from autodial.board.showing import Showing
 from autodial.rules.report import TOTAL, By, EndedCall, Sum, best_hours, summed
 from autodial.simulation.behaviour import CallerBehaviour, TooFewCalls, measured
 from autodial.simulation.day import Simulation
+from autodial.simulation.due import Due, due_by
 from autodial.store import reports, views
 from autodial.store.accounts import Session
 
 #: A forecast is made anew after so many seconds; it takes some, in a thread.
 FORECAST_KEPT = 900.0
+#: Forecasts that are kept at once; days ahead that one is made of.
+FORECASTS, MOST_AHEAD = 20, timedelta(days=14)
 #: Most tasks and operators of a simulated day, so that it ends.
 MOST_TASKS, MOST_OPERATORS = 2000, 100
 #: Days whose calls a forecast is measured by.
@@ -43,6 +47,8 @@ class Forecast:
     attempts: int
     finished: int
     tasks: int
+    operators: int
+    held: tuple[tuple[str, int], ...]  #: tasks that nobody dials, by why
 
 
 @define(eq=False)
@@ -51,6 +57,7 @@ class ReportsPages:
 
     showing: Showing
     _forecasts: dict[str, tuple[float, Forecast | None]] = field(factory=dict, init=False)
+    _forecasting: Lock = field(factory=Lock, init=False)
 
     async def day(self, request: Request, session: Session) -> Response:
         now = self.showing.now()
@@ -58,11 +65,16 @@ class ReportsPages:
         values = await self._sums(request, days)
         if isinstance(values, Response):
             return values
-        today = days.first == now.astimezone(days.zone).date()
-        forecast = await run_in_threadpool(self._forecast, days) if today else None
+        today = now.astimezone(days.zone).date()
+        text = request.query_params.get("operators", "")
+        operators = int(text) if text.isdecimal() and len(text) < 4 else 0
+        forecast = None
+        if today <= days.first <= today + MOST_AHEAD:
+            forecast = await run_in_threadpool(self._forecast, days, operators)
         so_far = min(now.astimezone(days.zone).hour, 23)
         values |= {
             "day": f"{days.first:%Y-%m-%d}", "forecast": forecast, "so_far": so_far,
+            "today": days.first == today, "to_come": days.first >= today, "operators": operators,
             "most": _most(values["sums"]["hour"]), "title": "Day",
         }  # fmt: skip
         return self.showing.page(request, "day.html", values, session)
@@ -114,17 +126,23 @@ class ReportsPages:
         file = self.showing.table(request, f"{by or 'hour'}-{days.first}", headers, rows)
         return file or values
 
-    def _forecast(self, days: Days) -> Forecast | None:
-        """By the calls of the last weeks, the tasks of the day, and who is at work; None: none."""
-        key = str(days.first)
-        made, kept = self._forecasts.get(key, (0.0, None))
-        if key in self._forecasts and monotonic() - made < FORECAST_KEPT:
-            return kept
-        forecast = self._simulated(days)
-        self._forecasts = {key: (monotonic(), forecast)}
+    def _forecast(self, days: Days, operators: int) -> Forecast | None:
+        """
+        By the calls of the last weeks and the tasks of the day, with so many operators, or (0)
+        those who were at work or are of the staff; None: there is nothing to dial, or nobody.
+        """
+        key = f"{days.first} {operators}"
+        with self._forecasting:  # (one at a time: it takes a processor for some seconds)
+            made, kept = self._forecasts.get(key, (0.0, None))
+            if key in self._forecasts and monotonic() - made < FORECAST_KEPT:
+                return kept
+            forecast = self._simulated(days, operators)
+            if len(self._forecasts) >= FORECASTS:
+                self._forecasts.clear()
+            self._forecasts[key] = (monotonic(), forecast)
         return forecast
 
-    def _simulated(self, days: Days) -> Forecast | None:
+    def _simulated(self, days: Days, operators: int) -> Forecast | None:
         config, store = self.showing.config, self.showing.store
         since = days.start - timedelta(days=MEASURED_DAYS)
         past = store.read(lambda db: views.calls_between(db, since, days.start))
@@ -132,7 +150,8 @@ class ReportsPages:
             behaviour = measured([call for _, call in past], days.zone)
         except TooFewCalls:
             behaviour = CallerBehaviour()
-        tasks, staff = store.read(lambda db: _facts_of(db, days))
+        due, tasks, staff = store.read(lambda db: _facts_of(db, days))
+        staff = operators or staff
         span = config.when.span(days.first)
         if not tasks or not staff or span is None:
             return None
@@ -146,15 +165,19 @@ class ReportsPages:
             hour = ceil((at.astimezone(days.zone) - days.start).total_seconds() / 3600)
             for later in range(max(0, hour - 1), 24):
                 by_hour[later] = max(by_hour[later], talks)
-        return Forecast(tuple(by_hour), day.attempts.total(), day.finished, day.tasks)
+        return Forecast(
+            tuple(by_hour), day.attempts.total(), day.finished, day.tasks, staff,
+            tuple(due.held.most_common()),
+        )  # fmt: skip
 
 
-def _facts_of(db: sa.Connection, days: Days) -> tuple[int, int]:
+def _facts_of(db: sa.Connection, days: Days) -> tuple[Due, int, int]:
     """The tasks of the day: due yet, or dialled already; and who has been at work."""
     counts = reports.task_counts(db, days.start, days.end)
-    due = len(views.task_lines(db, late_at=days.end))
-    times = reports.work_times_between(db, [], days.start, days.end)
-    return due + counts.finished + counts.given_up, len(times)
+    due = due_by(db, days.end)
+    there = len(reports.work_times_between(db, [], days.start, days.end))
+    staff = sum(bool(line.extension) for line in views.operator_lines(db))
+    return due, due.tasks + counts.finished + counts.given_up, there or staff
 
 
 def _summed(calls: Sequence[EndedCall], days: Days) -> dict[str, list[Sum]]:

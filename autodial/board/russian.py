@@ -203,4 +203,13 @@ RUSSIAN: Mapping[str, str] = {
     "again {when}": "снова {when}",
     "all is told": "всё передано",
     "{count} were given up": "брошено: {count}",
+    "Purposes": "Цели",
+    "paused": "пауза",
+    "with so many operators": "операторов",
+    "{count} tasks are held: {reason}": "задержано задач: {count} ({reason})",
+    "what the day will be": "какой будет день",
+    "{talks} talks, {finished} of {tasks} tasks finished, {calls} calls": (
+        "разговоров {talks}, закончено задач {finished} из {tasks}, звонков {calls}"
+    ),
+    "what changes it": "изменит это",
 }

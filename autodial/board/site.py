@@ -34,7 +34,7 @@ from autodial.config.settings import Config
 from autodial.errors import StoreError
 from autodial.model.act import Act
 from autodial.model.role import may
-from autodial.store import days_off, flags, hook_events, stand_ins, views
+from autodial.store import days_off, flags, hook_events, in_force, stand_ins, views
 from autodial.store.accounts import Session
 
 POST = ["POST"]
@@ -110,6 +110,7 @@ class Board:
             Route("/never", page(pages.never, operators=False)),
             Route("/never", page(buttons.of_list, operators=False), methods=POST),
             Route("/calendar", page(buttons.of_calendar, operators=False), methods=POST),
+            Route("/purposes/{act}", page(buttons.of_purpose, operators=False), methods=POST),
             Route("/settings", page(self.settings, operators=False)),
             Route("/dialler/{act}", page(buttons.of_dialler, operators=False), methods=POST),
         ]
@@ -129,10 +130,13 @@ class Board:
                 "waiting": len(messages) - len(dead),
                 "changed": flags.last(db, flags.CHANGED),
                 "hooks": hook_events.states(db),
+                "paused": in_force.paused_purposes(db, now),
             }
 
         values = await self.showing.ask(known)
         values |= {
+            "purposes": [one.name for one in self.config.purposes],
+            "may_pause": may(session.role, Act.PAUSE),
             "may_day_off": may(session.role, Act.DAY_OFF),
             "may_send_again": may(session.role, Act.SEND_AGAIN),
             "may_reload": may(session.role, Act.RELOAD),

@@ -174,6 +174,7 @@ RUSSIAN: Mapping[str, str] = {
     "nobody stands in for himself": "сам себя никто не замещает",
     "{whom} takes the tasks of {who}, {ends}": "{whom} берёт задачи {who}, {ends}",
     "stand-in": "замещает",
+    "the CRM was not told: {why}": "в CRM не записано: {why}",
     "no token is called {name}": "ключа с именем {name} нет",
     "{name} may not use the API any more": "{name} больше не пользуется API",
     "--operator says whose day an operator sees": ("--operator скажет, чей день видит оператор"),

@@ -1,7 +1,6 @@
 """The command ``autodial simulate``: a day with other staff, hours or numbers of calls."""
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -17,20 +16,11 @@ from autodial.cli.options import load
 from autodial.cli.output import PlainTable, read, say, show_table, words
 from autodial.config.fields import DAYS, parse_span
 from autodial.config.settings import Config
-from autodial.rules.dial_facts import Reason
 from autodial.simulation.behaviour import CallerBehaviour, Replayed, measured, replayed
 from autodial.simulation.chart import svg
 from autodial.simulation.day import Day, Simulation
+from autodial.simulation.due import due_by
 from autodial.store import views
-
-#: Why a task will not be dialled on any day until somebody changes something.
-HELD = frozenset(
-    reason.value
-    for reason in (
-        Reason.NO_PHONE, Reason.NO_DEADLINE, Reason.CONFIRM, Reason.DO_NOT_CALL,
-        Reason.NO_CONSENT, Reason.WRONG_NUMBER, Reason.ENOUGH,
-    )
-)  # fmt: skip
 
 
 @frozen
@@ -171,11 +161,10 @@ def simulate(  # noqa: PLR0913  # click hands over each option
 
 def _due(config: Config, day: date, end: datetime) -> int:
     """How many open tasks are due by then and can be dialled; said, with what holds the others."""
-    due = read(config, lambda db: views.task_lines(db, late_at=end))
-    held = Counter(line.reason for line in due if line.reason in HELD)
-    for reason, count in held.most_common():
+    due = read(config, lambda db: due_by(db, end))
+    for reason, count in due.held.most_common():
         say(tr("{count} tasks are held: {reason}", count=count, reason=words(reason)))
-    tasks = len(due) - held.total()
+    tasks = due.tasks
     if not tasks:
         raise click.ClickException(tr("{day}: no open task is due that can be dialled", day=day))
     say(tr("{count} tasks are due by the end of {day}", count=tasks, day=day))

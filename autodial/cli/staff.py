@@ -12,6 +12,7 @@ from autodial.cli.output import PlainTable, print_json, read, say, show_table, w
 from autodial.config.settings import Config
 from autodial.model.ids import OperatorId
 from autodial.moments import moment_of
+from autodial.portal.told_clients import tell_never
 from autodial.rules.extension_conflicts import conflicts
 from autodial.rules.phone_numbers import numbers_in
 from autodial.store import acts, in_force, pauses, stand_ins, views
@@ -225,6 +226,9 @@ def _never_call(config: Config, text: str, why: str, now: datetime) -> None:
         for line in read(config, spoken.do_not_call_lines)
         if line.number == number and line.client
     }
+    untold = tell_never(config, read(config, lambda db: spoken.owners_of(db, number)), why)
+    if untold:
+        say(tr("the CRM was not told: {why}", why=untold))
     whose = f" ({', '.join(sorted(clients))})" if clients else ""
     say(tr("{number}: never called again, with all numbers of its client", number=number) + whose)
 

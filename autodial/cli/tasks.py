@@ -17,7 +17,6 @@ from autodial.coroutines import run_now
 from autodial.engine import status_queries
 from autodial.engine.test_calls import is_test
 from autodial.model.ids import TaskId
-from autodial.model.outcome import Outcome
 from autodial.portal.client import portal_of
 from autodial.rules.dial_facts import Dial, RuleResult, Wait
 from autodial.rules.phone_numbers import numbers_in
@@ -145,9 +144,7 @@ def tell_why(config: Config, explanation: status_queries.Why, now: datetime) -> 
     if isinstance(refusal, Wait):
         say("  " + tr("looked at again {when}", when=when(config, refusal.until)))
     if refusal is not None:
-        own = task.closed_reason in (Outcome.BAD_NUMBER.value, SKIPPED)
-        key = f"change.{task.closed_reason if own else refusal.reason.value}"
-        say(f"  {words('change')}: {words(key)}")
+        say(f"  {words('change')}: {words(explanation.change)}")
     if not explanation.running:
         seen = when(config, explanation.seen)
         say("  " + tr("the dialler does not run; last seen {when}", when=seen))

@@ -1,7 +1,9 @@
 """Codes that operators key on their phones: a pause, a disposition, a confirmation."""
 
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from attrs import define
 from twisted.logger import Logger
@@ -40,13 +42,17 @@ class OperatorCodes:
     async def dispose(self, extension: str, code: str) -> bool:
         """
         Store the disposition of an operator's last talk; the operator is free for the next call
-        then. False: unknown extension or code, or no talk lately.
+        then. False: unknown extension or code, or no talk lately. "2" may be followed by the time
+        to call at, "1500", or by a day of the week and the time, "51500".
         """
         operator = self.ends.calls.roster.with_extension(extension)
-        disposition = next((known for known in Disposition if str(known.code) == code), None)
-        if operator is None or disposition is None:
-            return False
+        disposition = next((known for known in Disposition if str(known.code) == code[:1]), None)
         now = self.now()
+        at = _moment(code[1:], ZoneInfo(self.ends.config.hours.zone), now)
+        if operator is None or disposition is None or (code[1:] and at is None):
+            return False
+        if at is not None and disposition is not Disposition.LATER:
+            return False
         attempt = await self.store.run(
             acts.dispose,
             operator.id,
@@ -54,6 +60,7 @@ class OperatorCodes:
             Actor(extension, Door.PHONE),
             now,
             self.ends.policy,
+            at,
         )
         if attempt is None:
             return False
@@ -79,3 +86,16 @@ class OperatorCodes:
         else:
             await self.store.run(acts.resume, operator.id, by, self.now())
         return True
+
+
+def _moment(digits: str, zone: tzinfo, now: datetime) -> datetime | None:
+    """The next such time, or the next on such a day of the week; None: it is none."""
+    found = re.fullmatch("([1-7]?)([01][0-9]|2[0-3])([0-5][0-9])", digits)
+    if found is None:
+        return None
+    here = now.astimezone(zone)
+    moment = here.replace(hour=int(found[2]), minute=int(found[3]), second=0, microsecond=0)
+    if found[1]:
+        moment += timedelta(days=(int(found[1]) - here.isoweekday()) % 7)
+    step = timedelta(days=7 if found[1] else 1)
+    return moment if moment > now else moment + step

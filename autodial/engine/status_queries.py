@@ -16,13 +16,15 @@ from autodial.engine.facts import Known, Rules
 from autodial.engine.facts import facts as put_together
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
+from autodial.model.outcome import Outcome
 from autodial.model.task import CallTask
 from autodial.rules.dial_decision import decide, explain
-from autodial.rules.dial_facts import Decision, Facts, RuleResult
+from autodial.rules.dial_facts import Decision, Dial, Facts, RuleResult
 from autodial.rules.pacing import Answers
 from autodial.rules.rolling_statistics import RollingStatistics
 from autodial.store import attempt_queries, flags, in_force, pauses, stand_ins, views
 from autodial.store.planning import load_task
+from autodial.store.tasks import SKIPPED
 
 
 @frozen(kw_only=True)
@@ -34,6 +36,14 @@ class Why:
     looks: list[RuleResult]
     running: bool  #: is the dialler running? If not, nothing is dialled, whatever the rules decide
     seen: datetime | None  #: when it last ran
+
+    @property
+    def change(self) -> str:
+        """What would make it dialled, a key of the catalogue; empty: it is dialled."""
+        if isinstance(self.decision, Dial):
+            return ""
+        own = self.task.closed_reason in (Outcome.BAD_NUMBER.value, SKIPPED)
+        return f"change.{self.task.closed_reason if own else self.decision.reason.value}"
 
 
 def why(db: sa.Connection, config: Config, task: TaskId, now: datetime) -> Why | None:

@@ -129,18 +129,19 @@ def postponed(
     record(db, now, by, Act.POSTPONE, str(task), f"{deadline:%Y-%m-%d %H:%M%z}")
 
 
-def dispose(  # who, of whom, what, when, and the policy
+def dispose(  # noqa: PLR0913  # who, of whom, what, when, and the policy
     db: sa.Connection,
     operator: OperatorId,
     disposition: Disposition,
     by: Actor,
     now: datetime,
     policy: EndPolicy,
+    at: datetime | None = None,
 ) -> AttemptId | None:
     """The disposition of an operator's last talk; see ``dispositions.save``."""
-    attempt = dispositions.save(db, operator, disposition, now, policy)
+    attempt = dispositions.save(db, operator, disposition, now, policy, at)
     if attempt is not None:
-        record(db, now, by, Act.DISPOSITION, attempt, disposition.value)
+        record(db, now, by, Act.DISPOSITION, attempt, _end(disposition.value, at))
     return attempt
 
 

@@ -34,10 +34,12 @@ def save(
     disposition: Disposition,
     now: datetime,
     policy: EndPolicy,
+    at: datetime | None = None,
 ) -> AttemptId | None:
     """
-    Store a disposition and what follows from it. None: the operator has had no talk lately, or its
-    task was closed or moved by a person since. (Do-not-call counts all the same.)
+    Store a disposition and what follows from it. ``at``: when to call later. None: the operator
+    has had no talk lately, or its task was closed or moved by a person since. (Do-not-call counts
+    all the same.)
     """
     attempt = _last_talk(db, operator, now)
     if attempt is None:
@@ -55,7 +57,8 @@ def save(
     db.execute(
         sa.update(attempts).where(attempts.c.id == attempt.id).values(disposition=disposition.value)
     )
-    following = _next_call(db, attempt, disposition, now, policy)
+    wait = policy.later if at is None else at - now
+    following = _next_call(db, attempt, disposition, now, policy, wait)
     values: dict[str, object] = {"due": following, "next_check": following, "reason": "not due"}
     if following is None:
         closed_reason = (
@@ -114,8 +117,9 @@ def _next_call(
     disposition: Disposition,
     now: datetime,
     policy: EndPolicy,
+    later: timedelta,
 ) -> datetime | None:
-    wait = {Disposition.LATER: policy.later, Disposition.WRONG_NUMBER: NEXT_NUMBER}.get(disposition)
+    wait = {Disposition.LATER: later, Disposition.WRONG_NUMBER: NEXT_NUMBER}.get(disposition)
     if wait is None or (disposition is Disposition.WRONG_NUMBER and not other_numbers(db, attempt)):
         return None
     zone = sa.select(phones.c.zone).where(
@@ -177,6 +181,13 @@ def never_call(db: sa.Connection, number: str, now: datetime, why: str) -> bool:
         )  # fmt: skip
         _look_again(db, row, now)
     return True
+
+
+def owners_of(db: sa.Connection, number: str) -> list[tuple[str, int]]:
+    """The clients with this number on the list: CONTACT, COMPANY or LEAD, and their numbers."""
+    query = sa.select(do_not_call.c.entity_type, do_not_call.c.entity_id).distinct()
+    rows = db.execute(query.where(do_not_call.c.number == number, do_not_call.c.entity_id != 0))
+    return [(row.entity_type, row.entity_id) for row in rows]
 
 
 def _enqueue(  # noqa: PLR0913  # the columns of a message

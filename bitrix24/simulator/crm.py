@@ -208,7 +208,23 @@ def _digits(value: Any) -> str:
     return re.sub(r"\D", "", str(value))
 
 
+def timeline_comment(portal: PortalState, params: Row) -> Any:
+    fields = params.get("fields")
+    if not isinstance(fields, dict):
+        raise Refusal(400, "100", "Could not find value for parameter {fields}")
+    kinds = {"contact": portal.contacts, "company": portal.companies, "lead": portal.leads,
+             "deal": portal.deals}  # fmt: skip
+    kind, number = str(fields.get("ENTITY_TYPE", "")).lower(), intval(fields.get("ENTITY_ID"))
+    if number not in kinds.get(kind, {}):
+        raise Refusal(400, "", "Owner was not found")
+    comment = portal.next_id()
+    text = str(fields.get("COMMENT") or "")
+    portal.timeline.append({"ID": comment, "TYPE": kind, "OWNER": number, "COMMENT": text})
+    return comment
+
+
 METHODS = {
+    "crm.timeline.comment.add": timeline_comment,
     "crm.contact.list": contact_list,
     "crm.company.list": company_list,
     "crm.lead.list": lead_list,

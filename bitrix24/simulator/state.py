@@ -76,6 +76,7 @@ class PortalState:
     companies: dict[int, Row] = field(factory=dict, init=False)
     leads: dict[int, Row] = field(factory=dict, init=False)
     deals: dict[int, Row] = field(factory=dict, init=False)
+    timeline: list[Row] = field(factory=list, init=False)  #: comments on clients
     items: dict[int, dict[int, Row]] = field(factory=dict, init=False)  #: smart processes, by type
     users: dict[int, Row] = field(factory=dict, init=False)
     tags: dict[str, int] = field(factory=dict, init=False)  #: their numbers

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -160,3 +161,11 @@ def test_the_documented_codes_of_operators(rig: Rig) -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     rig.wait(lambda: rig.portal.tasks[task]["DEADLINE"] > later, "the new deadline")
     assert abs(rig.portal.tasks[task]["DEADLINE"] - tomorrow) < timedelta(minutes=3)
+    key("*8251500")
+    friday = partial(at_three_on_friday, rig, task)
+    rig.wait(friday, "Friday at three")
+
+
+def at_three_on_friday(rig: Rig, task: int) -> bool:
+    here = rig.portal.tasks[task]["DEADLINE"].astimezone(ZoneInfo("Europe/Moscow"))
+    return (5, 15, 0) == (here.isoweekday(), here.hour, here.minute)

@@ -1,7 +1,7 @@
 """Dispositions after a talk (done, later, wrong number, never), and the messages to the portal."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,34 @@ async def test_later_puts_the_task_off_and_does_not_complete_it(
     now.moment = NOON + timedelta(days=1)
     await house.dispatcher.turn()
     assert 2 == len(run(views.attempt_lines))
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("code", "due"),
+    [  # NOON is a Monday, three o'clock in Moscow
+        ("21600", NOON + timedelta(hours=1)), ("21459", NOON + timedelta(days=1, minutes=-1)),
+        ("251500", NOON + timedelta(days=4)), ("211500", NOON + timedelta(days=7)),
+        ("211630", NOON + timedelta(minutes=90)),
+    ],
+)  # fmt: skip
+async def test_later_at_a_time_that_is_keyed(
+    house: House, run: Run, code: str, due: datetime
+) -> None:
+    """At four today; at 14:59, which has passed, tomorrow; on Friday; on Monday in a week."""
+    await talk(house)
+    assert "1" == key(house, code)
+    (line,) = run(views.task_lines)
+    assert due == line.due
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("code", ["22500", "21560", "281500", "215", "11500", "2150000", "2x500"])
+async def test_no_time_can_be_keyed_so(house: House, run: Run, code: str) -> None:
+    await talk(house)
+    (before,) = run(views.task_lines)
+    assert "0" == key(house, code)
+    assert [before] == run(views.task_lines)
 
 
 @pytest_twisted.ensureDeferred
