@@ -89,7 +89,9 @@ path = "{place}/store.sqlite"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
+def a_year(
+    db: Connection, calls: int, days: int, now: datetime, operators: int = OPERATORS
+) -> None:
     """Insert attempts, tasks, events, outbox rows, presence and external calls, up to now."""
     call_count = calls * days
     tasks = int(call_count / CALLS_OF_TASK)
@@ -105,7 +107,7 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
     statements = {
         f"""INSERT INTO tasks (id, title, responsible, open, portal_deadline, due,
             closed_reason, generation, next_check, reason, reason_at)
-            SELECT {first} + n, 'Позвонить клиенту', 501 + n % {OPERATORS}, 0, {of_task}, {of_task},
+            SELECT {first} + n, 'Позвонить клиенту', 501 + n % {operators}, 0, {of_task}, {of_task},
             'talked', 1, NULL, 'closed', {of_task} FROM c""": tasks,
         f"""INSERT INTO phones (task, position, number, client, entity_type, entity_id)
             SELECT {first} + n, 0, '+7999' || printf('%07d', n % 250000), 'Иван', 'CONTACT',
@@ -115,10 +117,10 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
             ended_at, expires_at, outcome, report, taken_by, talk_seconds)
             SELECT 't' || t || '-' || (n + 1), t, n + 1, 1,
             '+7999' || printf('%07d', t % 250000), 'Иван', 'CONTACT', t % 250000 + 1,
-            501 + n % {OPERATORS}, '101', 'c', '74950000000', 'reported', m, m, m, m, m,
+            501 + n % {operators}, '101', 'c', '74950000000', 'reported', m, m, m, m, m,
             CASE WHEN n % 3 = 0 THEN 'talked' ELSE 'silent' END,
             '{{"stage": "dial", "dial_status": "NOANSWER", "cause": "16", "tech": "SIP 180"}}',
-            CASE WHEN n % 3 = 0 THEN 501 + n % {OPERATORS} END, 60
+            CASE WHEN n % 3 = 0 THEN 501 + n % {operators} END, 60
             FROM (SELECT n, {first} + CAST(n / {CALLS_OF_TASK} AS INT) AS t, {of_call} AS m FROM c)
             """: call_count,
         f"""INSERT INTO events (at, task, attempt, kind, detail)
@@ -126,9 +128,9 @@ def a_year(db: Connection, calls: int, days: int, now: datetime) -> None:
             {first} + CAST(n / {EVENTS * CALLS_OF_TASK} AS INT), '', 'ringing', 'extension 101'
             FROM c""": int(call_count * EVENTS),
         f"""INSERT INTO presence (operator, at, kind, mark)
-            SELECT 501 + n % {OPERATORS}, {at.format(f"n * {86400 / (8 * OPERATORS)}")},
-            CASE n / {OPERATORS} % 4 WHEN 0 THEN 'login' WHEN 1 THEN 'came' WHEN 2 THEN 'logout'
-            ELSE 'left' END, n + 1 FROM c""": days * 8 * OPERATORS,
+            SELECT 501 + n % {operators}, {at.format(f"n * {86400 / (8 * operators)}")},
+            CASE n / {operators} % 4 WHEN 0 THEN 'login' WHEN 1 THEN 'came' WHEN 2 THEN 'logout'
+            ELSE 'left' END, n + 1 FROM c""": days * 8 * operators,
         f"""INSERT INTO external_calls (id, number, at, operator, entity_type, entity_id)
             SELECT n + 1, '+7999' || printf('%07d', n % 250000),
             {at.format(f"n * {step * 2.5}")}, 501, 'CONTACT', n % 250000 + 1

@@ -4,7 +4,7 @@ description (OpenAPI) is made from this code. A program has a token with a role,
 """
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from autodial.board.now import now_of
+from autodial.board.days import Days
+from autodial.board.figures import Figures
+from autodial.board.pages import Pages
 from autodial.board.showing import Showing
 from autodial.engine import status_queries
 from autodial.errors import StoreError
@@ -24,7 +26,7 @@ from autodial.model.ids import OperatorId, TaskId
 from autodial.model.role import Role, may
 from autodial.rules.dial_facts import Dial, Wait
 from autodial.rules.phone_numbers import numbers_in
-from autodial.rules.report import By, summed
+from autodial.rules.report import By
 from autodial.store import acts, api_tokens, audit, dispositions, pauses, reports, views
 
 #: Days of one report; rows of one list.
@@ -193,6 +195,8 @@ class Api:
     """The application that is mounted at ``/api``."""
 
     showing: Showing
+    pages: Pages
+    figures: Figures
 
     def application(self) -> FastAPI:
         app = FastAPI(
@@ -285,8 +289,7 @@ class Api:
 
     def now(self) -> Now:
         """The dialler at this moment."""
-        at = self.showing.now()
-        now = self._ask(lambda db: now_of(db, self.showing.config, at))
+        now = self.pages.now()
         status = now.status
         return Now(
             running=status.running, asterisk=status.pbx, stalled=status.stalled,
@@ -337,29 +340,21 @@ class Api:
             whole = self._number(number)
             lines = self._ask(lambda db: reports.calls_of_number(db, whole))
         else:
-            start, end = self._span(day, day)
-            lines = self._ask(lambda db: reports.calls_between(db, start, end))
+            days = self._days(day, day)
+            lines = self._ask(lambda db: reports.calls_between(db, days.start, days.end, most=ROWS))
         return [Call.model_validate(line) for line in lines[:ROWS]]
 
     def report(
         self, by: By = By.HOUR, first: date | None = None, last: date | None = None
     ) -> list[Sum]:
         """Calls added up; without days: of today. The last row is the total."""
-        start, end = self._span(first, last)
-        zone = ZoneInfo(self.showing.config.hours.zone)
-        sums = self._ask(lambda db: summed(reports.ended_between(db, start, end), by, zone))
+        sums = self.figures.of(self._days(first, last))[0][by.value]
         return [Sum.model_validate(one) for one in sums]
 
     def work_times(self, first: date | None = None, last: date | None = None) -> list[WorkTime]:
         """How operators spent their time, in seconds; without days: of today."""
-        start, end = self._span(first, last)
-        until = max(start, min(end, self.showing.now()))
-
-        def asked(db: sa.Connection) -> list[Any]:
-            calls = list(reports.ended_between(db, start, end))
-            return list(reports.work_times_between(db, calls, start, until))
-
-        return [WorkTime.model_validate(time) for time in self._ask(asked)]
+        times = self.figures.of(self._days(first, last))[1]
+        return [WorkTime.model_validate(time) for time in times]
 
     def do_not_call(self) -> list[DoNotCall]:
         """The clients who are not to be called, the latest first, at most a thousand."""
@@ -397,13 +392,11 @@ class Api:
             raise HTTPException(400, "no whole telephone number")
         return next(iter(found))
 
-    def _span(self, first: date | None, last: date | None) -> tuple[datetime, datetime]:
-        """From midnight to midnight at the site."""
+    def _days(self, first: date | None, last: date | None) -> Days:
+        """The days at the site; today without any."""
         zone = ZoneInfo(self.showing.config.hours.zone)
         begin = first or self.showing.now().astimezone(zone).date()
         end = last or begin
         if not 2000 <= begin.year < 2999 or not begin <= end <= begin + timedelta(days=LONGEST):
             raise HTTPException(400, f"at most {LONGEST} days, from the first to the last")
-        midnight = datetime.min.time()
-        after = datetime.combine(end + timedelta(days=1), midnight, zone)
-        return datetime.combine(begin, midnight, zone).astimezone(UTC), after.astimezone(UTC)
+        return Days(begin, end, zone)

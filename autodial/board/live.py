@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from time import monotonic
 from typing import Any
 
 from attrs import define, field
@@ -65,10 +66,13 @@ class Live:
         """Until nobody looks, or the store cannot be read; who looks then begins anew."""
         try:
             while self.watching:
+                begun = monotonic()
                 self._latest = await asyncio.to_thread(self.read)
                 self._fragments.clear()
+                took = monotonic() - begun
                 await self._wake()
-                await asyncio.sleep(EVERY)
+                # (A reading that takes long is made more seldom: a third of the time at most.)
+                await asyncio.sleep(max(EVERY, 2 * took))
         except AutodialError as error:
             _log.warning("the store cannot be read: %s", error)
         except Exception:

@@ -52,10 +52,8 @@ class Now:
 def now_of(db: sa.Connection, config: Config, at: datetime) -> Now:
     """Everything in one reading of the store."""
     calls = {call.attempt: call for call in views.live_calls(db)}
-    staff = sorted(
-        status_queries.operators(db, config, at), key=lambda one: (one.extension, one.name)
-    )
-    status = status_queries.status(db, config, at)
+    status, operators = status_queries.status_and_staff(db, config, at)
+    staff = sorted(operators, key=lambda one: (one.extension, one.name))
     return Now(
         at=at,
         status=status,

@@ -1,15 +1,19 @@
 """The pages about calls, tasks and people of now; what was is in ``reports_pages``."""
 
 from datetime import datetime, timedelta
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
 from attrs import define, field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from autodial.board.days import day_of
+from autodial.board.figures import Figures
 from autodial.board.live import MOST, Live
 from autodial.board.now import OVER, Now, now_of
 from autodial.board.rendering import Language
@@ -27,6 +31,8 @@ from autodial.store.tasks import SKIPPED
 
 #: Rows of a list.
 ROWS = 200
+#: Seconds for which the present state is shown to others, too.
+FRESH = 0.9
 #: Days that the calls of a client, found by name, go back.
 CLIENT_DAYS = 60
 
@@ -36,23 +42,31 @@ class Pages:
     """What there is now."""
 
     showing: Showing
+    figures: Figures
     live: Live = field(init=False)
+    _reading: Lock = field(factory=Lock, init=False)
+    _latest: tuple[float, int, Now | None] = field(default=(0.0, 0, None), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.live = Live(
-            lambda: self.showing.store.read(
-                lambda db: now_of(db, self.showing.config, self.showing.now())
-            ),
-            lambda now, key: self._fragment(now, *key),
-        )
+        self.live = Live(self.now, lambda now, key: self._fragment(now, *key))
 
     async def first(self, request: Request, session: Session) -> Response:
-        config, at = self.showing.config, self.showing.now()
-        now = await self.showing.ask(lambda db: now_of(db, config, at))
+        now = await run_in_threadpool(self.now)
         root = str(request.scope.get("root_path", ""))
         fragment = self._fragment(now, self.showing.language(request), session.role, root)
         values = {"fragment": fragment, "may_pause": may(session.role, Act.PAUSE)}
         return self.showing.page(request, "now.html", values, session)
+
+    def now(self) -> Now:
+        """The present state, read at most once a second for all who look. Blocks."""
+        with self._reading:
+            read, changes, now = self._latest
+            if now is None or changes != self.showing.changes or monotonic() - read > FRESH:
+                changes = self.showing.changes
+                config, at = self.showing.config, self.showing.now()
+                now = self.showing.store.read(lambda db: now_of(db, config, at))
+                self._latest = (monotonic(), changes, now)
+            return now
 
     def _fragment(self, now: Now, language: Language, role: Role, root: str) -> str:
         values = {
@@ -159,7 +173,8 @@ class Pages:
             if who:
                 since = days.end - timedelta(days=CLIENT_DAYS)
                 return reports.calls_of_client(db, who, since)
-            return reports.calls_between(db, days.start, days.end)
+            most = None if request.query_params.get("file") else ROWS + 1
+            return reports.calls_between(db, days.start, days.end, abandoned=abandoned, most=most)
 
         found = [line for line in await self.showing.ask(asked) if line.abandoned or not abandoned]
         file = self.showing.table(
@@ -195,16 +210,9 @@ class Pages:
             him = next((one for one in staff if one.id == operator), None)
             if him is None:
                 return None
-            end = max(days.start, min(days.end, now))
-            ended = list(reports.ended_between(db, days.start, days.end))
             return {
                 "him": him,
                 "state": him.state(now),
-                "time": next(
-                    (time for time in reports.work_times_between(db, ended, days.start, end)
-                     if time.operator == operator),
-                    None,
-                ),
                 "calls": reports.calls_of_operator(db, operator, days.start, days.end),
                 "due": [
                     line
@@ -221,7 +229,9 @@ class Pages:
         values = await self.showing.ask(known)
         if values is None:
             raise HTTPException(404)
+        times = (await run_in_threadpool(self.figures.of, days))[1]
         values |= {
+            "time": next((time for time in times if time.operator == operator), None),
             "day": f"{days.first:%Y-%m-%d}", "own": operator == session.operator,
             "may_pause": may(session.role, Act.PAUSE),
             "may_hand_over": may(session.role, Act.HAND_OVER),

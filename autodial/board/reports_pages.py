@@ -1,5 +1,6 @@
 """The pages about what was: a day with its forecast, a month with its heat map."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil
@@ -14,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from autodial.board.days import Days, day_of, month_of
+from autodial.board.figures import Figures
 from autodial.board.showing import Showing
-from autodial.rules.report import TOTAL, By, EndedCall, Sum, best_hours, summed
+from autodial.rules.report import TOTAL, Sum, best_hours
 from autodial.simulation.behaviour import CallerBehaviour, TooFewCalls, measured
 from autodial.simulation.day import Simulation
 from autodial.simulation.due import Due, due_by
@@ -26,13 +28,12 @@ from autodial.store.accounts import Session
 FORECAST_KEPT = 900.0
 #: Forecasts that are kept at once; days ahead that one is made of.
 FORECASTS, MOST_AHEAD = 20, timedelta(days=14)
-#: Most tasks and operators of a simulated day, so that it ends.
-MOST_TASKS, MOST_OPERATORS = 2000, 100
-#: Days whose calls a forecast is measured by.
-MEASURED_DAYS = 28
+#: Most tasks of a simulated day; seconds for which a page waits for it.
+MOST_TASKS, PATIENCE = 400, 2.0
+#: Days whose calls a forecast is measured by, and how many of them, the latest.
+MEASURED_DAYS, MEASURED = 28, 3000
 #: Shades of a heat map.
 SHADES = 5
-_KINDS = (By.HOUR, By.OPERATOR, By.OUTCOME, By.TRUNK, By.ATTEMPT, By.PURPOSE)
 _HEADERS = (
     "calls", "answered", "% answered", "talks", "talk time", "mean talk", "wait", "abandoned",
     "causes",
@@ -56,7 +57,9 @@ class ReportsPages:
     """Everything is asked of the ledger when the page is opened."""
 
     showing: Showing
+    figures: Figures
     _forecasts: dict[str, tuple[float, Forecast | None]] = field(factory=dict, init=False)
+    _making: set["asyncio.Task[Forecast | None]"] = field(factory=set, init=False)
     _forecasting: Lock = field(factory=Lock, init=False)
 
     async def day(self, request: Request, session: Session) -> Response:
@@ -68,13 +71,22 @@ class ReportsPages:
         today = now.astimezone(days.zone).date()
         text = request.query_params.get("operators", "")
         operators = int(text) if text.isdecimal() and len(text) < 4 else 0
-        forecast = None
+        forecast, making_it = None, False
         if today <= days.first <= today + MOST_AHEAD:
-            forecast = await run_in_threadpool(self._forecast, days, operators)
+            making = asyncio.create_task(
+                asyncio.to_thread(self._forecast, days, operators), name="forecast"
+            )
+            self._making.add(making)
+            making.add_done_callback(self._making.discard)
+            try:
+                forecast = await asyncio.wait_for(asyncio.shield(making), PATIENCE)
+            except TimeoutError:
+                making_it = True
         so_far = min(now.astimezone(days.zone).hour, 23)
         values |= {
             "day": f"{days.first:%Y-%m-%d}", "forecast": forecast, "so_far": so_far,
             "today": days.first == today, "to_come": days.first >= today, "operators": operators,
+            "making_it": making_it,
             "most": _most(values["sums"]["hour"]), "title": "Day",
         }  # fmt: skip
         return self.showing.page(request, "day.html", values, session)
@@ -96,17 +108,12 @@ class ReportsPages:
 
     async def _sums(self, request: Request, days: Days) -> dict[str, Any] | Response:
         """The sums of these days, or one of them as a file: ``?by=hour&file=.xlsx``."""
-        end = max(days.start, min(days.end, self.showing.now()))
 
-        def asked(db: sa.Connection) -> dict[str, Any]:
-            calls = list(reports.ended_between(db, days.start, days.end))
-            return {
-                "sums": _summed(calls, days),
-                "times": reports.work_times_between(db, calls, days.start, end),
-                "counts": reports.task_counts(db, days.start, days.end),
-            }
+        def asked() -> dict[str, Any]:
+            sums, times = self.figures.of(days)
+            return {"sums": sums, "times": times, "counts": self.figures.counts(days)}
 
-        values = await self.showing.ask(asked)
+        values = await run_in_threadpool(asked)
         by = request.query_params.get("by", "")
         if by == "times":
             headers: tuple[str, ...] = (
@@ -145,7 +152,7 @@ class ReportsPages:
     def _simulated(self, days: Days, operators: int) -> Forecast | None:
         config, store = self.showing.config, self.showing.store
         since = days.start - timedelta(days=MEASURED_DAYS)
-        past = store.read(lambda db: views.calls_between(db, since, days.start))
+        past = store.read(lambda db: views.calls_between(db, since, days.start, MEASURED))
         try:
             behaviour = measured([call for _, call in past], days.zone)
         except TooFewCalls:
@@ -157,8 +164,10 @@ class ReportsPages:
             return None
         start, end = (datetime.combine(days.first, moment, days.zone) for moment in span)
         end += timedelta(days=end <= start)
+        # A part of a large day stands for the whole: so many tasks, and as many people for each.
+        part = min(1.0, MOST_TASKS / tasks)
         day = Simulation(
-            config, behaviour, 1, min(tasks, MOST_TASKS), min(staff, MOST_OPERATORS), start, end
+            config, behaviour, 1, round(tasks * part), max(1, round(staff * part)), start, end
         ).run()
         by_hour = [0] * 24
         for at, talks, _ in day.points:
@@ -166,23 +175,22 @@ class ReportsPages:
             for later in range(max(0, hour - 1), 24):
                 by_hour[later] = max(by_hour[later], talks)
         return Forecast(
-            tuple(by_hour), day.attempts.total(), day.finished, day.tasks, staff,
-            tuple(due.held.most_common()),
-        )  # fmt: skip
+            talks=tuple(round(talks / part) for talks in by_hour),
+            attempts=round(day.attempts.total() / part),
+            finished=round(day.finished / part),
+            tasks=tasks,
+            operators=staff,
+            held=tuple(due.held.most_common()),
+        )
 
 
 def _facts_of(db: sa.Connection, days: Days) -> tuple[Due, int, int]:
     """The tasks of the day: due yet, or dialled already; and who has been at work."""
     counts = reports.task_counts(db, days.start, days.end)
     due = due_by(db, days.end)
-    there = len(reports.work_times_between(db, [], days.start, days.end))
+    there = len(reports.work_times_between(db, {}, days.start, days.end))
     staff = sum(bool(line.extension) for line in views.operator_lines(db))
     return due, due.tasks + counts.finished + counts.given_up, there or staff
-
-
-def _summed(calls: Sequence[EndedCall], days: Days) -> dict[str, list[Sum]]:
-    kinds = (*_KINDS, By.DAY, By.WEEKDAY, By.WEEK_HOUR)
-    return {by.value: summed(calls, by, days.zone) for by in kinds}
 
 
 def _most(sums: Sequence[Sum]) -> int:

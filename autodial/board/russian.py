@@ -212,4 +212,7 @@ RUSSIAN: Mapping[str, str] = {
         "разговоров {talks}, закончено задач {finished} из {tasks}, звонков {calls}"
     ),
     "what changes it": "изменит это",
+    "the day is being simulated: load the page again in some seconds": (
+        "день считается по модели: загрузите страницу снова через несколько секунд"
+    ),
 }

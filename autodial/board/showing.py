@@ -46,6 +46,7 @@ class Showing:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     renderer: Renderer = field(init=False)
     store: Beside = field(init=False)
+    changes: int = field(default=0, init=False)  #: made here; what was read before one is old
 
     def __attrs_post_init__(self) -> None:
         self.renderer = Renderer(self.config)
@@ -55,7 +56,10 @@ class Showing:
         return await run_in_threadpool(self.store.read, question)
 
     async def change(self, change: Callable[[sa.Connection], T]) -> T:
-        return await run_in_threadpool(self.store.write, change)
+        try:
+            return await run_in_threadpool(self.store.write, change)
+        finally:
+            self.changes += 1
 
     def language(self, request: Request) -> Language:
         return language_of(request.headers.get("accept-language", ""), self.config.language)

@@ -7,6 +7,7 @@ A page has no scripts or styles but those of ``static/`` (Content-Security-Polic
 accepted without the session's proof and our own origin.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ from starlette.staticfiles import StaticFiles
 from autodial.board.access import Access, Headers
 from autodial.board.api import Api
 from autodial.board.buttons import Buttons
+from autodial.board.days import Days
+from autodial.board.figures import Figures
 from autodial.board.hooks import Hooks
 from autodial.board.pages import Pages
 from autodial.board.portal_door import PortalDoor, portal_address
@@ -47,12 +50,15 @@ class Board:
     config: Config
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     showing: Showing = field(init=False)
+    figures: Figures = field(init=False)
     pages: Pages = field(init=False)
     reports: ReportsPages = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.showing = Showing(self.config, self.now)
-        self.pages, self.reports = Pages(self.showing), ReportsPages(self.showing)
+        self.figures = Figures(self.showing.store, self.now)
+        self.pages = Pages(self.showing, self.figures)
+        self.reports = ReportsPages(self.showing, self.figures)
 
     def site(self) -> Starlette:
         outside = Access(self.showing)
@@ -61,7 +67,7 @@ class Board:
             Route("/logout", outside.page(outside.log_out), methods=["POST"]),
             *self._routes(outside),
         ]
-        routes.append(Mount("/api", Api(self.showing).application()))
+        routes.append(Mount("/api", Api(self.showing, self.pages, self.figures).application()))
         static = StaticFiles(packages=[("autodial.board", "static")])
         if self.config.board.application:
             routes.insert(0, Mount("/inside", app=self._inside(static)))
@@ -70,11 +76,18 @@ class Board:
 
     @asynccontextmanager
     async def _running(self, site: Starlette) -> AsyncIterator[None]:
-        """While the site is served, the hooks are told."""
+        """While the site is served: the hooks are told, the figures of the last days counted."""
         hooks = Hooks(self.config.hooks, self.showing.store, self.now)
         await hooks.start()
+        zone = ZoneInfo(self.config.hours.zone)
+        today = self.now().astimezone(zone).date()
+        warming = asyncio.create_task(
+            asyncio.to_thread(self.figures.warm, Days(today, today, zone))
+        )
         yield
+        self.figures.stop()
         await hooks.stop()
+        await warming
         self.showing.store.close()
 
     def _inside(self, static: StaticFiles) -> Starlette:

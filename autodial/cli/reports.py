@@ -1,5 +1,6 @@
 """Commands about what was: ``report``, ``work-times``, ``calls``, ``audit``."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from autodial.cli.options import as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, titles, when, words
 from autodial.config.settings import Config
 from autodial.rules.phone_numbers import numbers_in
-from autodial.rules.report import TOTAL, By, Sum, best_hours, summed
+from autodial.rules.report import TOTAL, By, Sum, best_hours, summed, tallied
 from autodial.rules.work_times import WorkTime
 from autodial.store import audit as log
 from autodial.store import reports
@@ -26,9 +27,9 @@ HEADERS = titles(
     "calls", "answered", "% answered", "talks", "talk time", "mean talk", "wait", "abandoned",
     "causes",
 )  # fmt: skip
-KEYS = dict(
+KEYS: Mapping[By, str] = dict(
     zip(
-        By,
+        (by for by in By if by is not By.PERSON),
         titles(
             "hour", "day", "weekday", "hour of the week", "operator", "trunk", "outcome",
             "purpose", "attempt",
@@ -45,7 +46,7 @@ WEEKDAYS = titles(
 @click.option("--day", metavar="DATE", help="2026-11-27, today (the default), yesterday.")
 @click.option("--from", "first", metavar="DATE", help="The first day of several.")
 @click.option("--to", "last", metavar="DATE", help="The last one; without it: today.")
-@click.option("--by", type=click.Choice([by.value for by in By]), default=By.HOUR.value,
+@click.option("--by", type=click.Choice([by.value for by in KEYS]), default=By.HOUR.value,
               show_default=True, help="What the calls are added up by.")  # fmt: skip
 @to_file
 @as_json
@@ -110,8 +111,9 @@ def work_times(
     now = datetime.now(UTC)
 
     def asked(db: Connection) -> list[WorkTime]:
-        calls = list(reports.ended_between(db, start, end))
-        return reports.work_times_between(db, calls, start, max(start, min(end, now)))
+        calls = reports.ended_between(db, start, end)
+        tallies = tallied(calls, (By.PERSON,), UTC)[By.PERSON]
+        return reports.work_times_between(db, tallies, start, max(start, min(end, now)))
 
     lines = read(config, asked)
     if as_json:

@@ -87,8 +87,14 @@ def operators(db: sa.Connection, config: Config, now: datetime) -> tuple[Operato
 
 def facts(db: sa.Connection, config: Config, now: datetime) -> Facts:
     """All facts that a decision may use, as of now."""
+    return _facts(db, config, now, recalled(db, config, now))
+
+
+def _facts(
+    db: sa.Connection, config: Config, now: datetime, statistics: RollingStatistics
+) -> Facts:
     config = config.but_off(in_force.named_days_off(db, now.date() - timedelta(days=2)))
-    statistics, beat = recalled(db, config, now), flags.last(db, flags.PBX_UP)
+    beat = flags.last(db, flags.PBX_UP)
     known = Known(
         operators=operators(db, config, now),
         live=attempt_queries.in_flight(db),
@@ -142,9 +148,16 @@ class Status:
 
 def status(db: sa.Connection, config: Config, now: datetime) -> Status:
     """The state of the dialler, as of now."""
-    seen, known = flags.last(db, flags.ALIVE), facts(db, config, now)
+    return status_and_staff(db, config, now)[0]
+
+
+def status_and_staff(
+    db: sa.Connection, config: Config, now: datetime
+) -> tuple[Status, tuple[Operator, ...]]:
+    """Both from one reading."""
     statistics = recalled(db, config, now)
-    return Status(
+    seen, known = flags.last(db, flags.ALIVE), _facts(db, config, now, statistics)
+    state = Status(
         running=flags.running(db, now),
         seen=seen,
         pbx=known.pbx_ok,
@@ -161,3 +174,4 @@ def status(db: sa.Connection, config: Config, now: datetime) -> Status:
         by_purpose=statistics.by_purpose(now) if config.pace.pacing.by_purpose else {},
         funnel=tuple(views.funnel(db)),
     )
+    return state, known.operators

@@ -1,12 +1,12 @@
 """What a report counts: the calls of a time, added up by hour, operator, trunk and so on."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from math import sqrt
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from autodial.model.outcome import ANSWERED, Outcome
 
@@ -23,6 +23,7 @@ class By(StrEnum):
     OUTCOME = "outcome"
     PURPOSE = "purpose"
     ATTEMPT = "attempt"  #: the task's first call, its second …
+    PERSON = "person"  #: the portal's user id of the operator; for work times
 
 
 @frozen(kw_only=True)
@@ -99,23 +100,103 @@ class Sum:
 _ORDERED = frozenset({By.HOUR, By.DAY, By.WEEKDAY, By.WEEK_HOUR, By.ATTEMPT})
 #: The quantile of the normal distribution for 95 % within.
 _Z = 1.96
+#: The key of this attempt is that of all later ones, too.
+MOST_ATTEMPTS = 20
 #: The key of a sum over everything.
 TOTAL = "total"
 
 
-def summed(calls: Iterable[EndedCall], by: By, zone: tzinfo) -> list[Sum]:
-    """The sums of each key, and the total at the end. ``zone``: whose hours and days."""
-    groups: dict[str, list[EndedCall]] = {}
-    every = []
+@define
+class Tally:
+    """What is counted of some calls; tallies of several days add up."""
+
+    calls: int = 0
+    answered: int = 0
+    talked: int = 0
+    missed: int = 0  #: answered, and no operator did
+    abandoned: int = 0
+    talk_seconds: int = 0
+    waits: int = 0  #: talks whose wait is known, and their seconds together
+    waited: float = 0.0
+    causes: Counter[int] = field(factory=Counter)
+
+    def add(self, call: EndedCall) -> None:
+        self.calls += 1
+        self.talked += call.outcome is Outcome.TALKED
+        self.missed += call.outcome is Outcome.OPERATOR_MISSED
+        self.abandoned += call.abandoned
+        self.talk_seconds += call.talk_seconds
+        if call.wait_seconds is not None:
+            self.waits += 1
+            self.waited += call.wait_seconds
+        if call.outcome in ANSWERED:
+            self.answered += 1
+        elif call.cause:
+            self.causes[call.cause] += 1
+
+    def merge(self, other: "Tally") -> None:
+        self.calls += other.calls
+        self.answered += other.answered
+        self.talked += other.talked
+        self.missed += other.missed
+        self.abandoned += other.abandoned
+        self.talk_seconds += other.talk_seconds
+        self.waits += other.waits
+        self.waited += other.waited
+        self.causes.update(other.causes)
+
+    def sum(self, key: str) -> Sum:
+        return Sum(
+            key=key,
+            calls=self.calls,
+            answered=self.answered,
+            talked=self.talked,
+            abandoned=self.abandoned,
+            talk_seconds=self.talk_seconds,
+            mean_wait=self.waited / self.waits if self.waits else None,
+            causes=tuple(sorted(self.causes.items(), key=lambda item: (-item[1], item[0]))),
+        )
+
+
+#: Tallies by what is counted, and by key.
+Tallies = dict[By, dict[str, Tally]]
+
+
+def tallied(calls: Iterable[EndedCall], kinds: Sequence[By], zone: tzinfo) -> Tallies:
+    """Count calls once for several reports. ``zone``: whose hours and days."""
+    tallies: Tallies = {by: {} for by in kinds}
     for call in calls:
-        groups.setdefault(_key(call, by, zone), []).append(call)
-        every.append(call)
-    sums = [_sum(key, group) for key, group in groups.items()]
+        for by in kinds:
+            tallies[by].setdefault(_key(call, by, zone), Tally()).add(call)
+    return tallies
+
+
+def merged(several: Iterable[Tallies], kinds: Sequence[By]) -> Tallies:
+    """The tallies of several days as one."""
+    whole: Tallies = {by: {} for by in kinds}
+    for tallies in several:
+        for by in kinds:
+            for key, tally in tallies[by].items():
+                whole[by].setdefault(key, Tally()).merge(tally)
+    return whole
+
+
+def sums_of(tallies: Tallies, by: By) -> list[Sum]:
+    """The sums of each key, and the total at the end."""
+    sums = [tally.sum(key) for key, tally in tallies[by].items()]
     if by in _ORDERED:
         sums.sort(key=lambda one: (len(one.key), one.key))  # (the tenth attempt after the second)
     else:
         sums.sort(key=lambda one: (-one.calls, one.key))
-    return [*sums, _sum(TOTAL, every)]
+    total = Tally()
+    for tally in tallies[by].values():
+        total.merge(tally)
+    return [*sums, total.sum(TOTAL)]
+
+
+def summed(calls: Iterable[EndedCall], by: By, zone: tzinfo) -> list[Sum]:
+    """The sums of one report. ``zone``: whose hours and days."""
+    return sums_of(tallied(calls, (by,), zone), by)
 
 
 def best_hours(sums: Iterable[Sum], most: int = 3) -> list[Sum]:
@@ -136,7 +217,9 @@ def _key(call: EndedCall, by: By, zone: tzinfo) -> str:
         case By.WEEK_HOUR:
             return f"{begun.isoweekday()} {begun:%H}:00"
         case By.ATTEMPT:
-            return str(call.n)
+            return str(min(call.n, MOST_ATTEMPTS))
+        case By.PERSON:
+            return str(call.operator_id)
         case By.OPERATOR:
             return call.operator
         case By.TRUNK:
@@ -145,18 +228,3 @@ def _key(call: EndedCall, by: By, zone: tzinfo) -> str:
             return call.outcome.value
         case By.PURPOSE:
             return call.purpose
-
-
-def _sum(key: str, calls: list[EndedCall]) -> Sum:
-    waits = [call.wait_seconds for call in calls if call.wait_seconds is not None]
-    causes = Counter(call.cause for call in calls if call.cause and call.outcome not in ANSWERED)
-    return Sum(
-        key=key,
-        calls=len(calls),
-        answered=sum(call.outcome in ANSWERED for call in calls),
-        talked=sum(call.outcome is Outcome.TALKED for call in calls),
-        abandoned=sum(call.abandoned for call in calls),
-        talk_seconds=sum(call.talk_seconds for call in calls),
-        mean_wait=sum(waits) / len(waits) if waits else None,
-        causes=tuple(sorted(causes.items(), key=lambda item: (-item[1], item[0]))),
-    )

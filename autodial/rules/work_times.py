@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from autodial.model.ids import OperatorId
-from autodial.model.outcome import Outcome
-from autodial.rules.report import EndedCall
+from autodial.rules.report import Tally
 
 
 @frozen(kw_only=True)
@@ -51,13 +50,14 @@ class WorkTime:
 def work_times(
     people: Mapping[OperatorId, tuple[str, str]],
     changes: Iterable[Change],
-    calls: Sequence[EndedCall],
+    tallies: Mapping[str, Tally],
     start: datetime,
     end: datetime,
 ) -> list[WorkTime]:
     """
     Everybody who was at work or took a call in ``[start, end)``, by extension. ``people``: name
-    and extension; ``changes``: in order, from before ``start`` on; ``end``: not after now.
+    and extension; ``changes``: in order, from before ``start`` on; ``tallies``: of each person's
+    calls; ``end``: not after now.
     """
     of: dict[OperatorId, list[Change]] = {}
     for change in changes:
@@ -65,10 +65,9 @@ def work_times(
     times = []
     for operator, (name, extension) in people.items():
         own = of.get(operator, [])
-        his = [call for call in calls if call.operator_id == operator]
-        talks = [call for call in his if call.outcome is Outcome.TALKED]
+        his = tallies.get(str(operator), Tally())
         seconds = _at_work(own, start, end)
-        if not seconds and not his:
+        if not seconds and not his.calls:
             continue
         within = [change for change in own if start <= change.at < end]
         came = next((change.at for change in within if change.came), None)
@@ -82,13 +81,34 @@ def work_times(
                 came=came,
                 left=within[-1].at if within and not within[-1].came else None,
                 at_work=seconds,
-                talks=len(talks),
-                talked=sum(call.talk_seconds for call in talks),
-                rung=sum(call.wait_seconds or 0.0 for call in talks),
-                missed=sum(call.outcome is Outcome.OPERATOR_MISSED for call in his),
+                talks=his.talked,
+                talked=float(his.talk_seconds),
+                rung=his.waited,
+                missed=his.missed,
             )
         )
     return sorted(times, key=lambda time: (time.extension, time.operator))
+
+
+def added_up(days: Iterable[Sequence[WorkTime]]) -> list[WorkTime]:
+    """The times of several days as one, by extension."""
+    whole: dict[OperatorId, WorkTime] = {}
+    for times in days:
+        for time in times:
+            before = whole.get(time.operator)
+            if before is None:
+                whole[time.operator] = time
+                continue
+            whole[time.operator] = evolve(
+                time,
+                came=before.came,
+                at_work=before.at_work + time.at_work,
+                talks=before.talks + time.talks,
+                talked=before.talked + time.talked,
+                rung=before.rung + time.rung,
+                missed=before.missed + time.missed,
+            )
+    return sorted(whole.values(), key=lambda time: (time.extension, time.operator))
 
 
 def _was_there(changes: Sequence[Change], at: datetime) -> bool:

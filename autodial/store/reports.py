@@ -1,6 +1,6 @@
 """The calls that a report or the history of a client is made of. Read only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -8,13 +8,12 @@ from attrs import frozen
 
 from autodial.model.ids import OperatorId
 from autodial.model.outcome import Outcome
-from autodial.rules.report import EndedCall
+from autodial.rules.report import EndedCall, Tally
 from autodial.rules.work_times import Change, WorkTime, work_times
 from autodial.store.schema import attempts, do_not_call, external_calls, operators, presence, tasks
 from autodial.store.tasks import SKIPPED
+from autodial.store.views import LEASE
 
-#: From a call file's writing to the claim it takes seconds; at most so long.
-LEASE = timedelta(days=1)
 #: Reasons why a task is finished that are no failure.
 _OVER_BY_PEOPLE = frozenset({SKIPPED, Outcome.TALKED.value})
 
@@ -54,9 +53,12 @@ def ended_between(db: sa.Connection, start: datetime, end: datetime) -> Iterator
 
 
 def work_times_between(
-    db: sa.Connection, calls: Sequence[EndedCall], start: datetime, end: datetime
+    db: sa.Connection, tallies: Mapping[str, Tally], start: datetime, end: datetime
 ) -> list[WorkTime]:
-    """How the staff of now spent a time; ``calls``: of this time; ``end``: not after now."""
+    """
+    How the staff of now spent a time; ``tallies``: of each person's calls then (``By.PERSON``);
+    ``end``: not after now.
+    """
     staff = sa.select(operators.c.id, operators.c.name, operators.c.extension)
     people = {OperatorId(row.id): (row.name, row.extension) for row in db.execute(staff)}
     kinds = presence.c.kind.in_(("came", "left"))
@@ -78,7 +80,7 @@ def work_times_between(
         Change(operator=OperatorId(row.operator), at=row.at, came=row.kind == "came")
         for row in db.execute(query.order_by(presence.c.at, presence.c.id))
     ]
-    return work_times(people, changes, calls, start, end)
+    return work_times(people, changes, tallies, start, end)
 
 
 @frozen(kw_only=True)
@@ -154,9 +156,22 @@ def calls_of_number(db: sa.Connection, number: str) -> list[ClientCall]:
     return _calls(db, ours, others)
 
 
-def calls_between(db: sa.Connection, start: datetime, end: datetime) -> list[ClientCall]:
-    """The dialler's calls that were begun in ``[start, end)``, the latest first."""
-    return _calls(db, (attempts.c.spooled_at >= start) & (attempts.c.spooled_at < end), None)
+def calls_between(
+    db: sa.Connection,
+    start: datetime,
+    end: datetime,
+    *,
+    abandoned: bool = False,
+    most: int | None = None,
+) -> list[ClientCall]:
+    """
+    The dialler's calls that were begun in ``[start, end)``, the latest first. ``abandoned``: only
+    those; ``most``: only so many.
+    """
+    which = (attempts.c.spooled_at >= start) & (attempts.c.spooled_at < end)
+    if abandoned:
+        which &= attempts.c.abandoned == 1
+    return _calls(db, which, None, most)
 
 
 def calls_of_operator(
@@ -179,7 +194,10 @@ def calls_of_client(db: sa.Connection, part: str, since: datetime) -> list[Clien
 
 
 def _calls(
-    db: sa.Connection, ours: sa.ColumnElement[bool], others: sa.ColumnElement[bool] | None
+    db: sa.Connection,
+    ours: sa.ColumnElement[bool],
+    others: sa.ColumnElement[bool] | None,
+    most: int | None = None,
 ) -> list[ClientCall]:
     query = (
         sa.select(attempts, operators.c.name)
@@ -187,6 +205,8 @@ def _calls(
             operators, operators.c.id == sa.func.coalesce(attempts.c.taken_by, attempts.c.operator)
         )
         .where(ours)
+        .order_by(attempts.c.spooled_at.desc())
+        .limit(most)
     )
     calls = [
         ClientCall(

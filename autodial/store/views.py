@@ -1,7 +1,7 @@
 """Lists and totals for the command line. Read only."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -95,17 +95,31 @@ class MessageLine:
     error: str
 
 
+#: From a call file's writing to the claim it takes seconds; at most so long.
+LEASE = timedelta(days=1)
+
+
 def calls(db: sa.Connection) -> list[Call]:
     """All calls that have ended, for a simulation."""
     return [call for _, call in _calls(db, sa.true())]
 
 
-def calls_between(db: sa.Connection, start: datetime, end: datetime) -> list[tuple[int, Call]]:
-    """The calls claimed in ``[start, end)``, each with the number of its task."""
-    return _calls(db, (attempts.c.claimed_at >= start) & (attempts.c.claimed_at < end))
+def calls_between(
+    db: sa.Connection, start: datetime, end: datetime, most: int | None = None
+) -> list[tuple[int, Call]]:
+    """
+    The calls claimed in ``[start, end)``, each with the number of its task; ``most``: only so many,
+    the latest.
+    """
+    claimed = (attempts.c.claimed_at >= start) & (attempts.c.claimed_at < end)
+    # (The index is of the moment just before it.)
+    spooled = (attempts.c.spooled_at >= start - LEASE) & (attempts.c.spooled_at < end)
+    return _calls(db, claimed & spooled, most)
 
 
-def _calls(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[int, Call]]:
+def _calls(
+    db: sa.Connection, which: sa.ColumnElement[bool], most: int | None = None
+) -> list[tuple[int, Call]]:
     query = sa.select(
         attempts.c.task, attempts.c.outcome, attempts.c.claimed_at, attempts.c.answered_at,
         attempts.c.ended_at, attempts.c.report, attempts.c.talk_seconds,
@@ -124,7 +138,9 @@ def _calls(db: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[int, 
                 talk_seconds=row.talk_seconds,
             ),
         )
-        for row in db.execute(query.order_by(attempts.c.spooled_at))
+        for row in reversed(
+            db.execute(query.order_by(attempts.c.spooled_at.desc()).limit(most)).all()
+        )
     ]
 
 
@@ -159,8 +175,9 @@ def live_calls(db: sa.Connection) -> list[LiveCall]:
         sa.select(attempts, operators.c.name)
         .outerjoin(operators, operators.c.id == attempts.c.operator)
         .where(holds("attempts", IN_FLIGHT))
-        .order_by(attempts.c.spooled_at, attempts.c.id)
     )
+    # (Sorted here: for a statement SQLite would go through all calls by the index of their times.)
+    rows = sorted(db.execute(query), key=lambda row: (row.spooled_at, row.id))
     return [
         LiveCall(
             attempt=row.id,
@@ -171,7 +188,7 @@ def live_calls(db: sa.Connection) -> list[LiveCall]:
             state=row.state,
             since=row.answered_at or row.claimed_at or row.spooled_at,
         )
-        for row in db.execute(query)
+        for row in rows
     ]
 
 

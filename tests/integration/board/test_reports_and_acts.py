@@ -110,12 +110,13 @@ def test_every_table_is_a_file_too(served: Served, path: str) -> None:
 
 
 def test_the_forecast_stands_beside_what_happened(served: Served, run: Run) -> None:
-    """Today's only; it is simulated with the tasks of the day and the staff at work."""
+    """Of today and days to come: simulated with the tasks of the day and the staff at work."""
     run(_at_work_all_day, 501)
     viewer = served.visitor("viewer")
     text = viewer.get("/day", headers=ENGLISH).text
     open_today = served.config.when.span(datetime.now(served.config.when.zone).date())
-    assert ("Forecast" in text) is (open_today is not None)
+    assert "Forecast" in text
+    assert ("by now" in text) is (open_today is not None), "on a day off nobody is dialled"
     assert "Forecast" not in viewer.get("/day?day=2020-01-01", headers=ENGLISH).text
 
 
