@@ -25,10 +25,13 @@ _log = logging.getLogger(__name__)  # Twisted's has no reader in this process
 KINDS = tuple(By)
 #: A day may change for so long after its end (a call that began before midnight).
 SETTLED = timedelta(days=1)
-#: Days that are kept; seconds for which a day that may change is; and what becomes of tasks.
-KEPT, FRESH, COUNTS_FRESH = 400, 5.0, 60.0
+#: Days that are kept. What may change is kept for seconds, the more of them the longer it took.
+KEPT, KEPT_SUMS, FRESH, SLOWLY = 400, 20, 5.0, 30
 #: Days that are counted when the board starts, the latest first.
 WARMED = 62
+
+
+_Sums = tuple[dict[str, list[Sum]], list[WorkTime]]
 
 
 @frozen
@@ -47,12 +50,18 @@ class Figures:
     store: Beside
     now: Callable[[], datetime]
     _days: "OrderedDict[date, _Day]" = field(factory=OrderedDict, init=False)
+    _sums: dict[tuple[date, date], tuple[float, _Sums]] = field(factory=dict, init=False)
     _counts: dict[tuple[date, date], tuple[float, TaskCounts]] = field(factory=dict, init=False)
     _counting: Lock = field(factory=Lock, init=False)
     _stopping: Event = field(factory=Event, init=False)
 
-    def of(self, days: Days) -> tuple[dict[str, list[Sum]], list[WorkTime]]:
+    def of(self, days: Days) -> _Sums:
         """The sums by each kind, and the operators' times, of some days up to now."""
+        key = (days.first, days.last)
+        kept = self._sums.get(key)
+        if kept is not None and monotonic() < kept[0]:
+            return kept[1]
+        begun = monotonic()
         last = min(days.last, self.now().astimezone(days.zone).date())
         found = []
         day = days.first
@@ -60,20 +69,24 @@ class Figures:
             found.append(self._day(Days(day, day, days.zone)))
             day += timedelta(days=1)
         whole = merged([one.tallies for one in found], KINDS)
-        return (
-            {by.value: sums_of(whole, by) for by in KINDS},
-            added_up([one.times for one in found]),
-        )
+        sums = {by.value: sums_of(whole, by) for by in KINDS}
+        figures = sums, added_up([one.times for one in found])
+        if len(self._sums) >= KEPT_SUMS:
+            self._sums.clear()
+        until = min((one.until for one in found if one.until is not None), default=_fresh(begun))
+        self._sums[key] = (max(until, _fresh(begun) - FRESH), figures)
+        return figures
 
     def counts(self, days: Days) -> TaskCounts:
         """What became of the tasks that were dialled in these days."""
         key = (days.first, days.last)
-        made, counts = self._counts.get(key, (0.0, None))
-        if counts is None or monotonic() - made > COUNTS_FRESH:
+        until, counts = self._counts.get(key, (0.0, None))
+        if counts is None or monotonic() >= until:
+            begun = monotonic()
             counts = self.store.read(lambda db: reports.task_counts(db, days.start, days.end))
             if len(self._counts) > KEPT:
                 self._counts.clear()
-            self._counts[key] = (monotonic(), counts)
+            self._counts[key] = (_fresh(begun), counts)
         return counts
 
     def _day(self, day: Days) -> _Day:
@@ -90,7 +103,7 @@ class Figures:
         return kept
 
     def _counted(self, day: Days) -> _Day:
-        now = self.now()
+        now, begun = self.now(), monotonic()
 
         def asked(db: sa.Connection) -> tuple[Tallies, list[WorkTime]]:
             calls = reports.ended_between(db, day.start, day.end)
@@ -100,7 +113,7 @@ class Figures:
 
         tallies, times = self.store.read(asked)
         settled = now > day.end.astimezone(UTC) + SETTLED
-        return _Day(tallies, times, None if settled else monotonic() + FRESH)
+        return _Day(tallies, times, None if settled else _fresh(begun))
 
     def warm(self, today: Days) -> None:
         """Count the last days one by one, a quarter of the time: others look meanwhile."""
@@ -119,3 +132,9 @@ class Figures:
 
     def stop(self) -> None:
         self._stopping.set()
+
+
+def _fresh(begun: float) -> float:
+    """Until when a figure is kept that may change, on the monotonic clock."""
+    now = monotonic()
+    return now + max(FRESH, SLOWLY * (now - begun))

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from autodial.board.days import day_of
-from autodial.board.figures import Figures
 from autodial.board.live import MOST, Live
 from autodial.board.now import OVER, Now, now_of
 from autodial.board.rendering import Language
@@ -24,6 +23,7 @@ from autodial.model.ids import OperatorId, TaskId
 from autodial.model.role import Role, may
 from autodial.rules.dial_facts import Dial, Wait
 from autodial.rules.phone_numbers import numbers_in
+from autodial.rules.report import By, tallied
 from autodial.store import audit, dispositions, pauses, reports, stand_ins, views
 from autodial.store.accounts import Session
 from autodial.store.events import story
@@ -42,7 +42,6 @@ class Pages:
     """What there is now."""
 
     showing: Showing
-    figures: Figures
     live: Live = field(init=False)
     _reading: Lock = field(factory=Lock, init=False)
     _latest: tuple[float, int, Now | None] = field(default=(0.0, 0, None), init=False)
@@ -210,8 +209,13 @@ class Pages:
             him = next((one for one in staff if one.id == operator), None)
             if him is None:
                 return None
+            end = max(days.start, min(days.end, now))
+            ended = reports.ended_between(db, days.start, days.end, operator)
+            tallies = tallied(ended, (By.PERSON,), days.zone)[By.PERSON]
+            times = reports.work_times_between(db, tallies, days.start, end, operator)
             return {
                 "him": him,
+                "time": next(iter(times), None),
                 "state": him.state(now),
                 "calls": reports.calls_of_operator(db, operator, days.start, days.end),
                 "due": [
@@ -229,9 +233,7 @@ class Pages:
         values = await self.showing.ask(known)
         if values is None:
             raise HTTPException(404)
-        times = (await run_in_threadpool(self.figures.of, days))[1]
         values |= {
-            "time": next((time for time in times if time.operator == operator), None),
             "day": f"{days.first:%Y-%m-%d}", "own": operator == session.operator,
             "may_pause": may(session.role, Act.PAUSE),
             "may_hand_over": may(session.role, Act.HAND_OVER),

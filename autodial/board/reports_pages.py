@@ -28,8 +28,8 @@ from autodial.store.accounts import Session
 FORECAST_KEPT = 900.0
 #: Forecasts that are kept at once; days ahead that one is made of.
 FORECASTS, MOST_AHEAD = 20, timedelta(days=14)
-#: Most tasks of a simulated day; seconds for which a page waits for it.
-MOST_TASKS, PATIENCE = 400, 2.0
+#: Most tasks and operators of a simulated day; seconds for which a page waits for it.
+MOST_TASKS, MOST_OPERATORS, PATIENCE = 400, 30, 2.0
 #: Days whose calls a forecast is measured by, and how many of them, the latest.
 MEASURED_DAYS, MEASURED = 28, 3000
 #: Shades of a heat map.
@@ -165,10 +165,9 @@ class ReportsPages:
         start, end = (datetime.combine(days.first, moment, days.zone) for moment in span)
         end += timedelta(days=end <= start)
         # A part of a large day stands for the whole: so many tasks, and as many people for each.
-        part = min(1.0, MOST_TASKS / tasks)
-        day = Simulation(
-            config, behaviour, 1, round(tasks * part), max(1, round(staff * part)), start, end
-        ).run()
+        part = min(1.0, MOST_TASKS / tasks, MOST_OPERATORS / staff)
+        few = max(1, round(tasks * part)), max(1, round(staff * part))
+        day = Simulation(config, behaviour, 1, *few, start, end).run()
         by_hour = [0] * 24
         for at, talks, _ in day.points:
             hour = ceil((at.astimezone(days.zone) - days.start).total_seconds() / 3600)

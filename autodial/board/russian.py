@@ -215,4 +215,5 @@ RUSSIAN: Mapping[str, str] = {
     "the day is being simulated: load the page again in some seconds": (
         "день считается по модели: загрузите страницу снова через несколько секунд"
     ),
+    "the first {count}; all are in the file": "первые {count}; все в файле",
 }

@@ -57,7 +57,7 @@ class Board:
     def __attrs_post_init__(self) -> None:
         self.showing = Showing(self.config, self.now)
         self.figures = Figures(self.showing.store, self.now)
-        self.pages = Pages(self.showing, self.figures)
+        self.pages = Pages(self.showing)
         self.reports = ReportsPages(self.showing, self.figures)
 
     def site(self) -> Starlette:
