@@ -9,9 +9,9 @@ from attrs import define, field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from autodial.board.passwords import Throttle, fits
+from autodial.board.passwords import TRIES, Throttle, fits
 from autodial.board.showing import Showing, to
 from autodial.model.act import Act, Actor, Door
 from autodial.model.role import Role, may
@@ -24,7 +24,10 @@ Handler = Callable[[Request, Session], Awaitable[Response]]
 COOKIE, COOKIE_INSIDE = "autodial_board", "autodial_board_inside"
 #: The largest number in an address.
 MOST = 2**53
-#: The longest form, in bytes.
+#: Wrong tokens of one address in the portal's frame, within the time of ``passwords.WINDOW``: an
+#: office may have one address, and a frame that is loaded again posts an old token.
+TOKEN_TRIES = 60
+#: The longest form, in bytes; it is the longest request to the API, too.
 LONGEST_FORM = 10_000
 
 
@@ -40,7 +43,9 @@ class Access:
     throttle: Throttle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.throttle = Throttle(self.showing.now)
+        # (A token cannot be guessed; but whoever posts many asks the portal as often.)
+        tries = TOKEN_TRIES if self.inside else TRIES
+        self.throttle = Throttle(self.showing.now, tries)
 
     @property
     def cookie(self) -> str:
@@ -164,7 +169,9 @@ class Access:
             raise HTTPException(403, "Your role may not do this")
 
     def actor(self, session: Session) -> Actor:
-        return Actor(session.name, Door.PORTAL if self.inside else Door.BOARD)
+        if self.inside:
+            return Actor(f"{session.shown[:50]} ({session.name})", Door.PORTAL)
+        return Actor(session.name, Door.BOARD)
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
@@ -222,3 +229,23 @@ class Headers:
             await send(message)
 
         await self.app(scope, receive, sending)
+
+
+class Limited:
+    """Refuses requests with a long body, or with one whose length is not said."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            length = headers.get(b"content-length", b"0")
+            status = 413 if not length.isdigit() or int(length[:20]) > LONGEST_FORM else 0
+            if b"transfer-encoding" in headers:
+                status = 411
+            if status:
+                said = {"detail": f"send at most {LONGEST_FORM} bytes, and say how many"}
+                await JSONResponse(said, status)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

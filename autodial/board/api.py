@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from autodial.board.access import Limited
 from autodial.board.days import Days
 from autodial.board.figures import Figures
 from autodial.board.pages import Pages
@@ -204,6 +205,7 @@ class Api:
             redoc_url=None, description=__doc__,
         )  # fmt: skip
         app.include_router(self._routes())
+        app.add_middleware(Limited)
 
         @app.exception_handler(StoreError)
         async def _failed(request: Request, error: StoreError) -> JSONResponse:

@@ -100,7 +100,7 @@ class Buttons:
                 await self.showing.change(lambda db: acts.take_back(db, who, by, now))
             case _:
                 raise HTTPException(404)
-        return to(request, (form.get("to-page") == "operator" and f"/operators/{who}") or "/")
+        return to(request, f"/operators/{who}" if form.get("to-page") == "operator" else "/")
 
     async def of_purpose(self, request: Request, session: Session) -> Response:
         """Nobody is called for a purpose, or people are again."""

@@ -45,12 +45,13 @@ class Throttle:
     """Counts wrong passwords; not stored: a restart forgets them."""
 
     now: Callable[[], datetime]
+    tries: int = TRIES
     _wrong: dict[str, list[datetime]] = field(factory=dict, init=False)
 
     def waits(self, *who: str) -> bool:
         """Whether one of these, a name or an address, has been wrong too often."""
         since = self.now() - WINDOW
-        return any(sum(at > since for at in self._wrong.get(one, ())) >= TRIES for one in who)
+        return any(sum(at > since for at in self._wrong.get(one, ())) >= self.tries for one in who)
 
     def was_wrong(self, *who: str) -> None:
         if len(self._wrong) > KEPT:
@@ -58,7 +59,7 @@ class Throttle:
         since = self.now() - WINDOW
         for one in who:
             kept = [at for at in self._wrong.get(one, ()) if at > since]
-            self._wrong[one] = [*kept[-TRIES:], self.now()]
+            self._wrong[one] = [*kept[-self.tries :], self.now()]
 
     def was_right(self, *who: str) -> None:
         for one in who:

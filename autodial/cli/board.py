@@ -20,6 +20,8 @@ from autodial.store.database import write
 
 #: Seconds that a stop waits for requests; a live page never ends by itself.
 GRACE = 2
+#: Connections at once, live pages among them; above it, 503.
+CONNECTIONS = 700
 
 
 @click.command()
@@ -35,7 +37,7 @@ def board(path: Path) -> None:
     say(tr("the board: {address}", address=where))
     uvicorn.run(
         board_of(config), host=config.board.host, port=config.board.port, log_level="warning",
-        server_header=False, timeout_graceful_shutdown=GRACE,
+        server_header=False, timeout_graceful_shutdown=GRACE, limit_concurrency=CONNECTIONS,
     )  # fmt: skip
 
 

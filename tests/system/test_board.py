@@ -101,7 +101,7 @@ def test_call_now_in_the_task_s_tab_makes_the_phone_ring(
     rang = [one for one in rig.exchange.journal() if one.kind == "operator"]
     assert [str(task)] == [one.task for one in rang]
     told = scene.autodial(rig, "audit", str(task), "--json")
-    assert '"portal:1"' in told and '"call now"' in told
+    assert '(portal:1)"' in told and '"call now"' in told
 
 
 def test_a_pause_on_the_board_stops_the_dialling(rig: Rig, manager: Page) -> None:

@@ -1,5 +1,6 @@
 """The API: what programs read and do by their tokens, and requests that nobody thought of."""
 
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,6 +124,22 @@ def test_a_cookie_is_no_token(served: Served) -> None:
     manager = served.visitor("manager")
     answer = manager.session.post(f"{served.address}/api/v1/tasks/9003/skip", json={}, timeout=10)
     assert 401 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Content-Length": "999999999"}, 413), ({"Content-Length": "9" * 5000}, 400),
+     ({"Transfer-Encoding": "chunked"}, 411)],
+)  # fmt: skip
+def test_a_body_has_a_length_and_it_is_short(
+    served: Served, headers: dict[str, str], status: int
+) -> None:
+    """Refused before it is read, and before the token is looked at."""
+    asked = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as peer:
+        peer.sendall(f"POST /api/v1/do-not-call HTTP/1.1\r\nHost: x\r\n{asked}\r\n".encode())
+        answer = peer.recv(4000)
+    assert answer.startswith(f"HTTP/1.1 {status}".encode()), answer
 
 
 def test_requests_that_nobody_thought_of(served: Served, program: Programs) -> None:

@@ -13,8 +13,7 @@ import trustme
 from attrs import define
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 
-from autodial.board.access import COOKIE_INSIDE
-from autodial.board.passwords import TRIES
+from autodial.board.access import COOKIE_INSIDE, TOKEN_TRIES
 from autodial.board.portal_door import TASK_TAB, _wanted
 from autodial.model.ids import TaskId
 from autodial.store import audit, planning
@@ -117,7 +116,7 @@ def test_a_token_must_be_of_our_application_and_our_portal(inside: Inside) -> No
 
 def test_strangers_who_try_tokens_wait(inside: Inside) -> None:
     fields = open_for(inside.portal, MANAGER)
-    for _ in range(TRIES):
+    for _ in range(TOKEN_TRIES):
         assert 403 == inside.post(fields | {"AUTH_ID": "0" * 32}).status_code
     assert 429 == inside.post(fields).status_code
 
@@ -159,7 +158,7 @@ def test_acts_are_logged_with_the_portal_s_user(inside: Inside, run: Run) -> Non
         line for line in run(audit.lines, datetime.now(UTC) - timedelta(hours=1))
         if line.act == "skip"
     ]  # fmt: skip
-    assert (f"portal:{MANAGER}", "portal") == (line.who, line.door)
+    assert (f"Имя {MANAGER} Лебедев (portal:{MANAGER})", "portal") == (line.who, line.door)
 
 
 def test_the_doors_do_not_mix(inside: Inside) -> None:
