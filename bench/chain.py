@@ -2,7 +2,7 @@
 The whole chain, as client and operator feel it, beside a dialplan without any script.
 
     python -m bench.chain [--rates 5,20] [--calls 60] [--operators 20] [--rounds 3] [--record]
-                          [--latency 0.5] [--plot chain.svg]
+                          [--latency 0.5] [--boards 50] [--plot chain.svg]
 
 On the demo's rig, as root. *ours*: so many call tasks due at once, the production dialler at so
 many calls a second. *plain*: as many call files by hand, a dialplan that dials client and operator.
@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import addressof, create_string_buffer
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-from attrs import define, field, frozen
+import requests
+from attrs import define, evolve, field, frozen
 from rich.console import Console
 from rich.table import Table
 
@@ -47,6 +48,7 @@ exten => s,1,Set(CALLERID(num)=${PLAIN_NUMBER})
 """
 #: Clients of this many fates talk; each fate has ten numbers.
 FATES, NUMBERS = 40, 10
+PASSWORD = "a password of the bench"
 #: Seconds that one measurement may take.
 PATIENCE = 600.0
 
@@ -135,6 +137,7 @@ class Wishes:
     operators: int
     record: bool
     latency: float  #: of the portal, in seconds a request
+    boards: int = 0  #: first pages of the board, open and live, in the measurement "watched"
 
     def overrides(self, rate: float) -> dict[str, Any]:
         lines = max(self.operators, 10)
@@ -188,6 +191,42 @@ def ours(wishes: Wishes, rate: float) -> Sample:
 
 def _calls(wishes: Wishes, running: Rig, wire: Wire) -> Sample:
     running.start_dialler()
+    assert running.dialler is not None
+    with boards(running, wishes.boards):
+        return _measured(wishes, running, wire)
+
+
+@contextmanager
+def boards(running: Rig, count: int) -> Iterator[None]:
+    """So many live pages of the board, a process of its own beside the dialler."""
+    if not count:
+        yield
+        return
+    running.start_board(manager=PASSWORD)
+    session = requests.Session()
+    form = {"name": "manager", "password": PASSWORD}
+    assert session.post(f"{running.board_page}/login", data=form, timeout=20).status_code == 200
+    pages = [
+        session.get(f"{running.board_page}/live", stream=True, timeout=60) for _ in range(count)
+    ]
+    readers = [threading.Thread(target=_read, args=(page,), daemon=True) for page in pages]
+    for reader in readers:
+        reader.start()
+    try:
+        yield
+    finally:
+        running.stop_board()
+        for reader in readers:
+            reader.join(20)
+
+
+def _read(page: requests.Response) -> None:
+    with suppress(requests.RequestException):  # the board stops
+        for _ in page.iter_content(65536):
+            pass
+
+
+def _measured(wishes: Wishes, running: Rig, wire: Wire) -> Sample:
     assert running.dialler is not None
     before = processor_seconds(running.dialler.pid)
     running.wait(lambda: len(wire.rung) >= wishes.calls, "the operators' phones", PATIENCE)
@@ -257,10 +296,11 @@ def quantile(samples: list[Sample], part: float) -> float:
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--record", is_flag=True, help="Record the talks.")
 @click.option("--latency", default=0.0, help="Seconds that the portal takes for a request.")
+@click.option("--boards", default=0, help="Live pages of the board, in a third measurement.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="SVG or PNG.")
 def main(  # a command's options
     rates: str, calls: int, operators: int, rounds: int, record: bool, latency: float,
-    plot: Path | None,
+    boards: int, plot: Path | None,
 ) -> None:  # fmt: skip
     """Measure in turns, and print medians and ratios."""
     if plot is not None and find_spec("matplotlib") is None:
@@ -273,6 +313,9 @@ def main(  # a command's options
         for rate in map(float, rates.split(",")):
             for name, measure in (("ours", ours), ("plain", plain)):
                 made.setdefault((rate, name), []).append(measure(wishes, rate))
+            if boards:
+                watched = evolve(wishes, boards=boards)
+                made.setdefault((rate, "watched"), []).append(ours(watched, rate))
     Console(width=110).print(table(made))
     if plot is not None:
         draw(plot, made)
@@ -295,7 +338,7 @@ def table(made: dict[tuple[float, str], list[Sample]]) -> Table:
     for (rate, name), samples in made.items():
         bare = made[rate, "plain"]
         beyond = [
-            f"{quantile(samples, part) - quantile(bare, part):+.1f}" if name == "ours" else ""
+            f"{quantile(samples, part) - quantile(bare, part):+.1f}" if name != "plain" else ""
             for part in (0.5, 0.99)
         ]
         cpu = [sample.cpu for sample in samples if sample.cpu is not None]

@@ -216,4 +216,9 @@ RUSSIAN: Mapping[str, str] = {
         "день считается по модели: загрузите страницу снова через несколько секунд"
     ),
     "the first {count}; all are in the file": "первые {count}; все в файле",
+    "since {when}": "с {when}",
+    "the portal has not answered since {when}": "портал не отвечает с {when}",
+    "What to do: autodial doctor says what is wrong, and docs/troubleshooting.md what helps": (
+        "Что делать: autodial doctor скажет, в чём дело, docs/ru/troubleshooting.md - что поможет"
+    ),
 }

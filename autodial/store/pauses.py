@@ -27,6 +27,14 @@ def of(db: sa.Connection, operator: OperatorId) -> Pause | None:
     return Pause(at=row.at, until=row.until, why=row.why) if row is not None else None
 
 
+def of_each(db: sa.Connection) -> dict[OperatorId, Pause]:
+    """All pauses of operators."""
+    return {
+        OperatorId(row.operator): Pause(at=row.at, until=row.until, why=row.why)
+        for row in db.execute(sa.select(pauses))
+    }
+
+
 def pause(
     db: sa.Connection,
     operator: OperatorId,

@@ -159,6 +159,16 @@ def load_staff(db: sa.Connection) -> list[StaffRow]:
     ]
 
 
+def left_at(db: sa.Connection) -> dict[OperatorId, datetime]:
+    """When those of the staff who are not at work were last there, as far as it is known."""
+    away = sa.select(operators.c.id, operators.c.last_logout, operators.c.last_left)
+    moments = {
+        OperatorId(row.id): max(filter(None, (row.last_logout, row.last_left)), default=None)
+        for row in db.execute(away.where(operators.c.online == 0))
+    }
+    return {operator: at for operator, at in moments.items() if at is not None}
+
+
 def presence_lines(
     db: sa.Connection, since: datetime, operator: int | None = None
 ) -> list[PresenceLine]:

@@ -20,7 +20,9 @@ from autodial.board.russian import RUSSIAN
 from autodial.model.act import Act
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.role import MAY, Role, may
-from autodial.store import accounts, audit, in_force, pauses, planning
+from autodial.store import accounts, audit, flags, in_force, pauses, planning
+from autodial.store.schema import flags as flag_table
+from autodial.store.schema import operators
 from tests.integration.board.conftest import PASSWORD, Served, Visitor
 
 Run = Callable[..., Any]
@@ -63,6 +65,32 @@ def test_now_shows_operators_calls_and_why_tasks_wait(served: Served) -> None:
     assert "1 free of 2 at work" in text or "свободны 1 из 2" in text
     assert "formaction" not in text, "a viewer has no buttons"
     assert "formaction" in served.visitor("manager").get("/").text
+
+
+def test_tiles_and_alarms_say_why_and_since_when(served: Served, run: Run) -> None:
+    """A pause with its reason and end, who left when, a portal that does not answer."""
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=1)
+    run(pauses.pause, OperatorId(501), now, "обед", until)
+    run(_left, 502, datetime(2026, 11, 2, 9, 30, tzinfo=UTC))
+    run(_not_seen)
+    text = served.visitor("viewer").get("/", headers={"Accept-Language": "en"}).text
+    zone = ZoneInfo(served.config.hours.zone)
+    assert f": обед until {until.astimezone(zone):%H:%M}" in text
+    assert "since 02.11. 12:30" in text
+    assert "the portal has not answered since" in text and "autodial doctor" in text
+    assert "All is well" not in text
+
+
+def _left(db: Any, operator: int, at: datetime) -> None:
+    which = operators.c.id == operator
+    db.execute(operators.update().where(which).values(online=0, last_left=at))
+
+
+def _not_seen(db: Any) -> None:
+    which = flag_table.c.name == flags.PORTAL_SEEN
+    at = datetime.now(UTC) - timedelta(days=1)
+    db.execute(flag_table.update().where(which).values(at=at))
 
 
 def test_a_task_says_why_it_is_not_dialled_and_what_was(served: Served, run: Run) -> None:
