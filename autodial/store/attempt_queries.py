@@ -46,15 +46,15 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> PastCalls:
         attempts.c.ended_at > now - over,
         attempts.c.outcome.in_([outcome.value for outcome in ANSWERED]),
     )
-    shown = sa.select(
-        attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, attempts.c.report
-    ).where(attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != "")
+    # (Extracted by the database: reading five thousand reports whole takes a tenth of a second.)
+    trunk = attempts.c.report["trunk"].as_string().label("trunk")
+    shown = sa.select(attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, trunk).where(
+        attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != ""
+    )
     tried = (
         (row.spooled_at, route.caller_id)
         for row in db.execute(shown.order_by(attempts.c.spooled_at))
-        for route in routes_tried(
-            _routes(row.trunks, row.caller_ids), (row.report or {}).get("trunk", "")
-        )
+        for route in routes_tried(_routes(row.trunks, row.caller_ids), row.trunk or "")
     )
     return PastCalls(
         answers=tuple(
