@@ -109,6 +109,7 @@ def test_russian_is_russian(
     ours = re.sub(r"^(Usage|Try|Error|rules|portal|fastagi|asterisk):?.*?(:|$)", "", output,
                   flags=re.MULTILINE)  # fmt: skip
 
+    ours = re.sub(r"(не записано): .*", r"\1", ours)  # the portal's own words
     assert [] == re.findall("[A-Za-z]{2,}", NAMES.sub("", ours)), output
     assert re.search("[а-я]", output), output
 
