@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ctypes import addressof, create_string_buffer
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -32,7 +33,10 @@ from attrs import define, evolve, field, frozen
 from rich.console import Console
 from rich.table import Table
 
-from autodial.store import database, views
+from autodial.model.act import Actor, Door
+from autodial.store import acts, database, pauses, views
+from autodial.store.database import write
+from autodial.store.releases import migrate
 from bitrix24.simulator import serve
 from demo.rig import Rig, rig
 
@@ -190,9 +194,13 @@ def ours(wishes: Wishes, rate: float) -> Sample:
 
 
 def _calls(wishes: Wishes, running: Rig, wire: Wire) -> Sample:
+    bench, now = Actor("bench", Door.COMMAND), datetime.now(UTC)
+    migrate(running.store)
+    # (Nobody is dialled before the pages are open.)
+    write(running.store, lambda db: acts.pause(db, pauses.EVERYBODY, bench, now))
     running.start_dialler()
-    assert running.dialler is not None
     with boards(running, wishes.boards):
+        write(running.store, lambda db: acts.resume(db, pauses.EVERYBODY, bench, now))
         return _measured(wishes, running, wire)
 
 

@@ -1,5 +1,6 @@
 """Commands of the board: ``board``, ``board-user``, ``api-token``."""
 
+import os
 import re
 import secrets
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from autodial.store.database import write
 
 #: Seconds that a stop waits for requests; a live page never ends by itself.
 GRACE = 2
+#: Behind the dialler and Asterisk: whoever looks may wait, calls may not.
+NICE = 10
 #: Connections at once, live pages among them; above it, 503.
 CONNECTIONS = 700
 
@@ -35,6 +38,7 @@ def board(path: Path) -> None:
         )
     where = config.board.address or f"http://{config.board.host}:{config.board.port}/"
     say(tr("the board: {address}", address=where))
+    os.nice(NICE)
     uvicorn.run(
         board_of(config), host=config.board.host, port=config.board.port, log_level="warning",
         server_header=False, timeout_graceful_shutdown=GRACE, limit_concurrency=CONNECTIONS,
