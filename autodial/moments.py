@@ -9,6 +9,8 @@ _DAYS = (
     ("th", "thu", "thursday", "чт"), ("fr", "fri", "friday", "пт"),
     ("sa", "sat", "saturday", "сб"), ("su", "sun", "sunday", "вс"),
 )  # fmt: skip
+#: Years that can be meant; beyond them, moments in other zones are none.
+FIRST, LAST = 2000, 2999
 _TIME = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?"
 
 
@@ -24,6 +26,8 @@ def moment_of(text: str, zone: tzinfo, now: datetime) -> datetime:
     found = re.fullmatch(rf"(?:(?P<day>[^\W\d]+)\s+)?{_TIME}", text)
     if found is None:
         moment = datetime.fromisoformat(text.upper())
+        if not FIRST <= moment.year <= LAST:
+            raise ValueError(f"{moment.year} is no year to plan for")
         return moment if moment.tzinfo else moment.replace(tzinfo=zone)
     moment = here.replace(
         hour=int(found["hour"]),

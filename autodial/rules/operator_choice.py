@@ -26,11 +26,23 @@ def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
     return in_order(responsible, facts.operators, deputies, facts.order)
 
 
+def standing_in(operator: OperatorId, stand_ins: Mapping[OperatorId, OperatorId]) -> OperatorId:
+    """
+    Who takes an operator's tasks for now: himself, or who stands in for him, or for that one. Two
+    who stand in for each other have each other's.
+    """
+    seen = {operator}
+    while (following := stand_ins.get(operator)) is not None and following not in seen:
+        seen.add(following)
+        operator = following
+    return operator
+
+
 def responsible_for(
     task: CallTask | Attempt, stand_ins: Mapping[OperatorId, OperatorId]
 ) -> OperatorId:
     """The task's responsible, or who takes their tasks for now."""
-    return stand_ins.get(task.responsible, task.responsible)
+    return standing_in(task.responsible, stand_ins)
 
 
 def deputies_of(

@@ -20,9 +20,10 @@ from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Reason
 from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import outcome_of
+from autodial.rules.operator_choice import standing_in
 from autodial.rules.pacing import abandoned, late
 from autodial.rules.rolling_statistics import Answered
-from autodial.store import flags
+from autodial.store import flags, stand_ins
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.ledger import user_of
@@ -30,7 +31,6 @@ from autodial.store.outbox import enqueue, put_back
 from autodial.store.planning import counts
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, outbox, phones, reservations, tasks
-from autodial.store.stand_ins import stands_in
 
 #: After a number that does not exist the next one of the task is tried this soon.
 NEXT_NUMBER = timedelta(minutes=1)
@@ -325,7 +325,9 @@ def _enqueue_task(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> 
     if next_call is not None and closed.same_generation:
         change["deadline"] = next_call.isoformat()
     taker = taken_by if write_back.taker and taken_by != attempt.responsible else None
-    if taker is not None and not stands_in(db, taker, attempt.responsible, closed.now):
+    if taker is not None and taker != standing_in(
+        attempt.responsible, stand_ins.current(db, closed.now)
+    ):
         change["responsible"] = taker
     through = next_call is None and closed.same_generation and closed.outcome is not Outcome.TALKED
     if through and write_back.hand_back not in (0, attempt.responsible):

@@ -34,12 +34,6 @@ def current(db: sa.Connection, now: datetime) -> Mapping[OperatorId, OperatorId]
     return {OperatorId(row.operator): OperatorId(row.stand_in) for row in rows}
 
 
-def stands_in(db: sa.Connection, operator: OperatorId, for_: OperatorId, now: datetime) -> bool:
-    """Whether he does for this one."""
-    query = _CURRENT.where(stand_ins.c.operator == for_, stand_ins.c.stand_in == operator)
-    return db.execute(query, {"now": now}).first() is not None
-
-
 def hand_over(
     db: sa.Connection,
     operator: OperatorId,

@@ -604,7 +604,20 @@ def test_moments_as_people_write_them(text: str, moment: str) -> None:
     assert datetime.fromisoformat(moment) == moment_of(text, zone, NOON)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "10:60", "foo 10:00", "10", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "25:00",
+        "10:60",
+        "foo 10:00",
+        "10",
+        "2026-13-01",
+        "9999-12-31T23:59",
+        "0001-01-01T00:00",
+    ],
+)
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError):
         moment_of(text, UTC, NOON)

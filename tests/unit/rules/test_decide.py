@@ -19,7 +19,7 @@ from autodial.rules.calling_hours import Calendar, Hours
 from autodial.rules.contact_limits import DAY, DayHours, Limits
 from autodial.rules.dial_decision import decide, explain
 from autodial.rules.dial_facts import SOON, Dial, Drop, Facts, Reason, Wait, Who
-from autodial.rules.operator_choice import in_order
+from autodial.rules.operator_choice import in_order, standing_in
 from autodial.rules.pacing import EVERY
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
@@ -370,6 +370,14 @@ def test_a_stand_in_takes_the_tasks_as_if_they_were_his() -> None:
     )
     decision = decide(TASK, waits, NOON)
     assert isinstance(decision, Wait) and Reason.RESPONSIBLE_BUSY is decision.reason
+
+
+def test_whoever_stands_in_may_have_handed_over_himself() -> None:
+    """His own tasks and those that he took; two who stand in for each other swap."""
+    a, b, c = ANNA.id, BORIS.id, OperatorId(77)
+    assert [c, c, c] == [standing_in(one, {a: b, b: c}) for one in (a, b, c)]
+    assert [b, a] == [standing_in(one, {a: b, b: a}) for one in (a, b)]
+    assert a == standing_in(a, {})
 
 
 def test_one_operator_alone_is_never_kept_free() -> None:
