@@ -112,10 +112,12 @@ def _facts(
     return put_together(config, Rules.of(config), known, now)
 
 
-def recalled(db: sa.Connection, config: Config, now: datetime) -> RollingStatistics:
-    """The statistics of the last calls."""
+def recalled(
+    db: sa.Connection, config: Config, now: datetime, *, numbers: bool = True
+) -> RollingStatistics:
+    """The statistics of the last calls; ``numbers``: of those shown, too."""
     statistics = RollingStatistics(config.pace.abandoned_over)
-    statistics.recall(attempt_queries.past(db, now, statistics.over))
+    statistics.recall(attempt_queries.past(db, now, statistics.over, numbers=numbers))
     return statistics
 
 
@@ -155,7 +157,8 @@ def status_and_staff(
     db: sa.Connection, config: Config, now: datetime
 ) -> tuple[Status, tuple[Operator, ...]]:
     """Both from one reading."""
-    statistics = recalled(db, config, now)
+    # (Which trunk would carry the next call is no part of it.)
+    statistics = recalled(db, config, now, numbers=False)
     seen, known = flags.last(db, flags.ALIVE), _facts(db, config, now, statistics)
     state = Status(
         running=flags.running(db, now),

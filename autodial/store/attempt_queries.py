@@ -38,8 +38,11 @@ def in_flight(db: sa.Connection) -> list[Attempt]:
     return _load(db, _IN_FLIGHT, {})
 
 
-def past(db: sa.Connection, now: datetime, over: timedelta) -> PastCalls:
-    """What the limits over all clients count: answered calls since ``over``, numbers of a day."""
+def past(db: sa.Connection, now: datetime, over: timedelta, *, numbers: bool = True) -> PastCalls:
+    """
+    What the limits over all clients count: answered calls since ``over``, and the numbers shown in
+    a day, unless these are of no use (``numbers``): they are one for each call of the day.
+    """
     columns = (attempts.c.ended_at, attempts.c.abandoned, attempts.c.late, attempts.c.purpose)
     ended = sa.select(*columns).where(
         attempts.c.spooled_at > now - over - timedelta(hours=2),
@@ -51,9 +54,10 @@ def past(db: sa.Connection, now: datetime, over: timedelta) -> PastCalls:
     shown = sa.select(attempts.c.spooled_at, attempts.c.trunks, attempts.c.caller_ids, trunk).where(
         attempts.c.spooled_at > now - DAY, attempts.c.caller_ids != ""
     )
+    rows = db.execute(shown.order_by(attempts.c.spooled_at)) if numbers else ()
     tried = (
         (row.spooled_at, route.caller_id)
-        for row in db.execute(shown.order_by(attempts.c.spooled_at))
+        for row in rows
         for route in routes_tried(_routes(row.trunks, row.caller_ids), row.trunk or "")
     )
     return PastCalls(
