@@ -1,5 +1,6 @@
 """Commands of the board: ``board``, ``board-user``, ``api-token``."""
 
+import gc
 import os
 import re
 import secrets
@@ -23,6 +24,8 @@ from autodial.store.database import write
 GRACE = 2
 #: Behind the dialler and Asterisk: whoever looks may wait, calls may not.
 NICE = 10
+#: Thresholds of the garbage collector: the figures of two months are many objects that stay.
+SELDOM = (50_000, 50, 50)
 #: Connections at once, live pages among them; above it, 503.
 CONNECTIONS = 700
 
@@ -39,6 +42,7 @@ def board(path: Path) -> None:
     where = config.board.address or f"http://{config.board.host}:{config.board.port}/"
     say(tr("the board: {address}", address=where))
     os.nice(NICE)
+    gc.set_threshold(*SELDOM)
     uvicorn.run(
         board_of(config), host=config.board.host, port=config.board.port, log_level="warning",
         server_header=False, timeout_graceful_shutdown=GRACE, limit_concurrency=CONNECTIONS,
