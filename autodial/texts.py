@@ -658,6 +658,7 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "ru": "Автодозвон: больше не звонить этому клиенту",
         "en": "Autodial: this client is not to be called again",
     },
+    "event.given up": {"ru": "больше не звоним", "en": "given up"},
     "event.never call": {"ru": "не звонить", "en": "never call"},
     "event.imported": {"ru": "получена", "en": "imported"},
     "event.spooled": {"ru": "передан Asterisk", "en": "spooled"},

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
 
 import requests
 from attrs import define, field
@@ -39,12 +38,11 @@ def signature(secret: str, body: bytes) -> str:
 
 @define(eq=False)
 class Hooks:
-    """Tells one dialler's hooks, in threads; ``post`` is ``requests.post`` but in tests."""
+    """Tells one dialler's hooks, in threads."""
 
     hooks: tuple[HookConfig, ...]
     store: Beside
     now: Callable[[], datetime]
-    post: Callable[..., Any] = requests.post
     _tasks: list["asyncio.Task[None]"] = field(factory=list, init=False)
 
     async def start(self) -> None:
@@ -74,10 +72,8 @@ class Hooks:
             state = self.store.write(lambda db: hook_events.begin(db, hook.name))
         if state.not_before is not None and now < state.not_before:
             return False
-        found, last = self.store.read(lambda db: hook_events.next_of(db, state.event))
-        for event in found:
-            if event.kind not in hook.events:
-                continue
+        event, last = self.store.read(lambda db: hook_events.next_of(db, state.event))
+        if event is not None and event.kind in hook.events:
             error = self._send(hook, event)
             if error:
                 self._failed(hook, event, error, state.tries + 1, now)
@@ -96,7 +92,7 @@ class Hooks:
             SIGNATURE: signature(hook.secret.get_secret_value(), body),
         }
         try:
-            with self.post(
+            with requests.post(
                 hook.url, data=body, headers=headers, timeout=PATIENCE, allow_redirects=False,
                 stream=True,  # what it answers is not read
             ) as answer:  # fmt: skip

@@ -141,6 +141,9 @@ def _end(
         after=after,
         now=now,
     )
+    if closed.given_up:
+        reason = db.scalar(sa.select(tasks.c.closed_reason).where(tasks.c.id == attempt.task))
+        note(db, now, attempt.task, "given up", reason or "", attempt.id)
     _enqueue_portal(db, closed, policy.write_back)
     call = Answered(at=now, abandoned=was_abandoned, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
@@ -273,6 +276,12 @@ class _Closed:
         """Has no person moved the deadline meanwhile?"""
         return bool(self.after.generation == self.attempt.generation)
 
+    @property
+    def given_up(self) -> bool:
+        """Is the task not called again, though nobody talked?"""
+        talked = self.outcome is Outcome.TALKED
+        return self.next_call is None and self.same_generation and not talked
+
 
 def _enqueue_portal(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> None:
     if closed.outcome is Outcome.WITHDRAWN:
@@ -329,8 +338,7 @@ def _enqueue_task(db: sa.Connection, closed: _Closed, write_back: WriteBack) -> 
         attempt.responsible, stand_ins.current(db, closed.now)
     ):
         change["responsible"] = taker
-    through = next_call is None and closed.same_generation and closed.outcome is not Outcome.TALKED
-    if through and write_back.hand_back not in (0, attempt.responsible):
+    if closed.given_up and write_back.hand_back not in (0, attempt.responsible):
         change["responsible"] = write_back.hand_back
     if change:
         enqueue(db, attempt, MessageKind.TASK, change, closed.now)

@@ -72,6 +72,8 @@ def save(
         _do_not_call(db, attempt, operator, now)
     _enqueue(db, attempt, operator, disposition, following, policy.write_back, now)
     note(db, now, attempt.task, "disposition", disposition.value, attempt.id)
+    if following is None and disposition is Disposition.WRONG_NUMBER:
+        note(db, now, attempt.task, "given up", Outcome.BAD_NUMBER.value, attempt.id)
     state = attempt.state
     if state is State.REPORTED:
         moved = advance(state, Event.REOPEN).value

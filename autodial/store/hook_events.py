@@ -11,10 +11,7 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.model.disposition import Disposition
-from autodial.model.ids import AttemptId
-from autodial.model.outcome import Outcome
 from autodial.store.schema import attempts, events, hooks, tasks
-from autodial.store.tasks import SKIPPED
 
 #: Kinds of events that a hook may be told of.
 CALL_ENDED, GIVEN_UP, NEVER = "call ended", "task given up", "never call"
@@ -53,56 +50,42 @@ def begin(db: sa.Connection, name: str) -> HookState:
     return HookState(event=last, tries=0, not_before=None, error="", dropped=0)
 
 
-def next_of(db: sa.Connection, after: int) -> tuple[list[HookEvent], int]:
-    """
-    What there is to tell after an event, in order: some events (an end may give up its task, too),
-    and the last row that was looked at.
-    """
+def next_of(db: sa.Connection, after: int) -> tuple[HookEvent | None, int]:
+    """The first event after one that hooks are told of, and the last row that was looked at."""
     query = sa.select(events).where(events.c.id > after).order_by(events.c.id).limit(PAGE)
     last = after
     for row in db.execute(query):
         last = row.id
         told = _told(db, row)
-        if told:
+        if told is not None:
             return told, last
-    return [], last
+    return None, last
 
 
-def _told(db: sa.Connection, row: Any) -> list[HookEvent]:
-    common = {"id": row.id, "at": row.at.isoformat()}
-    if row.kind == "ended":
-        ended = db.execute(
-            sa.select(attempts, tasks.c.closed_reason, tasks.c.responsible)
-            .join(tasks, tasks.c.id == attempts.c.task)
-            .where(attempts.c.id == row.attempt)
-        ).first()
-        return [] if ended is None else _ended(row, ended, common)
-    if row.kind == "disposition" and row.detail == Disposition.DO_NOT_CALL.value:
-        number = db.scalar(sa.select(attempts.c.number).where(attempts.c.id == row.attempt))
-        body = {**common, "number": number, "task": row.task, "attempt": row.attempt}
-        return [HookEvent(id=row.id, kind=NEVER, body=body)]
+def _told(db: sa.Connection, row: Any) -> HookEvent | None:
+    common = {"id": row.id, "at": row.at.isoformat(), "task": row.task or None}
     if row.kind == "never call":
-        body = {**common, "number": row.detail, "task": None, "attempt": None}
-        return [HookEvent(id=row.id, kind=NEVER, body=body)]
-    return []
-
-
-def _ended(row: Any, ended: Any, common: Mapping[str, Any]) -> list[HookEvent]:
+        return HookEvent(id=row.id, kind=NEVER, body={**common, "number": row.detail})
+    never = row.kind == "disposition" and row.detail == Disposition.DO_NOT_CALL.value
+    if row.kind not in ("ended", "given up") and not never:
+        return None
+    query = sa.select(attempts, tasks.c.responsible).join(tasks, tasks.c.id == attempts.c.task)
+    call = db.execute(query.where(attempts.c.id == row.attempt)).first()
+    if call is None:
+        return None  # a test call
+    common |= {"attempt": call.id, "number": call.number, "client": call.client}
+    if never:
+        return HookEvent(id=row.id, kind=NEVER, body=common)
+    if row.kind == "given up":
+        body = {**common, "reason": row.detail, "responsible": call.responsible}
+        return HookEvent(id=row.id, kind=GIVEN_UP, body=body)
     body = {
-        **common, "attempt": AttemptId(row.attempt), "task": row.task, "outcome": row.detail,
-        "number": ended.number, "client": ended.client, "entity_type": ended.entity_type,
-        "entity_id": ended.entity_id, "operator": ended.taken_by,
-        "talk_seconds": ended.talk_seconds, "purpose": ended.purpose,
-        "abandoned": bool(ended.abandoned),
+        **common, "outcome": row.detail, "entity_type": call.entity_type,
+        "entity_id": call.entity_id, "operator": call.taken_by,
+        "talk_seconds": call.talk_seconds, "purpose": call.purpose,
+        "abandoned": bool(call.abandoned),
     }  # fmt: skip
-    told = [HookEvent(id=row.id, kind=CALL_ENDED, body=body)]
-    if ended.closed_reason not in ("", SKIPPED, Outcome.TALKED.value):
-        given_up = {
-            **common, "task": row.task, "reason": ended.closed_reason,
-            "responsible": ended.responsible,
-        }  # fmt: skip
-        told.append(HookEvent(id=row.id, kind=GIVEN_UP, body=given_up))
-    return told
+    return HookEvent(id=row.id, kind=CALL_ENDED, body=body)
 
 
 def was_told(db: sa.Connection, name: str, event: int) -> None:

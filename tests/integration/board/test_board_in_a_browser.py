@@ -52,6 +52,16 @@ def test_what_is_being_written_is_not_lost_when_the_page_changes(
     assert pause is not None and "обед" == pause.why
 
 
+def test_enter_in_the_reason_does_nothing(enter: Enter, served: Served, run: Run) -> None:
+    """It neither logs out nor pauses anybody: each button is pressed by itself."""
+    page = enter("manager")
+    page.get_by_label("Reason").fill("обед")
+    page.keyboard.press("Enter")
+    page.reload()
+    expect(page.get_by_role("button", name="Pause everybody")).to_be_visible()
+    assert set() == run(in_force.paused, datetime.now(UTC))
+
+
 def test_two_managers_at_once(enter: Enter, served: Served, run: Run) -> None:
     """What one does by a button, the other sees; both may press the same."""
     one, two = enter("manager"), enter("administrator")

@@ -135,6 +135,32 @@ def test_a_task_that_is_given_up_is_told(hooks: Hooks, run: Run, receiver: Recei
     assert 8101 == receiver.told[1]["task"] and receiver.told[1]["reason"]
 
 
+def test_a_task_is_given_up_once_however_late_it_is_told(
+    hooks: Hooks, run: Run, receiver: Receiver, now: Now
+) -> None:
+    """The receiver was away for all the calls of the task."""
+    policy = EndPolicy(attempts=2)
+    phone = evolve(PHONE, number="+442079460101", client="Иван", entity_id=8101)
+    run(tasks.save_tasks, [tasks.Imported(portal_task(8101, NOON), (phone,))], NOON, asked=NOON)
+    for hours in (0, 5):
+        at = NOON + timedelta(hours=hours)
+        attempt = dial(run, 8101, at=at)
+        run(ledger.claim, attempt, at)
+        run(attempt_end.record, attempt, BUSY, at, policy)
+    tell_all(hooks)
+    assert ["call ended", "call ended", "task given up"] == [one["kind"] for one in receiver.told]
+
+
+def test_a_wrong_number_by_an_operator_s_word_gives_the_task_up(
+    hooks: Hooks, run: Run, receiver: Receiver
+) -> None:
+    call(run, 8101, TALKED)
+    tell_all(hooks)
+    run(acts.dispose, OperatorId(501), Disposition.WRONG_NUMBER, SHELL, NOON, EndPolicy())
+    tell_all(hooks)
+    assert ["call ended", "task given up"] == [one["kind"] for one in receiver.told]
+
+
 def test_an_operator_s_word_is_told(hooks: Hooks, run: Run, receiver: Receiver) -> None:
     call(run, 8101, TALKED)
     run(acts.dispose, OperatorId(501), Disposition.DO_NOT_CALL, SHELL, NOON, EndPolicy())

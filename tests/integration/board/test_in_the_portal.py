@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, FrameLocator, Page, expect
 from autodial.board.access import COOKIE_INSIDE, TOKEN_TRIES
 from autodial.board.portal_door import TASK_TAB, _wanted
 from autodial.model.ids import TaskId
-from autodial.store import audit, planning
+from autodial.store import audit, in_force, planning
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.placements import open_for
 from bitrix24.simulator.seed import add_operator
@@ -159,6 +159,17 @@ def test_acts_are_logged_with_the_portal_s_user(inside: Inside, run: Run) -> Non
         if line.act == "skip"
     ]  # fmt: skip
     assert (f"Имя {MANAGER} Лебедев (portal:{MANAGER})", "portal") == (line.who, line.door)
+
+
+def test_an_operator_by_rule_who_is_not_of_the_staff_steers_nobody(
+    inside: Inside, run: Run
+) -> None:
+    """Nobody's number is that of everybody."""
+    inside.served.change(inside.webhook, roles=({"role": "operator", "users": (NOBODY,)},))
+    him = inside.visitor(NOBODY)
+    proof = him.get("/tasks").text.partition('name="proof" value="')[2].partition('"')[0]
+    assert 403 == him.post("/operators/0/pause", proof=proof).status_code
+    assert set() == run(in_force.paused, datetime.now(UTC))
 
 
 def test_the_doors_do_not_mix(inside: Inside) -> None:
