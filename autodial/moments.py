@@ -40,5 +40,10 @@ def moment_of(text: str, zone: tzinfo, now: datetime) -> datetime:
     day = next((number for number, names in enumerate(_DAYS) if found["day"] in names), None)
     if day is None:
         raise ValueError(f"{found['day']} is no day of the week")
-    moment += timedelta(days=(day - here.weekday()) % 7)
+    return on_day(moment, day, now)
+
+
+def on_day(moment: datetime, day: int, now: datetime) -> datetime:
+    """The time of a moment of today on the next such day of the week, 0 is Monday."""
+    moment += timedelta(days=(day - moment.weekday()) % 7)
     return moment if moment > now else moment + timedelta(days=7)

@@ -39,7 +39,7 @@ class Access(Protocol):
         ...
 
 
-def _token(text: str) -> str:
+def header_token(text: str) -> str:
     """A token that is valid in a header; ValueError otherwise."""
     if not re.fullmatch(r"[\x21-\x7e]{0,4096}", text):
         raise ValueError("not a token")
@@ -64,7 +64,7 @@ def _private(path: Path, flags: int) -> int:
     return file
 
 
-def _no_slash(text: str) -> str:
+def without_slash(text: str) -> str:
     return text.rstrip("/")
 
 
@@ -72,7 +72,7 @@ def _no_slash(text: str) -> str:
 class Webhook:
     """An incoming webhook: ``https://portal.example.com/rest/1/secret``."""
 
-    address: str = field(repr=False, converter=_no_slash)
+    address: str = field(repr=False, converter=without_slash)
 
     def request(self, method: str, params: Params, *, rest3: bool = False) -> Request:
         address = self.address
@@ -92,7 +92,7 @@ class Application:
     several processes may share it.
     """
 
-    address: str = field(converter=_no_slash)  #: https://portal.example.com
+    address: str = field(converter=without_slash)  #: https://portal.example.com
     client_id: str
     client_secret: str = field(repr=False)
     tokens: Path
@@ -135,7 +135,9 @@ class Application:
         if row.get("error"):
             raise PortalDenied(row.words("error"), row.words("error_description"))
         try:
-            self._save(_token(row.text("access_token")), _token(row.text("refresh_token")))
+            self._save(
+                header_token(row.text("access_token")), header_token(row.text("refresh_token"))
+            )
         except ValueError:
             raise PortalUnavailable("oauth.token: the answer holds no token") from None
 
@@ -148,7 +150,9 @@ class Application:
                     _log.warn("{path} was open to others, and is not any more", path=self.tokens)
                     os.fchmod(file, 0o600)
                 stored = json.load(stream)
-            return _token(stored.get("access_token", "") or ""), _token(stored["refresh_token"])
+            return header_token(stored.get("access_token", "") or ""), header_token(
+                stored["refresh_token"]
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PortalDenied(
                 "NO_TOKENS", f"{self.tokens}: {type(error).__name__}; run: autodial authorize"

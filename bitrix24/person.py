@@ -8,9 +8,9 @@ ours (``app.info``: CODE is the client id of a local application).
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from bitrix24.access import Send, _token
+from bitrix24.access import Send, header_token, without_slash
 from bitrix24.asking import Asking
 from bitrix24.errors import AnswerStrange, PortalDenied, PortalError, PortalRefused
 from bitrix24.wire import Params, Request, Row
@@ -20,14 +20,12 @@ from bitrix24.wire import Params, Request, Row
 class Bearer:
     """Requests in somebody's name, by his access token."""
 
-    address: str  #: https://portal.example.com
-    token: str
+    address: str = field(converter=without_slash)  #: https://portal.example.com
+    token: str = field(repr=False)
 
     def request(self, method: str, params: Params, *, rest3: bool = False) -> Request:
-        root = (
-            f"{self.address.rstrip('/')}/rest/api" if rest3 else f"{self.address.rstrip('/')}/rest"
-        )
-        return Request(method, f"{root}/{method}", params, _token(self.token))
+        root = f"{self.address}/rest/api" if rest3 else f"{self.address}/rest"
+        return Request(method, f"{root}/{method}", params, header_token(self.token))
 
     async def renew(self, send: Send, used: str) -> bool:
         return False

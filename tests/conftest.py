@@ -1,6 +1,7 @@
 """What concerns a whole run: the order of its files, and what all of its processes did together."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 # Several processes share the cores: how long one example takes says nothing.
 settings.register_profile("tests", deadline=None)
@@ -73,3 +75,14 @@ def _explained(config: pytest.Config) -> set[str]:
 
 def _files(config: pytest.Config) -> set[str]:
     return config.stash.setdefault(_FILES, set())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The distribution's Chromium; it asks no other host by itself."""
+    chromium = shutil.which("chromium") or "/usr/bin/chromium"
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        yield running
+        running.close()

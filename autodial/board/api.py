@@ -276,8 +276,11 @@ class Api:
         @post("/do-not-call", responses=unreadable)
         def never(by: caller, body: Never) -> Done:
             number = self._number(body.number)
-            return self._do(by, Act.NEVER_CALL, lambda db, now: acts.never_call(
+            done = self._do(by, Act.NEVER_CALL, lambda db, now: acts.never_call(
                 db, number, by.actor, now, body.why))  # fmt: skip
+            if done.done:
+                self.showing.tell_never([number], body.why)
+            return done
 
         @router.delete("/do-not-call/{number}", responses=unreadable)
         def again(number: str, by: caller) -> Done:
@@ -381,7 +384,7 @@ class Api:
         if not may(by.role, act):
             raise HTTPException(403, "the role does not allow it")
         now = self.showing.now()
-        return Done(done=self.showing.store.write(lambda db: change(db, now)) is not False)
+        return Done(done=self.showing.change_now(lambda db: change(db, now)) is not False)
 
     def _known(self, operator: int) -> None:
         staff = self._ask(views.operator_lines)

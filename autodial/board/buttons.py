@@ -1,6 +1,5 @@
 """What people do on the board: each act by its role, and through ``store/acts``."""
 
-import logging
 from collections.abc import Callable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -20,13 +19,10 @@ from autodial.model.act import Act, Actor
 from autodial.model.ids import OperatorId, TaskId
 from autodial.moments import moment_of
 from autodial.portal.client import portal_of
-from autodial.portal.told_clients import tell_never
-from autodial.store import acts, dispositions, pauses, planning, views
+from autodial.store import acts, pauses, planning, views
 from autodial.store.accounts import Session
-from autodial.texts import escaped
 from bitrix24 import PortalError
 
-_log = logging.getLogger(__name__)  # Twisted's has no reader in this process
 Change = Callable[[sa.Connection], object]
 #: The longest reason, in characters.
 LONGEST_REASON = 200
@@ -195,23 +191,15 @@ class Buttons:
         if not confirmed:
             raise HTTPException(400, "Confirm that nobody will call this client again")
         now = self.showing.now()
+        lines = await self.showing.ask(lambda db: views.number_lines(db, task))
+        numbers = [line.number for line in lines]
 
         def add(db: sa.Connection) -> bool:
-            numbers = [line.number for line in views.number_lines(db, task)]
             added = [acts.never_call(db, number, by, now, why) for number in numbers]
             return any(added)
 
         await self._do(Act.NEVER_CALL, session, add)
-        config = self.showing.config
-
-        def owners(db: sa.Connection) -> list[tuple[str, int]]:
-            numbers = [line.number for line in views.number_lines(db, task)]
-            return [one for number in numbers for one in dispositions.owners_of(db, number)]
-
-        told = list(dict.fromkeys(await self.showing.ask(owners)))
-        untold = await run_in_threadpool(tell_never, config, told, why)
-        if untold:
-            _log.warning("the CRM was not told: %s", escaped(untold))
+        await run_in_threadpool(self.showing.tell_never, numbers, why)
 
     async def _postpone(self, task: TaskId, session: Session, by: Actor, text: str) -> None:
         """The deadline is the portal's: it is moved there, and the next poll brings it."""

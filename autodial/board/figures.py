@@ -73,8 +73,7 @@ class Figures:
         figures = sums, added_up([one.times for one in found])
         if len(self._sums) >= KEPT_SUMS:
             self._sums.clear()
-        until = min((one.until for one in found if one.until is not None), default=_fresh(begun))
-        self._sums[key] = (max(until, _fresh(begun) - FRESH), figures)
+        self._sums[key] = (_fresh(begun), figures)
         return figures
 
     def counts(self, days: Days) -> TaskCounts:

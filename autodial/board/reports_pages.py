@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
 from math import ceil
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -28,6 +28,8 @@ from autodial.store.accounts import Session
 FORECAST_KEPT = 900.0
 #: Forecasts that are kept at once; days ahead that one is made of.
 FORECASTS, MOST_AHEAD = 20, timedelta(days=14)
+#: Forecasts that may be asked for and not made yet.
+MOST_MAKING = 4
 #: Most tasks and operators of a simulated day; seconds for which a page waits for it.
 MOST_TASKS, MOST_OPERATORS, PATIENCE = 400, 30, 2.0
 #: Days whose calls a forecast is measured by, and how many of them, the latest.
@@ -58,9 +60,14 @@ class ReportsPages:
 
     showing: Showing
     figures: Figures
-    _forecasts: dict[str, tuple[float, Forecast | None]] = field(factory=dict, init=False)
-    _making: set["asyncio.Task[Forecast | None]"] = field(factory=set, init=False)
-    _forecasting: Lock = field(factory=Lock, init=False)
+    _forecasts: dict[tuple[date, int], tuple[float, Forecast | None]] = field(
+        factory=dict, init=False
+    )
+    _making: dict[tuple[date, int], "asyncio.Future[Forecast | None]"] = field(
+        factory=dict, init=False
+    )
+    #: One forecast at a time: each takes a processor for some seconds.
+    _worker: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1), init=False)
 
     async def day(self, request: Request, session: Session) -> Response:
         now = self.showing.now()
@@ -73,21 +80,13 @@ class ReportsPages:
         operators = int(text) if text.isdecimal() and len(text) < 4 else 0
         forecast, making_it = None, False
         if today <= days.first <= today + MOST_AHEAD:
-            making = asyncio.create_task(
-                asyncio.to_thread(self._forecast, days, operators), name="forecast"
-            )
-            self._making.add(making)
-            making.add_done_callback(self._making.discard)
-            try:
-                forecast = await asyncio.wait_for(asyncio.shield(making), PATIENCE)
-            except TimeoutError:
-                making_it = True
+            forecast, making_it = await self._forecast(days, operators)
         so_far = min(now.astimezone(days.zone).hour, 23)
         values |= {
             "day": f"{days.first:%Y-%m-%d}", "forecast": forecast, "so_far": so_far,
             "today": days.first == today, "to_come": days.first >= today, "operators": operators,
             "making_it": making_it,
-            "most": _most(values["sums"]["hour"]), "title": "Day",
+            "most": _most(values["sums"]["hour"]),
         }  # fmt: skip
         return self.showing.page(request, "day.html", values, session)
 
@@ -100,7 +99,7 @@ class ReportsPages:
         week = {one.key: one for one in values["sums"]["week-hour"] if one.key != TOTAL}
         hours = sorted({key[2:] for key in week})
         values |= {
-            "month": f"{days.first:%Y-%m}", "title": "Month",
+            "month": f"{days.first:%Y-%m}",
             "hours": hours, "heat": _heat(week, hours), "best": best_hours(week.values()),
             "most": _most(values["sums"]["day"]),
         }  # fmt: skip
@@ -133,21 +132,40 @@ class ReportsPages:
         file = self.showing.table(request, f"{by or 'hour'}-{days.first}", headers, rows)
         return file or values
 
-    def _forecast(self, days: Days, operators: int) -> Forecast | None:
+    async def _forecast(self, days: Days, operators: int) -> tuple[Forecast | None, bool]:
         """
         By the calls of the last weeks and the tasks of the day, with so many operators, or (0)
-        those who were at work or are of the staff; None: there is nothing to dial, or nobody.
+        those who were at work or are of the staff. None: there is nothing to dial, or nobody; or,
+        with True, it is being made, or many others are: ask again.
         """
-        key = f"{days.first} {operators}"
-        with self._forecasting:  # (one at a time: it takes a processor for some seconds)
-            made, kept = self._forecasts.get(key, (0.0, None))
-            if key in self._forecasts and monotonic() - made < FORECAST_KEPT:
-                return kept
-            forecast = self._simulated(days, operators)
-            if len(self._forecasts) >= FORECASTS:
-                self._forecasts.clear()
-            self._forecasts[key] = (monotonic(), forecast)
-        return forecast
+        key = (days.first, operators)
+        made, forecast = self._forecasts.get(key, (0.0, None))
+        if key in self._forecasts and monotonic() - made < FORECAST_KEPT:
+            return forecast, False
+        making = self._making.get(key)
+        if making is None:
+            if len(self._making) >= MOST_MAKING:
+                return None, True
+            making = self._making[key] = asyncio.get_running_loop().run_in_executor(
+                self._worker, self._simulated, days, operators
+            )
+            making.add_done_callback(lambda done: self._made(key, done))
+        try:
+            return await asyncio.wait_for(asyncio.shield(making), PATIENCE), False
+        except TimeoutError:
+            return None, True
+
+    def _made(self, key: tuple[date, int], done: "asyncio.Future[Forecast | None]") -> None:
+        del self._making[key]
+        if done.cancelled() or done.exception() is not None:
+            return  # who waited for it has the error
+        if len(self._forecasts) >= FORECASTS:
+            self._forecasts.clear()
+        self._forecasts[key] = (monotonic(), done.result())
+
+    def stop(self) -> None:
+        """No further forecasts."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
 
     def _simulated(self, days: Days, operators: int) -> Forecast | None:
         config, store = self.showing.config, self.showing.store

@@ -18,7 +18,9 @@ from autodial.board.russian import RUSSIAN
 from autodial.config.settings import Config
 from autodial.errors import StoreError
 from autodial.model.role import Role
+from autodial.portal.told_clients import tell_never
 from autodial.spreadsheets import KINDS, Rows
+from autodial.store import dispositions
 from autodial.store.accounts import Session
 from autodial.store.database import Beside
 from autodial.texts import escaped
@@ -56,10 +58,24 @@ class Showing:
         return await run_in_threadpool(self.store.read, question)
 
     async def change(self, change: Callable[[sa.Connection], T]) -> T:
+        return await run_in_threadpool(self.change_now, change)
+
+    def change_now(self, change: Callable[[sa.Connection], T]) -> T:
+        """As ``change``, from a thread."""
         try:
-            return await run_in_threadpool(self.store.write, change)
+            return self.store.write(change)
         finally:
             self.changes += 1
+
+    def tell_never(self, numbers: Sequence[str], why: str) -> None:
+        """Tell the CRM that nobody calls the owners of these numbers again. Blocks."""
+
+        def owners(db: sa.Connection) -> list[tuple[str, int]]:
+            return [one for number in numbers for one in dispositions.owners_of(db, number)]
+
+        untold = tell_never(self.config, list(dict.fromkeys(self.store.read(owners))), why)
+        if untold:
+            _log.warning("the CRM was not told: %s", escaped(untold))
 
     def language(self, request: Request) -> Language:
         return language_of(request.headers.get("accept-language", ""), self.config.language)

@@ -86,6 +86,7 @@ class Board:
         )
         yield
         self.figures.stop()
+        self.reports.stop()
         await hooks.stop()
         await warming
         self.showing.store.close()

@@ -12,6 +12,7 @@ from autodial.engine.attempt_ends import AttemptEnds
 from autodial.model.act import Actor, Door
 from autodial.model.disposition import Disposition
 from autodial.model.ids import TaskId
+from autodial.moments import on_day
 from autodial.store import acts
 from autodial.store.database import Store
 
@@ -96,6 +97,5 @@ def _moment(digits: str, zone: tzinfo, now: datetime) -> datetime | None:
     here = now.astimezone(zone)
     moment = here.replace(hour=int(found[2]), minute=int(found[3]), second=0, microsecond=0)
     if found[1]:
-        moment += timedelta(days=(int(found[1]) - here.isoweekday()) % 7)
-    step = timedelta(days=7 if found[1] else 1)
-    return moment if moment > now else moment + step
+        return on_day(moment, int(found[1]) - 1, now)
+    return moment if moment > now else moment + timedelta(days=1)

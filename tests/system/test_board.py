@@ -1,11 +1,10 @@
 """The board on a running exchange, in a real Chromium: what people see and what phones then do."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from autodial.model.outcome import Outcome
 from bitrix24.simulator.seed import add_contact, add_task
@@ -34,16 +33,6 @@ def rig(house: Callable[..., Rig]) -> Rig:
     running.operator(501, "101")
     running.start_dialler()
     return running
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or "/usr/bin/chromium"
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=quiet)
-        yield running
-        running.close()
 
 
 @pytest.fixture

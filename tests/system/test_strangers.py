@@ -18,10 +18,11 @@ from fastagi_server.testing import environment
 from tests.system import scene
 from tests.system.sip_peer import SipPeer
 
-#: How many requests each call makes, one after the other.
+#: Each call makes 150 requests, one after the other; unanswered, it would end after 30 s.
 ASKING = """
 [asking]
-exten => s,1,Set(N=0)
+exten => s,1,Answer()
+ same => n,Set(N=0)
  same => n(again),Set(AD_PONG=)
  same => n,AGI(${AD_AGI}/ping)
  same => n,Set(GROUP(asked)=${AGISTATUS}${AD_PONG})
@@ -153,7 +154,7 @@ def test_no_call_is_refused_while_the_dialler_restarts(rig: Rig) -> None:
     pbx = rig.exchange.pbx
     scene.add_dialplan(pbx, "asking", ASKING)
     for _ in range(10):
-        pbx.cli("channel originate Local/s@asking application Wait 20")
+        pbx.cli("channel originate Local/s@asking application Wait 600")
     for _ in range(2):
         rig.stop_dialler()
         with pytest.raises(OSError, match="in use"), socket.socket() as impostor:

@@ -18,6 +18,7 @@ from autodial.model.act import Actor, Door
 from autodial.model.ids import TaskId
 from autodial.model.role import Role
 from autodial.store import acts, audit, dispositions, in_force, planning
+from bitrix24.simulator import SimulatedPortal, serve
 from tests.integration.board.conftest import Served
 
 Run = Callable[..., Any]
@@ -117,6 +118,19 @@ def test_a_token_that_was_replaced_or_removed_is_nobody_s(program: Programs, run
     assert run(acts.remove_token, "viewer", SHELL, datetime.now(UTC))
     assert 401 == Program(viewer.address, "another").ask("GET", "/now").status_code
     assert not run(acts.remove_token, "viewer", SHELL, datetime.now(UTC))
+
+
+def test_the_crm_is_told_by_this_way_too(served: Served, program: Programs) -> None:
+    """Of the client of task 9003, who has this number."""
+    portal = SimulatedPortal()
+    portal.contacts[9003] = {"ID": 9003}
+    with serve(portal) as webhook:
+        served.change(webhook)
+        number = {"number": "+44 20 7946 0003", "why": "просил"}
+        answer = program(Role.MANAGER).ask("POST", "/do-not-call", json=number)
+        assert {"done": True} == answer.json()
+    (told,) = portal.timeline
+    assert 9003 == told["OWNER"] and "просил" in told["COMMENT"]
 
 
 def test_a_cookie_is_no_token(served: Served) -> None:

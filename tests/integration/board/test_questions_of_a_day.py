@@ -6,6 +6,7 @@ in at most two steps, in Russian, and right. The day is known: Monday, 16 Novemb
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -57,9 +58,13 @@ class Manager:
 
     def sees(self, page: str, **query: str) -> str:
         """The text of a page, as one line."""
-        answer = self.board.get(page, params=query, headers=RUSSIAN)
-        assert 200 == answer.status_code, answer.text
-        return " ".join(answer.text.split())
+        until = monotonic() + 60
+        while True:
+            answer = self.board.get(page, params=query, headers=RUSSIAN)
+            assert 200 == answer.status_code, answer.text
+            if "считается по модели" not in answer.text:
+                return " ".join(answer.text.split())
+            assert monotonic() < until, "the forecast is never made"
 
     def presses(self, button: str, **fields: str) -> None:
         answer = self.board.act(button, **fields)

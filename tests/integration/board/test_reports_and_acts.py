@@ -1,15 +1,19 @@
 """The board's reports, an operator's own view, and the acts that a manager has besides pauses."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from autodial.board.reports_pages import SHADES, _heat
+from autodial.board.days import Days
+from autodial.board.reports_pages import MOST_MAKING, SHADES, ReportsPages, _heat
+from autodial.config.fields import DAYS
 from autodial.rules.report import Sum
 from autodial.store import audit, days_off, dispositions, flags, in_force, schema
 from autodial.store import stand_ins as handed
@@ -111,13 +115,40 @@ def test_every_table_is_a_file_too(served: Served, path: str) -> None:
 
 def test_the_forecast_stands_beside_what_happened(served: Served, run: Run) -> None:
     """Of today and days to come: simulated with the tasks of the day and the staff at work."""
+    served.stop()
+    always = served.config.hours.model_copy(update=dict.fromkeys(DAYS, (time(0), time(0))))
+    served.config = served.config.model_copy(update={"hours": always})
+    served.start()
     run(_at_work_all_day, 501)
     viewer = served.visitor("viewer")
-    text = viewer.get("/day", headers=ENGLISH).text
-    open_today = served.config.when.span(datetime.now(served.config.when.zone).date())
-    assert "Forecast" in text
-    assert ("by now" in text) is (open_today is not None), "on a day off nobody is dialled"
+    assert "talks by now" in simulated(viewer, "/day")
+    tomorrow = datetime.now(UTC) + timedelta(days=2)
+    assert "tasks finished" in simulated(viewer, f"/day?day={tomorrow:%Y-%m-%d}&operators=5")
     assert "Forecast" not in viewer.get("/day?day=2020-01-01", headers=ENGLISH).text
+
+
+def simulated(viewer: Visitor, page: str) -> str:
+    """The page, once its forecast is made."""
+    until = monotonic() + 60
+    while "being simulated" in (text := viewer.get(page, headers=ENGLISH).text):
+        assert monotonic() < until, "the forecast is never made"
+    return text
+
+
+def test_many_forecasts_at_once_are_not_made(served: Served) -> None:
+    """Whoever asks for a hundred holds up neither the pages nor the live ones."""
+    pages = ReportsPages(served.board.showing, served.board.figures)
+    day = Days(date(2099, 1, 5), date(2099, 1, 5), served.config.when.zone)
+    never: asyncio.Future[Any]
+
+    async def asked() -> tuple[Any, bool]:
+        nonlocal never
+        never = asyncio.get_running_loop().create_future()
+        for number in range(MOST_MAKING):
+            pages._making[(day.first, number)] = never
+        return await pages._forecast(day, 99)
+
+    assert (None, True) == asyncio.run(asked())
 
 
 def _at_work_all_day(db: sa.Connection, operator: int) -> None:
