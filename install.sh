@@ -63,6 +63,16 @@ debian_packages() {
         fail "apt-get could not install ${missing[*]}; see $cache/apt.log"
 }
 
+# PostgreSQL's programs, for clusters that the tests start; none that runs by itself.
+database_server() {
+    local none=/etc/postgresql-common/createcluster.d/autodial24.conf
+    ! compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || return 0
+    mkdir -p "${none%/*}"
+    echo "create_main_cluster = false" >"$none"
+    debian_packages postgresql
+    rm -f "$none"
+}
+
 # Where this machine fetches Debian's packages from; known once the lists were fetched.
 mirrors() {
     # shellcheck disable=SC2016  # apt's own syntax
@@ -129,7 +139,7 @@ need_python() {
 python_packages() {
     local wanted=$here/requirements-dev.txt
     need_python
-    if ! cmp -s <(cat "$here/requirements.txt" "$wanted" "$here/pyproject.toml") "$venv/.made-for"; then
+    if ! cmp -s <(cat "$here"/requirements*.txt "$here/pyproject.toml") "$venv/.made-for"; then
         step "Installing Python packages into $venv"
         rm -rf "$venv"
         "$interpreter" -m venv "$venv" || fail "$interpreter -m venv failed: is $interpreter-venv installed?"
@@ -137,7 +147,7 @@ python_packages() {
             fail "pip could not install the packages (no network?); see $cache/pip.log"
         "$venv/bin/pip" install -q --disable-pip-version-check --no-deps -e "$here" >>"$cache/pip.log" 2>&1 ||
             fail "the project could not be installed; see $cache/pip.log"
-        cat "$here/requirements.txt" "$wanted" "$here/pyproject.toml" >"$venv/.made-for"
+        cat "$here"/requirements*.txt "$here/pyproject.toml" >"$venv/.made-for"
     fi
 }
 
@@ -184,8 +194,21 @@ files() {
 # A virtual environment for each release: the one in use and the one before it are kept.
 release_of_program() {
     find "$here/autodial" "$here/bitrix24" "$here/call_files" "$here/dialplan" "$here/demo" \
-        "$here/fastagi_server" "$here/requirements.txt" "$here/pyproject.toml" \
-        -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cat | cksum | cut -d' ' -f1
+        "$here/fastagi_server" "$here/requirements.txt" "$here/requirements-postgresql.txt" \
+        "$here/pyproject.toml" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cat | cksum | cut -d' ' -f1
+}
+
+# The driver of a store that several diallers share, once the settings name one.
+database_driver() {
+    local venv=$1
+    [ ! -e "$venv/.postgresql" ] || return 0
+    [ "${AUTODIAL24_POSTGRESQL:-no}" = yes ] ||
+        grep -qs '^[[:space:]]*url[[:space:]]*=[[:space:]]*["'"']postgresql" "$root/etc/autodial24/autodial.toml" ||
+        return 0
+    step "PostgreSQL's driver"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements-postgresql.txt" \
+        >>"$opt/pip.log" 2>&1 || fail "pip could not install the driver (no network?); see $opt/pip.log"
+    touch "$venv/.postgresql"
 }
 
 build_program() {
@@ -201,8 +224,8 @@ build_program() {
     # From a copy: what an earlier build left in the checkout does not come along.
     copy=$(mktemp -d)
     cp -r "$here/autodial" "$here/bitrix24" "$here/call_files" "$here/dialplan" "$here/demo" \
-        "$here/fastagi_server" "$here/requirements.txt" "$here/pyproject.toml" "$here/README.md" \
-        "$here/LICENSE" "$copy"
+        "$here/fastagi_server" "$here/requirements.txt" "$here/requirements-postgresql.txt" \
+        "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$copy"
     "$venv/bin/pip" install -q --disable-pip-version-check --no-deps "$copy" >>"$opt/pip.log" 2>&1 ||
         fail "the program could not be installed; see $opt/pip.log"
     rm -rf "$copy"
@@ -268,6 +291,7 @@ production() {
     local venv old kept=$opt/before-upgrade.json needed=no
     venv=$opt/venv-$(release_of_program)
     build_program "$venv"
+    database_driver "$venv"
     old=$(venv_of_before)
     ! files needed || needed=yes
     [ "$old" = "$(basename "$venv")" ] || needed=yes
@@ -386,6 +410,7 @@ main() {
     setup
     # The highlight on the portal is tried in a real browser, its module in a real PHP.
     [ "$1" != test ] || debian_packages chromium fonts-dejavu-core php-cli
+    [ "$1" != test ] || database_server
     case $1 in
     demo)
         step "Demo"

@@ -35,6 +35,7 @@ from autodial.model.ids import AttemptId
 from autodial.portal.importer import Importer
 from autodial.store import ledger, tasks
 from autodial.store.database import Store
+from autodial.store.file_store import FileStore
 from bitrix24 import Link, Portal, RequestsTransport, Webhook
 
 reactor: Any = _reactor
@@ -137,7 +138,7 @@ def main(count: int, touched: int, latency: float) -> None:
             },
             "bench",
         )
-        store = Store(place / "autodial.sqlite", reactor)
+        store = FileStore(place / "autodial.sqlite", reactor)
         store.start()
         transport = RequestsTransport(reactor)
         transport.start()

@@ -52,7 +52,7 @@ class Showing:
 
     def __attrs_post_init__(self) -> None:
         self.renderer = Renderer(self.config)
-        self.store = Beside(self.config.store.path)
+        self.store = Beside(self.config.place)
 
     async def ask(self, question: Callable[[sa.Connection], T]) -> T:
         return await run_in_threadpool(self.store.read, question)

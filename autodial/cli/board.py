@@ -78,7 +78,7 @@ def add(path: Path, name: str, role: str, extension: str | None, password: str) 
     now = datetime.now(UTC)
     read(config, accounts.lines)
     write(
-        config.store.path,
+        config.place,
         lambda db: acts.save_account(db, name, Role(role), stored, actor(), now, operator),
     )
     say(tr("{name} may log in", name=name))
@@ -90,7 +90,7 @@ def add(path: Path, name: str, role: str, extension: str | None, password: str) 
 def remove(path: Path, name: str) -> None:
     """Let somebody log in no more; his sessions end."""
     config, now = load(path), datetime.now(UTC)
-    if not write(config.store.path, lambda db: acts.remove_account(db, name, actor(), now)):
+    if not write(config.place, lambda db: acts.remove_account(db, name, actor(), now)):
         raise click.ClickException(tr("nobody is called {name}", name=name))
     say(tr("{name} may log in no more", name=name))
 
@@ -128,7 +128,7 @@ def add_token(path: Path, name: str, role: str) -> None:
     config, now, token = load(path), datetime.now(UTC), f"autodial_{secrets.token_urlsafe(32)}"
     _check_name(name)
     read(config, accounts.lines)
-    write(config.store.path, lambda db: acts.save_token(db, name, Role(role), token, actor(), now))
+    write(config.place, lambda db: acts.save_token(db, name, Role(role), token, actor(), now))
     say(token)
 
 
@@ -138,7 +138,7 @@ def add_token(path: Path, name: str, role: str) -> None:
 def remove_token(path: Path, name: str) -> None:
     """A program may not use the API any more, at once."""
     config, now = load(path), datetime.now(UTC)
-    if not write(config.store.path, lambda db: acts.remove_token(db, name, actor(), now)):
+    if not write(config.place, lambda db: acts.remove_token(db, name, actor(), now)):
         raise click.ClickException(tr("no token is called {name}", name=name))
     say(tr("{name} may not use the API any more", name=name))
 

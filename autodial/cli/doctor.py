@@ -121,7 +121,9 @@ def _host(config: Config) -> Iterator[Line]:
             names = ", ".join(texts.cut(name, 40) for name in sorted(strange)[:3])
             detail = f"{len(strange)} ({names})"
             yield _line("host", Finding("host.strangers", detail, False))
-    directory = next(place for place in config.store.path.absolute().parents if place.exists())
+    if not isinstance(config.place, Path):
+        return
+    directory = next(place for place in config.place.absolute().parents if place.exists())
     free = shutil.disk_usage(directory).free // 2**20
     if free < FEW:
         yield _line("host", Finding("host.disk", f"{directory}: {free} MB", free < TOO_FEW))
@@ -135,22 +137,24 @@ def _user(number: int) -> str:
 
 
 def _store(config: Config) -> Iterator[Line]:
-    path = config.store.path
+    place = config.place
     try:
-        if not path.exists():
-            yield _line("store", Finding("store.none", str(path), False))
+        if isinstance(place, Path) and not place.exists():
+            yield _line("store", Finding("store.none", str(place), False))
             return
-        running = read(path, lambda db: flags.running(db, datetime.now(UTC)))
-        known = read(path, views.task_lines)
+        running = read(place, lambda db: flags.running(db, datetime.now(UTC)))
+        known = read(place, views.task_lines)
     except (StoreError, OSError) as error:
         yield Line("store", Mark.SERIOUS, "store.unusable", str(error))
         return
-    owner, spool = path.stat().st_uid, config.asterisk.spool
-    if spool.is_dir() and owner != spool.stat().st_uid:
-        whose = f"{path}: {_user(owner)} / {_user(spool.stat().st_uid)}"
-        yield _line("store", Finding("store.owner", whose, False))
+    spool = config.asterisk.spool
+    if isinstance(place, Path) and spool.is_dir():
+        owner = place.stat().st_uid
+        if owner != spool.stat().st_uid:
+            whose = f"{place}: {_user(owner)} / {_user(spool.stat().st_uid)}"
+            yield _line("store", Finding("store.owner", whose, False))
     yield _well("store", "store.running" if running else "store.stopped")
-    if not known and not read(path, lambda db: flags.last(db, flags.PORTAL_SEEN)):
+    if not known and not read(place, lambda db: flags.last(db, flags.PORTAL_SEEN)):
         yield _line("store", Finding("store.unread", "", False))
     elif not known:
         yield _line(
@@ -177,7 +181,7 @@ def _fastagi(config: Config) -> Iterator[Line]:
 
 def _runs(config: Config) -> bool:
     try:
-        return read(config.store.path, lambda db: flags.running(db, datetime.now(UTC)))
+        return read(config.place, lambda db: flags.running(db, datetime.now(UTC)))
     except StoreError:
         return False
 
@@ -199,7 +203,7 @@ def _from_asterisk(config: Config) -> Line:
     untouched = True
     try:
         while monotonic() < end:
-            told = read(config.store.path, lambda db: flags.told(db, flags.CHECKED))
+            told = read(config.place, lambda db: flags.told(db, flags.CHECKED))
             if told is not None and told[1] == number:
                 took = f"{1000 * (perf_counter() - begun):.0f} ms"
                 return _well("fastagi", "fastagi.reached", took)
@@ -251,7 +255,7 @@ def _away(config: Config) -> str:
 def _extensions(config: Config) -> list[str]:
     """Internal numbers of the staff, as last imported."""
     try:
-        return [line.extension for line in read(config.store.path, views.operator_lines)]
+        return [line.extension for line in read(config.place, views.operator_lines)]
     except StoreError:
         return []
 
@@ -291,7 +295,7 @@ def _portal_clock(config: Config, theirs: datetime) -> list[Finding]:
 def _staff(config: Config) -> Iterator[Line]:
     """Operators whose phones cannot be rung rightly."""
     try:
-        lines = read(config.store.path, views.operator_lines)
+        lines = read(config.place, views.operator_lines)
     except StoreError:
         return
     faults = conflicts(lines)
@@ -299,5 +303,5 @@ def _staff(config: Config) -> Iterator[Line]:
         for fault in faults.get(line.id, ()):
             who = f"{line.name} ({line.extension or line.id})"
             yield Line("staff", Mark.NOTE, fault, f"{who}: {words(fault)}")
-    if not lines and read(config.store.path, lambda db: flags.last(db, flags.PORTAL_SEEN)):
+    if not lines and read(config.place, lambda db: flags.last(db, flags.PORTAL_SEEN)):
         yield _line("staff", Finding("staff.none", "", True))

@@ -27,7 +27,7 @@ from autodial.portal.client import portal_of, unconnected
 from autodial.portal.self_check import findings
 from autodial.store import acts, pauses
 from autodial.store.database import write
-from autodial.store.releases import migrate
+from autodial.store.releases import migrate, release_of
 from bitrix24 import Employee, Portal, PortalDenied, PortalError, PortalRefused
 from bitrix24.values import Named
 
@@ -319,11 +319,12 @@ def _paused(config: Config, *, first: bool) -> bool:
     Everybody is paused in a new store, or at the first connection: the next start dials nobody.
     False: a site at work.
     """
-    path = config.store.path
-    if path.exists() and not first:
+    place = config.place
+    there = place.exists() if isinstance(place, Path) else release_of(place) is not None
+    if there and not first:
         return False
-    migrate(path)
+    migrate(place)
     now = datetime.now(UTC)
     reason = tr("a new installation")
-    write(path, lambda db: acts.pause(db, pauses.EVERYBODY, actor(), now, reason))
+    write(place, lambda db: acts.pause(db, pauses.EVERYBODY, actor(), now, reason))
     return True

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -104,11 +105,11 @@ def _total(widths: dict[int, int]) -> int:
 
 
 def read(config: Config, question: Callable[[sa.Connection], T]) -> T:
-    if not config.store.path.exists():
+    if isinstance(config.place, Path) and not config.place.exists():
         raise click.ClickException(
             tr("there is no store yet: 'autodial init' makes it, and the first start")
         )
-    return database.read(config.store.path, question)
+    return database.read(config.place, question)
 
 
 def when(config: Config, moment: datetime | None) -> str:

@@ -33,7 +33,7 @@ def outbox_(path: Path, again: int | None, all_again: bool, as_json: bool) -> No
     config = load(path)
     if again is not None or all_again:
         now = datetime.now(UTC)
-        count = write(config.store.path, lambda db: acts.send_again(db, again, actor(), now))
+        count = write(config.place, lambda db: acts.send_again(db, again, actor(), now))
         if not count:
             raise click.ClickException(tr("there is no dead letter with this number"))
         say(tr("{count} will be sent again", count=count))

@@ -37,7 +37,7 @@ def day_off(path: Path, day: str | None, reason: str, remove: bool) -> None:
         return _list(config, today)
     which = _day(day, today)
     if remove:
-        if not write(config.store.path, lambda db: acts.remove_day_off(db, which, actor(), now)):
+        if not write(config.place, lambda db: acts.remove_day_off(db, which, actor(), now)):
             inside = which in config.calendar.days_off
             error = tr("{day}: was not named as a day off", day=which)
             error += "; " + tr("it is one of [calendar] days_off") if inside else ""
@@ -46,7 +46,7 @@ def day_off(path: Path, day: str | None, reason: str, remove: bool) -> None:
         return None
     if which < today:
         raise click.UsageError(tr("{day} has passed ({zone})", day=which, zone=config.hours.zone))
-    write(config.store.path, lambda db: acts.add_day_off(db, which, actor(), now, reason))
+    write(config.place, lambda db: acts.add_day_off(db, which, actor(), now, reason))
     say(_effect(config, which))
     return None
 
@@ -86,7 +86,7 @@ def reload(path: Path) -> None:
         say(tr("the settings are in order; the dialler does not run; it reads them at its start"))
         return
     file = str(path.resolve())
-    write(config.store.path, lambda db: acts.reload(db, actor(), asked, file))
+    write(config.place, lambda db: acts.reload(db, actor(), asked, file))
     until = monotonic() + PATIENCE
     while monotonic() < until:
         report = read(config, lambda db: flags.told(db, flags.RELOADED))

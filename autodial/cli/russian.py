@@ -345,6 +345,9 @@ RUSSIAN: Mapping[str, str] = {
         "--late, --operator и --number — для открытых задач, без --all"
     ),
     # the store
+    "the store is a database, {store}: use {tool}": (
+        "хранилище — база данных, {store}: используйте {tool}"
+    ),
     "there is no store yet: 'autodial init' makes it, and the first start": (
         "базы ещё нет: её создаёт 'autodial init' или первый запуск"
     ),

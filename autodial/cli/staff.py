@@ -38,14 +38,14 @@ def pause(
         if purpose not in {known.name for known in config.purposes}:
             raise click.UsageError(tr("[[purposes]] has none of the name {name}", name=purpose))
         write(
-            config.store.path,
+            config.place,
             lambda db: acts.pause_purpose(db, purpose, actor(), now, reason, until),
         )
         ends = _end(config, until, f"--purpose {purpose}")
         say(tr("purpose {purpose}: paused; talks go on, {ends}", purpose=purpose, ends=ends))
         return
     who = _operator(config, extension)
-    write(config.store.path, lambda db: acts.pause(db, who, actor(), now, reason, until))
+    write(config.place, lambda db: acts.pause(db, who, actor(), now, reason, until))
     ends = _end(config, until, extension or "")
     say(tr("{who}: paused; talks go on, {ends}", who=extension or tr("everybody"), ends=ends))
 
@@ -94,7 +94,7 @@ def hand_over(
         return _stand_ins(config, now, as_json)
     operator = operator_of(config, whose)
     if back:
-        if not write(config.store.path, lambda db: acts.take_back(db, operator, actor(), now)):
+        if not write(config.place, lambda db: acts.take_back(db, operator, actor(), now)):
             raise click.ClickException(tr("nobody stands in for {who}", who=whose))
         say(tr("{who}: has his own tasks again", who=whose))
         return None
@@ -104,7 +104,7 @@ def hand_over(
     if stand_in == operator:
         raise click.UsageError(tr("nobody stands in for himself"))
     until = moment(end, config, now) if end else None
-    write(config.store.path, lambda db: acts.hand_over(db, operator, stand_in, actor(), now, until))
+    write(config.place, lambda db: acts.hand_over(db, operator, stand_in, actor(), now, until))
     ends = tr("'{command}' ends it", command=f"autodial hand-over {whose} --back")
     if until is not None:
         ends = tr("until {when}", when=when(config, until))
@@ -134,13 +134,13 @@ def resume(path: Path, extension: str | None, purpose: str | None) -> None:
     config, now = load(path), datetime.now(UTC)
     if purpose is not None:
         _only_one(extension)
-        if not write(config.store.path, lambda db: acts.resume_purpose(db, purpose, actor(), now)):
+        if not write(config.place, lambda db: acts.resume_purpose(db, purpose, actor(), now)):
             raise click.ClickException(tr("purpose {purpose}: was not paused", purpose=purpose))
         say(tr("purpose {purpose}: calls again", purpose=purpose))
         return
     who = _operator(config, extension)
     name = extension or tr("everybody")
-    if not write(config.store.path, lambda db: acts.resume(db, who, actor(), now)):
+    if not write(config.place, lambda db: acts.resume(db, who, actor(), now)):
         raise click.ClickException(tr("{who}: was not paused", who=name) + _others(config))
     say(tr("{who}: calls again", who=name))
 
@@ -196,7 +196,7 @@ def do_not_call(
         return _never_call(config, add, reason, now)
     if remove is not None:
         number = next(iter(numbers_in(remove, config.phones.region) or ()), remove)
-        if not write(config.store.path, lambda db: acts.call_again(db, number, actor(), now)):
+        if not write(config.place, lambda db: acts.call_again(db, number, actor(), now)):
             raise click.ClickException(
                 tr("{number} is not among them; see 'autodial do-not-call'", number=remove)
             )
@@ -219,7 +219,7 @@ def _never_call(config: Config, text: str, why: str, now: datetime) -> None:
     number = next(iter(numbers_in(text, config.phones.region) or ()), None)
     if number is None:
         raise click.UsageError(tr("{number} is no whole telephone number", number=text))
-    if not write(config.store.path, lambda db: acts.never_call(db, number, actor(), now, why)):
+    if not write(config.place, lambda db: acts.never_call(db, number, actor(), now, why)):
         raise click.ClickException(tr("{number} is on the list already", number=number))
     clients = {
         line.client

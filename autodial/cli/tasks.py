@@ -191,7 +191,7 @@ def call_now(path: Path, task: int) -> None:
     """Confirm a task that waits for confirmation, and make it due now."""
     config, now = load(path), datetime.now(UTC)
     read(config, lambda db: None)
-    if not write(config.store.path, lambda db: acts.call_now(db, TaskId(task), actor(), now)):
+    if not write(config.place, lambda db: acts.call_now(db, TaskId(task), actor(), now)):
         raise click.ClickException(
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
         )
@@ -210,14 +210,14 @@ def skip(path: Path, task: int, reason: str, undo: bool) -> None:
     """
     config, now = load(path), datetime.now(UTC)
     if undo:
-        if not write(config.store.path, lambda db: acts.unskip(db, TaskId(task), actor(), now)):
+        if not write(config.place, lambda db: acts.unskip(db, TaskId(task), actor(), now)):
             raise click.ClickException(tr("{task} was not skipped", task=task))
         say(tr("{task}: the dialler's again", task=task))
         return
     known = read(config, lambda db: load_task(db, TaskId(task)))
     if known is not None and known.closed_reason == SKIPPED:
         raise click.ClickException(tr("{task} is skipped already", task=task))
-    if not write(config.store.path, lambda db: acts.skip(db, TaskId(task), actor(), now, reason)):
+    if not write(config.place, lambda db: acts.skip(db, TaskId(task), actor(), now, reason)):
         raise click.ClickException(
             tr("{task} is not an open call task; see 'autodial why {task}'", task=task)
         )
@@ -243,7 +243,7 @@ def postpone(path: Path, task: int, when_: str) -> None:
         stored = run_now(portal.move_deadline(known, at))
     except PortalError as error:
         raise click.ClickException(str(error)) from error
-    write(config.store.path, lambda db: acts.postponed(db, TaskId(task), at, actor(), now))
+    write(config.place, lambda db: acts.postponed(db, TaskId(task), at, actor(), now))
     say(
         tr("{task}: due {when}; the next poll brings it", task=task,
            when=when(config, stored.moment or at))

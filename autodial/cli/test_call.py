@@ -65,7 +65,7 @@ def test_call(path: Path, number: str | None, extension: str | None, dry: bool) 
     spool, rings = Spool(config.asterisk.spool), config.asterisk.ring_client
     wait = rings * len(config.asterisk.trunks) + 15
     now = datetime.now(UTC)
-    write(config.store.path, lambda db: acts.test_call(db, actor(), now, call.name, call.stored()))
+    write(config.place, lambda db: acts.test_call(db, actor(), now, call.name, call.stored()))
     with stopped_by_signals():
         try:
             spool.submit(

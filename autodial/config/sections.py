@@ -196,8 +196,26 @@ class KeepConfig(Section):
     audit: Duration = Field(timedelta(days=366), ge=DAY)
 
 
+class NodeConfig(Section):
+    """[node]: this dialler among those that share a store."""
+
+    name: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,39})?$")
+
+
 class StoreConfig(Section):
     """[store]"""
 
     path: Path = Path("/var/lib/autodial24/autodial.sqlite")
+    #: postgresql+psycopg://user:password@host/name: a store that several diallers share.
+    url: SecretStr = SecretStr("")
+
+    @field_validator("url")
+    @classmethod
+    def _postgresql(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text and not re.fullmatch(r"postgresql(\+psycopg)?://[^\s/]*/[^\s/?]+(\?\S*)?", text):
+            # (The value holds a password: it is not shown.)
+            raise ValueError("must be postgresql+psycopg://user:password@host:port/database")
+        return url
+
     keep: KeepConfig = KeepConfig.model_validate({})

@@ -14,6 +14,7 @@ from pydantic import (
 
 from autodial import texts
 from autodial.config.fields import Duration, nearest, preset_of
+from autodial.config.place import Place, Server
 from autodial.config.portal import PortalConfig, StaffConfig, TasksConfig
 from autodial.config.rules import (
     CalendarConfig,
@@ -32,6 +33,7 @@ from autodial.config.sections import (
     HookConfig,
     LogConfig,
     MetricsConfig,
+    NodeConfig,
     RecordingConfig,
     Section,
     StoreConfig,
@@ -79,6 +81,7 @@ class Config(Section):
     board: BoardConfig = BoardConfig.model_validate({})
     hooks: tuple[HookConfig, ...] = ()
     log: LogConfig = LogConfig()
+    node: NodeConfig = NodeConfig.model_validate({})
     store: StoreConfig = StoreConfig()
 
     @model_validator(mode="before")
@@ -100,6 +103,15 @@ class Config(Section):
                 raise ValueError(f"retry.{name}: no such outcome{nearest(name, known)}")
         if self.retry.get(Outcome.WITHDRAWN.value) == ():
             raise ValueError("retry.withdrawn: nobody was called, so one wait must be given")
+        return self
+
+    @model_validator(mode="after")
+    def _named_if_shared(self) -> "Config":
+        if bool(self.store.url.get_secret_value()) != bool(self.node.name):
+            raise ValueError(
+                "store.url and [node] name go together: each dialler that shares a store has a name"
+                " of its own"
+            )
         return self
 
     @model_validator(mode="after")
@@ -141,6 +153,15 @@ class Config(Section):
         }
         calendar = self.calendar.model_copy(update=changed)
         return self.model_copy(update={"calendar": calendar})
+
+    @property
+    def place(self) -> Place:
+        """Where the store is."""
+        url = self.store.url.get_secret_value()
+        if not url:
+            return self.store.path
+        _, separator, rest = url.partition("://")
+        return Server(f"postgresql+psycopg{separator}{rest}", self.node.name)
 
     @property
     def portal_zone(self) -> ZoneInfo:

@@ -218,12 +218,6 @@ class Dispatcher:
         if here:
             self.log.info("the store is in its place again")
             return
-        self.log.error(
-            "{path} is not the file that was opened: it was moved, deleted or replaced. Nobody is"
-            " dialled. Stop the dialler, which saves the store as {path}.rescued; put that back"
-            " with 'autodial restore {path}.rescued', and start again",
-            path=self.config.store.path,
-        )
         await self.store.rescue()  # now, too: it may be killed
 
     async def beat(self) -> None:

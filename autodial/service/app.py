@@ -39,6 +39,7 @@ from autodial.service.metrics import Measured, metrics_site
 from autodial.service.reloading import Reloading
 from autodial.store import attempt_queries, flags
 from autodial.store.database import Store
+from autodial.store.stores import open_store
 from bitrix24 import (
     Link,
     Portal,
@@ -121,7 +122,7 @@ class Dialler:
 
     def __attrs_post_init__(self) -> None:
         config, now = self.config, self.now
-        self.store = Store(config.store.path, self.reactor)
+        self.store = open_store(config.place, self.reactor)
         self.transport = RequestsTransport(self.reactor, verify(config))
         portal = Portal(
             Link(

@@ -35,12 +35,15 @@ def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.
             cursor.execute("PRAGMA foreign_keys=ON")
 
     # Take the write lock at once: a reader that becomes a writer can fail half-way.
-    _begin_with(engine, "BEGIN IMMEDIATE" if writing else "BEGIN")
+    begin_with(engine, "BEGIN IMMEDIATE" if writing else "BEGIN")
     return engine
 
 
-def _begin_with(engine: sa.Engine, statement: str) -> None:
-    """(Not by an event of the engine: with one, each statement looks for listeners.)"""
+def begin_with(engine: sa.Engine, statement: str) -> None:
+    """
+    Begin each transaction with this statement. (Not by an event of the engine: with one, each
+    statement looks for listeners.)
+    """
 
     def begin(connection: Any) -> None:
         connection.execute(statement)
@@ -56,6 +59,6 @@ def open_memory() -> sa.Engine:
     def _by_hand(connection: object, _: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
 
-    _begin_with(engine, "BEGIN")
+    begin_with(engine, "BEGIN")
     metadata.create_all(engine)
     return engine

@@ -1,15 +1,15 @@
 """
 Opening the store, and running its functions off the reactor's thread.
 
-SQLite has one writer: one thread, which works in the order of requests. What waits together is
-committed together, and every function's changes are durable when it returns (WAL with
-synchronous=FULL). A lock beside the store allows one dialler.
+The store has one writer: one thread, which works in the order of requests. What waits together is
+committed together, and every function's changes are durable when it returns (SQLite: WAL with
+synchronous=FULL). See ``file_store`` for the one of a single dialler.
 """
 
-import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,11 +20,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from autodial.config.place import Place
 from autodial.errors import StoreError
-from autodial.store.backup import draft, remove_drafts
-from autodial.store.connections import open_engine
-from autodial.store.ownership import only_one
-from autodial.store.releases import check_release, migrate, release_of
+from autodial.store.engines import engine_of
+from autodial.store.releases import check_release, release_of
 from autodial.store.trouble import store_error
 
 P = ParamSpec("P")
@@ -36,15 +35,15 @@ T = TypeVar("T")
 TOGETHER = 20
 
 
-def read(path: Path, question: Callable[[sa.Connection], T]) -> T:
+def read(place: Place, question: Callable[[sa.Connection], T]) -> T:
     """Query the store from another process or thread, beside the dialler."""
-    with _beside(path, writing=False) as connection:
+    with _beside(place, writing=False) as connection:
         return question(connection)
 
 
-def write(path: Path, change: Callable[[sa.Connection], T]) -> T:
+def write(place: Place, change: Callable[[sa.Connection], T]) -> T:
     """Change the store from another process, in one transaction, beside the dialler."""
-    with _beside(path, writing=True) as connection:
+    with _beside(place, writing=True) as connection:
         return change(connection)
 
 
@@ -55,7 +54,7 @@ class Beside:
     connections kept. From any thread.
     """
 
-    path: Path
+    place: Place
     _engines: dict[bool, sa.Engine] = field(factory=dict, init=False)
     _file: tuple[int, int] = field(default=(0, 0), init=False)  #: device and inode that are open
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
@@ -72,22 +71,29 @@ class Beside:
             with engine.begin() as connection:
                 return function(connection)
         except sa.exc.DatabaseError as error:
-            raise store_error(self.path, error) from error
+            raise store_error(self.place, error) from error
 
     def _engine(self, writing: bool) -> sa.Engine:
         """Opened anew when another file is in the place, say after a restore."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}") from error
+        file = self._identity()
         with self._lock:
-            if (status.st_dev, status.st_ino) != self._file:
+            if file != self._file:
                 self.close()
-                check_release(self.path, release_of(self.path))
-                self._file = status.st_dev, status.st_ino
+                check_release(self.place, release_of(self.place))
+                self._file = file
             if writing not in self._engines:
-                self._engines[writing] = open_engine(self.path, writing=writing, create=False)
+                self._engines[writing] = engine_of(self.place, writing=writing)
             return self._engines[writing]
+
+    def _identity(self) -> tuple[int, int]:
+        """Device and inode of a file; of a database no two are told apart."""
+        if not isinstance(self.place, Path):
+            return (1, 1)
+        try:
+            status = self.place.stat()
+        except OSError as error:
+            raise StoreError(f"{self.place}: {error.strerror}") from error
+        return status.st_dev, status.st_ino
 
     def close(self) -> None:
         for engine in self._engines.values():
@@ -97,26 +103,26 @@ class Beside:
 
 
 @contextmanager
-def _beside(path: Path, *, writing: bool) -> Iterator[sa.Connection]:
+def _beside(place: Place, *, writing: bool) -> Iterator[sa.Connection]:
     try:
-        exists = path.exists()
+        exists = not isinstance(place, Path) or place.exists()
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; run this as its user") from error
+        raise StoreError(f"{place}: {error.strerror}; run this as its user") from error
     if not exists:
-        raise StoreError(f"{path}: no store yet: 'autodial init' makes it, and the first start")
-    engine = open_engine(path, writing=writing, create=False)
+        raise StoreError(f"{place}: no store yet: 'autodial init' makes it, and the first start")
+    engine = engine_of(place, writing=writing)
     try:
-        check_release(path, release_of(path))
+        check_release(place, release_of(place))
         with engine.begin() as connection:
             yield connection
     except sa.exc.DatabaseError as error:
-        raise store_error(path, error) from error
+        raise store_error(place, error) from error
     finally:
         engine.dispose()
 
 
 @define(eq=False)
-class _Request:
+class Request:
     """One function to run, and who waits for it."""
 
     function: Callable[..., Any]
@@ -131,73 +137,54 @@ class _Request:
 
 
 @define(eq=False)
-class Store:
-    """The store, through coroutines."""
+class Store(ABC):
+    """The store, through coroutines: requests to one thread, which has one connection."""
 
-    path: Path
+    place: Place
     reactor: IReactorFromThreads
     _engine: sa.Engine = field(init=False)
     _connection: sa.Connection = field(init=False)  #: of the thread alone
     _thread: threading.Thread = field(init=False)
-    _requests: "SimpleQueue[_Request | None]" = field(factory=SimpleQueue, init=False)
-    _lock: ExitStack = field(init=False)
-    _file: tuple[int, int] = field(default=(0, 0), init=False)  #: device and inode that were opened
+    _requests: "SimpleQueue[Request | None]" = field(factory=SimpleQueue, init=False)
 
+    @abstractmethod
     def start(self) -> None:
-        """Lock, migrate and open; raises StoreError."""
-        with ExitStack() as stack:
-            stack.enter_context(only_one(self.path))
-            self._open()
-            self._lock = stack.pop_all()
+        """Migrate and open, so that no other dialler works as this one; raises StoreError."""
 
-    def _open(self) -> None:
-        remove_drafts(self.path)
-        migrate(self.path)
-        self._engine = open_engine(self.path, create=False)
+    @abstractmethod
+    def in_place(self) -> bool:
+        """May this dialler write to the store that the next start will open?"""
+
+    @abstractmethod
+    async def rescue(self) -> None:
+        """It is not in its place: save what would be lost with this process, and tell people."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Finish the requests, then close."""
+
+    @property
+    def leads(self) -> bool:
+        """Does this dialler work for all that share the store: import, and report?"""
+        return True
+
+    def _begin(self) -> None:
+        """Open the connection, and start the thread; raises StoreError."""
         try:
             self._connection = self._engine.connect()
         except sa.exc.DatabaseError as error:
-            raise store_error(self.path, error) from error
-        status = self.path.stat()
-        self._file = status.st_dev, status.st_ino
+            raise store_error(self.place, error) from error
         self._thread = threading.Thread(target=self._work, name="store")
         self._thread.start()
 
-    def in_place(self) -> bool:
-        """Is the file that was opened still at the configured path?"""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._file
-
-    async def rescue(self) -> Path:
-        """
-        Copy the opened file to ``<store>.rescued``: a deleted file is gone with this process.
-        """
-        rescued: Path = await self._ask(_Request(self._rescue, (), {}, in_transaction=False))
-        return rescued
-
-    def _rescue(self, db: sa.Connection) -> Path:
-        """Outside a transaction: SQLite does not copy uncommitted changes."""
-        rescued = self.path.with_name(f"{self.path.name}.rescued")
-        driver: Any = db.connection.driver_connection
-        with draft(rescued) as new:
-            with closing(sqlite3.connect(new)) as copied:
-                driver.backup(copied)
-                copied.execute("PRAGMA journal_mode = DELETE")
-            new.replace(rescued)
-        return rescued
-
-    def stop(self) -> None:
-        """Finish the requests, then close."""
+    def _end(self) -> None:
+        """Finish the requests, and end the thread; its connection stays open."""
         self._requests.put(None)
         self._thread.join()
-        if not self.in_place():
-            self._rescue(self._connection)  # again: there were calls since the first copy
-        self._connection.close()
-        self._engine.dispose()
-        self._lock.close()
+
+    def for_all(self) -> "Store":
+        """The same store, for what one dialler does for all: see ``leads``."""
+        return self
 
     async def run(
         self,
@@ -211,12 +198,12 @@ class Store:
         that transaction fails, each function is run again in one of its own.
 
         Raises:
-            StoreError: the file cannot be read or written now; the text has the remedy.
+            StoreError: the store cannot be read or written now; the text has the remedy.
         """
-        result: T = await self._ask(_Request(function, args, kwargs))
+        result: T = await self._ask(Request(function, args, kwargs))
         return result
 
-    async def _ask(self, request: _Request) -> Any:
+    async def _ask(self, request: Request) -> Any:
         self._requests.put(request)
         return await request.done
 
@@ -231,7 +218,7 @@ class Store:
             self._run(requests)
             self.reactor.callFromThread(_answer, requests)
 
-    def _waiting(self) -> "list[_Request | None]":
+    def _waiting(self) -> "list[Request | None]":
         """The next requests, in their order; None, at the end: no more will come."""
         group = [self._requests.get()]
         try:
@@ -241,13 +228,13 @@ class Store:
             pass
         return group
 
-    def _run(self, requests: "list[_Request]") -> None:
+    def _run(self, requests: "list[Request]") -> None:
         together = len(requests) > 1 and all(request.in_transaction for request in requests)
         if not (together and self._together(requests)):
             for request in requests:
                 self._alone(request)
 
-    def _together(self, requests: "list[_Request]") -> bool:
+    def _together(self, requests: "list[Request]") -> bool:
         """
         Run them in one transaction, each as if it were alone: an error undoes its own changes.
         False: the transaction failed, and nothing was changed.
@@ -264,22 +251,29 @@ class Store:
                         request.result = Failure()
                         connection.exec_driver_sql("ROLLBACK TO request")
                     connection.exec_driver_sql("RELEASE request")
-        except Exception:  # of one of them, or of the commit: by itself each has its own error
+        except Exception as error:  # of one of them, or of the commit: alone each has its own error
+            if getattr(error, "connection_invalidated", False):
+                self._lost()
             return False
         return True
 
-    def _alone(self, request: _Request) -> None:
+    def _alone(self, request: Request) -> None:
         try:
             with self._transaction() if request.in_transaction else nullcontext():
                 request.run(self._connection)
         except sa.exc.DatabaseError as error:
-            # A violated constraint or a wrong statement is our fault, not the file's.
+            if error.connection_invalidated:
+                self._lost()
+            # A violated constraint or a wrong statement is our fault, not the store's.
             if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError):
                 request.result = Failure()
             else:
-                request.result = Failure(store_error(self.path, error))
+                request.result = Failure(store_error(self.place, error))
         except BaseException:
             request.result = Failure()
+
+    def _lost(self) -> None:  # noqa: B027  # (nothing to do for a file)
+        """The connection has ended; the next request opens another one."""
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -287,11 +281,12 @@ class Store:
             with self._connection.begin():
                 yield self._connection
         except BaseException:
-            # After a COMMIT that failed SQLAlchemy rolls nothing back.
-            self._connection.connection.rollback()
+            if not self._connection.invalidated:
+                # After a COMMIT that failed SQLAlchemy rolls nothing back.
+                self._connection.connection.rollback()
             raise
 
 
-def _answer(requests: "list[_Request]") -> None:
+def _answer(requests: "list[Request]") -> None:
     for request in requests:
         request.done.callback(request.result)

@@ -9,21 +9,58 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 
+from autodial.config.place import Place, Server
 from autodial.errors import StoreError
 from autodial.store.backup import backup
 from autodial.store.connections import BUSY, open_engine
+from autodial.store.engines import engine_of, postgresql
 from autodial.store.ownership import close_to_others
+from autodial.store.schema import metadata
 from autodial.store.trouble import store_error
 
 
-def migrate(path: Path, release: str = "head") -> None:
+def migrate(place: Place, release: str = "head") -> None:
     """
-    Bring the store to the present schema; create it if there is none, readable for its owner
-    alone. An older store is backed up first, beside it, as ``<store>.before-<its release>``.
+    Bring the store to the present schema; create it if there is none, a file readable for its owner
+    alone. An older file is backed up first, beside it, as ``<store>.before-<its release>``; a
+    database is not: its administrator has tools of its own for that.
 
     Raises:
         StoreError: the path is not writable, the file is no store, or a newer program's.
     """
+    if isinstance(place, Path):
+        _migrate_file(place, release)
+    else:
+        _migrate_server(place, release)
+
+
+def _migrate_server(server: Server, release: str) -> None:
+    """One transaction under the writers' lock: of several who start together, one does it."""
+    config = _alembic()
+    config.attributes["engine"] = engine = postgresql(server).open_server(server, patient=True)
+    try:
+        present = release_of(server)
+        if present not in (None, *_releases()):
+            raise _newer(server, present)
+        command.upgrade(config, release)
+        if present != _head():
+            _comment(engine)
+    except sa.exc.DatabaseError as error:
+        raise store_error(server, error) from error
+    finally:
+        engine.dispose()
+
+
+def _comment(engine: sa.Engine) -> None:
+    """The tables' and columns' comments as they are now: migrations do not change old ones."""
+    with engine.begin() as db:
+        for table in metadata.sorted_tables:
+            db.execute(sa.schema.SetTableComment(table))
+            for column in table.columns:
+                db.execute(sa.schema.SetColumnComment(column))
+
+
+def _migrate_file(path: Path, release: str) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _not_half(path)
@@ -66,14 +103,32 @@ def _head() -> str:
     return head
 
 
-def release_of(path: Path) -> str | None:
+def release_of(place: Place) -> str | None:
     """
-    The release of a file's schema; None: it has none. Nothing is written to the file, not even
+    The release of a store's schema; None: it has none. Nothing is written to a file, not even
     SQLite's pending log: the file may be a newer program's.
 
     Raises:
         StoreError: it cannot be read.
     """
+    return _of_file(place) if isinstance(place, Path) else _of_server(place)
+
+
+def _of_server(server: Server) -> str | None:
+    engine = engine_of(server, writing=False)
+    try:
+        with engine.begin() as db:
+            if not sa.inspect(db).has_table("alembic_version"):
+                return None
+            present: str | None = db.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            return present
+    except sa.exc.DatabaseError as error:
+        raise store_error(server, error) from error
+    finally:
+        engine.dispose()
+
+
+def _of_file(path: Path) -> str | None:
     name = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(name, uri=True, timeout=BUSY)) as db:
@@ -86,7 +141,7 @@ def release_of(path: Path) -> str | None:
     return str(row[0]) if row is not None else None
 
 
-def check_release(path: Path, present: str | None) -> None:
+def check_release(path: Place, present: str | None) -> None:
     """
     Raises:
         StoreError: this program cannot use a store of that release.
@@ -118,12 +173,12 @@ def check_copy(copy: Path, name: Path) -> None:
         raise _newer(name, present, copy=True)
 
 
-def _newer(path: Path, present: str | None, *, copy: bool = False) -> StoreError:
+def _newer(path: Place, present: str | None, *, copy: bool = False) -> StoreError:
     text = (
         f"{path} was written by a newer program ({present}, and this one supports up to {_head()}):"
         " install that program again"
     )
-    if copy:
+    if copy or not isinstance(path, Path):
         return StoreError(f"{text}. Nothing was changed")
     older = f"{path}.before-{_head()}"
     return StoreError(

@@ -60,6 +60,14 @@ class Moment(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def short(length: int) -> String:
+    """
+    A text of about so many characters. Foreign ones may be longer: SQLite takes them, PostgreSQL
+    would refuse the whole row.
+    """
+    return String(length).with_variant(Text(), "postgresql")
+
+
 #: Conditions of the partial indexes below. A statement must repeat one literally to use its index:
 #: with a bound parameter instead of a value SQLite reads the whole table.
 IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
@@ -90,7 +98,7 @@ tasks = Table(
     Column("portal_deadline", Moment, comment="the deadline as the portal last had it"),
     Column(
         "portal_wall",
-        String(20),
+        short(20),
         nullable=False,
         server_default="",
         comment="the same in the portal's local time; empty: none, or unknown",
@@ -98,13 +106,13 @@ tasks = Table(
     Column("due", Moment, comment="when to call next: the deadline, or later by a rule"),
     Column(
         "closed_reason",
-        String(20),
+        short(20),
         nullable=False,
         comment="why it is finished; empty: it is not",
     ),
     Column("generation", Integer, nullable=False, comment="grows when a person moves the deadline"),
     Column("deputies", Text, nullable=False, server_default="", comment="named in it, ':' between"),
-    Column("purpose", String(30), nullable=False, server_default="", comment="[[purposes]] name"),
+    Column("purpose", short(30), nullable=False, server_default="", comment="[[purposes]] name"),
     Column(
         "needs_confirmation",
         Integer,
@@ -128,7 +136,7 @@ tasks = Table(
         Moment,
         comment="when the dispatcher decides again; 1970: now; empty: on a change only",
     ),
-    Column("reason", String(30), nullable=False, comment="Reason of the last decision, or dial"),
+    Column("reason", short(30), nullable=False, comment="Reason of the last decision, or dial"),
     Column("reason_at", Moment, comment="when that was decided"),
     comment="call tasks, as planned",
 )
@@ -156,12 +164,12 @@ phones = Table(
     metadata,
     Column("task", ForeignKey("tasks.id"), primary_key=True, comment="whose task"),
     Column("position", Integer, primary_key=True, comment="the order to try, from 0"),
-    Column("number", String(20), nullable=False, comment="E.164 with its plus"),
+    Column("number", short(20), nullable=False, comment="E.164 with its plus"),
     Column("client", Text, nullable=False, comment="name of the contact, company or lead"),
-    Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
+    Column("entity_type", short(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
-    Column("dtmf", String(10), nullable=False, server_default="", comment="to send"),
-    Column("zone", String(40), nullable=False, server_default="", comment="time zone in the CRM"),
+    Column("dtmf", short(10), nullable=False, server_default="", comment="to send"),
+    Column("zone", short(40), nullable=False, server_default="", comment="time zone in the CRM"),
     Column("do_not_call", Integer, nullable=False, server_default="0", comment="1: by the CRM"),
     Column(
         "no_consent",
@@ -183,7 +191,7 @@ refused = Table(
     Column("position", Integer, primary_key=True, comment="the order, from 0"),
     Column("value", Text, nullable=False, comment="as typed in the CRM"),
     Column("client", Text, nullable=False, comment="the client's name"),
-    Column("reason", String(30), nullable=False, comment="key of the catalogue: phone.…"),
+    Column("reason", short(30), nullable=False, comment="key of the catalogue: phone.…"),
     comment="numbers of a task's clients that will not be dialled",
 )
 
@@ -192,14 +200,14 @@ operators = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="the portal's user id"),
     Column("name", Text, nullable=False, comment="first and last name"),
-    Column("extension", String(20), nullable=False, comment="internal number; empty: none"),
+    Column("extension", short(20), nullable=False, comment="internal number; empty: none"),
     Column("online", Integer, nullable=False, comment="1 if at work by the configured rule"),
     Column("last_login", Moment, comment="start of the last portal session"),
     Column("last_activity", Moment, comment="last activity, if the portal reports it"),
     Column("last_logout", Moment, comment="last logout in the portal's event log"),
     Column("last_left", Moment, comment="when a poll last found activity ended"),
-    Column("working_day", String(10), comment="opened, paused, closed, expired; empty: unknown"),
-    Column("phone", String(20), comment="Asterisk's device state; empty: unknown"),
+    Column("working_day", short(10), comment="opened, paused, closed, expired; empty: unknown"),
+    Column("phone", short(20), comment="Asterisk's device state; empty: unknown"),
     Column("seen", Moment, nullable=False, comment="when this was read from the portal"),
     comment="the call centre's staff",
 )
@@ -207,35 +215,35 @@ operators = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", String(40), primary_key=True, comment="t<task>-<n>; also the call file's name"),
+    Column("id", short(40), primary_key=True, comment="t<task>-<n>; also the call file's name"),
     Column("task", ForeignKey("tasks.id"), nullable=False, comment="whose task"),
     Column("n", Integer, nullable=False, comment="number of the attempt within the task, from 1"),
     Column("generation", Integer, nullable=False, comment="the task's generation when it was made"),
-    Column("number", String(20), nullable=False, comment="the number to dial, E.164 with its plus"),
-    Column("dtmf", String(10), nullable=False, server_default="", comment="to send at the answer"),
+    Column("number", short(20), nullable=False, comment="the number to dial, E.164 with its plus"),
+    Column("dtmf", short(10), nullable=False, server_default="", comment="to send at the answer"),
     Column("client", Text, nullable=False, comment="the client's name"),
-    Column("entity_type", String(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
+    Column("entity_type", short(20), nullable=False, comment="CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM"),
     Column("operator", Integer, nullable=False, comment="chosen for it, the portal's user id"),
-    Column("extension", String(20), nullable=False, comment="the operator's internal number"),
+    Column("extension", short(20), nullable=False, comment="the operator's internal number"),
     Column("reserved", Integer, nullable=False, server_default="1", comment="0: overdialled"),
     Column("trunks", Text, nullable=False, comment="trunks in order, ':' between"),
     Column("caller_ids", Text, nullable=False, server_default="", comment="shown on each trunk"),
-    Column("state", String(10), nullable=False, comment="attempt_states.State"),
+    Column("state", short(10), nullable=False, comment="attempt_states.State"),
     Column("spooled_at", Moment, nullable=False, comment="when it was decided and written"),
     Column("claimed_at", Moment, comment="when the dialplan was told to dial"),
     Column("answered_at", Moment, comment="when the client answered"),
     Column("ended_at", Moment, comment="when the outcome was recorded"),
     Column("expires_at", Moment, nullable=False, comment="the lease; afterwards it is given up"),
-    Column("outcome", String(20), comment="outcome.Outcome"),
+    Column("outcome", short(20), comment="outcome.Outcome"),
     Column("report", JSON, comment="Asterisk's report, field by field"),
     Column("taken_by", Integer, comment="the operator who spoke, the portal's user id"),
     Column("talk_seconds", Integer, comment="length of the talk"),
     Column("abandoned", Integer, nullable=False, server_default="0", comment="1: pacing.abandoned"),
-    Column("purpose", String(30), nullable=False, server_default="", comment="of its task then"),
+    Column("purpose", short(30), nullable=False, server_default="", comment="of its task then"),
     Column("late", Integer, nullable=False, server_default="0", comment="1: pacing.late"),
-    Column("disposition", String(20), comment="disposition.Disposition, keyed by the operator"),
-    Column("call_id", String(80), comment="the portal's CALL_ID once registered"),
+    Column("disposition", short(20), comment="disposition.Disposition, keyed by the operator"),
+    Column("call_id", short(80), comment="the portal's CALL_ID once registered"),
     UniqueConstraint("task", "n"),
     CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
     CheckConstraint(f"(outcome IS NULL) = ({IN_FLIGHT})", name="outcome"),
@@ -266,10 +274,10 @@ external_calls = Table(
     "external_calls",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="the portal's row id"),
-    Column("number", String(20), nullable=False, comment="the other side's, E.164 with its plus"),
+    Column("number", short(20), nullable=False, comment="the other side's, E.164 with its plus"),
     Column("at", Moment, nullable=False, comment="when it began"),
     Column("operator", Integer, nullable=False, comment="who spoke, the portal's user id"),
-    Column("entity_type", String(20), nullable=False, server_default="", comment="the owner's"),
+    Column("entity_type", short(20), nullable=False, server_default="", comment="the owner's"),
     Column("entity_id", Integer, nullable=False, server_default="0", comment="0: unknown"),
     comment="talks with our clients besides ours, from the portal's statistics",
 )
@@ -280,8 +288,8 @@ do_not_call = Table(
     "do_not_call",
     metadata,
     Column("id", Integer, primary_key=True, comment="order of entry"),
-    Column("number", String(20), nullable=False, comment="E.164 with its plus"),
-    Column("entity_type", String(20), nullable=False, comment="whose: CONTACT, COMPANY or LEAD"),
+    Column("number", short(20), nullable=False, comment="E.164 with its plus"),
+    Column("entity_type", short(20), nullable=False, comment="whose: CONTACT, COMPANY or LEAD"),
     Column("entity_id", Integer, nullable=False, comment="its id in the CRM; 0: nobody's"),
     Column("at", Moment, nullable=False, comment="when the client said so"),
     Column("operator", Integer, nullable=False, comment="who was told; 0: entered by command"),
@@ -307,7 +315,7 @@ pauses = Table(
 purpose_pauses = Table(
     "purpose_pauses",
     metadata,
-    Column("purpose", String(30), primary_key=True, comment="a name of [[purposes]]"),
+    Column("purpose", short(30), primary_key=True, comment="a name of [[purposes]]"),
     Column("at", Moment, nullable=False, comment="since when"),
     Column("why", Text, nullable=False, comment="for people"),
     Column("until", Moment, comment="when it ends by itself; empty: when it is resumed"),
@@ -338,10 +346,10 @@ audit = Table(
     metadata,
     Column("id", Integer, primary_key=True, comment="order of writing"),
     Column("at", Moment, nullable=False, comment="when"),
-    Column("who", String(80), nullable=False, comment="a user of the shell, or an extension"),
-    Column("door", String(10), nullable=False, comment="act.Door"),
-    Column("act", String(20), nullable=False, comment="act.Act"),
-    Column("about", String(80), nullable=False, comment="task, extension, number …; empty: all"),
+    Column("who", short(80), nullable=False, comment="a user of the shell, or an extension"),
+    Column("door", short(10), nullable=False, comment="act.Door"),
+    Column("act", short(20), nullable=False, comment="act.Act"),
+    Column("about", short(80), nullable=False, comment="task, extension, number …; empty: all"),
     Column("detail", Text, nullable=False, comment="the reason, the end"),
     comment="what people did to the dialler",
 )
@@ -351,8 +359,8 @@ Index("audit_about_idx", audit.c.about, audit.c.at)
 accounts = Table(
     "accounts",
     metadata,
-    Column("name", String(40), primary_key=True, comment="by which he logs in"),
-    Column("role", String(20), nullable=False, comment="role.Role"),
+    Column("name", short(40), primary_key=True, comment="by which he logs in"),
+    Column("role", short(20), nullable=False, comment="role.Role"),
     Column("password", Text, nullable=False, comment="its Argon2 hash"),
     Column("created", Moment, nullable=False, comment="since when"),
     Column(
@@ -368,12 +376,12 @@ accounts = Table(
 board_sessions = Table(
     "board_sessions",
     metadata,
-    Column("token", String(64), primary_key=True, comment="SHA-256 of the cookie"),
-    Column("name", String(60), nullable=False, comment="whose, in the audit log"),
+    Column("token", short(64), primary_key=True, comment="SHA-256 of the cookie"),
+    Column("name", short(60), nullable=False, comment="whose, in the audit log"),
     Column("shown", Text, nullable=False, server_default="", comment="his name"),
     Column(
         "role",
-        String(20),
+        short(20),
         nullable=False,
         server_default="",
         comment="of a person of the portal; empty: the account's",
@@ -385,7 +393,7 @@ board_sessions = Table(
         server_default="0",
         comment="the portal's user id of an operator; 0: none",
     ),
-    Column("proof", String(64), nullable=False, comment="what each form sends back"),
+    Column("proof", short(64), nullable=False, comment="what each form sends back"),
     Column("created", Moment, nullable=False, comment="the login"),
     Column("seen", Moment, nullable=False, comment="the last page"),
     comment="who has logged in on the board",
@@ -394,9 +402,9 @@ board_sessions = Table(
 api_tokens = Table(
     "api_tokens",
     metadata,
-    Column("name", String(40), primary_key=True, comment="what it is for"),
-    Column("role", String(20), nullable=False, comment="role.Role"),
-    Column("token", String(64), nullable=False, unique=True, comment="SHA-256 of the token"),
+    Column("name", short(40), primary_key=True, comment="what it is for"),
+    Column("role", short(20), nullable=False, comment="role.Role"),
+    Column("token", short(64), nullable=False, unique=True, comment="SHA-256 of the token"),
     Column("created", Moment, nullable=False, comment="since when"),
     comment="programs that may use the API",
 )
@@ -404,7 +412,7 @@ api_tokens = Table(
 hooks = Table(
     "hooks",
     metadata,
-    Column("name", String(40), primary_key=True, comment="[[hooks]] name"),
+    Column("name", short(40), primary_key=True, comment="[[hooks]] name"),
     Column("event", Integer, nullable=False, comment="the last one sent, of events"),
     Column("tries", Integer, nullable=False, comment="in vain, of the next one"),
     Column("not_before", Moment, comment="when it is tried again"),
@@ -428,13 +436,13 @@ outbox = Table(
     Column("id", Integer, primary_key=True, comment="also the order of delivery"),
     Column("attempt", ForeignKey("attempts.id"), nullable=False, comment="what it is about"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
-    Column("kind", String(10), nullable=False, comment="outbox_message.MessageKind"),
+    Column("kind", short(10), nullable=False, comment="outbox_message.MessageKind"),
     Column(
         "operator", Integer, nullable=False, server_default="0", comment="whose card; 0: none's"
     ),
     Column("revision", Integer, nullable=False, server_default="0", comment="see outbox.enqueue"),
     Column("payload", JSON, nullable=False, comment="arguments; moments as ISO 8601"),
-    Column("state", String(10), nullable=False, comment="outbox_message.MessageState"),
+    Column("state", short(10), nullable=False, comment="outbox_message.MessageState"),
     Column("created", Moment, nullable=False, comment="when it happened"),
     Column("not_before", Moment, comment="it waits until then, others overtake it"),
     Column("sent_at", Moment, comment="when it was last sent"),
@@ -459,8 +467,8 @@ events = Table(
     Column("id", Integer, primary_key=True, comment="order of writing"),
     Column("at", Moment, nullable=False, comment="when it happened"),
     Column("task", Integer, nullable=False, comment="the portal's task id"),
-    Column("attempt", String(40), nullable=False, comment="empty for events of the task"),
-    Column("kind", String(20), nullable=False, comment="spooled, claimed, ringing, ended …"),
+    Column("attempt", short(40), nullable=False, comment="empty for events of the task"),
+    Column("kind", short(20), nullable=False, comment="spooled, claimed, ringing, ended …"),
     Column("detail", Text, nullable=False, comment="for people"),
     comment="the history of each task",
 )
@@ -472,7 +480,7 @@ presence = Table(
     Column("id", Integer, primary_key=True, comment="order of writing"),
     Column("operator", Integer, nullable=False, comment="the portal's user id"),
     Column("at", Moment, nullable=False, comment="when"),
-    Column("kind", String(10), nullable=False, comment="login, logout, came, left"),
+    Column("kind", short(10), nullable=False, comment="login, logout, came, left"),
     Column("mark", Integer, unique=True, comment="row of the portal's event log; empty: a poll"),
     comment="who was at work when",
 )
@@ -483,7 +491,7 @@ Index("presence_at_idx", presence.c.at)
 flags = Table(
     "flags",
     metadata,
-    Column("name", String(30), primary_key=True, comment="portal_seen, logins_read …"),
+    Column("name", short(30), primary_key=True, comment="portal_seen, logins_read …"),
     Column("at", Moment, nullable=False, comment="when it was last set"),
     Column("detail", Text, nullable=False, server_default="", comment="the result, if any"),
     comment="flags of the whole dialler",

@@ -1,4 +1,4 @@
-"""SQLite's errors about a file that it cannot use, each with its remedy."""
+"""The database's errors about a store that it cannot use, each with its remedy."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from autodial.config.place import Place
 from autodial.errors import StoreBusy, StoreError
+from autodial.store.engines import postgresql
 
 #: By SQLite's primary result code.
 ADVICE: Mapping[int, str] = {
@@ -34,8 +36,11 @@ PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LO
 OTHERWISE = "the store does not fit this program: was it upgraded, or replaced, while this ran?"
 
 
-def store_error(path: Path, error: sa.exc.DatabaseError | sqlite3.Error) -> StoreError:
+def store_error(path: Place, error: sa.exc.DatabaseError | sqlite3.Error) -> StoreError:
     """The store's error, with its remedy, for an error of the database."""
+    if not isinstance(path, Path):
+        of_server: StoreError = postgresql(path).server_error(path, error)
+        return of_server
     cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
     # The lowest byte of an extended code is the primary one.
     code = getattr(cause, "sqlite_errorcode", -1) & 0xFF

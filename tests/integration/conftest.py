@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from attrs import define, field
 
 from autodial.config.load import parse
+from autodial.config.place import Place
 from autodial.config.settings import Config
-from autodial.store.connections import open_engine
+from autodial.store.engines import engine_of
 from autodial.store.releases import migrate
 from bitrix24.simulator import SimulatedPortal
+from tests.cluster import Cluster, cluster
 from tests.integration.plans import Plans
 
 if TYPE_CHECKING:
@@ -66,10 +68,42 @@ def config(tmp_path: Path) -> Config:
     )
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """One cluster for all tests of a process that need one."""
+    with cluster() as running:
+        yield running
+
+
+#: The folders whose tests hold for both databases.
+BOTH = ("cli", "engine", "pbx", "portal", "store")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is for one database alone names it, as a parameter."""
+    named = any("place" == mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    both = metafunc.definition.path.parent.name in BOTH and "place" in metafunc.fixturenames
+    if both and not named:
+        metafunc.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def database(config: Config) -> Iterator[sa.Engine]:
-    migrate(config.store.path)
-    engine = open_engine(config.store.path)
+def place(request: pytest.FixtureRequest, config: Config) -> Iterator[Place]:
+    """A store with the present schema: a file, or a database of PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        migrate(config.store.path)
+        yield config.store.path
+        return
+    running: Cluster = request.getfixturevalue("postgresql")
+    server = running.new()
+    yield server
+    running.drop(server)
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[sa.Engine]:
+    """The store's engine, for writing."""
+    engine = engine_of(place)
     yield engine
     engine.dispose()
 
@@ -96,6 +130,7 @@ class FakeStore:
     #: Names of all functions that any ``FakeStore`` ran.
     ran: ClassVar[set[str]] = set()
     here: bool = True
+    rescued: int = 0
     plans: Plans = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -117,8 +152,8 @@ class FakeStore:
     def in_place(self) -> bool:
         return self.here
 
-    async def rescue(self) -> Path:
-        return Path("rescued")
+    async def rescue(self) -> None:
+        self.rescued += 1
 
 
 _ATOMS = (

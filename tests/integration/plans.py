@@ -90,7 +90,7 @@ class Plans:
         self, connection: sa.Connection, cursor: Any, statement: str, parameters: Any, *rest: Any
     ) -> None:
         verb = statement.split(None, 1)[0].upper()
-        if not self.watching or statement in self.explained:
+        if not self.watching or statement in self.explained or connection.dialect.name != "sqlite":
             return
         self.explained.add(statement)
         if verb not in ("SELECT", "UPDATE", "DELETE", "WITH"):

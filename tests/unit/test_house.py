@@ -200,6 +200,7 @@ def test_what_the_example_comments_out_is_the_default() -> None:
         'events = ["call',
         "trunks =",
         "caller_ids =",
+        'name = "pbx1"',
     )
 
     def switched_on(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from autodial.cli.main import main
 from autodial.cli.staff import _logout
 from autodial.config.load import load
+from autodial.config.place import Place
 from autodial.config.settings import Config
 from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
@@ -61,8 +62,15 @@ Run = Callable[..., Any]
 LONG_AGO = datetime(2020, 1, 6, 12, 0, tzinfo=UTC)
 
 
+def stored(place: Place) -> dict[str, Any]:
+    """The settings' sections about the store."""
+    if isinstance(place, Path):
+        return {"store": {"path": str(place)}}
+    return {"store": {"url": place.url}, "node": {"name": place.node}}
+
+
 @pytest.fixture
-def path(config: Config, tmp_path: Path) -> Path:
+def path(place: Place, tmp_path: Path) -> Path:
     """A configuration file."""
     path = tmp_path / "autodial.toml"
     path.write_text(
@@ -74,7 +82,7 @@ def path(config: Config, tmp_path: Path) -> Path:
                 "asterisk": {"spool": "/nowhere", "trunks": [{"name": "c", "lines": 1}]},
                 "fastagi": {"port": free_ports(1)[0], "secret": "0123456789abcdef"},
                 "hours": {"zone": "UTC"},
-                "store": {"path": str(config.store.path)},
+                **stored(place),
             }
         )
     )
@@ -457,6 +465,7 @@ def test_doctor_says_what_the_portal_lacks(
     assert "portal" in result.output and portal.secret not in result.output
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_doctor_before_the_first_start_and_on_a_store_it_cannot_read(
     told: Callable[..., Result], config: Config
 ) -> None:
@@ -737,12 +746,14 @@ def test_a_mistake_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_before_the_first_run(told: Callable[..., Result], config: Config) -> None:
     config.store.path.unlink()
 
     assert "no store yet" in told("tasks").output
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_a_store_that_is_not_one(told: Callable[..., Result], config: Config) -> None:
     config.store.path.write_text("not a database, and long enough not to be taken for one " * 99)
     result = told("tasks")
@@ -780,3 +791,12 @@ def test_run_says_what_is_wrong_with_the_spool(path: Path) -> None:
     assert "/nowhere is not a directory: set [asterisk] spool" in done.stderr
     assert "Traceback" not in done.stderr
     assert "s3cretpath" not in done.stderr
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_a_database_has_tools_of_its_own(told: Callable[..., Result], command: str) -> None:
+    result = told(command, "file")
+
+    assert 1 == result.exit_code
+    assert "use pg_" in result.output and "postgresql://127.0.0.1" in result.output

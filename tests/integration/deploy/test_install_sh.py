@@ -145,7 +145,8 @@ def pbx(tmp_path: Path) -> Pbx:
         "deploy",
     ):
         shutil.copytree(INSTALL.parent / name, source / name)
-    for name in ("install.sh", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
+    files = ("install.sh", "requirements.txt", "requirements-postgresql.txt", "pyproject.toml")
+    for name in (*files, "README.md", "LICENSE"):
         shutil.copy(INSTALL.parent / name, source / name)
     return Pbx(root, source)
 

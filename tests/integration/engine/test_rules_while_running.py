@@ -367,6 +367,7 @@ async def test_many_tasks_of_a_paused_purpose_keep_no_other_waiting(
 # The commands.
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_days_off_by_command(told: Callable[..., Result], run: Run) -> None:
     today = datetime.now(UTC).date()
     assert 0 == told("day-off", "tomorrow", "--why", "снег").exit_code
@@ -380,6 +381,7 @@ def test_days_off_by_command(told: Callable[..., Result], run: Run) -> None:
     assert 2 == told("day-off", "--remove").exit_code
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_why_and_status_know_of_days_off_and_pauses(
     told: Callable[..., Result],
     run: Run,
@@ -403,6 +405,7 @@ def test_why_and_status_know_of_days_off_and_pauses(
     assert "autodial reload" in told("status").output
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -> None:
     assert "does not run" in told("reload").output
     path.write_text(path.read_text().replace("[hours]", '[hours]\nmonday = "soon"'))

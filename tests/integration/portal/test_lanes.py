@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -195,6 +196,7 @@ def test_cards_of_two_calls_at_once_have_lines_of_their_own(
     assert {"autodial-1", "autodial-2"} == {call["LINE"] for call in portal.calls.values()}
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @settings(
     max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_twisted
+import sqlalchemy as sa
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
@@ -25,6 +26,7 @@ from autodial.rules.end_policy import EndPolicy
 from autodial.rules.hangup import parse_report
 from autodial.store import attempt_end, delivery, ledger, planning, tasks, views
 from autodial.store.events import story
+from autodial.store.schema import outbox
 from bitrix24 import AnswerLost, Portal, PortalUnavailable, Request
 from bitrix24.simulator import Fault, SimulatedPortal
 from bitrix24.simulator.seed import add_contact, add_deal, add_operator, add_task
@@ -555,8 +557,8 @@ async def test_a_person_s_midnight_is_his_on_a_portal_that_cuts_nothing(scene: S
     await scene.reporter().turn()
     assert states(scene.run)["task"] == "dead"
     with scene.store.engine.begin() as db:
-        ours = json.dumps({"deadline": "2026-11-24T12:00:00+00:00"})
-        db.exec_driver_sql("UPDATE outbox SET payload = ? WHERE kind = 'task'", (ours,))
+        ours = {"deadline": "2026-11-24T12:00:00+00:00"}
+        db.execute(sa.update(outbox).where(outbox.c.kind == "task").values(payload=ours))
     scene.now.advance(minutes=10)
     scene.portal.tasks[task]["DEADLINE"] = datetime(2026, 11, 23, 21, tzinfo=UTC)
     await scene.read(task)

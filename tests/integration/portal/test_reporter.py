@@ -261,6 +261,7 @@ async def test_a_refusal_is_dead_and_the_others_go_on(
     assert "not found" in dead[0].error
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )

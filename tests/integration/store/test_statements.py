@@ -20,6 +20,7 @@ from tests.integration.house import House
 from tests.integration.plans import Plans, Scan, asked_of_the_store
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -43,6 +44,7 @@ def test_a_statement_that_reads_a_table_whole_is_noticed(
         connection.execute(statement)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_what_goes_by_an_index_is_not(database: sa.Engine) -> None:
     plans = Plans(database)
     plans.watching = True

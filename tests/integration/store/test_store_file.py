@@ -23,6 +23,7 @@ import pytest_twisted
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from twisted.internet import reactor as _reactor
+from twisted.logger import capturedLogs
 
 from autodial.cli.main import main
 from autodial.errors import StoreError
@@ -37,7 +38,8 @@ from autodial.store import (
     releases,
     restore,
 )
-from autodial.store.database import Store, read, write
+from autodial.store.database import read, write
+from autodial.store.file_store import FileStore
 from autodial.store.ownership import only_one
 from autodial.store.releases import migrate
 from autodial.store.tasks import open_count
@@ -88,7 +90,7 @@ def test_two_processes_on_one_store_are_one_too_many(store: Path) -> None:
     holder = subprocess.Popen(
         [
             sys.executable, "-c",
-            "import sys; from pathlib import Path; from autodial.store.database import only_one\n"
+            "import sys; from pathlib import Path; from autodial.store.ownership import only_one\n"
             f"with only_one(Path({str(store)!r})): print('held', flush=True); sys.stdin.read()",
         ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -97,7 +99,7 @@ def test_two_processes_on_one_store_are_one_too_many(store: Path) -> None:
         assert holder.stdout is not None
         assert b"held\n" == holder.stdout.readline()
         with pytest.raises(StoreError, match=f"process {holder.pid}: .* would call clients twice"):
-            Store(store, reactor).start()
+            FileStore(store, reactor).start()
         shutil.copy(store, store.with_name("copy"))
         with pytest.raises(StoreError, match="another process holds it"):
             restore.restore(store, store.with_name("copy"))
@@ -115,7 +117,7 @@ def test_a_command_works_beside_the_dialler(store: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_stopped_store_is_free_again(path: Path) -> None:
     for _ in range(2):
-        running = Store(path, reactor)
+        running = FileStore(path, reactor)
         running.start()
         assert 0 == await running.run(open_count)
         running.stop()
@@ -205,7 +207,7 @@ def test_a_copy_comes_to_its_end_however_busy_the_dialler_is(store: Path, tmp_pa
 def test_half_copies_of_killed_processes_go_at_the_next_start(path: Path) -> None:
     draft = path.with_name(f".{path.name}.x1y2z3")
     draft.write_text("clients' names")
-    running = Store(path, reactor)
+    running = FileStore(path, reactor)
     running.start()
     running.stop()
 
@@ -331,7 +333,7 @@ def test_a_newer_store_is_a_sentence_and_nothing_is_written_to_it(store: Path) -
         lambda: migrate(store),
         lambda: read(store, open_count),
         lambda: write(store, lambda db: pauses.resume(db, pauses.EVERYBODY)),
-        lambda: Store(store, reactor).start(),
+        lambda: FileStore(store, reactor).start(),
     ]
     for attempt in attempts:
         with pytest.raises(StoreError, match="written by a newer program") as refused:
@@ -498,7 +500,7 @@ def test_each_trouble_has_its_own_advice(
 @pytest_twisted.ensureDeferred
 async def test_a_full_disk_while_running_is_the_store_s_own_error(path: Path) -> None:
     """When there is room again, the store works."""
-    running = Store(path, reactor)
+    running = FileStore(path, reactor)
     running.start()
 
     def limit(db: sa.Connection, more: int) -> None:
@@ -519,7 +521,7 @@ async def test_a_full_disk_while_running_is_the_store_s_own_error(path: Path) ->
 
 @pytest_twisted.ensureDeferred
 async def test_a_store_that_is_moved_away_is_noticed(path: Path, tmp_path: Path) -> None:
-    running = Store(path, reactor)
+    running = FileStore(path, reactor)
     running.start()
     assert running.in_place()
     path.rename(tmp_path / "elsewhere")
@@ -535,12 +537,15 @@ async def test_a_store_that_is_moved_away_is_noticed(path: Path, tmp_path: Path)
 @pytest_twisted.ensureDeferred
 async def test_what_a_deleted_store_held_is_saved(path: Path) -> None:
     """When the process ends, its last copy is gone."""
-    running = Store(path, reactor)
+    running = FileStore(path, reactor)
     running.start()
     await running.run(pauses.pause, pauses.EVERYBODY, NOON, "")
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-    rescued = await running.rescue()
+    with capturedLogs() as logs:
+        await running.rescue()
+    assert 1 == sum("not the file that was opened" in event["log_format"] for event in logs)
+    rescued = path.with_name(f"{path.name}.rescued")
     await running.run(pauses.pause, OperatorId(501), NOON, "")
     running.stop()
     restore.restore(path, rescued)

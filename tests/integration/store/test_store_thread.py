@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from autodial.errors import StoreError
 from autodial.store import database, flags
 from autodial.store.database import Store
+from autodial.store.file_store import FileStore
 from tests.integration.conftest import NOON
 
 reactor: Any = _reactor
@@ -26,7 +27,7 @@ reactor: Any = _reactor
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    running = Store(tmp_path / "autodial.sqlite", reactor)
+    running = FileStore(tmp_path / "autodial.sqlite", reactor)
     running.start()
     yield running
     running.stop()
@@ -74,7 +75,7 @@ async def together(store: Store, *asked: tuple[Callable[..., object], str]) -> l
 
 def on_disk(store: Store) -> set[str]:
     """As another process sees it."""
-    with closing(sqlite3.connect(store.path)) as db:
+    with closing(sqlite3.connect(str(store.place))) as db:
         return {name for (name,) in db.execute("SELECT name FROM flags")}
 
 
@@ -141,7 +142,7 @@ async def test_a_long_queue_is_worked_off_in_its_order(store: Store) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_stop_finishes_what_waits(tmp_path: Path) -> None:
-    running = Store(tmp_path / "other.sqlite", reactor)
+    running = FileStore(tmp_path / "other.sqlite", reactor)
     running.start()
     waiting = [Deferred.fromCoroutine(running.run(mark, f"flag {n}")) for n in range(50)]
     running.stop()

@@ -1,0 +1,257 @@
+"""A store that several diallers share: who may write, who works for all, and what a loss does."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+import pytest_twisted
+import sqlalchemy as sa
+from attrs import evolve
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+
+from autodial.config.place import Server
+from autodial.errors import StoreBusy, StoreError
+from autodial.model.ids import OperatorId
+from autodial.store import flags, in_force, pauses, schema
+from autodial.store.database import Beside, read, write
+from autodial.store.releases import migrate
+from autodial.store.shared_store import NotLeading, SharedStore
+from autodial.store.stores import open_store
+from tests.cluster import Cluster
+from tests.integration.conftest import NOON
+
+reactor: Any = _reactor
+
+
+@pytest.fixture
+def server(postgresql: Cluster) -> Iterator[Server]:
+    made = postgresql.new()
+    yield made
+    postgresql.drop(made)
+
+
+@pytest.fixture
+def nodes(server: Server) -> Iterator[tuple[SharedStore, SharedStore]]:
+    """Two running diallers' stores."""
+    both = SharedStore(server, reactor), SharedStore(evolve(server, node="two"), reactor)
+    for store in both:
+        store.start()
+    yield both
+    for store in both:
+        store.stop()
+
+
+def everybody(db: sa.Connection) -> None:
+    pauses.pause(db, pauses.EVERYBODY, NOON, "")
+
+
+def paused(db: sa.Connection) -> frozenset[OperatorId]:
+    return in_force.paused(db, NOON)
+
+
+async def working(store: SharedStore) -> None:
+    """Until the store answers again."""
+    for _ in range(200):
+        try:
+            await store.run(paused)
+        except StoreError:
+            await deferLater(reactor, 0.05)
+        else:
+            return
+    raise AssertionError("the store does not come back")
+
+
+def end_sessions(cluster: Cluster, store: SharedStore) -> None:
+    """As when the server restarts, or the network ends the connection."""
+    name = store.place.url.rpartition("/")[2]
+    cluster.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{name}' AND application_name = '{store._name}'"
+    )
+
+
+def test_what_one_process_writes_others_read(server: Server) -> None:
+    write(server, everybody)
+    beside = Beside(server)
+    try:
+        assert {pauses.EVERYBODY} == beside.read(paused) == read(server, paused)
+        beside.write(lambda db: pauses.resume(db, pauses.EVERYBODY))
+        assert frozenset() == beside.read(paused)
+    finally:
+        beside.close()
+
+
+def test_text_that_is_none_for_the_database_is_written_all_the_same(server: Server) -> None:
+    """From a portal: longer than a column was made for, a NUL, half of a character."""
+    texts = "x" * 999, "a\0b", "a\ud800b"
+    for name in texts:
+        write(server, lambda db, name=name: flags.mark(db, NOON, name))  # type: ignore[misc]
+    stored = read(server, lambda db: set(db.scalars(sa.select(schema.flags.c.name))))
+
+    assert {"x" * 999, "a\ufffdb", "a?b"} == stored
+
+
+def test_who_only_reads_writes_nothing(server: Server) -> None:
+    with pytest.raises(StoreError, match="read-only"):
+        read(server, everybody)
+
+
+def test_no_change_is_lost_between_two_writers(server: Server) -> None:
+    """Each reads, and writes what it read and one more; at READ COMMITTED alone some are lost."""
+
+    def one_more(db: sa.Connection) -> None:
+        told = flags.told(db, "count")
+        flags.tell(db, NOON, "count", str(int(told[1]) + 1 if told else 1))
+
+    def many() -> None:
+        store = Beside(server)
+        for _ in range(50):
+            store.write(one_more)
+        store.close()
+
+    threads = [Thread(target=many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (NOON, "200") == read(server, lambda db: flags.told(db, "count"))
+
+
+def test_a_second_process_of_the_same_name_is_refused(
+    nodes: tuple[SharedStore, SharedStore],
+) -> None:
+    with pytest.raises(StoreBusy, match="another process works as node 'one'"):
+        SharedStore(nodes[0].place, reactor).start()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_is_free_after_a_stop(server: Server) -> None:
+    for _ in range(2):
+        store = open_store(server, reactor)
+        store.start()
+        assert store.in_place()
+        await store.run(everybody)
+        store.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_loses_the_session_dials_nobody_until_it_is_back(
+    postgresql: Cluster, nodes: tuple[SharedStore, SharedStore]
+) -> None:
+    store, told = nodes[0], []
+    store.on_session = lambda: told.append(1)
+    end_sessions(postgresql, store)
+    with pytest.raises(StoreBusy):
+        await store.run(everybody)
+    assert not store.in_place() and not store.leads
+    await working(store)
+
+    assert store.in_place()
+    assert frozenset() == await store.run(paused), "what was refused is not written"
+    assert [1] == told, "memory is read again"
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_leads_and_another_after_it(
+    postgresql: Cluster, nodes: tuple[SharedStore, SharedStore]
+) -> None:
+    one, two = nodes
+    assert (await one.lead(), await two.lead(), await one.lead()) == (True, False, True)
+    await one.for_all().run(everybody)
+    with pytest.raises(NotLeading):
+        await two.for_all().run(everybody)
+    end_sessions(postgresql, one)
+    for _ in range(100):
+        if await two.lead():
+            break
+        await deferLater(reactor, 0.05)
+    await working(one)
+
+    assert two.leads and not one.leads and not await one.lead()
+    with pytest.raises(NotLeading):
+        await one.for_all().run(everybody)
+    one.stop()
+    one.start()
+    assert not await one.lead()
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_own_broken_session_does_not_keep_the_name(
+    postgresql: Cluster, nodes: tuple[SharedStore, SharedStore]
+) -> None:
+    """The network has dropped the connection, and the server does not know yet."""
+    store = nodes[0]
+    driver: Any = store._connection.connection.driver_connection
+    held = driver.fileno()
+    await store.run(paused)
+    with socket.socket(fileno=os.dup(held)) as theirs:
+        theirs.shutdown(socket.SHUT_RD)
+    with pytest.raises(StoreBusy):
+        await store.run(everybody)
+    await working(store)
+    assert store.in_place()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_server_may_stop_and_come_back(
+    postgresql: Cluster, nodes: tuple[SharedStore, SharedStore]
+) -> None:
+    store = nodes[0]
+    await store.run(everybody)
+    postgresql.kill()
+    with pytest.raises(StoreBusy):
+        await store.run(paused)
+    with pytest.raises(StoreBusy, match=r"is the server up|out of reach"):
+        await store.run(paused)
+    with pytest.raises(StoreBusy, match="is the server up"):
+        read(store.place, paused)
+    postgresql.start()
+    await working(store)
+
+    assert {pauses.EVERYBODY} == await store.run(paused)
+
+
+def test_errors_say_what_to_do_and_show_no_password(postgresql: Cluster) -> None:
+    wrong = Server(f"postgresql+psycopg://autodial:geheim@127.0.0.1:{postgresql.port}/none", "one")
+    with pytest.raises(StoreError, match="createdb") as error:
+        read(wrong, paused)
+    assert "geheim" not in f"{error.value} {wrong} {wrong!r}"
+    with pytest.raises(StoreBusy, match="is the server up"):
+        read(Server("postgresql+psycopg://autodial@127.0.0.1:1/none", "one"), paused)
+
+
+def test_an_empty_database_is_no_store_before_the_first_start(postgresql: Cluster) -> None:
+    empty = postgresql.new(empty=True)
+    try:
+        with pytest.raises(StoreError, match="start the dialler once"):
+            read(empty, paused)
+        migrate(empty)
+        assert frozenset() == read(empty, paused)
+        write(empty, lambda db: db.execute(sa.text("UPDATE alembic_version SET version_num = '9'")))
+        for refused in (lambda: read(empty, paused), lambda: migrate(empty)):
+            with pytest.raises(StoreError, match="newer program"):
+                refused()
+    finally:
+        postgresql.drop(empty)
+
+
+def test_who_starts_together_makes_one_schema(postgresql: Cluster) -> None:
+    empty = postgresql.new(empty=True)
+    program = (
+        "from autodial.config.place import Server; from autodial.store.releases import migrate\n"
+        f"migrate(Server({empty.url!r}, 'one'))"
+    )
+    starting = [
+        subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)
+    ]
+
+    assert [b""] * 3 == [process.communicate()[1] for process in starting]
+    assert frozenset() == read(empty, paused)
+    postgresql.drop(empty)
