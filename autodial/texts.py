@@ -539,6 +539,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "would be dialled: shadow mode",
     },
     "pace": {"ru": "ограничение темпа звонков", "en": "the pace limit"},
+    "other node": {
+        "ru": "оператор на другой станции, она и позвонит",
+        "en": "the operator is at another node, which dials",
+    },
     # what would change a reason
     "change": {"ru": "изменит это", "en": "what would change it"},
     "change.closed": {
@@ -648,6 +652,10 @@ CATALOGUE: Mapping[str, Mapping[Language, str]] = {
         "en": "a line gets free; see trunks and [pace] max_calls",
     },
     "change.pace": {"ru": "мгновение", "en": "a moment"},
+    "change.other node": {
+        "ru": "та станция звонит по своим правилам; см. autodial nodes",
+        "en": "that node dials by its own rules; see 'autodial nodes'",
+    },
     "change.shadow": {"ru": "[pace] shadow = false", "en": "[pace] shadow = false"},
     # states of an attempt
     "spooled": {"ru": "передан Asterisk", "en": "given to Asterisk"},

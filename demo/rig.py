@@ -22,6 +22,7 @@ import tomlkit
 from attrs import define, field
 
 from autodial.board.passwords import hashed
+from autodial.config.place import Place, Server
 from autodial.model.act import Actor, Door
 from autodial.model.role import Role
 from autodial.store import acts
@@ -79,6 +80,8 @@ class Rig:
     grace: float | None = None
     #: Seconds for which a message that fails repeatedly is put off; None: its defaults.
     deferral: float | None = None
+    #: Seconds that the portal takes for each request, from the next ``portal_up`` on.
+    latency: float = field(default=0.0, init=False)
     #: Python's development mode for the dialler: more warnings, and twice the CPU.
     development: bool = field(default=True, init=False)
     dialler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
@@ -97,12 +100,20 @@ class Rig:
         return self.directory / "autodial.sqlite"
 
     @property
+    def place(self) -> Place:
+        """Where the store is: that file, or a database that others use, too."""
+        url = self.settings["store"].get("url")
+        return Server(url, self.settings["node"]["name"]) if url else self.store
+
+    @property
     def log(self) -> Path:
         return self.directory / "autodial.log"
 
     def portal_up(self) -> None:
         """Serve the portal, always at the same address, with its data."""
-        webhook = self._serving.enter_context(serve(self.portal, port=self._portal_port))
+        webhook = self._serving.enter_context(
+            serve(self.portal, port=self._portal_port, latency=self.latency)
+        )
         self._portal_port = int(webhook.split(":")[2].partition("/")[0])
         self.settings["portal"]["webhook"] = webhook
 
@@ -187,7 +198,7 @@ class Rig:
                 acts.save_account, name=role, role=Role(role), password_hash=hashed(password),
                 by=shell, now=now,
             )  # fmt: skip
-            write(self.store, whose)
+            write(self.place, whose)
         command = [sys.executable, "-m", "autodial", "--config", str(self.config), "board"]
         with self.log.open("ab") as log:
             self.board = subprocess.Popen(
@@ -278,7 +289,7 @@ class Rig:
 
 
 @contextmanager
-def rig(
+def rig(  # noqa: PLR0913  # the parts of a rig, by name
     *,
     extensions: tuple[str, ...],
     directory: Path,
@@ -286,10 +297,12 @@ def rig(
     keep_logs: Path | None = None,
     grace: float | None = None,
     deferral: float | None = None,
+    portal: SimulatedPortal | None = None,
     **behaviour: Any,
 ) -> Iterator[Rig]:
     """
-    Run exchange and portal; the dialler is configured and not yet started.
+    Run exchange and portal (``portal``: another rig's); the dialler is configured and not yet
+    started.
 
     ``overrides`` replace keys of the configuration's sections; ``behaviour`` goes to the exchange.
     """
@@ -331,8 +344,10 @@ def rig(
                 settings[section] = {**old, **values}
             else:
                 settings[section] = values
-        whole = Rig(running, SimulatedPortal(), directory, port, settings, grace, deferral)
-        whole.portal.application_address = f"{whole.board_page}/inside/"
+        served = portal or SimulatedPortal()
+        whole = Rig(running, served, directory, port, settings, grace, deferral)
+        if portal is None:
+            whole.portal.application_address = f"{whole.board_page}/inside/"
         stack.callback(whole.portal_down)
         stack.callback(_clean, whole)
         whole.portal_up()

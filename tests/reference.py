@@ -22,6 +22,7 @@ from autodial.model.outcome import Outcome
 from autodial.rules.dial_facts import Reason
 from autodial.store.dispositions import DoNotCallLine
 from autodial.store.events import Told
+from autodial.store.nodes import NodeLine
 from autodial.store.presence import PresenceLine
 from autodial.store.views import MessageLine, OperatorLine, TaskLine
 from bitrix24.values import Named
@@ -37,6 +38,7 @@ ROWS: Mapping[str, type[Any]] = {
     "show": Told,
     "status": Status,
     "operators": OperatorLine,
+    "nodes": NodeLine,
     "presence": PresenceLine,
     "do-not-call": DoNotCallLine,
     "outbox": MessageLine,

@@ -160,7 +160,11 @@ class Buttons:
                 )  # fmt: skip
             case "reload":
                 # (The dialler reads the file that it was started with.)
-                await self._do(Act.RELOAD, session, lambda db: acts.reload(db, by, now, ""))
+                await self._do(
+                    Act.RELOAD,
+                    session,
+                    lambda db: acts.reload(db, by, now, "", self.showing.config.node.name),
+                )
             case _:
                 raise HTTPException(404)
         return to(request, "/settings")

@@ -142,7 +142,7 @@ class Board:
                 "stand_ins": stand_ins.lines(db, now),
                 "dead": dead[:100],
                 "waiting": len(messages) - len(dead),
-                "changed": flags.last(db, flags.CHANGED),
+                "changed": flags.last(db, flags.of_node(flags.CHANGED, self.config.node.name)),
                 "hooks": hook_events.states(db),
                 "paused": in_force.paused_purposes(db, now),
             }

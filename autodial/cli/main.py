@@ -12,6 +12,7 @@ from autodial.cli.board import api_token, board, board_user
 from autodial.cli.dialplan import dialplan_
 from autodial.cli.doctor import doctor
 from autodial.cli.init import init
+from autodial.cli.nodes import move_store, nodes_
 from autodial.cli.portal import authorize, groups, outbox_, test_card
 from autodial.cli.reports import audit, calls, report, work_times
 from autodial.cli.rules import day_off, reload
@@ -127,6 +128,7 @@ for command in (
     skip,
     postpone,
     status,
+    nodes_,
     operators,
     presence_,
     pause,
@@ -142,6 +144,7 @@ for command in (
     dialplan_,
     backup_,
     restore,
+    move_store,
     day_off,
     reload,
     report,

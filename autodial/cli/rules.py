@@ -85,11 +85,11 @@ def reload(path: Path) -> None:
     if not read(config, lambda db: flags.running(db, asked)):
         say(tr("the settings are in order; the dialler does not run; it reads them at its start"))
         return
-    file = str(path.resolve())
-    write(config.place, lambda db: acts.reload(db, actor(), asked, file))
-    until = monotonic() + PATIENCE
+    file, node = str(path.resolve()), config.node.name
+    write(config.place, lambda db: acts.reload(db, actor(), asked, file, node))
+    until, reloaded = monotonic() + PATIENCE, flags.of_node(flags.RELOADED, node)
     while monotonic() < until:
-        report = read(config, lambda db: flags.told(db, flags.RELOADED))
+        report = read(config, lambda db: flags.told(db, reloaded))
         if report is not None and report[0] >= asked:
             say(report[1])
             if report[1].startswith(NOTHING):

@@ -11,6 +11,23 @@ RUSSIAN: Mapping[str, str] = {
     "busy": "занятость",
     "client": "клиент",
     "day": "день",
+    "node": "станция",
+    "Asterisk": "Asterisk",
+    "seen": "видели",
+    "version": "версия",
+    "waits": "ждёт",
+    "leads": "ведёт",
+    "runs": "работает",
+    "does not run": "не работает",
+    "connected": "на связи",
+    "rows": "строк",
+    "{count} rows are in {store}": "строк в {store}: {count}",
+    "the store is of one dialler alone; see [node] and [store] url": (
+        "хранилищем пользуется один автодозвон; см. [node] и [store] url"
+    ),
+    "set [store] url and [node] name first: the database to move into": (
+        "сначала укажите [store] url и [node] name: базу, куда переносить"
+    ),
     "department": "отдел",
     "% answered": "% ответов",
     "about": "о чём",

@@ -26,7 +26,8 @@ AT_START: Mapping[str, frozenset[str]] = {
     ),
     "asterisk": frozenset({"spool", "ami_host", "ami_port", "ami_user", "ami_secret"}),
     "pace": frozenset({"shadow"}),
-    "store": frozenset({"path"}),
+    "store": frozenset({"path", "url"}),
+    "node": frozenset(),
 }
 
 

@@ -32,9 +32,12 @@ from autodial.rules.dial_decision import against, decide, nobody_there
 from autodial.rules.dial_facts import Dial, Facts
 from autodial.rules.operator_choice import deputies_of, in_order, responsible_for
 from autodial.rules.trunk_choice import as_dialled
-from autodial.store import flags, ledger
+from autodial.store import flags, ledger, nodes
 from autodial.store.database import Store
 from autodial.store.planning import load_task
+
+#: How often a hand-made call is decided on, if other nodes start calls meanwhile.
+TRIES = 5
 
 
 @frozen
@@ -154,20 +157,28 @@ class CallControl:
             return None
         if number:
             task = evolve(task, phones=_only(task, number))
-        decision = decide(task, self.conditions.facts(), now)
-        if not isinstance(decision, Dial):
-            self.log.info(
-                "task {task}: hand-made call file refused: {reason}",
-                task=task_id,
-                reason=decision.reason.value,
-            )
-            return None
-        try:
-            attempt = await self.store.run(
-                ledger.open_attempt, task, decision, now, lease=self.calls.lease(), claimed=True
-            )
-        except ledger.Taken as taken:
-            self.log.info("task {task}: {taken}", task=task_id, taken=taken)
+        for _ in range(TRIES):
+            decision = decide(task, self.conditions.facts(), now)
+            if not isinstance(decision, Dial):
+                self.log.info(
+                    "task {task}: hand-made call file refused: {reason}",
+                    task=task_id,
+                    reason=decision.reason.value,
+                )
+                return None
+            try:
+                attempt = await self.store.run(
+                    ledger.open_attempt, task, decision, now, lease=self.calls.lease(),
+                    claimed=True, node=self.calls.node, seen=self.calls.seen,
+                )  # fmt: skip
+                break
+            except ledger.Stale:
+                self.calls.heard(await self.store.run(nodes.news, self.calls.node, self.calls.seen))
+            except ledger.Taken as taken:
+                self.log.info("task {task}: {taken}", task=task_id, taken=taken)
+                return None
+        else:
+            self.log.info("task {task}: other nodes were faster", task=task_id)
             return None
         self.calls.opened(attempt, reserve=decision.reserved)
         self.calls.claimed(attempt)
@@ -256,6 +267,7 @@ class CallControl:
         order = [
             operator.id
             for operator in in_order(first, everybody, deputies, self.config.staff.who)
+            if not operator.elsewhere
             if not operator.paused or operator.reserved_for == attempt.id
         ]
         if attempt.operator in order and order[0] != attempt.operator:

@@ -48,6 +48,7 @@ class Conditions:
         known = Known(
             operators=calls.roster.operators(),
             live=calls.all(),
+            node=calls.node,
             do_not_call=self.do_not_call.numbers(),
             portal_seen=self.around.portal_seen(),
             pbx_ok=self.around.pbx_ok(),

@@ -22,11 +22,17 @@ from autodial.model.task import CallTask
 from autodial.rules.dial_decision import decide, general
 from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Facts, Reason, Wait
 from autodial.rules.next_call import NextCall
-from autodial.store import attempt_queries, flags, ledger, pauses
+from autodial.store import attempt_queries, flags, ledger, nodes, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
 from autodial.store.in_force import in_force
-from autodial.store.planning import due_tasks, look_again, save_reasons, save_waiting
+from autodial.store.planning import (
+    due_tasks,
+    look_again,
+    save_reasons,
+    save_reasons_here,
+    save_waiting,
+)
 from autodial.store.replan import replan
 from call_files import CallFile, CallFileError, Spool, SpoolError
 
@@ -43,6 +49,8 @@ STORE_REASON_AGAIN = timedelta(seconds=5)
 SHADOW = timedelta(minutes=30)
 #: In shadow mode the operator counts as busy for this long.
 SHADOW_CALL = timedelta(minutes=2)
+#: Reasons that hold for all nodes which share the store, and are stored for all due tasks.
+OF_ALL_NODES = frozenset({Reason.PAUSED, Reason.PORTAL_SILENT})
 #: After a call file could not be written, the spool is tried this often.
 RETRY_SPOOL = timedelta(seconds=15)
 
@@ -108,6 +116,7 @@ class Dispatcher:
     async def _turn(self) -> None:
         now = self.now()
         await self._look_for_store()
+        await self.hear()
         ordered = await self.store.run(in_force, now, now.date() - timedelta(days=2))
         self.conditions.all_paused = pauses.EVERYBODY in ordered.paused
         self.calls.roster.set_paused(ordered.paused)
@@ -129,11 +138,17 @@ class Dispatcher:
             if general(facts, self.now()) is not None:
                 break
             since = now - self.conditions.rules.limits.looks_back
-            due = await self.store.run(due_tasks, now, page, since=since)
+            due = await self.store.run(due_tasks, now, page, since=since, node=self.calls.node)
             facts = await self._decide(due, now)
             if len(due) < page:
                 break
         await self._wait_together(facts)
+
+    async def hear(self) -> None:
+        """What the other nodes that share the store have done since."""
+        if self.calls.node:
+            news = await self.store.run(nodes.news, self.calls.node, self.calls.seen)
+            self.calls.heard(news)
 
     async def _heed_days_off(self, days: tuple[date, ...]) -> None:
         """The days off by command; next calls that fall on one are postponed."""
@@ -183,8 +198,11 @@ class Dispatcher:
                 facts = self.conditions.facts()
             else:
                 reasons.append((task.id, *_reason(decision)))
-        if reasons:
+        if reasons and self.calls.node:
+            await self.store.run(save_reasons_here, self.calls.node, reasons, now)
+        elif reasons:
             await self.store.run(save_reasons, reasons, now)
+        if reasons:
             facts = self.conditions.facts()
         return facts
 
@@ -205,7 +223,8 @@ class Dispatcher:
                 or (now - self._waiting[1] >= STORE_REASON_AGAIN)
             ):
                 self._waiting = wait.reason, now
-                await self.store.run(save_waiting, wait.reason.value, now)
+                if not self.calls.node or wait.reason in OF_ALL_NODES:
+                    await self.store.run(save_waiting, wait.reason.value, now)
         else:
             self._waiting = None
 
@@ -224,6 +243,11 @@ class Dispatcher:
         """For commands: record that the dialler runs, and whether Asterisk is connected."""
         pbx = (flags.PBX_UP,) if self.around.pbx_ok() else ()
         await self.store.run(flags.mark, self.now(), flags.ALIVE, *pbx)
+        if self.calls.node:
+            reason = self._waiting[0].value if self._waiting is not None else ""
+            await self.store.run(
+                nodes.beat, self.calls.node, self.now(), pbx=bool(pbx), reason=reason
+            )
 
     async def _only_say(self, task: CallTask, decision: Dial) -> Wait:
         """Shadow mode: log what would be dialled; nothing is sent to Asterisk or the portal."""
@@ -240,8 +264,14 @@ class Dispatcher:
         now = self.now()
         try:
             attempt = await self.store.run(
-                ledger.open_attempt, task, decision, now, lease=self.calls.lease()
-            )
+                ledger.open_attempt, task, decision, now, lease=self.calls.lease(),
+                node=self.calls.node, seen=self.calls.seen,
+            )  # fmt: skip
+        except ledger.Stale:
+            # Another node has used what this decision counted on, or freed more: decide again.
+            await self.hear()
+            self.around.wake_at(now)
+            return
         except ledger.ClientTaken as taken:
             self.log.info("task {task}: {taken}", task=task.id, taken=taken)
             later = now + LATER

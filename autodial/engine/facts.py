@@ -39,7 +39,8 @@ class Known:
     """The present state. Without a running dialler, what only it can know counts as good."""
 
     operators: tuple[Operator, ...]
-    live: Collection[Attempt]  #: attempts in flight
+    live: Collection[Attempt]  #: attempts in flight, of all nodes
+    node: str | None = None  #: whose facts these are; None: of all nodes together
     do_not_call: frozenset[str] | None  #: None: the list cannot be read
     portal_seen: datetime | None  #: when it last answered a whole poll
     pbx_ok: bool
@@ -79,7 +80,8 @@ def facts(config: Config, rules: Rules, known: Known, now: datetime) -> Facts:
             config.pace.pacing,
             rules.routing,
             live=known.live,
-            operators=known.operators,
+            own=[one for one in known.live if known.node in (None, one.node)],
+            operators=[operator for operator in known.operators if not operator.elsewhere],
             answers=known.answers,
             in_a_day=known.in_a_day,
             started=known.started,

@@ -13,6 +13,7 @@ from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.rules.rolling_statistics import RollingStatistics
+from autodial.store.nodes import News
 
 #: Operators rung for one call: a client does not wait for more, the lease counts this many, and
 #: they fit into one command to Asterisk.
@@ -26,7 +27,10 @@ MARGIN = 60
 
 @define(eq=False)
 class LiveCalls:
-    """A copy of the store's attempts in flight."""
+    """
+    A copy of the store's attempts in flight: this node's, whose calls are in our Asterisk, and
+    those of the other nodes that share the store, which count in the limits over all calls.
+    """
 
     config: Config
     roster: Roster
@@ -39,6 +43,9 @@ class LiveCalls:
     statistics: RollingStatistics = field(init=False)
     ended_since_start: Counter[Outcome] = field(factory=Counter, init=False)
     _attempts: dict[AttemptId, Attempt] = field(factory=dict, init=False)
+    _others: dict[AttemptId, Attempt] = field(factory=dict, init=False)  #: of other nodes
+    #: Up to which row of the history the other nodes' calls are known.
+    seen: int = field(default=0, init=False)
     #: The channels of the outbound legs, as their claims named them.
     _legs: dict[AttemptId, str] = field(factory=dict, init=False)
 
@@ -49,11 +56,52 @@ class LiveCalls:
         self, attempts: Iterable[Attempt], reserved: Mapping[OperatorId, AttemptId]
     ) -> None:
         """Load the attempts that were in flight at a start."""
-        self._attempts = {attempt.id: attempt for attempt in attempts}
+        known = {attempt.id: attempt for attempt in attempts}
+        self._attempts = {name: one for name, one in known.items() if one.node == self.node}
+        self._others = {name: one for name, one in known.items() if one.node != self.node}
+        self._legs = {name: leg for name, leg in self._legs.items() if name in self._attempts}
         self.roster.set_reserved(reserved)
 
+    @property
+    def node(self) -> str:
+        """Our name among the nodes that share the store; empty: there are no others."""
+        return self.config.node.name
+
     def all(self) -> tuple[Attempt, ...]:
+        """Of all nodes."""
+        return (*self._attempts.values(), *self._others.values())
+
+    def own(self) -> tuple[Attempt, ...]:
+        """Those in our Asterisk."""
         return tuple(self._attempts.values())
+
+    def heard(self, news: News) -> None:
+        """What the other nodes have done: each call counts as if it were ours."""
+        now = self.now()
+        for attempt, at in news.in_flight:
+            if attempt.id not in self._others:
+                self._count(attempt, min(at, now))
+            self._others[attempt.id] = attempt
+        for ended in news.ended:
+            if self._others.pop(ended.attempt, None) is None:
+                self.space_out(min(ended.started, now))  # it was started, too, since we knew
+            for number in ended.shown:
+                self.statistics.shown(now, number)
+            if ended.answered is not None:
+                self.statistics.ended(ended.answered)
+            wrap_up = self.config.staff.wrap_up
+            if ended.taken_by is not None and wrap_up:
+                self.roster.wraps_up(ended.taken_by, ended.ended + wrap_up)
+        if news.reserved is not None:
+            self.roster.set_reserved(news.reserved)
+        self.seen = news.seen
+
+    def _count(self, attempt: Attempt, at: datetime) -> None:
+        """A call starts: for the pace, the trunk and the caller ID."""
+        route = attempt.routes[0]
+        self.space_out(at)
+        self.started[route.trunk] = at
+        self.statistics.shown(at, route.caller_id)
 
     def get(self, attempt: AttemptId) -> Attempt | None:
         return self._attempts.get(attempt)
@@ -68,21 +116,18 @@ class LiveCalls:
         rings = asterisk.ring_client * len(asterisk.trunks) + asterisk.ring_operator * MOST_RUNG
         return asterisk.longest_call + timedelta(seconds=rings + MARGIN)
 
-    def space_out(self) -> None:
+    def space_out(self, now: datetime | None = None) -> None:
         """
         A call starts now; the next one when the pace allows it. A call that starts late, because
         its turn did, does not delay those after it.
         """
-        now = self.now()
+        now = now or self.now()
         due = max(self.next_start or now, now - CATCH_UP)
         self.next_start = due + timedelta(seconds=1 / self.config.pace.calls_per_second)
 
     def opened(self, attempt: Attempt, *, reserve: bool = True) -> None:
         """An attempt was written; its call is about to start. ``reserve``: its operator."""
-        now, route = self.now(), attempt.routes[0]
-        self.space_out()
-        self.started[route.trunk] = now
-        self.statistics.shown(now, route.caller_id)
+        self._count(attempt, self.now())
         self._attempts[attempt.id] = attempt
         if reserve:
             self.roster.reserve(attempt.operator, attempt.id)

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from autodial.engine.ring_delay import RingDelay
 from autodial.model.ids import AttemptId, OperatorId
-from autodial.model.operator import RINGING, Operator
+from autodial.model.operator import RINGING, Operator, may_ring, reached
 from autodial.store.presence import StaffRow
 
 
@@ -29,6 +29,8 @@ class Roster:
     _reserved: dict[OperatorId, AttemptId] = field(factory=dict, init=False)
     _paused: frozenset[OperatorId] = field(default=frozenset(), init=False)
     _wraps: dict[OperatorId, datetime] = field(factory=dict, init=False)
+    #: Phones at other nodes' Asterisks, by extension, with their states.
+    _elsewhere: Mapping[str, str] = field(factory=dict, init=False)
     #: Device states are read from Asterisk: a phone without a state cannot ring.
     _asked: bool = field(default=False, init=False)
     #: All operators with their present states: many decisions look at them between two changes.
@@ -74,6 +76,20 @@ class Roster:
         """
         known = self._asked or bool(self._phones)
         return self._phones.get(extension, "UNKNOWN") if known else None
+
+    def set_elsewhere(self, phones: Mapping[str, str]) -> None:
+        """The phones that other nodes' Asterisks reach, with their states."""
+        changed = {ext for ext in {*phones, *self._elsewhere}
+                   if phones.get(ext) != self._elsewhere.get(ext)}  # fmt: skip
+        self._elsewhere = phones
+        self._renew(*(who for who, o in self._staff.items() if o.extension in changed))
+
+    def everywhere(self) -> Mapping[str, str] | None:
+        """As ``phones``, with the phones at other nodes."""
+        if not self._phones and not self._elsewhere:
+            return None
+        off = {ext: state for ext, state in self._phones.items() if not reached(state)}
+        return {**off, **self._elsewhere, **{e: s for e, s in self._phones.items() if e not in off}}
 
     def not_told(self) -> tuple[str, ...]:
         """Extensions of the staff for which Asterisk has not reported a device state yet."""
@@ -173,9 +189,14 @@ class Roster:
                 self._present[who] = self._now(self._staff[who])
 
     def _now(self, operator: Operator) -> Operator:
+        here = self.phones_state(operator.extension)
+        there = self._elsewhere.get(operator.extension)
+        # A phone at both is used here, unless it is in use there.
+        elsewhere = there is not None and (here is None or not reached(here) or not may_ring(there))
         return evolve(
             operator,
-            phone=self.phones_state(operator.extension),
+            phone=there if elsewhere else here,
+            elsewhere=elsewhere,
             reserved_for=self._reserved.get(operator.id),
             paused=operator.id in self._paused,
             wraps_until=self._wraps.get(operator.id),

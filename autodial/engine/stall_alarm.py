@@ -87,7 +87,7 @@ class StallAlarm:
         self._waiting = {
             task: (why, at) for task, (why, at) in self._waiting.items() if now - at < STALE
         }
-        spooled = {a.id for a in self.calls.all() if a.state is State.SPOOLED}
+        spooled = {a.id for a in self.calls.own() if a.state is State.SPOOLED}
         self._files = {name: at for name, at in self._files.items() if name in spooled}
         waits = [why for why, _ in self._waiting.values()]
         if not any(operator.free(now) for operator in self.calls.roster.operators()):

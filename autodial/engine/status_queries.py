@@ -172,7 +172,7 @@ def status_and_staff(
         everybody_paused=known.paused,
         pause=pauses.of(db, pauses.EVERYBODY) if known.paused else None,
         paused_purposes=tuple(sorted(known.paused_purposes)),
-        changed=flags.last(db, flags.CHANGED),
+        changed=flags.last(db, flags.of_node(flags.CHANGED, config.node.name)),
         answers=statistics.answers(now),
         by_purpose=statistics.by_purpose(now) if config.pace.pacing.by_purpose else {},
         funnel=tuple(views.funnel(db)),

@@ -27,6 +27,7 @@ class Attempt:
     generation: int  #: of the task at the start; moving the deadline by hand starts a new one
     purpose: str = ""  #: of the task
     own_deputies: tuple[OperatorId, ...] = ()  #: named in the task itself
+    node: str = ""  #: the dialler whose Asterisk dials it, among those that share a store
 
 
 @frozen(kw_only=True)

@@ -36,6 +36,16 @@ DEVICE_STATES: Mapping[str, DeviceUse] = {
 }
 
 
+def reached(state: str) -> bool:
+    """Can Asterisk reach the phone, whether it is in use or not?"""
+    return DEVICE_STATES.get(state, DeviceUse.OFF) is not DeviceUse.OFF
+
+
+def may_ring(state: str) -> bool:
+    """Is the phone reached, and not in use?"""
+    return DEVICE_STATES.get(state, DeviceUse.OFF) is DeviceUse.FREE
+
+
 @frozen(kw_only=True)
 class Operator:
     """A member of the call centre, with data from the portal and from Asterisk."""
@@ -46,6 +56,7 @@ class Operator:
     extension: str = field(converter=internal_number)
     online: bool  #: at work by the portal's data and the configured rule
     phone: str | None = None  #: Asterisk's device state; None: not requested
+    elsewhere: bool = False  #: the phone is at another node's Asterisk, and ``phone`` its state
     reserved_for: AttemptId | None = None
     paused: bool = False  #: by the operator or their manager
     wraps_until: datetime | None = None  #: end of the wrap-up

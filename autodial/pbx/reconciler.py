@@ -21,7 +21,7 @@ from autodial.model.ids import AttemptId, attempt_id
 from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.ami import Ami, MoreKept, NotConnected
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_queries
+from autodial.store import attempt_queries, nodes
 from autodial.store.database import Store
 from call_files import Spool
 from fastagi_server import RateLimitedLog
@@ -82,7 +82,9 @@ class Reconciler:
 
     async def _end_leases(self) -> None:
         """Give up attempts past their lease; without Asterisk's manager only after a day."""
-        expired = await self.store.run(attempt_queries.expired, self.now())
+        node = self.ends.calls.node
+        others = await self.store.run(nodes.live) if node else frozenset()
+        expired = await self.store.run(attempt_queries.expired, self.now(), node, others)
         since = self._unasked_since
         if expired and since is not None and self.now() - since < UNASKED:
             self._limited_log.warn(
@@ -119,7 +121,8 @@ class Reconciler:
             raise  # an attempt without a report may have one among the others
         if alive is None:
             return
-        for attempt, state in await self.store.run(attempt_queries.older_than, before):
+        node = self.ends.calls.node
+        for attempt, state in await self.store.run(attempt_queries.older_than, before, node):
             if attempt in alive or attempt in self._unfit:
                 continue
             claimed = state is not State.SPOOLED

@@ -8,7 +8,7 @@ are requested: a person who moves a deadline may have corrected the number just 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 from twisted.logger import Logger
 
 from autodial.config.settings import Config
@@ -18,7 +18,9 @@ from autodial.portal.external_calls_reader import ExternalCallsReader
 from autodial.portal.staff_reader import StaffReader
 from autodial.portal.task_rows import Clients, TaskRows
 from autodial.store import flags, presence
+from autodial.store.attempt_queries import responsible_in_flight
 from autodial.store.database import Store
+from autodial.store.nodes import Topic, tell_nodes
 from autodial.store.planning import look_again
 from autodial.store.tasks import (
     close_others,
@@ -69,6 +71,8 @@ class Importer:
     roster: Roster
     now: Callable[[], datetime]
     on_change: Callable[[Mapping[TaskId, OperatorId]], None]
+    #: The same store, of the dialler that reads the portal for all that share it.
+    for_all: Store = field(default=Factory(lambda self: self.store, takes_self=True))
     #: Lets others run for a moment: a whole walk has thousands of rows to read.
     breathe: Callable[[], Awaitable[None]] = _at_once
     _staff: StaffReader = field(init=False)
@@ -89,7 +93,7 @@ class Importer:
     seen: datetime | None = field(default=None, init=False)  #: the last import that succeeded
 
     def __attrs_post_init__(self) -> None:
-        config, portal, store, now = self.config, self.portal, self.store, self.now
+        config, portal, store, now = self.config, self.portal, self.for_all, self.now
         self._staff = StaffReader(config, portal, store, self.roster, now)
         self._external_calls = ExternalCallsReader(config, portal, store, now)
         self._rows = TaskRows(config, now)
@@ -127,6 +131,14 @@ class Importer:
             self._expected = await self.store.run(open_count)
         await self._external_calls.restore()
         await self.store.run(look_again, self.now())
+
+    async def follow(self) -> None:
+        """What another dialler has read of the portal."""
+        self._take_next_config()
+        self.roster.set_staff(await self.store.run(presence.load_staff))
+        read = await self.store.run(flags.last, flags.READ_WITH + self.config.reading)
+        self.seen = await self.store.run(flags.last, flags.PORTAL_SEEN) if read else None
+        self.on_change(await self.store.run(responsible_in_flight))
 
     async def poll(self) -> None:
         """Import what is new; a temporary failure is logged, and the next turn tries again."""
@@ -177,13 +189,14 @@ class Importer:
         newer = {number for number, at in self._refreshed.items() if at > asked}
         if whole:
             if not self._without_id:  # else a missing task may be among the unreadable rows
-                changed += await self.store.run(close_others, present | newer, self.now())
+                changed += await self.for_all.run(close_others, present | newer, self.now())
             self._expected = len(present)
             self._walked = asked
         self._refreshed = {number: self._refreshed[number] for number in newer}
-        await self.store.run(flags.clear_all, flags.READ_WITH)
+        await self.for_all.run(flags.clear_all, flags.READ_WITH)
         read_with = flags.READ_WITH + self.config.reading
-        await self.store.run(flags.mark, self.now(), flags.PORTAL_SEEN, read_with)
+        await self.for_all.run(flags.mark, self.now(), flags.PORTAL_SEEN, read_with)
+        await self.for_all.run(tell_nodes, Topic.IMPORTED)
         if self._next_config is None or self._next_config.reading == self.config.reading:
             self.seen = self.now()
         tell = self.log.info if changed else self.log.debug
@@ -200,9 +213,9 @@ class Importer:
         reading, rules = self.config.reading, self.config.rules
         if self._trusts == reading:
             return
-        if await self.store.run(flags.last, flags.READ_WITH + reading) is None:
+        if await self.for_all.run(flags.last, flags.READ_WITH + reading) is None:
             asked = bool(rules.consent_field), bool(rules.do_not_call_field)
-            await self.store.run(mistrust, consent=asked[0], do_not_call=asked[1])
+            await self.for_all.run(mistrust, consent=asked[0], do_not_call=asked[1])
         self._trusts = reading
 
     async def _take_over(
@@ -243,10 +256,10 @@ class Importer:
             some = [t for t in wanted[start : start + CHUNK] if self._is_fresh(t.id, asked)]
             rows = [self._rows.imported(task, clients, tagged=self._tagged) for task in some]
             late = self.config.portal.executes_within
-            changed += await self.store.run(save_tasks, rows, self.now(), asked=asked, late=late)
+            changed += await self.for_all.run(save_tasks, rows, self.now(), asked=asked, late=late)
         closed = [task.id for task in fresh if not task.open]
         if closed:
-            changed += await self.store.run(close_these, closed, self.now())
+            changed += await self.for_all.run(close_these, closed, self.now())
         responsible |= {TaskId(task.id): OperatorId(task.responsible) for task in wanted}
         return changed
 
@@ -277,18 +290,20 @@ class Importer:
         Read confirmed tasks, their clients' phones and marks again before they are dialled. If the
         portal does not answer, stored values are used, unless [portal] when_silent stops dialling.
         """
-        numbers = await self.store.run(to_refetch, AT_ONCE)
+        numbers = await self.for_all.run(to_refetch, AT_ONCE)
         for number in numbers:
             try:
                 await self._read_again(number)
             except (PortalUnavailable, PortalDenied) as error:
                 self.log.warn("task {task} is not read again: {error}", task=number, error=error)
                 if self.config.portal.when_silent == "continue":
-                    await self.store.run(refetched, numbers, self.now())  # all at once, no waiting
+                    await self.for_all.run(
+                        refetched, numbers, self.now()
+                    )  # all at once, no waiting
                 return
             except PortalError as error:
                 self.log.error("task {task} is not read again: {error}", task=number, error=error)
-            await self.store.run(refetched, [number], self.now())
+            await self.for_all.run(refetched, [number], self.now())
 
     async def _read_again(self, number: int) -> None:
         asked = self.now()
@@ -297,7 +312,7 @@ class Importer:
             query = self.config.query
             task = await self.portal.task(number, query.fields, chosen_by=query.tag or "")
             if task is None or not task.open:
-                await self.store.run(close_these, [number], self.now())
+                await self.for_all.run(close_these, [number], self.now())
             else:
                 await self._save([task], asked, {})
         except PortalError:

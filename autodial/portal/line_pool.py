@@ -71,6 +71,10 @@ class LinePool:
             self._there |= self._named.keys()
             self._loaded = True
 
+    def forget(self) -> None:
+        """Another dialler has used the lines meanwhile."""
+        self._loaded = False
+
     def release(self, attempt: AttemptId) -> None:
         """The call of this attempt is over: its line is free."""
         self._named = {line: named for line, named in self._named.items() if named != attempt}

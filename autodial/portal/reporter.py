@@ -28,7 +28,7 @@ from autodial.portal.task_messages import TaskMessages
 from autodial.store import delivery, outbox
 from autodial.store.database import Store
 from autodial.store.delivery import Done
-from autodial.store.outbox import Message, Search
+from autodial.store.outbox import Message, Search, Share
 from bitrix24 import (
     AnswerLost,
     AnswerStrange,
@@ -83,6 +83,8 @@ class Reporter:
     roster: Roster
     now: Callable[[], datetime]
     clock: IReactorTime
+    #: Which messages are ours, if several diallers share the store.
+    share: Share = Share.ALL
     lines: LinePool = field(init=False)
     _calls: CallMessages = field(init=False)
     _tasks: TaskMessages = field(init=False)
@@ -113,6 +115,13 @@ class Reporter:
         self.config = config
         for part in (self.lines, self._calls, self._tasks):
             part.use(config)
+
+    async def take_over(self, request: timedelta) -> None:
+        """Another dialler has reported until now: wait until its requests have ended."""
+        self.lines.forget()
+        ends = await self.store.run(outbox.take_over, request)
+        if ends is not None and ends > self.now():
+            self.not_before = ends
 
     async def turn(self) -> None:
         """Deliver until the outbox is empty, or until the portal fails."""
@@ -219,6 +228,8 @@ class Reporter:
             late=self.config.portal.executes_within,
             beside=tuple(message for message in others if message is not None),
             cards_only=lane.cards_only,
+            share=self.share,
+            node=self.config.node.name,
         )
 
     async def _failed(

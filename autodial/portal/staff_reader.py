@@ -110,7 +110,7 @@ class StaffReader:
 
     async def save_phones(self) -> None:
         """Store the device states of the operators' phones, for the commands."""
-        await self.store.run(presence.save_phones, self.roster.phones())
+        await self.store.run(presence.save_phones, self.roster.everywhere())
 
     async def _complain(self) -> None:
         """Log what is wrong with the staff's phones, once, and again when it changes."""

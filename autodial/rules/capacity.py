@@ -21,6 +21,7 @@ def capacity(  # noqa: PLR0913  # the counts, by name
     routing: Routing,
     *,
     live: Collection[Attempt],
+    own: Collection[Attempt],
     operators: Sequence[Operator],
     answers: Mapping[str, Answers],
     in_a_day: Mapping[str, int],
@@ -31,9 +32,11 @@ def capacity(  # noqa: PLR0913  # the counts, by name
     The fields of ``dial_facts.Facts`` that are counts: calls, overdial (by purpose if the cap is),
     reserve_operators, routes.
 
-    ``answers`` is by purpose. Lines and caller IDs in use are counted on an attempt's first trunk.
+    ``live`` are all calls in flight, ``own`` those that ``operators`` may take: of this node, if
+    several share the store. ``answers`` is by purpose. Lines and caller IDs in use are counted on
+    an attempt's first trunk.
     """
-    dialling = {attempt.id for attempt in live if attempt.state in DIALLING}
+    dialling = {attempt.id for attempt in own if attempt.state in DIALLING}
     reserved = {operator.reserved_for for operator in operators}
     use = Use(
         lines=Counter(attempt.routes[0].trunk for attempt in live),
@@ -43,7 +46,7 @@ def capacity(  # noqa: PLR0913  # the counts, by name
     )
     unreserved = Counter(
         attempt.purpose if pacing.by_purpose else EVERY
-        for attempt in live
+        for attempt in own
         if attempt.id in dialling - reserved
     )
     counted = answers if pacing.by_purpose else {EVERY: together(answers.values())}

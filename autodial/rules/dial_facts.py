@@ -57,6 +57,7 @@ class Reason(Enum):
     TRUNKS_FULL = "trunks full"
     NO_ROUTE = "no route"
     PACE = "pace"
+    OTHER_NODE = "other node"  #: the operator's phone is at another node, which may dial
     SHADOW = "shadow"  #: of no rule: all rules allow the call, but shadow mode places none
 
 
@@ -127,6 +128,11 @@ class Facts:
     reserve_operators: int = 0  #: operators to keep free while there are others
     routes: Mapping[str, tuple[Route, ...]]  #: by purpose: trunks with room, preferred first
     next_start: datetime | None  #: earliest start of the next call by the pace; None: now
+
+    @property
+    def here(self) -> tuple[Operator, ...]:
+        """The operators that this node's Asterisk can ring: all, unless several share the store."""
+        return tuple(operator for operator in self.operators if not operator.elsewhere)
 
 
 @frozen

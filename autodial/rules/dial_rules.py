@@ -159,12 +159,12 @@ def _dialplan(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    at_work = any(operator.at_work for operator in facts.operators)
+    at_work = any(operator.at_work for operator in facts.here)
     return None if at_work else Wait(Reason.NOBODY_AT_WORK, now + SOON)
 
 
 def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    free = any(operator.free(now) for operator in facts.operators)
+    free = any(operator.free(now) for operator in facts.here)
     return None if free or _may_overdial(facts) else Wait(Reason.OPERATORS_BUSY, now + SOON)
 
 
@@ -186,8 +186,8 @@ def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 def one_to_spare(facts: Facts, now: datetime) -> bool:
     """Whether an operator may be reserved, given the number to keep free."""
-    at_work = sum(operator.at_work for operator in facts.operators)
-    free = sum(operator.free(now) for operator in facts.operators)
+    at_work = sum(operator.at_work for operator in facts.here)
+    free = sum(operator.free(now) for operator in facts.here)
     return free > facts.reserve_operators or at_work <= facts.reserve_operators
 
 
@@ -202,10 +202,17 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
     return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None
 
 
+def _other_node(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
+    """The operator who is to take this task is free, at a phone of another node: that one dials."""
+    operator = first_free(task, facts, now)
+    there = operator is not None and operator.elsewhere
+    return Wait(Reason.OTHER_NODE, now + 2 * SOON) if there else None
+
+
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """No operator who may take this task is free, or may be dialled ahead for."""
     ahead = _overdial(task, facts) > 0
-    if not ahead and not any(operator.free(now) for operator in facts.operators):
+    if not ahead and not any(operator.free(now) for operator in facts.here):
         return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
     if not ahead and not one_to_spare(facts, now):
         return Wait(Reason.ABANDONED, now + SOON)
@@ -266,6 +273,7 @@ MEANS: Sequence[tuple[Reason, Rule]] = (
     (Reason.OPERATORS_BUSY, _operators_busy),
     (Reason.ABANDONED, _abandoned),
     (Reason.RESPONSIBLE_BUSY, _responsible_busy),
+    (Reason.OTHER_NODE, _other_node),
     (Reason.NOT_FOR_OTHERS, _not_for_others),
     (Reason.TRUNKS_FULL, _trunks_full),
     (Reason.NO_ROUTE, _no_route),

@@ -12,12 +12,27 @@ from autodial.rules.dial_facts import Facts, Who
 
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
     """The operator to reserve for this task; None: nobody who may take it is free."""
-    return next((operator for operator in _line(task, facts) if operator.free(now)), None)
+    return _first(task, facts, [o for o in _line(task, facts) if o.free(now)])
 
 
 def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
     """The first operator for this task who is at work and not paused; None: nobody."""
-    return next((operator for operator in _line(task, facts) if not operator.paused), None)
+    return _first(task, facts, [o for o in _line(task, facts) if not o.paused])
+
+
+def _first(task: CallTask, facts: Facts, line: Sequence[Operator]) -> Operator | None:
+    """
+    The first of the line. Of those who take any task one who is at this node comes first: who of
+    the others is at another node, that one can ring.
+    """
+    if not line or not line[0].elsewhere:
+        return line[0] if line else None
+    responsible = responsible_for(task, facts.stand_ins)
+    named = deputies_of(task, facts.deputies, facts.stand_ins).get(responsible, ())
+    if line[0].id in (responsible, *named):
+        return line[0]
+    # (Those who are named and come later, if a site orders so, do not come before.)
+    return next((operator for operator in line if not operator.elsewhere), line[0])
 
 
 def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:

@@ -1,7 +1,7 @@
 """The wiring: ``Dialler`` builds everything; nothing runs until ``start``."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -37,8 +37,10 @@ from autodial.portal.reporter import Reporter
 from autodial.portal.self_check import SelfCheck
 from autodial.service.metrics import Measured, metrics_site
 from autodial.service.reloading import Reloading
-from autodial.store import attempt_queries, flags
+from autodial.store import attempt_queries, flags, nodes
 from autodial.store.database import Store
+from autodial.store.nodes import Topic
+from autodial.store.outbox import Share
 from autodial.store.stores import open_store
 from bitrix24 import (
     Link,
@@ -89,6 +91,14 @@ BACKLOG = 15.0
 SETTINGS = 2.0
 
 
+#: Between two looks at who leads, and two exchanges of phones' states, on a shared store.
+LEAD, PHONES_ELSEWHERE = 1.0, 2.0
+
+
+#: What is done only when it is woken.
+FOREVER = 1e9
+
+
 #: Between two small steps of deleting old rows.
 FORGET = 0.5
 
@@ -116,8 +126,10 @@ class Dialler:
     _importer: Importer = field(init=False)
     _dialplan: DialplanCheck | None = field(default=None, init=False)
     _reporter: Reporter = field(init=False)
+    _recordings: Reporter = field(init=False)  #: delivers those of this node's calls
     _spool: Spool = field(init=False)
     _retention: Retention = field(init=False)
+    _sharing: Any = field(default=None, init=False)  #: ``Sharing``, of a store that others use, too
     _self_check: SelfCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -142,14 +154,22 @@ class Dialler:
             dispatch.wake()
 
         self._importer = Importer(
-            config, portal, self.store, roster, now, imported,
+            config, portal, self.store, roster, now, imported, for_all=self.store.for_all(),
             breathe=lambda: deferLater(self.reactor, 0),
         )  # fmt: skip
-        self._reporter = reporter = Reporter(config, portal, self.store, roster, now, self.reactor)
+        shared = bool(config.node.name)
+        self._reporter = reporter = Reporter(
+            config, portal, self.store.for_all(), roster, now, self.reactor,
+            share=Share.NO_RECORDINGS if shared else Share.ALL,
+        )  # fmt: skip
+        self._recordings = Reporter(
+            config, portal, self.store, roster, now, self.reactor, share=Share.RECORDINGS
+        )
 
         def enqueued() -> None:
             reporter.more()
-            report.wake()
+            for service in (report, record) if shared else (report,):
+                service.wake()
 
         around = Surroundings(
             pbx_ok=lambda: self.ami is None or self.ami.connected,
@@ -203,21 +223,24 @@ class Dialler:
         dispatch = Periodic(
             self.reactor, DISPATCH, self.engine.dispatcher.turn, "dispatcher", TURNS_APART
         )
-        report = Periodic(self.reactor, REPORT, reporter.turn, "reporter")
+        report = Periodic(self.reactor, REPORT, self._if_leading(reporter.turn), "reporter")
+        record = Periodic(self.reactor, REPORT, self._recordings.turn, "recordings")
         sweep = Periodic(self.reactor, SWEEP, reconciler.turn, "reconciler")
         beat = Periodic(self.reactor, BEAT, self.engine.dispatcher.beat, "beat")
         retention = Retention(config.store.keep, self.store, now, config.limits.looks_back)
         self._retention = retention
         self._self_check = self_check = SelfCheck(config, portal, reporter, now)
-        self._poll = Periodic(self.reactor, poll, self._importer.poll, "importer")
+        self._poll = Periodic(self.reactor, poll, self._if_leading(self._importer.poll), "importer")
+        if shared:
+            self._share(dispatch, report, record)
         for service in (
             sweep, self._poll, dispatch, report, check,
             Periodic(self.reactor, PHONES, self._phones, "phones"),
-            Periodic(self.reactor, CONFIRMED, self._importer.refetch, "refetch"),
+            Periodic(self.reactor, CONFIRMED, self._if_leading(self._importer.refetch), "refetch"),
             beat,
             Periodic(self.reactor, SETTINGS, self.reloading.check, "settings"),
-            Periodic(self.reactor, FORGET, retention.turn, "retention"),
-            Periodic(self.reactor, SELF_CHECK, self_check.turn, "self_check"),
+            Periodic(self.reactor, FORGET, self._if_leading(retention.turn), "retention"),
+            Periodic(self.reactor, SELF_CHECK, self._if_leading(self_check.turn), "self_check"),
         ):  # fmt: skip
             service.setServiceParent(self.services)
         asterisk = config.asterisk
@@ -225,6 +248,47 @@ class Dialler:
             endpoint = TCP4ClientEndpoint(self.reactor, asterisk.ami_host, asterisk.ami_port)
             client_service(endpoint, self.ami, self.reactor).setServiceParent(self.services)
         self._spool = spool
+
+    def _if_leading(self, turn: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """What one dialler does for all that share the store."""
+
+        async def led() -> None:
+            if self.store.leads:
+                await turn()
+
+        return led
+
+    def _share(self, dispatch: Periodic, report: Periodic, record: Periodic) -> None:
+        """The services of a dialler that shares its store."""
+        from autodial.service.sharing import Sharing  # (which needs PostgreSQL's driver)
+        from autodial.store.shared_store import SharedStore
+
+        assert isinstance(self.store, SharedStore)
+
+        def wake(topic: Topic) -> None:
+            match topic:
+                case Topic.MESSAGES:
+                    self._reporter.more()
+                    report.wake()
+                    record.wake()
+                case Topic.CALLS:
+                    dispatch.wake()
+                case Topic.IMPORTED if not self.store.leads:
+                    look.wake()
+                case Topic.IMPORTED:
+                    self._poll.wake()
+                case Topic.PORTAL if self.store.leads:
+                    self._poll.wake()
+
+        sharing = self._sharing = Sharing(
+            self.store, self.engine, self._importer, self._reporter, self.now, wake
+        )
+        look = Periodic(self.reactor, LEAD, sharing.lead_or_follow, "leader", LEAD / 2)
+        again = Periodic(self.reactor, FOREVER, sharing.remember, "memory")
+        self.store.on_session = again.wake
+        phones = Periodic(self.reactor, PHONES_ELSEWHERE, sharing.exchange_phones, "nodes")
+        for service in (look, again, phones):
+            service.setServiceParent(self.services)
 
     def _make_ami(self, roster: Roster, up: Callable[[], None]) -> Ami | None:
         asterisk = self.config.asterisk
@@ -264,6 +328,7 @@ class Dialler:
         for part in (
             self._importer,
             self._reporter,
+            self._recordings,
             self.engine,
             self._dialplan,
             self._self_check,
@@ -290,7 +355,8 @@ class Dialler:
     async def _phones(self) -> None:
         if self.ami is not None:
             self.ami.ask_phones(self.engine.roster.not_told())
-        await self._importer.save_phones()
+        if self.store.leads:
+            await self._importer.save_phones()
 
     async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
         return self.ami is not None and await self.ami.under_way(attempt, leg)
@@ -322,11 +388,19 @@ class Dialler:
             raise
 
     async def _start(self) -> None:
-        await self.store.run(flags.clear, flags.CHANGED)  # the file was read just now
-        await self._importer.restore()
-        open_now = await self.store.run(attempt_queries.in_flight)
-        self.engine.calls.restore(open_now, await self.store.run(attempt_queries.reserved))
-        await self._recall()
+        changed = flags.of_node(flags.CHANGED, self.config.node.name)
+        await self.store.run(flags.clear, changed)  # the file was read just now
+        if self._sharing is not None:
+            await self._sharing.start()
+            await self._importer.follow()
+        else:
+            await self._importer.restore()
+        over = self.config.pace.abandoned_over
+        memory = await self.store.run(nodes.memory, self.now(), over)
+        open_now = memory.in_flight
+        self.engine.calls.restore(open_now, memory.reserved)
+        self.engine.calls.statistics.recall(memory.past)
+        self.engine.calls.seen = memory.seen
         wrap_up = self.config.staff.wrap_up
         for operator, at in (
             await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
@@ -341,7 +415,7 @@ class Dialler:
                 " running? Otherwise change host or port, and AD_AGI of the dialplan with it"
             ) from error
         if events.port is not None:
-            site = event_site(events.token.get_secret_value(), self._poll.wake, self.reactor)
+            site = event_site(events.token.get_secret_value(), self._portal_tells, self.reactor)
             await self._open("events", events.host, events.port, site)
         metrics = self.config.metrics
         if metrics.port is not None:
@@ -354,6 +428,14 @@ class Dialler:
         self.services.startService()
         self.reloading.log_notes()
         self.log.info("running; {count} attempts were in flight", count=len(open_now))
+
+    def _portal_tells(self) -> None:
+        """An event of the portal: whoever reads it reads it now."""
+        if self.store.leads:
+            self._poll.wake()
+        else:
+            telling = Deferred.fromCoroutine(self.store.run(nodes.tell_nodes, Topic.PORTAL))
+            telling.addErrback(lambda failure: failure.trap(StoreError))
 
     async def _open(self, section: str, host: str, port: int, site: BoundedPort) -> None:
         try:
@@ -372,12 +454,15 @@ class Dialler:
     async def stop(self) -> None:
         """Place no further calls, finish open sessions, leave everything else as it is."""
         self.engine.conditions.stopping = self._reporter.stopping = True
+        self._recordings.stopping = True
         if self._port is not None:
             await _maybe(self._port.stopListening())
             await self.server.drain()
         for port in self._side_ports:
             await _maybe(port.stopListening())
         await _maybe(self.services.stopService())
+        if self._sharing is not None:
+            self._sharing.listener.stop()
         self.transport.stop()
         try:
             await self.engine.ends.write_unwritten()

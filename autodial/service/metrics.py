@@ -101,7 +101,7 @@ class Measured:
         yield attempts
         live = GaugeMetricFamily("autodial_calls", "attempts in flight, by state", labels=["state"])
         for state in IN_FLIGHT:
-            live.add_metric([state.value], sum(a.state is state for a in self.engine.calls.all()))
+            live.add_metric([state.value], sum(a.state is state for a in self.engine.calls.own()))
         yield live
         ringing = HistogramMetricFamily(
             "autodial_answered_to_ringing_seconds",

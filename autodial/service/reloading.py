@@ -34,13 +34,16 @@ class Reloading:
     _logged_changed: bool = field(default=False, init=False)
     _noted: tuple[Finding, ...] = field(default=(), init=False)
 
+    def _flag(self, name: str) -> str:
+        return flags.of_node(name, self.config.node.name)
+
     async def check(self) -> None:
         """Reload on request; log an edited file that was not reloaded."""
         if self.settings is None:
             return
-        request = await self.store.run(flags.told, flags.RELOAD)
+        request = await self.store.run(flags.told, self._flag(flags.RELOAD))
         if request is not None:
-            await self.store.run(flags.clear, flags.RELOAD)
+            await self.store.run(flags.clear, self._flag(flags.RELOAD))
             await self.reload(request[1])
         changed = self.settings.changed
         if changed is self._logged_changed:
@@ -51,9 +54,9 @@ class Reloading:
                 "{path} says something else than what was read: 'autodial reload' takes it over",
                 path=self.settings.path,
             )
-            await self.store.run(flags.mark, self.now(), flags.CHANGED)
+            await self.store.run(flags.mark, self.now(), self._flag(flags.CHANGED))
         else:
-            await self.store.run(flags.clear, flags.CHANGED)
+            await self.store.run(flags.clear, self._flag(flags.CHANGED))
 
     async def reload(self, asked: str = "") -> None:
         """
@@ -69,10 +72,10 @@ class Reloading:
             try:
                 await self.recount()
                 if not self._logged_changed:
-                    await self.store.run(flags.clear, flags.CHANGED)
+                    await self.store.run(flags.clear, self._flag(flags.CHANGED))
             except StoreError as error:
                 report += f"; the past calls are not recounted, reload once more: {error}"
-            await self.store.run(flags.tell, self.now(), flags.RELOADED, report)
+            await self.store.run(flags.tell, self.now(), self._flag(flags.RELOADED), report)
         finally:
             self._lock.release()
 

@@ -222,9 +222,9 @@ def remove_token(db: sa.Connection, name: str, by: Actor, now: datetime) -> bool
     return done
 
 
-def reload(db: sa.Connection, by: Actor, now: datetime, file: str) -> None:
-    """Ask the running dialler to read its settings again."""
-    flags.tell(db, now, flags.RELOAD, file)
+def reload(db: sa.Connection, by: Actor, now: datetime, file: str, node: str = "") -> None:
+    """Ask the running dialler to read its settings again; one node, if several share the store."""
+    flags.tell(db, now, flags.of_node(flags.RELOAD, node), file)
     record(db, now, by, Act.RELOAD, "", file)
 
 

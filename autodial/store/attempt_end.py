@@ -27,6 +27,7 @@ from autodial.store import flags, stand_ins
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.ledger import user_of
+from autodial.store.nodes import Topic, tell_nodes
 from autodial.store.outbox import enqueue, put_back
 from autodial.store.planning import counts
 from autodial.store.same_person import same_person
@@ -145,6 +146,7 @@ def _end(
         reason = db.scalar(sa.select(tasks.c.closed_reason).where(tasks.c.id == attempt.task))
         note(db, now, attempt.task, "given up", reason or "", attempt.id)
     _enqueue_portal(db, closed, policy.write_back)
+    tell_nodes(db, Topic.CALLS)
     call = Answered(at=now, abandoned=was_abandoned, late=waited, purpose=attempt.purpose)
     answered = call if outcome in ANSWERED else None
     return Ended(Recorded.ENDED, outcome, next_call, taken_by, answered)

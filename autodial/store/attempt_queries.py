@@ -1,6 +1,6 @@
 """Queries for attempts: those in flight, those past their lease, the last calls."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,9 +22,19 @@ UNDER_WAY = holds("attempts", FLYING)
 
 
 # Built once: building a statement costs more than running it.
-_WHOLE = sa.select(attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies).join(tasks)
-_ONE = _WHOLE.where(attempts.c.id == sa.bindparam("this"))
-_IN_FLIGHT = _WHOLE.where(UNDER_WAY)
+WHOLE = sa.select(attempts, tasks.c.title, tasks.c.responsible, tasks.c.deputies).join(tasks)
+_ONE = WHOLE.where(attempts.c.id == sa.bindparam("this"))
+_IN_FLIGHT = WHOLE.where(UNDER_WAY)
+
+
+_RESPONSIBLE = sa.select(tasks.c.id, tasks.c.responsible).where(
+    tasks.c.id.in_(sa.select(attempts.c.task).where(UNDER_WAY))
+)
+
+
+def responsible_in_flight(db: sa.Connection) -> dict[TaskId, OperatorId]:
+    """The responsible operators of the tasks that are being called for."""
+    return {TaskId(row.id): OperatorId(row.responsible) for row in db.execute(_RESPONSIBLE)}
 
 
 def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
@@ -74,16 +84,24 @@ def past(db: sa.Connection, now: datetime, over: timedelta, *, numbers: bool = T
     )
 
 
-def expired(db: sa.Connection, now: datetime) -> list[tuple[AttemptId, State]]:
-    """Attempts in flight past their lease."""
-    query = sa.select(attempts.c.id, attempts.c.state).where(UNDER_WAY, attempts.c.expires_at < now)
+def expired(
+    db: sa.Connection, now: datetime, node: str = "", others: Collection[str] = ()
+) -> list[tuple[AttemptId, State]]:
+    """Attempts in flight past their lease, but those of ``others`` than this node."""
+    query = sa.select(attempts.c.id, attempts.c.state).where(
+        UNDER_WAY, attempts.c.expires_at < now, attempts.c.node.not_in(set(others) - {node})
+    )
     return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
-def older_than(db: sa.Connection, moment: datetime) -> list[tuple[AttemptId, State]]:
-    """Attempts in flight whose last step was before ``moment``."""
+def older_than(
+    db: sa.Connection, moment: datetime, node: str = ""
+) -> list[tuple[AttemptId, State]]:
+    """A node's attempts in flight whose last step was before ``moment``."""
     step = sa.func.coalesce(attempts.c.answered_at, attempts.c.claimed_at, attempts.c.spooled_at)
-    query = sa.select(attempts.c.id, attempts.c.state).where(UNDER_WAY, step < moment)
+    query = sa.select(attempts.c.id, attempts.c.state).where(
+        UNDER_WAY, step < moment, attempts.c.node == node
+    )
     return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
@@ -116,23 +134,27 @@ def _routes(trunks: str, caller_ids: str) -> tuple[Route, ...]:
 
 
 def _load(db: sa.Connection, query: sa.Select[Any], values: Mapping[str, object]) -> list[Attempt]:
-    return [
-        Attempt(
-            id=AttemptId(row.id),
-            task=TaskId(row.task),
-            number=row.number,
-            dtmf=row.dtmf,
-            operator=OperatorId(row.operator),
-            extension=row.extension,
-            client=row.client,
-            title=row.title,
-            responsible=OperatorId(row.responsible),
-            routes=_routes(row.trunks, row.caller_ids),
-            state=State(row.state),
-            generation=row.generation,
-            purpose=row.purpose,
-            own_deputies=deputies_in(row.deputies),
-        )
-        # Sorted here: with ORDER BY, SQLite would read all attempts.
-        for row in sorted(db.execute(query, values), key=lambda row: row.spooled_at)
-    ]
+    # Sorted here: with ORDER BY, SQLite would read all attempts.
+    rows = sorted(db.execute(query, values), key=lambda row: row.spooled_at)
+    return [as_attempt(row) for row in rows]
+
+
+def as_attempt(row: "sa.Row[Any]") -> Attempt:
+    """A row of ``WHOLE``."""
+    return Attempt(
+        id=AttemptId(row.id),
+        task=TaskId(row.task),
+        number=row.number,
+        dtmf=row.dtmf,
+        operator=OperatorId(row.operator),
+        extension=row.extension,
+        client=row.client,
+        title=row.title,
+        responsible=OperatorId(row.responsible),
+        routes=_routes(row.trunks, row.caller_ids),
+        state=State(row.state),
+        generation=row.generation,
+        purpose=row.purpose,
+        own_deputies=deputies_in(row.deputies),
+        node=row.node,
+    )

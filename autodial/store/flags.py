@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from autodial.model.ids import OperatorId
+from autodial.store.nodes import live
 from autodial.store.schema import flags
 
 READ_WITH = "read with "  #: … under the rules of this fingerprint
@@ -25,6 +26,11 @@ CHANGED = "changed"  #: the settings file differs from what was read
 
 #: Built once: building a statement costs more than running it.
 _CLEAR = sa.delete(flags).where(flags.c.name == sa.bindparam("this"))
+
+
+def of_node(flag: str, node: str) -> str:
+    """A flag of one dialler among those that share the store; ``node`` is empty if it is alone."""
+    return f"{flag} {node}" if node else flag
 
 
 def forwards(operator: OperatorId) -> str:
@@ -67,6 +73,8 @@ SILENT = timedelta(seconds=60)
 
 def running(db: sa.Connection, now: datetime) -> bool:
     """Is a dialler at work on this store?"""
+    if db.dialect.name == "postgresql":
+        return bool(live(db))
     seen, stopped = last(db, ALIVE), last(db, STOPPED)
     if seen is None or (stopped is not None and stopped >= seen):
         return False

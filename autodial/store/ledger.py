@@ -15,6 +15,7 @@ from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Dial
 from autodial.store.attempt_queries import UNDER_WAY, load_attempt
 from autodial.store.events import note
+from autodial.store.nodes import Topic, any_news, tell_nodes
 from autodial.store.outbox import enqueue, registered
 from autodial.store.same_person import SAME_PERSON, same_person
 from autodial.store.schema import attempts, forgotten, operators, reservations, tasks
@@ -22,6 +23,10 @@ from autodial.store.schema import attempts, forgotten, operators, reservations, 
 
 class Taken(Exception):
     """The operator is reserved, or the task has an attempt in flight; nothing was written."""
+
+
+class Stale(Exception):
+    """Another node has started or ended a call since; nothing was written. Decide again."""
 
 
 class ClientTaken(Taken):
@@ -53,7 +58,7 @@ _RESERVED = sa.select(reservations).where(
 _USER = sa.select(operators.c.id).where(operators.c.extension == sa.bindparam("its"))
 
 
-def open_attempt(
+def open_attempt(  # noqa: PLR0913  # who decided it, and knowing what
     db: sa.Connection,
     task: CallTask,
     decision: Dial,
@@ -61,14 +66,22 @@ def open_attempt(
     *,
     lease: timedelta,
     claimed: bool = False,
+    node: str = "",
+    seen: int = 0,
 ) -> Attempt:
     """
     Reserve the operator and write the attempt; the call file may follow once this is committed.
 
+    ``node``: whose Asterisk dials it, among those that share the store; the decision knew what
+    other nodes had done up to ``seen``, a number of the history.
+
     Raises:
+        Stale: another node has started or ended a call since.
         ClientTaken: its client is being called for another task.
         Taken: the operator is reserved, or the task has an attempt in flight.
     """
+    if node and any_news(db, node, seen):
+        raise Stale
     stored = db.execute(_BEFORE, {"task": task.id}).one()
     last = max(stored.last or 0, stored.forgotten or 0)
     attempt = new_attempt_id(task.id, last + 1)
@@ -94,6 +107,7 @@ def open_attempt(
         "reserved": int(decision.reserved),
         "trunks": ":".join(route.trunk for route in decision.routes),
         "caller_ids": ":".join(route.caller_id for route in decision.routes),
+        "node": node,
         "state": state.value,
         "spooled_at": now,
         "claimed_at": now if claimed else None,
@@ -113,6 +127,7 @@ def open_attempt(
     note(db, now, task.id, "spooled", f"{phone.number} for {whom}", attempt)
     if claimed:
         note(db, now, task.id, "claimed", "hand-made call file", attempt)
+    tell_nodes(db, Topic.CALLS)
     return Attempt(
         id=attempt,
         task=task.id,
@@ -128,6 +143,7 @@ def open_attempt(
         generation=stored.generation,
         purpose=task.purpose,
         own_deputies=task.own_deputies,
+        node=node,
     )
 
 

@@ -5,6 +5,7 @@ The outbox: messages to the portal. A row is written in the transaction of what 
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from attrs import frozen
 from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outbox_message import MessageKind, MessageState
+from autodial.store.nodes import Topic, tell_nodes
 from autodial.store.schema import (
     DEAD,
     IN_FLIGHT,
@@ -105,6 +107,7 @@ def enqueue(  # noqa: PLR0913  # the columns of a message
     }
     message = {"payload": dict(payload), "state": MessageState.PENDING, "created": now}
     db.execute(_ADD, {**about, **message, "error": ""})
+    tell_nodes(db, Topic.MESSAGES)
 
 
 def put_back(db: sa.Connection, attempt: AttemptId, kind: MessageKind, until: datetime) -> None:
@@ -171,11 +174,32 @@ _NEXT = (
 )
 
 
+_EARLIER = outbox.alias("earlier")
+#: Recordings are files of one node: it delivers them, after what comes before in their calls.
+_RECORDINGS = _NEXT.where(
+    outbox.c.kind == MessageKind.RECORD.value,
+    attempts.c.node == sa.bindparam("node"),
+    ~sa.exists().where(
+        _EARLIER.c.attempt == outbox.c.attempt,
+        _EARLIER.c.id < outbox.c.id,
+        holds("earlier", UNDELIVERED),
+    ),
+)
+#: And the node that leads delivers everything else.
+_NO_RECORDING = _NEXT.where(outbox.c.kind != MessageKind.RECORD.value)
 #: The cards of calls in flight: found from the few calls, not among all undelivered messages.
 _CARD = _NEXT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
     one_of(outbox.c.kind, _AT_ONCE),
 )
+
+
+class Share(Enum):
+    """Which messages one dialler delivers, among those that share the store."""
+
+    ALL = "all"  #: it is alone
+    NO_RECORDINGS = "no recordings"  #: it leads
+    RECORDINGS = "recordings"  #: of its own calls; each node does so
 
 
 @frozen(kw_only=True)
@@ -188,6 +212,8 @@ class Search:
     #: wait.
     beside: tuple[Message, ...] = ()
     cards_only: bool = False  #: cards and notices of calls in flight
+    share: Share = Share.ALL
+    node: str = ""  #: whose recordings
 
     @property
     def parameters(self) -> dict[str, str | int]:
@@ -197,10 +223,32 @@ class Search:
             values[f"attempt_{number}"] = message.attempt
             values[f"task_{number}"] = message.task
             values[f"of_task_{number}"] = message.of_task
+        if self.share is Share.RECORDINGS:
+            values["node"] = self.node
         return values
 
 
 _WHOLE_QUEUE = Search()
+#: The cards first.
+_QUERIES: Mapping[Share, tuple["sa.Select[Any]", ...]] = {
+    Share.ALL: (_CARD, _NEXT),
+    Share.NO_RECORDINGS: (_CARD, _NO_RECORDING),
+    Share.RECORDINGS: (_RECORDINGS,),
+}
+
+
+def take_over(db: sa.Connection, request: timedelta) -> datetime | None:
+    """
+    Another dialler has reported until now, and may still wait for answers, each of them for
+    ``request`` at most: its messages were sent that much later, as far as doubt is concerned.
+    Returns when the last of these requests ends; None: none was under way.
+    """
+    sending = outbox.c.state == MessageState.SENDING
+    rows = db.execute(sa.select(outbox.c.id, outbox.c.sent_at).where(_UNDELIVERED, sending)).all()
+    ends = [(row.id, row.sent_at + request) for row in rows if row.sent_at is not None]
+    for message, at in ends:
+        db.execute(_CHANGE, {"this": message, "sent_at": at})
+    return max((at for _, at in ends), default=None)
 
 
 def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE) -> Message | None:
@@ -213,10 +261,10 @@ def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE
     the call's end waits instead.
     """
     among = {"now": now, **search.parameters}
+    queries = _QUERIES[search.share][: 1 if search.cards_only else 2]
     while True:
-        row = db.execute(_CARD, among).first()
-        if row is None and not search.cards_only:
-            row = db.execute(_NEXT, among).first()
+        rows = (db.execute(query, among).first() for query in queries)
+        row = next((row for row in rows if row is not None), None)
         if row is None:
             return None
         if row.kind not in _KINDS:  # of a program that was installed in between

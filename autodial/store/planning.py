@@ -12,7 +12,9 @@ from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
 from autodial.model.outcome import NO_CONTACT, Outcome
 from autodial.model.task import Called, CallTask, Phone
+from autodial.rules.dial_facts import Reason
 from autodial.store.external_calls import SAME
+from autodial.store.node_waits import wait_here
 from autodial.store.same_person import same_person
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import (
@@ -23,6 +25,7 @@ from autodial.store.schema import (
     do_not_call,
     external_calls,
     holds,
+    node_waits,
     one_of,
     phones,
     tasks,
@@ -43,6 +46,14 @@ DUE = (
     .where(tasks.c.next_check == READY, tasks.c.refetch == 0)
     .order_by(tasks.c.due, tasks.c.id)
     .limit(sa.bindparam("limit"))
+)
+#: As ``DUE``, but those for which this node waits.
+DUE_HERE = DUE.where(
+    ~sa.exists().where(
+        node_waits.c.node == sa.bindparam("node"),
+        node_waits.c.task == tasks.c.id,
+        node_waits.c.until > sa.bindparam("now", type_=Moment),
+    )
 )
 #: Tasks that become ready in one transaction, at most: at nine o'clock sharp it may be thousands.
 PORTION = 500
@@ -156,16 +167,21 @@ def look_again(db: sa.Connection, now: datetime) -> None:
 
 
 def due_tasks(
-    db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER
+    db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER, node: str = ""
 ) -> list[CallTask]:
     """
     The tasks the dispatcher must decide on now, earliest due first; at most ``limit``. ``since``:
-    earlier calls count in no limit, and are left out of the clients' histories.
+    earlier calls count in no limit, and are left out of the clients' histories. ``node``: whose
+    dispatcher it is, if several share the store.
 
     A task becomes ready here, and keeps that until it is decided on, or changed.
     """
     db.execute(_NOW_READY, {"now": now})
-    return _as_tasks(db, list(db.execute(DUE, {"limit": limit})), since)
+    if node:
+        rows = db.execute(DUE_HERE, {"limit": limit, "node": node, "now": now})
+    else:
+        rows = db.execute(DUE, {"limit": limit})
+    return _as_tasks(db, list(rows), since)
 
 
 def load_task(db: sa.Connection, task: TaskId, *, since: datetime = EVER) -> CallTask | None:
@@ -276,6 +292,35 @@ def save_reasons(
             .where(tasks.c.id == task, tasks.c.next_check == READY)
             .values(reason=reason, reason_at=now, next_check=until)
         )
+
+
+def save_reasons_here(
+    db: sa.Connection,
+    node: str,
+    decisions: Sequence[tuple[TaskId, str, datetime | None]],
+    now: datetime,
+) -> None:
+    """
+    As ``save_reasons``, of one node among several: for what only this node lacks it alone waits,
+    and the tasks stay due.
+    """
+    here = [one for one in decisions if one[1] in _OF_ONE_NODE]
+    save_reasons(db, [one for one in decisions if one not in here], now)
+    wait_here(db, node, {task: until for task, _, until in here if until is not None}, now)
+    for task, reason, _ in here:
+        if reason != Reason.OTHER_NODE.value:
+            its = (tasks.c.id == task) & (tasks.c.next_check == READY) & (tasks.c.reason != reason)
+            db.execute(sa.update(tasks).where(its).values(reason=reason, reason_at=now))
+
+
+#: What one node lacks, and another may have: operators, trunks.
+_OF_ONE_NODE = frozenset(
+    reason.value
+    for reason in (
+        Reason.OPERATORS_BUSY, Reason.ABANDONED, Reason.RESPONSIBLE_BUSY, Reason.NOT_FOR_OTHERS,
+        Reason.NO_ROUTE, Reason.OTHER_NODE,
+    )
+)  # fmt: skip
 
 
 def deputies_in(stored: str) -> tuple[OperatorId, ...]:

@@ -10,7 +10,8 @@ from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 
 from autodial.config.place import Place, Server
-from autodial.errors import StoreError
+from autodial.errors import StoreBusy, StoreError
+from autodial.store import nodes
 from autodial.store.backup import backup
 from autodial.store.connections import BUSY, open_engine
 from autodial.store.engines import engine_of, postgresql
@@ -42,6 +43,8 @@ def _migrate_server(server: Server, release: str) -> None:
         present = release_of(server)
         if present not in (None, *_releases()):
             raise _newer(server, present)
+        if present is not None and not rolling(present):
+            _nobody_else(engine, server, present)
         command.upgrade(config, release)
         if present != _head():
             _comment(engine)
@@ -49,6 +52,32 @@ def _migrate_server(server: Server, release: str) -> None:
         raise store_error(server, error) from error
     finally:
         engine.dispose()
+
+
+def rolling(present: str, script: ScriptDirectory | None = None) -> bool:
+    """
+    May programs of that release go on working after the upgrade from it? Only if each of its steps
+    says so (``rolling = True``): it adds what they do not miss.
+    """
+    script = script or ScriptDirectory.from_config(_alembic())
+    steps = script.iterate_revisions("head", present)
+    return all(getattr(step.module, "rolling", False) for step in steps)
+
+
+def _nobody_else(engine: sa.Engine, server: Server, present: str) -> None:
+    """
+    Raises:
+        StoreBusy: a dialler works on the store, by the program that wrote it.
+    """
+    with engine.begin() as db:
+        if not sa.inspect(db).has_table("nodes"):
+            return
+        others = sorted(nodes.live(db) - {server.node})
+    if others:
+        raise StoreBusy(
+            f"{server} is of an older program ({present}), and this one changes what that needs:"
+            f" stop the diallers of {', '.join(others)} first, then start this one, then them"
+        )
 
 
 def _comment(engine: sa.Engine) -> None:

@@ -229,6 +229,7 @@ attempts = Table(
     Column("reserved", Integer, nullable=False, server_default="1", comment="0: overdialled"),
     Column("trunks", Text, nullable=False, comment="trunks in order, ':' between"),
     Column("caller_ids", Text, nullable=False, server_default="", comment="shown on each trunk"),
+    Column("node", short(40), nullable=False, server_default="", comment="[node] that dials it"),
     Column("state", short(10), nullable=False, comment="attempt_states.State"),
     Column("spooled_at", Moment, nullable=False, comment="when it was decided and written"),
     Column("claimed_at", Moment, comment="when the dialplan was told to dial"),
@@ -495,4 +496,35 @@ flags = Table(
     Column("at", Moment, nullable=False, comment="when it was last set"),
     Column("detail", Text, nullable=False, server_default="", comment="the result, if any"),
     comment="flags of the whole dialler",
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", short(40), primary_key=True, comment="[node] name"),
+    Column("lock", Integer, nullable=False, comment="its advisory lock: server.node_lock"),
+    Column("since", Moment, nullable=False, comment="its last start"),
+    Column("seen", Moment, nullable=False, comment="its last beat"),
+    Column("version", short(40), nullable=False, comment="of its program"),
+    Column("pbx", Integer, nullable=False, comment="1: Asterisk's manager is connected"),
+    Column("reason", short(30), nullable=False, comment="why it dials nobody; empty: it does"),
+    comment="diallers that share this store",
+)
+
+device_states = Table(
+    "device_states",
+    metadata,
+    Column("node", short(40), primary_key=True, comment="whose Asterisk says so"),
+    Column("extension", short(40), primary_key=True, comment="internal number"),
+    Column("state", short(20), nullable=False, comment="Asterisk's device state"),
+    comment="operators' phones, as each node's Asterisk sees them",
+)
+
+node_waits = Table(
+    "node_waits",
+    metadata,
+    Column("node", short(40), primary_key=True, comment="which does not look at it"),
+    Column("task", Integer, primary_key=True, autoincrement=False, comment="the portal's task id"),
+    Column("until", Moment, nullable=False, comment="when it looks again"),
+    comment="tasks that one node cannot dial for the moment, and another perhaps can",
 )

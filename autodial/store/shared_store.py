@@ -68,6 +68,11 @@ class SharedStore(Store):
             self._engine.dispose()
             raise
 
+    @property
+    def session_name(self) -> str:
+        """Of this process's sessions, in the database."""
+        return self._name
+
     def in_place(self) -> bool:
         """Does the session have our name?"""
         return self._held

@@ -48,7 +48,9 @@ def asked_of_the_store() -> set[str]:
     names = {
         name.rpartition(".")[2]
         for path in SOURCES.rglob("*.py")
-        for name in re.findall(r"store\.run\(\s*([\w.]+)", path.read_text(encoding="utf-8"))
+        for name in re.findall(
+            r"(?:store|for_all)\.run\(\s*([\w.]+)", path.read_text(encoding="utf-8")
+        )
     }
     steps = {step.__name__ for kind in retention.STEPS.values() for step in kind}
     return (names - {"step"}) | steps

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def read(rig: Rig, question: Callable[[sa.Connection], T]) -> T:
-    return database.read(rig.store, question)
+    return database.read(rig.place, question)
 
 
 def attempts(rig: Rig, task: int | None = None) -> list[views.AttemptLine]:

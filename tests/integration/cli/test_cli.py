@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 import tomlkit
 from attrs import evolve
@@ -22,7 +23,7 @@ from click.testing import CliRunner, Result
 from autodial.cli.main import main
 from autodial.cli.staff import _logout
 from autodial.config.load import load
-from autodial.config.place import Place
+from autodial.config.place import Place, Server
 from autodial.config.settings import Config
 from autodial.model.disposition import Disposition
 from autodial.model.ids import OperatorId, TaskId
@@ -34,11 +35,13 @@ from autodial.rules.hangup import parse_report
 from autodial.rules.phone_numbers import Refused
 from autodial.store import (
     attempt_end,
+    attempt_queries,
     delivery,
     dispositions,
     flags,
     in_force,
     ledger,
+    nodes,
     outbox,
     pauses,
     planning,
@@ -47,11 +50,17 @@ from autodial.store import (
     tasks,
     views,
 )
+from autodial.store.database import read, write
+from autodial.store.events import note
+from autodial.store.ownership import only_one
+from autodial.store.releases import migrate
+from autodial.store.server import LEADER, NODES, OURS, node_lock
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.seed import add_operator, add_task
 from bitrix24.simulator.state import SCOPES
 from demo.pbx import free_ports
+from tests.cluster import Cluster
 from tests.integration.conftest import NOON
 from tests.integration.store.test_ledger import BUSY, PHONE, TALKED, bring, dial, portal_task
 
@@ -800,3 +809,55 @@ def test_a_database_has_tools_of_its_own(told: Callable[..., Result], command: s
 
     assert 1 == result.exit_code
     assert "use pg_" in result.output and "postgresql://127.0.0.1" in result.output
+
+
+def test_nodes(told: Callable[..., Result], place: Place, run: Run) -> None:
+    if isinstance(place, Path):
+        assert "one dialler alone" in told("nodes").output
+        assert [] == json.loads(told("nodes", "--json").output)
+        return
+    run(nodes.started, "one", node_lock("one"), "0.1.0", NOON)
+    run(nodes.started, "two", node_lock("two"), "0.1.0", NOON)
+    with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as session:
+        for lock in ((NODES, node_lock("two")), (OURS, LEADER)):
+            session.execute("SELECT pg_advisory_lock(%s, %s)", lock)
+        rows = json.loads(told("nodes", "--json").output)
+        shown = told("nodes").output
+    both = [(row["name"], row["lives"], row["leads"]) for row in rows]
+
+    assert [("one", False, False), ("two", True, True)] == both
+    assert "does not run" in shown and "leads" in shown
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_the_store_is_moved_into_a_database(
+    path: Path, place: Server, postgresql: Cluster, tmp_path: Path
+) -> None:
+    """Everything of the file is there, new rows are numbered on, and nothing is moved twice."""
+    file = tmp_path / "old.sqlite"
+    migrate(file)
+
+    def in_file(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return write(file, lambda db: function(db, *args, **kwargs))
+
+    bring(in_file, portal_task(8017), portal_task(8018))
+    first = dial(in_file)
+    in_file(ledger.claim, first, NOON)
+    in_file(attempt_end.record, first, TALKED, NOON, EndPolicy())
+    dial(in_file, 8018)
+    say = lambda *words: CliRunner().invoke(main, ["--config", str(path), *words])  # noqa: E731
+    done = say("move-store", str(file))
+
+    assert 0 == done.exit_code, done.output
+    assert "rows are in postgresql://" in done.output
+    for question in (views.task_lines, views.attempt_lines, views.messages):
+        assert read(file, question) == read(place, question)
+    moved = read(place, attempt_queries.in_flight)
+    assert [("t8018-1", "one")] == [(attempt.id, attempt.node) for attempt in moved]
+    write(place, lambda db: note(db, NOON, 8017, "again", ""))
+    again = say("move-store", str(file))
+    assert 1 == again.exit_code and "has rows in" in again.output
+    with only_one(file):
+        held = say("move-store", str(file))
+    assert 1 == held.exit_code and "another process holds it" in held.output
+    assert "is not there" in say("move-store", str(tmp_path / "none")).output

@@ -416,6 +416,7 @@ def test_reload_says_that_nobody_runs(told: Callable[..., Result], path: Path) -
 # Settings.
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_what_is_built_at_the_start_waits_for_one(path: Path) -> None:
     old = load(path)
     settings = old.model_dump(exclude_unset=True)

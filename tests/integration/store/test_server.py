@@ -5,12 +5,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
 from attrs import evolve
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
@@ -18,9 +21,11 @@ from twisted.internet.task import deferLater
 from autodial.config.place import Server
 from autodial.errors import StoreBusy, StoreError
 from autodial.model.ids import OperatorId
-from autodial.store import flags, in_force, pauses, schema
+from autodial.store import flags, in_force, pauses, releases, schema
 from autodial.store.database import Beside, read, write
+from autodial.store.nodes import started
 from autodial.store.releases import migrate
+from autodial.store.server import node_lock
 from autodial.store.shared_store import NotLeading, SharedStore
 from autodial.store.stores import open_store
 from tests.cluster import Cluster
@@ -255,3 +260,33 @@ def test_who_starts_together_makes_one_schema(postgresql: Cluster) -> None:
     assert [b""] * 3 == [process.communicate()[1] for process in starting]
     assert frozenset() == read(empty, paused)
     postgresql.drop(empty)
+
+
+def test_an_upgrade_waits_for_the_nodes_of_the_older_program(
+    postgresql: Cluster, nodes: tuple[SharedStore, SharedStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless its steps only add what the older program does not miss."""
+    server = nodes[0].place
+    for name in ("one", "two"):
+        write(server, lambda db, name=name: started(db, name, node_lock(name), "0", NOON))  # type: ignore[misc]
+    write(server, lambda db: db.execute(sa.text("UPDATE alembic_version SET version_num = '0015'")))
+    with pytest.raises(StoreBusy, match="stop the diallers of two first"):
+        migrate(server)
+    monkeypatch.setattr(releases, "rolling", lambda present: True)
+    with pytest.raises(StoreError, match="already exists"):
+        migrate(server)  # it is tried
+
+
+@pytest.mark.parametrize(("adds", "expected"), [((True, True), True), ((True, False), False)])
+def test_each_step_must_be_one_that_the_older_program_does_not_miss(
+    tmp_path: Path, adds: tuple[bool, bool], expected: bool
+) -> None:
+    (tmp_path / "versions").mkdir()
+    for number, rolling in enumerate((False, *adds)):
+        down = repr(str(number - 1)) if number else None
+        text = f"revision, down_revision, rolling = '{number}', {down}, {rolling}\n"
+        (tmp_path / f"versions/{number}_step.py").write_text(text)
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(tmp_path))
+
+    assert expected is releases.rolling("0", ScriptDirectory.from_config(settings))

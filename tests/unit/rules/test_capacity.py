@@ -153,8 +153,9 @@ def test_what_is_old_no_longer_counts() -> None:
 )
 def test_who_could_take_a_client_counts(state: str, phone: str, overdial: int) -> None:
     held = evolve(ANNA, reserved_for=ATTEMPT.id, phone=phone)
+    calls = (evolve(ATTEMPT, state=State(state)),)
     result = capacity(
-        Pacing(ratio=2.0), ROUTING, live=(evolve(ATTEMPT, state=State(state)),), operators=(held,),
+        Pacing(ratio=2.0), ROUTING, live=calls, own=calls, operators=(held,),
         answers={"": Answers(answered=999)}, in_a_day={}, started={}, now=NOON,
     )  # fmt: skip
     assert {EVERY: overdial} == result["overdial"]
@@ -201,5 +202,7 @@ def test_where_the_cap_is_by_purpose_each_has_its_own() -> None:
         (Pacing(ratio=3.0), {EVERY: 2}),
         (Pacing(ratio=3.0, by_purpose=True), {"debt": 0, "service": 2}),
     ):
-        result = capacity(power, ROUTING, live=(busy,), operators=staff, answers=answers, **rest)
+        result = capacity(
+            power, ROUTING, live=(busy,), own=(busy,), operators=staff, answers=answers, **rest
+        )
         assert more == result["overdial"]

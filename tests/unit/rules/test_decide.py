@@ -165,6 +165,24 @@ RULES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"reserve_operators": 0},
     ),
     (Reason.PACE, {}, {"next_start": NOON + MINUTE}, {"next_start": NOON}),
+    (
+        Reason.OTHER_NODE, {}, {"operators": (evolve(ANNA, elsewhere=True), BORIS)},
+        {"operators": (ANNA, BORIS)},
+    ),
+    (
+        Reason.OTHER_NODE, {},
+        {"operators": (evolve(ANNA, elsewhere=True), BORIS), "order": (Who.RESPONSIBLE,)},
+        {"operators": (evolve(ANNA, elsewhere=True, phone="INUSE"), BORIS), "order": tuple(Who)},
+    ),
+    (
+        Reason.NOBODY_AT_WORK, {}, {"operators": (evolve(ANNA, elsewhere=True),)},
+        {"operators": (ANNA,)},
+    ),
+    (
+        Reason.OPERATORS_BUSY, {},
+        {"operators": (evolve(ANNA, elsewhere=True), evolve(BORIS, phone="INUSE"))},
+        {"operators": (evolve(ANNA, elsewhere=True, phone="INUSE"), BORIS)},
+    ),
 ]  # fmt: skip
 
 
@@ -459,3 +477,12 @@ def test_what_is_dialled_was_allowed(minutes: list[int], zone: str, hour: int, a
         assert decision.operator.at_work
     elif isinstance(decision, Wait):
         assert decision.until > now
+
+
+def test_of_those_who_take_any_task_one_who_is_here_comes_first() -> None:
+    """Who is at another node is rung by that node, for tasks that are due as well."""
+    staff = evolve(BORIS, elsewhere=True), ANNA
+    nobody_s = evolve(TASK, responsible=OperatorId(77))
+    decision = decide(nobody_s, evolve(FACTS, operators=staff), NOON)
+
+    assert isinstance(decision, Dial) and ANNA.id == decision.operator.id

@@ -1,0 +1,94 @@
+"""
+One dialler among several that share a store: who leads, and what each knows of the others.
+
+The one that leads reads the portal and tells it of all calls. The others take the staff and the
+portal's last answer from the store. Each keeps its own Asterisk in order.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from importlib.metadata import version
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from autodial.engine.engine import Engine
+from autodial.portal.importer import Importer
+from autodial.portal.reporter import Reporter
+from autodial.store import attempt_queries, nodes
+from autodial.store.listener import Listener
+from autodial.store.nodes import Topic
+from autodial.store.server import node_lock
+from autodial.store.shared_store import SharedStore
+
+#: How long one request to the portal may take, at most: what the leader before had under way ends
+#: by then.
+REQUEST = timedelta(seconds=45)
+
+
+@define(eq=False)
+class Sharing:
+    """The part of a dialler that knows of other nodes."""
+
+    log = Logger()
+
+    store: SharedStore
+    engine: Engine
+    importer: Importer
+    reporter: Reporter
+    now: Callable[[], datetime]
+    wake: Callable[[Topic], None]  #: the services that this concerns
+    listener: Listener = field(init=False)
+    _led: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.listener = Listener(
+            self.store.place, self.store.reactor, self.store.session_name, self.wake
+        )
+
+    @property
+    def node(self) -> str:
+        return self.store.place.node
+
+    async def start(self) -> None:
+        """Once the store is open, before anything is dialled."""
+        program = version("autodial24")
+        await self.store.run(nodes.started, self.node, node_lock(self.node), program, self.now())
+        self.engine.roster.set_elsewhere(await self.store.run(nodes.phones_elsewhere, self.node))
+        self.listener.start()
+
+    async def lead_or_follow(self) -> None:
+        """One look: does this node lead now? If not, it follows."""
+        leads = await self.store.lead()
+        if leads and not self._led:
+            self.log.info("this node leads: it reads the portal, and tells it of all calls")
+            await self.importer.restore()
+            await self.reporter.take_over(REQUEST)
+            self._led = True
+            self.wake(Topic.IMPORTED)
+            self.wake(Topic.MESSAGES)
+        elif self._led and not leads:
+            self.log.warn("another node leads")
+        self._led = leads
+        if not leads:
+            await self.importer.follow()
+            self.wake(Topic.CALLS)
+
+    async def exchange_phones(self) -> None:
+        """Tell the others of the phones at our Asterisk, and learn of theirs."""
+        roster = self.engine.roster
+        await self.store.run(nodes.save_phones, self.node, dict(roster.phones() or {}))
+        roster.set_elsewhere(await self.store.run(nodes.phones_elsewhere, self.node))
+
+    async def remember(self) -> None:
+        """After a new session: others may have worked for us, or the end of a change is unknown."""
+        self._led = False
+        calls = self.engine.calls
+        memory = await self.store.run(nodes.memory, self.now(), calls.statistics.over)
+        calls.restore(memory.in_flight, memory.reserved)
+        calls.statistics.recall(memory.past)
+        calls.seen = memory.seen
+        wrap_up = self.engine.config.staff.wrap_up
+        talks = await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
+        for operator, at in talks.items():
+            self.engine.roster.wraps_up(operator, at + wrap_up)

@@ -1,0 +1,342 @@
+"""
+Two diallers on one store: what each must count of the other, and what it leaves to it.
+
+Their Asterisks, spools and memories are their own; the store is a real PostgreSQL.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_twisted
+import sqlalchemy as sa
+from attrs import define
+from twisted.internet.task import Clock
+
+from autodial.config.place import Server
+from autodial.config.settings import Config
+from autodial.engine.dispatcher import Dispatcher
+from autodial.engine.engine import Engine
+from autodial.engine.operators import Roster
+from autodial.engine.surroundings import all_well
+from autodial.model.ids import AttemptId
+from autodial.model.outcome import Outcome
+from autodial.pbx.agi_scripts import AstDb
+from autodial.pbx.reconciler import Reconciler
+from autodial.rules.hangup import parse_report
+from autodial.store import nodes, pauses, schema, tasks, views
+from autodial.store.server import NODES, node_lock
+from call_files import Spool
+from tests.integration.conftest import NOON, FakeStore, Now
+from tests.integration.house import staff_row, variant
+from tests.integration.store.test_ledger import PHONE, bring, portal_task
+
+Run = Callable[..., Any]
+BOTH = ("one", "two")
+pytestmark = pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+
+
+@define(eq=False)
+class Node:
+    """One dialler's engine, and its session's lock."""
+
+    name: str
+    engine: Engine
+    store: FakeStore
+    spool: Spool
+    reconciler: Reconciler
+    session: "psycopg.Connection[Any]"
+
+    async def turn(self) -> None:
+        """It hears of phones, and takes a turn."""
+        roster = self.engine.roster
+        await self.store.run(nodes.save_phones, self.name, dict(roster.phones() or {}))
+        roster.set_elsewhere(await self.store.run(nodes.phones_elsewhere, self.name))
+        await self.engine.dispatcher.turn()
+
+    @property
+    def waiting(self) -> set[str]:
+        """Its call files."""
+        return set(self.spool.waiting())
+
+    def die(self) -> None:
+        self.session.close()
+
+
+@pytest.fixture
+def make(
+    place: Server, config: Config, store: FakeStore, now: Now, tmp_path: Path
+) -> Iterator[Callable[..., tuple[Node, Node]]]:
+    """Two nodes; ``phones`` of each, and what is different in the settings of both."""
+
+    staff = [staff_row(500 + n, f"10{n}") for n in range(1, 5)]
+    rows = [
+        {"id": o.id, "name": o.name, "extension": o.extension, "online": 1, "seen": NOON}
+        for o in staff
+    ]
+    with store.engine.begin() as db:
+        db.execute(sa.insert(schema.operators), rows)
+    with ExitStack() as stack:
+
+        def build(*phones: tuple[str, ...], **sections: dict[str, Any]) -> tuple[Node, Node]:
+            one, two = (
+                node(name, reached, **sections)
+                for name, reached in zip(BOTH, phones or (("101",), ("102",)), strict=True)
+            )
+            with store.engine.begin() as db:
+                for each in (one, two):
+                    nodes.save_phones(db, each.name, dict(each.engine.roster.phones() or {}))
+            return one, two
+
+        def node(name: str, reached: tuple[str, ...], **sections: dict[str, Any]) -> Node:
+            settings = variant(config, node={"name": name}, **sections)
+            roster = Roster()
+            roster.set_staff(staff)
+            roster.ask_phones()
+            for extension in reached:
+                roster.set_phone(extension, "NOT_INUSE")
+            spool = Spool(tmp_path / name / "outgoing")
+            spool.outgoing.mkdir(parents=True)
+            spool.prepare()
+            fake: Any = store
+            engine = Engine(settings, fake, roster, spool, now, all_well(now))
+            reconciler = Reconciler(fake, engine.ends, spool, AstDb(), now, None, Clock())
+            url = place.url.replace("+psycopg", "")
+            session = stack.enter_context(psycopg.connect(url, autocommit=True))
+            session.execute("SELECT pg_advisory_lock(%s, %s)", (NODES, node_lock(name)))
+            with store.engine.begin() as db:
+                nodes.started(db, name, node_lock(name), "1", now())
+            return Node(name, engine, store, spool, reconciler, session)
+
+        yield build
+
+
+def due(run: Run, *responsible: int) -> None:
+    """Due tasks of different clients, the first one 8001."""
+    bring(run, *(portal_task(8001 + n, responsible=who) for n, who in enumerate(responsible)))
+
+
+def attempt(name: str) -> AttemptId:
+    return AttemptId(name)
+
+
+def in_flight(run: Run) -> dict[str, str]:
+    query = sa.select(schema.attempts.c.id, schema.attempts.c.node)
+    rows = run(lambda db: db.execute(query.where(schema.attempts.c.outcome.is_(None))).all())
+    return {row.id: row.node for row in rows}
+
+
+ENDED = "dial,ANSWER,16,SIP 200 OK,talk,102,1795435200,1795435205,1795435265,carrier1"
+TALKED = parse_report(ENDED.split(","))
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_node_dials_for_the_operators_at_its_own_phones(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make()
+    due(run, 502, 501)
+    for node in (one, two):
+        await node.turn()
+        now.advance(seconds=1)
+
+    assert ({"t8002-1"}, {"t8001-1"}) == (one.waiting, two.waiting)
+    assert {"t8001-1": "two", "t8002-1": "one"} == in_flight(run)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_for_anybody_is_dialled_by_whoever_looks_first(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make()
+    due(run, 577, 577)
+    await two.turn()
+    now.advance(seconds=2)
+    await one.turn()
+
+    assert ({"t8002-1"}, {"t8001-1"}) == (one.waiting, two.waiting)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_without_free_operators_hides_no_task_from_the_other(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    """Each has tasks that wait for its busy operator, and none of them starves the other."""
+    one, two = make(staff={"wait_for_responsible": timedelta(hours=9)})
+    one.engine.roster.set_phone("101", "INUSE")
+    one.engine.roster.set_phone("103", "NOT_INUSE")
+    due(run, 501, 502)
+    await two.turn()
+    await one.turn()
+    now.advance(seconds=1)
+    await two.turn()
+
+    assert {"t8002-1"} == two.waiting
+    assert {} == {name: node for name, node in in_flight(run).items() if node == "one"}
+    one.engine.roster.set_phone("101", "NOT_INUSE")
+    now.advance(seconds=15)
+    await one.turn()
+    assert {"t8001-1"} == one.waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_lines_of_a_trunk_are_counted_over_all_nodes(
+    make: Callable[..., tuple[Node, Node]], run: Run, config: Config, now: Now
+) -> None:
+    trunk = config.asterisk.trunks[0].model_copy(update={"lines": 2})
+    one, two = make(("101", "102"), ("103", "104"), asterisk={"trunks": (trunk,)})
+    due(run, 501, 502, 503, 504)
+    for _ in range(3):
+        for node in (one, two):
+            await node.turn()
+            now.advance(seconds=1)
+
+    assert 2 == len(in_flight(run))
+    ended = next(iter(in_flight(run)))
+    which = one if in_flight(run)[ended] == "one" else two
+    await which.engine.ends.record(attempt(ended), TALKED)
+    for node in (one, two):
+        await node.turn()
+    assert 2 == len(in_flight(run)), "the line is used again"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_calls_at_once_and_the_pace_are_of_all_nodes(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make(("101", "102"), ("103", "104"), pace={"max_calls": 3, "calls_per_second": 1})
+    due(run, 501, 502, 503, 504)
+    for moment in range(12):
+        await (one, two)[moment % 2].turn()
+        await (two, one)[moment % 2].turn()
+        assert len(in_flight(run)) <= 1 + moment // 4, "one a second"
+        now.advance(seconds=0.25)
+
+    assert 3 == len(in_flight(run))
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_knew_less_decides_again(
+    make: Callable[..., tuple[Node, Node]],
+    run: Run,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between a node's look at the store and its decision the other takes the last line."""
+    trunk = config.asterisk.trunks[0].model_copy(update={"lines": 1})
+    one, two = make(asterisk={"trunks": (trunk,)})
+    due(run, 501, 502)
+    await one.turn()
+
+    async def late(dispatcher: Dispatcher) -> None:
+        """As if it had looked a moment before."""
+
+    monkeypatch.setattr(Dispatcher, "hear", late)
+    await two.turn()
+    assert {"t8001-1": "one"} == in_flight(run)
+    assert set() == two.waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_client_of_two_tasks_is_called_once(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make()
+    both = [tasks.Imported(portal_task(8001 + n, responsible=501 + n), (PHONE,)) for n in (0, 1)]
+    run(tasks.save_tasks, both, NOON, asked=NOON)
+    for _ in range(3):
+        for node in (one, two):
+            await node.turn()
+            now.advance(seconds=1)
+
+    assert {"t8001-1"} == set(in_flight(run))
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_the_caller_s_node_gives_a_call_up_while_it_lives(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make()
+    due(run, 501)
+    await one.turn()
+    await one.engine.call_control.claim(attempt("t8001-1"))
+    now.advance(hours=3)
+    await two.reconciler.turn()
+    assert {"t8001-1": "one"} == in_flight(run)
+
+    one.die()
+    now.advance(days=1)
+    await two.reconciler.turn()
+    assert not in_flight(run)
+    line = run(views.attempt_lines)[-1]
+    assert Outcome.LOST.value == line.outcome
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dead_node_s_phones_are_nobody_s(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make()
+    due(run, 502)
+    await two.engine.dispatcher.beat()
+    await one.turn()
+    assert set() == one.waiting, "the other dials it"
+    two.die()
+    now.advance(seconds=15)
+    await one.turn()
+
+    assert {"t8001-1"} == one.waiting, "its own operator takes it"
+    lines = run(nodes.lines)
+    assert [("one", True), ("two", False)] == [(line.name, line.lives) for line in lines]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_wrap_up_after_a_talk_at_one_node_holds_at_the_other(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make(("102",), ("102",), staff={"wrap_up": timedelta(minutes=1)})
+    due(run, 502, 502)
+    await one.turn()
+    now.advance(seconds=1)
+    await one.engine.ends.record(attempt("t8001-1"), TALKED)
+    await two.turn()
+    assert set() == two.waiting
+    now.advance(seconds=70)
+    await two.turn()
+    assert {"t8002-1"} == two.waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_node_remembers_after_a_new_session(
+    make: Callable[..., tuple[Node, Node]], run: Run, store: FakeStore, now: Now
+) -> None:
+    one, two = make()
+    due(run, 501, 502)
+    await one.turn()
+    now.advance(seconds=1)
+    await two.turn()
+    memory = await store.run(nodes.memory, now(), timedelta(days=1))
+    calls = one.engine.calls
+    calls.restore(memory.in_flight, memory.reserved)
+
+    assert {"t8001-1"} == {call.id for call in calls.own()}
+    assert {"t8001-1", "t8002-1"} == {call.id for call in calls.all()}
+    assert nodes.News(seen=memory.seen) == run(nodes.news, "one", memory.seen)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_s_pause_holds_for_all(
+    make: Callable[..., tuple[Node, Node]], run: Run
+) -> None:
+    one, two = make()
+    due(run, 501, 502)
+    run(pauses.pause, pauses.EVERYBODY, NOON, "")
+    for node in (one, two):
+        await node.turn()
+
+    assert {} == in_flight(run)
+    assert {"paused"} == {line.reason for line in run(views.task_lines)}
