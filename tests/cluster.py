@@ -1,7 +1,8 @@
 """
 A private PostgreSQL for the tests: a cluster of its own on 127.0.0.1, stopped at the end.
 
-It does not wait for the disk: what it has committed survives its processes, not the machine.
+It does not wait for the disk, unless asked: what it has committed survives its processes, not the
+machine.
 """
 
 import os
@@ -27,12 +28,11 @@ from autodial.store.releases import migrate
 #: Seconds to wait for the server's start or end.
 PATIENCE = 60.0
 _SETTINGS = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "max_connections": "60",
+    "max_connections": "200",
     "listen_addresses": "127.0.0.1",
     "log_min_messages": "fatal",
 }
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 #: The template that new databases are made of, with the present schema.
 TEMPLATE = "present"
 
@@ -52,11 +52,13 @@ class Cluster:
     directory: Path
     port: int
     user: str | None  #: whose processes they are; None: ours
+    durable: bool = False  #: it waits for the disk
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _numbers: "count[int]" = field(factory=lambda: count(1), init=False)
 
     def start(self) -> None:
-        settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
+        wanted = _SETTINGS | ({} if self.durable else _NOT_DURABLE)
+        settings = [part for key, value in wanted.items() for part in ("-c", f"{key}={value}")]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [programs() / "postgres", "-D", self.directory / "data", "-p", str(self.port),
@@ -135,8 +137,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A running cluster, gone afterwards."""
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A running cluster, gone afterwards; ``durable``: it waits for the disk, for measurements."""
     # It does not run as root.
     user = "postgres" if os.geteuid() == 0 else None
     directory = Path(mkdtemp(prefix="autodial-pg-", dir="/var/tmp"))
@@ -149,7 +151,7 @@ def cluster() -> Iterator[Cluster]:
     made = [programs() / "initdb", "-D", directory / "data", "-U", "autodial", "-A", "trust",
             "-E", "UTF8", "--no-locale", "--no-sync"]  # fmt: skip
     subprocess.run(made, check=True, capture_output=True, cwd="/", user=user)
-    running = Cluster(directory, port, user)
+    running = Cluster(directory, port, user, durable)
     try:
         running.start()
         yield running

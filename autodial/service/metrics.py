@@ -72,6 +72,12 @@ class Measured:
         for what, is_well in self.health().items():
             healthy.add_metric([what], int(is_well))
         yield healthy
+        if self.engine.calls.node:
+            leads = GaugeMetricFamily(
+                "autodial_leads", "1: this node imports and reports for all", labels=["node"]
+            )
+            leads.add_metric([self.engine.calls.node], int(self.engine.store.leads))
+            yield leads
 
     def _fastagi(self) -> Iterator[Metric]:
         sessions = CounterMetricFamily(

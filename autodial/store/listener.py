@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -40,14 +41,15 @@ class Listener:
         self._thread.join()
 
     def _work(self) -> None:
-        url = sa.make_url(self.server.url).set(drivername="postgresql")
-        name = url.render_as_string(hide_password=False)
+        url = sa.make_url(self.server.url)
+        wanted: Any = url.get_dialect()().create_connect_args(url)[1]
+        wanted |= {
+            "autocommit": True, "connect_timeout": GONE, "application_name": self.own[:63],
+            "keepalives_idle": GONE, "keepalives_interval": 2, "keepalives_count": 3,
+        }  # fmt: skip
         while not self._stop.is_set():
             try:
-                with psycopg.connect(
-                    name, autocommit=True, connect_timeout=GONE, application_name=self.own[:63],
-                    keepalives_idle=GONE, keepalives_interval=2, keepalives_count=3,
-                ) as session:  # fmt: skip
+                with psycopg.connect(**wanted) as session:
                     session.execute(f"LISTEN {CHANNEL}".encode())
                     for topic in Topic:  # something may have been told before
                         self.reactor.callFromThread(self.heard, topic)

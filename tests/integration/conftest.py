@@ -131,6 +131,7 @@ class FakeStore:
     ran: ClassVar[set[str]] = set()
     here: bool = True
     rescued: int = 0
+    leads: bool = True
     plans: Plans = field(init=False)
 
     def __attrs_post_init__(self) -> None:

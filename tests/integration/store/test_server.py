@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -23,7 +23,8 @@ from autodial.errors import StoreBusy, StoreError
 from autodial.model.ids import OperatorId
 from autodial.store import flags, in_force, pauses, releases, schema
 from autodial.store.database import Beside, read, write
-from autodial.store.nodes import started
+from autodial.store.listener import Listener
+from autodial.store.nodes import Topic, started, tell_nodes
 from autodial.store.releases import migrate
 from autodial.store.server import node_lock
 from autodial.store.shared_store import NotLeading, SharedStore
@@ -290,3 +291,73 @@ def test_each_step_must_be_one_that_the_older_program_does_not_miss(
     settings.set_main_option("script_location", str(tmp_path))
 
     assert expected is releases.rolling("0", ScriptDirectory.from_config(settings))
+
+
+@pytest.fixture
+def told(server: Server) -> Iterator[list[Topic]]:
+    """What a node hears that knows two servers, of which the first is away."""
+    port = server.url.rpartition(":")[2].partition("/")[0]
+    name = server.url.rpartition("/")[2]
+    url = (
+        f"postgresql+psycopg://autodial@/{name}?host=127.0.0.1:1&host=127.0.0.1:{port}"
+        "&target_session_attrs=read-write"
+    )
+    topics: list[Topic] = []
+    listener = Listener(Server(url, "three"), reactor, "three", topics.append)
+    listener.start()
+    yield topics
+    listener.stop()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if true():
+            return
+        await deferLater(reactor, 0.05)
+    raise AssertionError("it does not happen")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_is_told_at_once_and_again_after_a_loss(
+    postgresql: Cluster, server: Server, told: list[Topic]
+) -> None:
+    await until(lambda: set(Topic) == set(told))  # at first: something may have been missed
+    told.clear()
+    write(server, lambda db: tell_nodes(db, Topic.CALLS))
+    await until(lambda: told == [Topic.CALLS])
+    postgresql.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'three'"
+    )
+    await until(lambda: set(Topic) == set(told))
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_wakes_himself(server: Server, nodes: tuple[SharedStore, SharedStore]) -> None:
+    topics: list[Topic] = []
+    listener = Listener(server, reactor, nodes[0].session_name, topics.append)
+    listener.start()
+    try:
+        await until(lambda: set(Topic) == set(topics))
+        topics.clear()
+        await nodes[0].run(tell_nodes, Topic.CALLS)
+        await nodes[1].run(tell_nodes, Topic.MESSAGES)
+        await until(lambda: bool(topics))
+    finally:
+        listener.stop()
+    assert [Topic.MESSAGES] == topics
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_store_may_be_at_one_of_several_servers(
+    postgresql: Cluster, server: Server
+) -> None:
+    port = server.url.rpartition(":")[2].partition("/")[0]
+    name = server.url.rpartition("/")[2]
+    url = f"postgresql+psycopg://autodial@/{name}?host=127.0.0.1:1&host=127.0.0.1:{port}"
+    store = SharedStore(Server(url, "far"), reactor)
+    store.start()
+    try:
+        assert frozenset() == await store.run(paused)
+        assert "autodial@" not in str(store.place)
+    finally:
+        store.stop()
