@@ -94,6 +94,7 @@ def settings(place: Place, directory: Path, node: str) -> Config:
             "staff": {"departments": [5]},
             "asterisk": {
                 "spool": str(directory), "trunks": [{"name": "carrier1", "lines": 9999}],
+                "ami_port": 5038, "ami_secret": "bench",
             },
             "pace": {"calls_per_second": 200, "max_calls": 9999},
             "client": {"preset": "none"},

@@ -24,6 +24,7 @@ from attrs import define, field
 
 from autodial.config.place import Server
 from autodial.store.releases import migrate
+from autodial.store.schema import metadata
 
 #: Seconds to wait for the server's start or end.
 PATIENCE = 60.0
@@ -54,6 +55,7 @@ class Cluster:
     user: str | None  #: whose processes they are; None: ours
     durable: bool = False  #: it waits for the disk
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    _free: list[Server] = field(factory=list, init=False)
     _numbers: "count[int]" = field(factory=lambda: count(1), init=False)
 
     def start(self) -> None:
@@ -125,11 +127,20 @@ class Cluster:
         return TEMPLATE
 
     def new(self, *, empty: bool = False) -> Server:
-        """A database of its own, with the present schema."""
+        """A database of its own, with the present schema and no rows."""
+        if self._free and not empty:
+            return self._free.pop()
         name = f"test{next(self._numbers)}"
         template = "template1" if empty else self._template
         self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.server(name)
+
+    def take_back(self, server: Server) -> None:
+        """It is not used any more, and may be another test's, without its rows."""
+        name = server.url.rpartition("/")[2]
+        tables = ", ".join(metadata.tables)
+        self.sql(f"TRUNCATE {tables} RESTART IDENTITY", name)
+        self._free.append(server)
 
     def drop(self, server: Server) -> None:
         name = server.url.rpartition("/")[2]

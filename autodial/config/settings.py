@@ -112,6 +112,11 @@ class Config(Section):
                 "store.url and [node] name go together: each dialler that shares a store has a name"
                 " of its own"
             )
+        if self.node.name and self.asterisk.ami_port is None:
+            raise ValueError(
+                "store.url: [asterisk] ami_port must be set: an operator is rung by the node whose"
+                " Asterisk knows the phone"
+            )
         return self
 
     @model_validator(mode="after")

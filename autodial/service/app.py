@@ -274,6 +274,7 @@ class Dialler:
                 case Topic.CALLS:
                     dispatch.wake()
                 case Topic.IMPORTED if not self.store.leads:
+                    sharing.told()
                     look.wake()
                 case Topic.IMPORTED:
                     self._poll.wake()
@@ -383,6 +384,8 @@ class Dialler:
         try:
             await self._start()
         except BaseException:
+            if self._sharing is not None:
+                self._sharing.listener.stop()
             self.transport.stop()
             self.store.stop()
             raise

@@ -26,6 +26,10 @@ from autodial.store.shared_store import SharedStore
 REQUEST = timedelta(seconds=45)
 
 
+#: From one look at what the leader has read to the next, if nobody tells of news.
+FOLLOW = timedelta(seconds=10)
+
+
 @define(eq=False)
 class Sharing:
     """The part of a dialler that knows of other nodes."""
@@ -40,6 +44,8 @@ class Sharing:
     wake: Callable[[Topic], None]  #: the services that this concerns
     listener: Listener = field(init=False)
     _led: bool = field(default=False, init=False)
+    #: When what the leader has read is taken from the store, if nobody tells of news before.
+    _follow_at: datetime | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.listener = Listener(
@@ -70,9 +76,14 @@ class Sharing:
         elif self._led and not leads:
             self.log.warn("another node leads")
         self._led = leads
-        if not leads:
+        if not leads and (self._follow_at is None or self._follow_at <= self.now()):
+            self._follow_at = self.now() + FOLLOW
             await self.importer.follow()
             self.wake(Topic.CALLS)
+
+    def told(self) -> None:
+        """The leader has read the portal: look into the store at the next turn."""
+        self._follow_at = None
 
     async def exchange_phones(self) -> None:
         """Tell the others of the phones at our Asterisk, and learn of theirs."""

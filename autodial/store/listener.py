@@ -30,7 +30,7 @@ class Listener:
     own: str  #: the name of our own sessions
     heard: Callable[[Topic], None]
     _stop: threading.Event = field(factory=threading.Event, init=False)
-    _thread: threading.Thread = field(init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="listener")
@@ -38,7 +38,8 @@ class Listener:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _work(self) -> None:
         url = sa.make_url(self.server.url)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autodial.config.load import REMOVED, RENAMED, load, parse
+from autodial.config.place import Server
 from autodial.config.settings import Config
 from autodial.errors import ConfigError
 
@@ -325,6 +326,11 @@ def example_settings() -> dict[str, Any]:
         ("staff", "departments", [""], "staff.departments"),
         ("staff", "departments", [0], "staff.departments"),
         ("tasks", "group", -1, "tasks.group"),
+        ("node", "name", "pbx1", "store.url and [node] name go together"),
+        ("node", "name", "два слова", "node.name"),
+        ("store", "url", "postgresql://u:s3cret@db/autodial", "go together"),
+        ("store", "url", "mysql://u:s3cret@db/autodial", "must be postgresql+psycopg://"),
+        ("store", "url", "postgresql://u:s3cret@db", "must be postgresql+psycopg://"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(section: str, key: str, value: object, words: str) -> None:
@@ -349,6 +355,17 @@ def test_a_line_of_a_purpose_is_its_own(purpose: dict[str, str], words: str) -> 
     wrong["portal"]["pool"] = 2
     wrong["purposes"] = [{"name": "debt", "tag": "x", **purpose}]
     with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(wrong, "autodial.toml")
+
+
+def test_a_node_must_see_its_phones() -> None:
+    wrong = example_settings()
+    wrong["store"], wrong["node"] = {"url": "postgresql://u@db/autodial"}, {"name": "pbx1"}
+    assert parse(wrong, "autodial.toml").place == Server(
+        "postgresql+psycopg://u@db/autodial", "pbx1"
+    )
+    del wrong["asterisk"]["ami_port"]
+    with pytest.raises(ConfigError, match="ami_port must be set"):
         parse(wrong, "autodial.toml")
 
 

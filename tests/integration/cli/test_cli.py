@@ -75,7 +75,13 @@ def stored(place: Place) -> dict[str, Any]:
     """The settings' sections about the store."""
     if isinstance(place, Path):
         return {"store": {"path": str(place)}}
-    return {"store": {"url": place.url}, "node": {"name": place.node}}
+    asterisk = {"spool": "/nowhere", "trunks": [{"name": "c", "lines": 1}]}
+    reached = {"ami_port": free_ports(1)[0], "ami_secret": "0123456789abcdef"}
+    return {
+        "store": {"url": place.url},
+        "node": {"name": place.node},
+        "asterisk": {**asterisk, **reached},
+    }
 
 
 @pytest.fixture
@@ -290,6 +296,7 @@ def test_status_is_watched_until_ctrl_c(
     assert 3 == result.output.count("the dialler does not run") == len(looks)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_a_stop_shows_at_once(told: Callable[..., Result], run: Run) -> None:
     now = datetime.now(UTC)
     run(flags.mark, now - timedelta(seconds=2), flags.ALIVE, flags.PBX_UP)
@@ -328,6 +335,7 @@ def test_the_version_is_that_of_the_package(told: Callable[..., Result]) -> None
     assert f"{project['name']} {project['version']}\n" == told("--version").output
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_status(told: Callable[..., Result], run: Run) -> None:
     staff(run, "101", "102")
     output = told("status").output
@@ -436,6 +444,7 @@ def test_what_was_put_aside_is_sent_again_by_a_command(
     assert run(outbox.next_message, later).doubtful, "it is unknown whether it arrived"
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_doctor_says_what_the_portal_lacks(
     told: Callable[..., Result], run: Run, path: Path, tmp_path: Path
 ) -> None:
@@ -493,6 +502,7 @@ def test_doctor_before_the_portal_was_read(told: Callable[..., Result], path: Pa
     assert {"staff.none", "store.empty"}.isdisjoint(rows)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_doctor_says_that_asterisk_is_away_and_nothing_that_follows_from_it(
     told: Callable[..., Result], path: Path
 ) -> None:
@@ -811,6 +821,7 @@ def test_a_database_has_tools_of_its_own(told: Callable[..., Result], command: s
     assert "use pg_" in result.output and "postgresql://127.0.0.1" in result.output
 
 
+@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 def test_nodes(told: Callable[..., Result], place: Place, run: Run) -> None:
     if isinstance(place, Path):
         assert "one dialler alone" in told("nodes").output

@@ -77,6 +77,7 @@ def morning(told: Callable[..., Result], run: Run) -> Callable[..., Result]:  # 
     return told
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_the_picture_shows_what_the_commands_print(
     morning: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
