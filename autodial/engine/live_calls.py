@@ -12,6 +12,7 @@ from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import Outcome
+from autodial.model.trunk import Route
 from autodial.rules.rolling_statistics import RollingStatistics
 from autodial.store.nodes import News
 
@@ -80,13 +81,14 @@ class LiveCalls:
         now = self.now()
         for attempt, at in news.in_flight:
             if attempt.id not in self._others:
-                self._count(attempt, min(at, now))
+                self._count(attempt.routes[0], min(at, now))
             self._others[attempt.id] = attempt
         for ended in news.ended:
+            first, *further = ended.routes
             if self._others.pop(ended.attempt, None) is None:
-                self.space_out(min(ended.started, now))  # it was started, too, since we knew
-            for number in ended.shown:
-                self.statistics.shown(now, number)
+                self._count(first, min(ended.started, now))  # it was started, too, since we knew
+            for route in further:
+                self.statistics.shown(now, route.caller_id)
             if ended.answered is not None:
                 self.statistics.ended(ended.answered)
             wrap_up = self.config.staff.wrap_up
@@ -96,9 +98,8 @@ class LiveCalls:
             self.roster.set_reserved(news.reserved)
         self.seen = news.seen
 
-    def _count(self, attempt: Attempt, at: datetime) -> None:
+    def _count(self, route: Route, at: datetime) -> None:
         """A call starts: for the pace, the trunk and the caller ID."""
-        route = attempt.routes[0]
         self.space_out(at)
         self.started[route.trunk] = at
         self.statistics.shown(at, route.caller_id)
@@ -127,7 +128,7 @@ class LiveCalls:
 
     def opened(self, attempt: Attempt, *, reserve: bool = True) -> None:
         """An attempt was written; its call is about to start. ``reserve``: its operator."""
-        self._count(attempt, self.now())
+        self._count(attempt.routes[0], self.now())
         self._attempts[attempt.id] = attempt
         if reserve:
             self.roster.reserve(attempt.operator, attempt.id)

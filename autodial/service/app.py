@@ -253,10 +253,14 @@ class Dialler:
         """What one dialler does for all that share the store."""
 
         async def led() -> None:
-            if self.store.leads:
+            if self._leads:
                 await turn()
 
         return led
+
+    @property
+    def _leads(self) -> bool:
+        return self._sharing.leads if self._sharing is not None else True
 
     def _share(self, dispatch: Periodic, report: Periodic, record: Periodic) -> None:
         """The services of a dialler that shares its store."""
@@ -273,12 +277,12 @@ class Dialler:
                     record.wake()
                 case Topic.CALLS:
                     dispatch.wake()
-                case Topic.IMPORTED if not self.store.leads:
+                case Topic.IMPORTED if not self._leads:
                     sharing.told()
                     look.wake()
                 case Topic.IMPORTED:
                     self._poll.wake()
-                case Topic.PORTAL if self.store.leads:
+                case Topic.PORTAL if self._leads:
                     self._poll.wake()
 
         sharing = self._sharing = Sharing(
@@ -356,7 +360,7 @@ class Dialler:
     async def _phones(self) -> None:
         if self.ami is not None:
             self.ami.ask_phones(self.engine.roster.not_told())
-        if self.store.leads:
+        if self._leads:
             await self._importer.save_phones()
 
     async def _under_way(self, attempt: AttemptId, leg: str | None) -> bool:
@@ -434,7 +438,7 @@ class Dialler:
 
     def _portal_tells(self) -> None:
         """An event of the portal: whoever reads it reads it now."""
-        if self.store.leads:
+        if self._leads:
             self._poll.wake()
         else:
             telling = Deferred.fromCoroutine(self.store.run(nodes.tell_nodes, Topic.PORTAL))

@@ -56,6 +56,14 @@ class Sharing:
     def node(self) -> str:
         return self.store.place.node
 
+    @property
+    def leads(self) -> bool:
+        """
+        Does this node work for all? Only once it has taken over: the one before may have requests
+        under way.
+        """
+        return self._led and self.store.leads
+
     async def start(self) -> None:
         """Once the store is open, before anything is dialled."""
         program = version("autodial24")

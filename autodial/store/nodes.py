@@ -17,6 +17,7 @@ from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.operator import reached
 from autodial.model.outcome import ANSWERED, Outcome
+from autodial.model.trunk import Route
 from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
 from autodial.store import attempt_queries
@@ -183,7 +184,7 @@ class EndedElsewhere:
     """A call of another node that has ended."""
 
     attempt: AttemptId
-    shown: tuple[str, ...]  #: caller IDs on the trunks after the first
+    routes: tuple[Route, ...]  #: the trunks that were tried, with the caller IDs shown
     answered: Answered | None
     taken_by: OperatorId | None
     started: datetime
@@ -240,7 +241,7 @@ def _ended(row: "sa.Row[tuple[object, ...]]") -> EndedElsewhere:
     )
     return EndedElsewhere(
         attempt=AttemptId(row.id),
-        shown=tuple(route.caller_id for route in tried[1:]),
+        routes=tuple(tried),
         answered=call if Outcome(row.outcome) in ANSWERED else None,
         taken_by=OperatorId(row.taken_by) if row.taken_by is not None else None,
         started=row.spooled_at,

@@ -26,9 +26,15 @@ from tests.chaos.faults import KINDS
 @click.option(
     "--kind", "kinds", multiple=True, type=click.Choice(sorted(KINDS)), help="Only these."
 )
+@click.option("--nodes", default=1, show_default=True, help="So many, on one PostgreSQL.")
 @click.option("--keep-logs", type=click.Path(path_type=Path))
 def main(
-    attempts: int, faults: int, seed: int | None, kinds: tuple[str, ...], keep_logs: Path | None
+    attempts: int,
+    faults: int,
+    seed: int | None,
+    kinds: tuple[str, ...],
+    nodes: int,
+    keep_logs: Path | None,
 ) -> None:
     """Cause random faults, and check that the three records agree."""
     if seed is None:
@@ -36,10 +42,10 @@ def main(
     begun = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as name,
-        chaos(seed, Path(name), keep_logs) as running,
+        chaos(seed, Path(name), keep_logs, nodes=nodes) as running,
     ):
-        running.run(attempts, faults, kinds or tuple(KINDS))
-        result = audit(running.rig, running.happened)
+        running.run(attempts, faults, kinds)
+        result = audit(running.rig, running.happened, running.others)
         click.echo(f"{len(running.happened)} faults: {dict(running.counts().most_common())}")
     minutes = (time.monotonic() - begun) / 60
     outcomes = dict(result.outcomes.most_common())

@@ -4,7 +4,7 @@ the outcome of each attempt. The records are independent.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from attrs import define, field
@@ -15,6 +15,7 @@ from autodial.store.events import ended_counts
 from demo.pbx import Entry
 from demo.rig import Rig
 from tests.chaos.driver import Happened
+from tests.chaos.faults import DATABASE
 from tests.system import scene
 
 #: The journal has whole seconds, and the clocks are one.
@@ -38,15 +39,15 @@ class Audit:
             self.broken.append(what)
 
 
-def audit(rig: Rig, happened: Sequence[Happened]) -> Audit:
-    """Compare; to be called once everything has come to its end."""
+def audit(rig: Rig, happened: Sequence[Happened], others: Sequence[Rig] = ()) -> Audit:
+    """Compare; to be called once everything has come to its end. ``others``: further nodes."""
     attempts = scene.attempts(rig)
-    journal = rig.exchange.journal()
+    journal = [entry for one in (rig, *others) for entry in one.exchange.journal()]
     result = Audit(len(attempts), Counter(str(a.outcome) for a in attempts))
     _ledger(result, rig, attempts)
     _clients(result, attempts, [e for e in journal if e.kind == "client"])
     _operators(result, attempts, [e for e in journal if e.kind == "operator"])
-    _lost(result, attempts, happened)
+    _lost(result, attempts, happened, {e.attempt for e in journal if e.kind == "operator"})
     _portal(result, rig, attempts)
     return result
 
@@ -108,15 +109,23 @@ def _operators(
 
 
 def _lost(
-    result: Audit, attempts: Sequence[views.AttemptLine], happened: Sequence[Happened]
+    result: Audit,
+    attempts: Sequence[views.AttemptLine],
+    happened: Sequence[Happened],
+    rang: Collection[str],
 ) -> None:
-    """An attempt is lost only if Asterisk was killed before its report."""
+    """
+    An attempt is lost only if Asterisk was killed before its report; or if the database's server
+    went away at its claim, so that nobody knows whether that is committed: nobody was dialled then.
+    """
     deaths = [one for one in happened if one.kind in DEATH]
+    unsure = [one for one in happened if one.kind in DATABASE]
     for attempt in attempts:
         if attempt.outcome != Outcome.LOST.value or attempt.ended_at is None:
             continue
         excused = any(
-            attempt.spooled_at <= one.ended and one.begun <= attempt.ended_at for one in deaths
+            attempt.spooled_at <= one.ended and one.begun <= attempt.ended_at
+            for one in (*deaths, *(() if attempt.id in rang else unsure))
         )
         result.check(excused, f"{attempt.id} is lost, and Asterisk was not killed")
 

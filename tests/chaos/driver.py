@@ -3,8 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +16,8 @@ from attrs import define, field, frozen
 from autodial.store import views
 from autodial.store.schema import attempts, tasks
 from demo.rig import Rig, rig
-from tests.chaos.faults import KINDS
+from tests.chaos.faults import DATABASE, KINDS, OF_ONE, OF_SEVERAL
+from tests.cluster import Cluster, cluster
 from tests.system import scene
 
 EXTENSIONS = tuple(str(number) for number in range(101, 109))
@@ -47,6 +49,8 @@ class Chaos:
 
     rig: Rig
     seed: int
+    others: tuple[Rig, ...] = ()  #: further nodes on the same store and portal
+    database: Cluster | None = None  #: the store's server, if there are other nodes
     tell: Callable[[str], None] = print
     happened: list[Happened] = field(factory=list, init=False)
     random: Random = field(init=False)
@@ -55,10 +59,15 @@ class Chaos:
     def __attrs_post_init__(self) -> None:
         self.random = Random(self.seed)
 
-    def run(self, calls: int, faults: int, kinds: Collection[str] = tuple(KINDS)) -> None:
+    @property
+    def rigs(self) -> tuple[Rig, ...]:
+        return (self.rig, *self.others)
+
+    def run(self, calls: int, faults: int, kinds: Collection[str] = ()) -> None:
         """Run until there were so many attempts and faults; then wait for all ends."""
         self.tell(f"seed {self.seed}: {calls} attempts, {faults} faults")
-        chosen = [KINDS[name] for name in kinds]
+        possible = OF_SEVERAL if self.others else OF_ONE
+        chosen = [KINDS[name] for name in kinds or possible]
         weights = [kind.weight for kind in chosen]
         per_fault = calls / max(1, faults)
         count, last = 0, time.monotonic()
@@ -78,8 +87,12 @@ class Chaos:
 
     def do(self, name: str) -> None:
         """One fault, from its beginning to its end."""
-        begun = datetime.now(UTC)
-        KINDS[name].do(self.rig, self.random)
+        begun, which = datetime.now(UTC), self.random.choice(self.rigs)
+        if name in DATABASE:
+            assert self.database is not None
+            DATABASE[name](self.database, self.random)
+        else:
+            KINDS[name].do(which, self.random)
         self.happened.append(Happened(name, begun, datetime.now(UTC)))
         if len(self.happened) % 100 == 0:
             self.tell(f"{len(self.happened)} faults, {self._made()} attempts")
@@ -89,8 +102,10 @@ class Chaos:
         with self.rig.portal.lock:
             self.rig.portal._faults.clear()
         scene.wait_for_reports(self.rig, set(self._numbers.values()), DEFERRED)
-        self.rig.wait(lambda: self.rig.exchange.channels() == 0, "all channels to go")
-        self.rig.wait(lambda: not any(self.rig.exchange.spool.glob("*.call")), "an empty spool")
+        for one in self.rigs:
+            one.wait(lambda one=one: one.exchange.channels() == 0, "all channels to go")  # type: ignore[misc]
+            empty = partial(_empty, one.exchange.spool)
+            one.wait(empty, "an empty spool")
 
     def _made(self) -> int:
         return scene.read(self.rig, _count)
@@ -122,6 +137,10 @@ class Chaos:
         return Counter(one.kind for one in self.happened)
 
 
+def _empty(spool: Path) -> bool:
+    return not any(spool.glob("*.call"))
+
+
 def _count(db: sa.Connection) -> int:
     return int(db.scalar(sa.select(sa.func.count()).select_from(attempts)) or 0)
 
@@ -138,11 +157,17 @@ def _wants(line: views.TaskLine) -> bool:
 
 @contextmanager
 def chaos(
-    seed: int, directory: Path, keep_logs: Path | None = None, deferral: float | None = None
+    seed: int,
+    directory: Path,
+    keep_logs: Path | None = None,
+    deferral: float | None = None,
+    *,
+    nodes: int = 1,
 ) -> Iterator[Chaos]:
     """
     A rig with eight operators whose calls are short. ``deferral``: seconds for which a message that
-    fails repeatedly is put off, where ten minutes are too long to wait for.
+    fails repeatedly is put off, where ten minutes are too long to wait for. ``nodes``: so many
+    rigs, each with its share of the operators, on one PostgreSQL.
     """
     overrides: dict[str, Any] = {
         # Each outcome is reported to the portal, so that each can be counted.
@@ -156,12 +181,26 @@ def chaos(
             "withdrawn": ["2s"],
         },
     }  # fmt: skip
-    with rig(
-        extensions=EXTENSIONS, directory=directory, operator_rings=0.3, operator_talks=0.7,
-        impatience=0.2, overrides=overrides, keep_logs=keep_logs, deferral=deferral,
-    ) as house:  # fmt: skip
-        house.portal.late = timedelta(seconds=20)
-        for number, extension in enumerate(EXTENSIONS, 501):
-            house.operator(number, extension)
-        house.start_dialler()
-        yield Chaos(house, seed)
+    with ExitStack() as stack:
+        database = stack.enter_context(cluster()) if nodes > 1 else None
+        url = database.new().url if database is not None else ""
+        rigs: list[Rig] = []
+        for n in range(nodes):
+            phones, place = EXTENSIONS[n::nodes], directory / f"node{n}"
+            place.mkdir()
+            shared = {"store": {"url": url}, "node": {"name": f"node{n}"}} if url else {}
+            house = stack.enter_context(
+                rig(
+                    extensions=phones, directory=place, operator_rings=0.3, operator_talks=0.7,
+                    impatience=0.2, overrides=overrides | shared, deferral=deferral,
+                    keep_logs=keep_logs / f"node{n}" if keep_logs is not None else None,
+                    portal=rigs[0].portal if rigs else None,
+                )
+            )  # fmt: skip
+            rigs.append(house)
+            for extension in phones:
+                house.operator(501 + EXTENSIONS.index(extension), extension)
+        rigs[0].portal.late = timedelta(seconds=20)
+        for house in rigs:
+            house.start_dialler()
+        yield Chaos(rigs[0], seed, tuple(rigs[1:]), database)

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from bitrix24.simulator import Fault
 from demo.rig import Rig
+from tests.cluster import Cluster
 
 #: No limit, and none for a file to grow.
 _FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -122,6 +123,28 @@ def ledger_full(rig: Rig, random: Random) -> None:
         time.sleep(random.uniform(0.3, 4))
 
 
+def database_killed(database: Cluster, random: Random) -> None:
+    """The server of a store that several diallers share."""
+    database.kill()
+    time.sleep(random.uniform(0.3, 4))
+    database.start()
+
+
+def database_frozen(database: Cluster, random: Random) -> None:
+    """It answers nobody, as when the network is cut."""
+    database.freeze()
+    time.sleep(random.uniform(0.3, 15))
+    database.thaw()
+
+
+def sessions_ended(database: Cluster, random: Random) -> None:
+    """All connections break, and the server goes on."""
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+
+
 def astdb_locked(rig: Rig, random: Random) -> None:
     with locked(astdb(rig)):
         time.sleep(random.uniform(0.3, 3))
@@ -155,6 +178,22 @@ class Kind:
         return self.do.__name__
 
 
+#: Faults of the server of a store that several diallers share.
+DATABASE: Mapping[str, Callable[[Cluster, Random], None]] = {
+    fault.__name__: fault for fault in (database_killed, database_frozen, sessions_ended)
+}
+
+
+def _of_database(name: str, weight: int) -> Kind:
+    """It has no rig, and is caused by its name."""
+
+    def do(rig: Rig, random: Random) -> None:
+        raise NotImplementedError(name)
+
+    do.__name__ = name
+    return Kind(do, weight)
+
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -173,5 +212,11 @@ KINDS: Mapping[str, Kind] = {
         Kind(astdb_locked, 4),
         Kind(spool_away, 5),
         Kind(person_moves_a_deadline, 6),
+        _of_database("database_killed", 6),
+        _of_database("database_frozen", 6),
+        _of_database("sessions_ended", 8),
     )
 }
+#: The kinds that happen to one dialler with its file, and to several with their server.
+OF_ONE = tuple(name for name in KINDS if name not in DATABASE)
+OF_SEVERAL = tuple(name for name in KINDS if not name.startswith("ledger_"))

@@ -6,6 +6,7 @@ no client called twice, no limit exceeded, no message written twice, whoever die
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -13,10 +14,13 @@ import sqlalchemy as sa
 from autodial.model.outcome import Outcome
 from autodial.store import nodes, schema, views
 from demo.rig import Rig
+from tests.chaos.audit import audit
+from tests.chaos.driver import chaos
 from tests.cluster import Cluster, cluster
 from tests.system import scene
 
 House = Callable[..., Rig]
+SEED = 20
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +195,13 @@ def test_the_leader_is_killed_in_a_comment(house: House, postgresql: Cluster) ->
     leading.start_dialler()
 
     assert 1 == len(scene.comments_of(other, scene.attempts(other, task)[0]))
+
+
+def test_whatever_happens_to_two_nodes_and_their_database(tmp_path: Path) -> None:
+    """The short form of ``python -m tests.chaos --nodes 2``."""
+    with chaos(SEED, tmp_path, deferral=5, nodes=2) as running:
+        running.run(60, 14)
+        result = audit(running.rig, running.happened, running.others)
+
+    assert [] == result.broken
+    assert result.attempts >= 60

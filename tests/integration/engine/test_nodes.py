@@ -340,3 +340,23 @@ async def test_a_node_s_pause_holds_for_all(
 
     assert {} == in_flight(run)
     assert {"paused"} == {line.reason for line in run(views.task_lines)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_began_and_ended_between_two_looks_counts(
+    make: Callable[..., tuple[Node, Node]], run: Run, config: Config, now: Now
+) -> None:
+    """For the numbers shown in a day, the trunk, the pace, and the cap on abandoned calls."""
+    trunk = config.asterisk.trunks[0].model_copy(update={"caller_ids": ("442079469900",)})
+    one, two = make(asterisk={"trunks": (trunk,)})
+    due(run, 501)
+    await one.turn()
+    now.advance(seconds=60)
+    await one.engine.ends.record(attempt("t8001-1"), TALKED)
+    await two.turn()
+    calls = two.engine.calls
+
+    assert {"442079469900": 1} == calls.statistics.in_a_day(now())
+    assert {"carrier1": NOON} == calls.started
+    assert 1 == calls.statistics.answers(now()).answered
+    assert () == calls.all()

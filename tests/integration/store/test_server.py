@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from attrs import evolve
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from autodial.config.place import Server
 from autodial.errors import StoreBusy, StoreError
 from autodial.model.ids import OperatorId
+from autodial.service.sharing import Sharing
 from autodial.store import flags, in_force, pauses, releases, schema
 from autodial.store.database import Beside, read, write
 from autodial.store.listener import Listener
@@ -361,3 +364,25 @@ async def test_the_store_may_be_at_one_of_several_servers(
         assert "autodial@" not in str(store.place)
     finally:
         store.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_leads_works_for_all_only_once_it_has_taken_over(
+    server: Server, nodes: tuple[SharedStore, SharedStore]
+) -> None:
+    """Until then the messages of the one before are not touched."""
+    over: Deferred[None] = Deferred()
+    nothing: Deferred[None] = Deferred()
+    nothing.callback(None)
+    fakes: Any = SimpleNamespace(restore=lambda: nothing, take_over=lambda request: over)
+    sharing = Sharing(nodes[0], fakes, fakes, fakes, lambda: NOON, lambda topic: None)
+    looking = Deferred.fromCoroutine(sharing.lead_or_follow())
+    await until(lambda: nodes[0].leads)
+    seen = [sharing.leads]
+    over.callback(None)
+    await looking
+    seen.append(sharing.leads)
+    nodes[0]._lost()
+    seen.append(sharing.leads)
+
+    assert [False, True, False] == seen
