@@ -20,9 +20,9 @@ os.environ.pop("COLUMNS", None)  # as in a pipe
 
 INTEGRATION = Path(__file__).parent / "integration"
 #: The files that take longest, longest first: several processes take one file at a time.
-LONG = ("test_breakage", "test_chaos", "test_hostile", "test_whom", "test_operators", "test_load",
-        "test_set_up", "test_decision", "test_strangers", "test_demo", "test_any_order",
-        "test_hand_made", "test_simulate")  # fmt: skip
+LONG = ("test_nodes", "test_breakage", "test_chaos", "test_hostile", "test_whom", "test_operators",
+        "test_load", "test_set_up", "test_decision", "test_strangers", "test_demo",
+        "test_any_order", "test_hand_made", "test_simulate")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
