@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
@@ -36,6 +37,7 @@ from autodial.coroutines import run_now
 from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
 from autodial.engine.surroundings import all_well
+from autodial.errors import StoreBusy
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.rules.hangup import parse_report
 from autodial.store import ledger, nodes, schema
@@ -56,6 +58,7 @@ class Blocking:
 
     engine: sa.Engine
     overtaken: int = 0
+    busy: int = 0
     claims: list[float] = field(factory=list)
 
     async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
@@ -66,6 +69,9 @@ class Blocking:
         except ledger.Stale:
             self.overtaken += 1
             raise
+        except sa.exc.OperationalError as error:  # it waited too long for the writers' lock
+            self.busy += 1
+            raise StoreBusy(str(error.orig)) from error
         finally:
             if function is ledger.claim:
                 self.claims.append(time.perf_counter() - begun)
@@ -78,6 +84,7 @@ class Blocking:
 class Result:
     calls: int
     overtaken: int
+    busy: int
     claims: tuple[float, ...]  #: seconds
     cpu: float  #: seconds
 
@@ -165,17 +172,19 @@ def work(place: Place, n: int, count: int, seconds: float, results: "Queue[Resul
             memory = nodes.memory(db, now(), timedelta(days=1))
         engine.calls.restore(memory.in_flight, memory.reserved)
         engine.calls.seen = memory.seen
-    placed = calls = 0
+    calls = 0
     begun, cpu = time.monotonic(), time.process_time()
     while time.monotonic() - begun < seconds:
-        run_now(engine.dispatcher.turn())
-        waiting = spool.waiting()
-        placed = len(waiting)
-        for file in waiting:
-            calls += one_call(engine, AttemptId(file))
+        placed = 0
+        with suppress(StoreBusy):
+            run_now(engine.dispatcher.turn())
+            for file in spool.waiting():
+                placed += one_call(engine, AttemptId(file))
+        calls += placed
         if not placed:
             time.sleep(0.005)
-    results.put(Result(calls, store.overtaken, tuple(store.claims), time.process_time() - cpu))
+    taken = time.process_time() - cpu
+    results.put(Result(calls, store.overtaken, store.busy, tuple(store.claims), taken))
     store.engine.dispose()
 
 
@@ -218,6 +227,7 @@ def row(name: str, seconds: float, results: Sequence[Result]) -> tuple[str, ...]
         name, f"{calls / seconds:.0f}", f"{median(claims):.1f}",
         f"{quantiles(claims, n=100)[-1]:.1f}", f"{overtaken / max(1, calls):.2f}",
         f"{1000 * sum(one.cpu for one in results) / max(1, calls):.1f}",
+        str(sum(one.busy for one in results)),
     )  # fmt: skip
 
 
@@ -225,7 +235,9 @@ def row(name: str, seconds: float, results: Sequence[Result]) -> tuple[str, ...]
 @click.option("--nodes", "counts", default="1,2,4,8,16", show_default=True)
 @click.option("--seconds", default=15.0, show_default=True)
 def main(counts: str, seconds: float) -> None:
-    table = Table("nodes", "calls/s", "claim p50, ms", "p99", "overtaken a call", "CPU, ms a call")
+    table = Table(
+        "nodes", "calls/s", "claim p50, ms", "p99", "overtaken a call", "CPU, ms a call", "gave up"
+    )
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "store.sqlite"
         migrate(file)
@@ -233,7 +245,9 @@ def main(counts: str, seconds: float) -> None:
     with cluster(durable=True) as running:
         for count in map(int, counts.split(",")):
             server = running.new()
-            table.add_row(*row(str(count), seconds, measured(server, count, seconds)))
+            result = row(str(count), seconds, measured(server, count, seconds))
+            print(*result, file=sys.stderr)
+            table.add_row(*result)
             running.drop(server)
     Console().print(table)
     print(f"{os.cpu_count()} processors; Python {sys.version.split()[0]}")
