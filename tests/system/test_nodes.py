@@ -200,8 +200,8 @@ def test_the_leader_is_killed_in_a_comment(house: House, postgresql: Cluster) ->
 def test_whatever_happens_to_two_nodes_and_their_database(tmp_path: Path) -> None:
     """The short form of ``python -m tests.chaos --nodes 2``."""
     with chaos(SEED, tmp_path, deferral=5, nodes=2) as running:
-        running.run(60, 14)
+        running.run(40, 10)
         result = audit(running.rig, running.happened, running.others)
 
     assert [] == result.broken
-    assert result.attempts >= 60
+    assert result.attempts >= 40
