@@ -3,7 +3,6 @@ Two diallers, each beside an Asterisk of its own, on one PostgreSQL and one port
 no client called twice, no limit exceeded, no message written twice, whoever dies.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,7 +136,8 @@ def test_postgresql_is_away_during_talks(both: tuple[Rig, Rig], postgresql: Clus
     tasks = [one.task("00", responsible=who) for who in (501, 502)]
     one.wait(lambda: {"answered"} == {scene.state(one, t) for t in tasks}, "both talks")
     postgresql.kill()
-    time.sleep(15)  # the talks end meanwhile
+    for rig in both:
+        rig.wait(lambda rig=rig: rig.exchange.channels() == 0, "the talks to end")  # type: ignore[misc]
     postgresql.start()
     end(both, tasks)
 
