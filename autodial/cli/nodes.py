@@ -26,7 +26,7 @@ def nodes_(path: Path, as_json: bool) -> None:
         return
     table = PlainTable(
         "node", "state", "calls", "Asterisk", "since", "seen", "version", "waits",
-        whole=("node", "state", "calls"), optional=("version", "since"),
+        whole=("node", "state", "calls", "seen"), optional=("since", "version"),
     )  # fmt: skip
     for line in lines:
         state = tr("leads") if line.leads else tr("runs")

@@ -14,7 +14,7 @@ from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.model.trunk import Route
 from autodial.rules.rolling_statistics import RollingStatistics
-from autodial.store.nodes import News
+from autodial.store.nodes import Memory, News
 
 #: Operators rung for one call: a client does not wait for more, the lease counts this many, and
 #: they fit into one command to Asterisk.
@@ -62,6 +62,12 @@ class LiveCalls:
         self._others = {name: one for name, one in known.items() if one.node != self.node}
         self._legs = {name: leg for name, leg in self._legs.items() if name in self._attempts}
         self.roster.set_reserved(reserved)
+
+    def remember(self, memory: Memory) -> None:
+        """Replace everything by what the store has: at a start, or after a new session."""
+        self.restore(memory.in_flight, memory.reserved)
+        self.statistics.recall(memory.past)
+        self.seen = memory.seen
 
     @property
     def node(self) -> str:

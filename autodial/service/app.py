@@ -404,10 +404,7 @@ class Dialler:
             await self._importer.restore()
         over = self.config.pace.abandoned_over
         memory = await self.store.run(nodes.memory, self.now(), over)
-        open_now = memory.in_flight
-        self.engine.calls.restore(open_now, memory.reserved)
-        self.engine.calls.statistics.recall(memory.past)
-        self.engine.calls.seen = memory.seen
+        self.engine.calls.remember(memory)
         wrap_up = self.config.staff.wrap_up
         for operator, at in (
             await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
@@ -434,7 +431,7 @@ class Dialler:
             counts.setServiceParent(self.services)
         self.services.startService()
         self.reloading.log_notes()
-        self.log.info("running; {count} attempts were in flight", count=len(open_now))
+        self.log.info("running; {count} attempts were in flight", count=len(memory.in_flight))
 
     def _portal_tells(self) -> None:
         """An event of the portal: whoever reads it reads it now."""

@@ -104,9 +104,7 @@ class Sharing:
         self._led = False
         calls = self.engine.calls
         memory = await self.store.run(nodes.memory, self.now(), calls.statistics.over)
-        calls.restore(memory.in_flight, memory.reserved)
-        calls.statistics.recall(memory.past)
-        calls.seen = memory.seen
+        calls.remember(memory)
         wrap_up = self.engine.config.staff.wrap_up
         talks = await self.store.run(attempt_queries.last_talks, self.now() - wrap_up)
         for operator, at in talks.items():

@@ -162,6 +162,28 @@ def test_the_first_time_nothing_is_started(pbx: Pbx) -> None:
     assert {"start", "restart"}.isdisjoint(call.split()[1] for call in pbx.calls())
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ('url = "postgresql+psycopg://u@db/autodial"', True),
+        ("  url='postgresql://u@db/autodial'", True),
+        ('url = "https://reports.example/autodial"', False),
+        ('#url = "postgresql+psycopg://u@db/autodial"', False),
+    ],
+)
+def test_the_database_s_driver_is_installed_once_the_settings_name_one(
+    pbx: Pbx, url: str, expected: bool
+) -> None:
+    pbx.installed()
+    made = pbx.root / "opt/autodial24" / pbx.release / ".postgresql"
+    assert not made.exists()
+    with (pbx.root / "etc/autodial24/autodial.toml").open("a") as stream:
+        stream.write(f"\n[store]\n{url}\n")
+    pbx.installed()
+
+    assert expected is made.exists()
+
+
 def test_a_second_time_a_running_dialler_is_left_alone(pbx: Pbx) -> None:
     pbx.installed()
     pbx.configured()

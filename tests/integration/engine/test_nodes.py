@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -64,7 +65,14 @@ class Node:
         return set(self.spool.waiting())
 
     def die(self) -> None:
+        """Returns when the server knows it, too: it ends a session a moment later."""
         self.session.close()
+        for _ in range(1000):
+            with self.store.engine.begin() as db:
+                if self.name not in nodes.live(db):
+                    return
+            sleep(0.01)
+        raise AssertionError("the session goes on")
 
 
 @pytest.fixture
@@ -321,10 +329,11 @@ async def test_what_a_node_remembers_after_a_new_session(
     await two.turn()
     memory = await store.run(nodes.memory, now(), timedelta(days=1))
     calls = one.engine.calls
-    calls.restore(memory.in_flight, memory.reserved)
+    calls.remember(memory)
 
     assert {"t8001-1"} == {call.id for call in calls.own()}
     assert {"t8001-1", "t8002-1"} == {call.id for call in calls.all()}
+    assert memory.seen == calls.seen
     assert nodes.News(seen=memory.seen) == run(nodes.news, "one", memory.seen)
 
 
