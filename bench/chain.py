@@ -2,10 +2,11 @@
 The whole chain, as client and operator feel it, beside a dialplan without any script.
 
     python -m bench.chain [--rates 5,20] [--calls 60] [--operators 20] [--rounds 3] [--record]
-                          [--latency 0.5] [--boards 50] [--plot chain.svg]
+                          [--latency 0.5] [--boards 50] [--postgresql] [--plot chain.svg]
 
 On the demo's rig, as root. *ours*: so many call tasks due at once, the production dialler at so
 many calls a second. *plain*: as many call files by hand, a dialplan that dials client and operator.
+*postgresql*: as ours, with the store of several diallers, one of which runs.
 Read off the wire (the loopback interface): from the 200 OK that answers the client's INVITE to the
 INVITE at the operator's phone. The dialler's CPU is user and system of its process, from the first
 call to the last report delivered to the portal.
@@ -18,7 +19,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from ctypes import addressof, create_string_buffer
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -39,6 +40,7 @@ from autodial.store.database import write
 from autodial.store.releases import migrate
 from bitrix24.simulator import serve
 from demo.rig import Rig, rig
+from tests.cluster import Cluster, cluster
 
 #: The dialplan without us: nothing is asked, nothing is stored.
 PLAIN = """
@@ -142,11 +144,16 @@ class Wishes:
     record: bool
     latency: float  #: of the portal, in seconds a request
     boards: int = 0  #: first pages of the board, open and live, in the measurement "watched"
+    postgresql: Cluster | None = None  #: the store is there; None: on SQLite
 
     def overrides(self, rate: float) -> dict[str, Any]:
         lines = max(self.operators, 10)
         trunks = [{"name": name, "lines": lines} for name in ("carrier1", "carrier2")]
+        store: dict[str, Any] = {}
+        if self.postgresql is not None:
+            store = {"store": {"url": self.postgresql.new().url}, "node": {"name": "one"}}
         return {
+            **store,
             "pace": {"calls_per_second": rate, "max_calls": lines},
             "asterisk": {"trunks": trunks},
             # The production defaults, but for the limit of requests: the simulator has none.
@@ -195,12 +202,12 @@ def ours(wishes: Wishes, rate: float) -> Sample:
 
 def _calls(wishes: Wishes, running: Rig, wire: Wire) -> Sample:
     bench, now = Actor("bench", Door.COMMAND), datetime.now(UTC)
-    migrate(running.store)
+    migrate(running.place)
     # (Nobody is dialled before the pages are open.)
-    write(running.store, lambda db: acts.pause(db, pauses.EVERYBODY, bench, now))
+    write(running.place, lambda db: acts.pause(db, pauses.EVERYBODY, bench, now))
     running.start_dialler()
     with boards(running, wishes.boards):
-        write(running.store, lambda db: acts.resume(db, pauses.EVERYBODY, bench, now))
+        write(running.place, lambda db: acts.resume(db, pauses.EVERYBODY, bench, now))
         return _measured(wishes, running, wire)
 
 
@@ -240,7 +247,7 @@ def _measured(wishes: Wishes, running: Rig, wire: Wire) -> Sample:
     running.wait(lambda: len(wire.rung) >= wishes.calls, "the operators' phones", PATIENCE)
     running.wait(lambda: _reported(running) >= wishes.calls, "the reports", PATIENCE)
     cpu = 1000 * (processor_seconds(running.dialler.pid) - before) / wishes.calls
-    attempts = len(database.read(running.store, views.attempt_lines))
+    attempts = len(database.read(running.place, views.attempt_lines))
     return Sample(
         milliseconds=wire.milliseconds(), per_second=_rate(wire), cpu=cpu, attempts=attempts
     )
@@ -275,7 +282,7 @@ def plain(wishes: Wishes, rate: float) -> Sample:
 
 
 def _reported(running: Rig) -> int:
-    lines = database.read(running.store, views.attempt_lines)
+    lines = database.read(running.place, views.attempt_lines)
     return sum(line.state == "reported" for line in lines)
 
 
@@ -305,10 +312,11 @@ def quantile(samples: list[Sample], part: float) -> float:
 @click.option("--record", is_flag=True, help="Record the talks.")
 @click.option("--latency", default=0.0, help="Seconds that the portal takes for a request.")
 @click.option("--boards", default=0, help="Live pages of the board, in a third measurement.")
+@click.option("--postgresql", is_flag=True, help="Measure with PostgreSQL, too.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="SVG or PNG.")
 def main(  # a command's options
     rates: str, calls: int, operators: int, rounds: int, record: bool, latency: float,
-    boards: int, plot: Path | None,
+    boards: int, postgresql: bool, plot: Path | None,
 ) -> None:  # fmt: skip
     """Measure in turns, and print medians and ratios."""
     if plot is not None and find_spec("matplotlib") is None:
@@ -317,13 +325,17 @@ def main(  # a command's options
         calls=min(calls, FATES * NUMBERS), operators=operators, record=record, latency=latency
     )
     made: dict[tuple[float, str], list[Sample]] = {}
-    for _ in range(rounds):
-        for rate in map(float, rates.split(",")):
-            for name, measure in (("ours", ours), ("plain", plain)):
-                made.setdefault((rate, name), []).append(measure(wishes, rate))
-            if boards:
-                watched = evolve(wishes, boards=boards)
-                made.setdefault((rate, "watched"), []).append(ours(watched, rate))
+    with ExitStack() as stack:
+        measures = {"ours": (ours, wishes), "plain": (plain, wishes)}
+        if boards:
+            measures["watched"] = ours, evolve(wishes, boards=boards)
+        if postgresql:
+            server = stack.enter_context(cluster(durable=True))
+            measures["postgresql"] = ours, evolve(wishes, postgresql=server)
+        for _ in range(rounds):
+            for rate in map(float, rates.split(",")):
+                for name, (measure, wanted) in measures.items():
+                    made.setdefault((rate, name), []).append(measure(wanted, rate))
     Console(width=110).print(table(made))
     if plot is not None:
         draw(plot, made)

@@ -3,6 +3,7 @@ How many calls one dialler carries on one core: the production dialler, with its
 its portal, and an Asterisk that costs next to nothing (``light_asterisk``).
 
     python -m bench.throughput [--rate 100] [--seconds 60] [--operators 200] [--latency 0]
+                               [--postgresql]
 
 The dialler has one core for itself (the last one), everything else the others. Every call is
 claimed, answered, rings at an operator and talks. At the end each task has one attempt, talked and
@@ -16,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -26,10 +27,12 @@ import tomlkit
 from rich.console import Console
 from rich.table import Table
 
+from autodial.config.place import Place, Server
 from autodial.store import database, views
 from bench.chain import processor_seconds
 from bench.light_asterisk import LightAsterisk
 from demo.rig import free_ports
+from tests.cluster import cluster
 
 #: Ranges of numbers that the regulator keeps for fiction, of a thousand each.
 FICTION = (
@@ -73,7 +76,10 @@ def process(
             running.terminate()
 
 
-def settings(place: Path, webhook: str, far: LightAsterisk, rate: float, operators: int) -> str:
+def settings(place: Place, webhook: str, far: LightAsterisk, rate: float, operators: int) -> str:
+    store: dict[str, dict[str, str]] = {"store": {"path": str(place)}}
+    if isinstance(place, Server):
+        store = {"store": {"url": place.url}, "node": {"name": place.node}}
     return tomlkit.dumps(
         {
             "portal": {"webhook": webhook, "requests_per_second": 1000},
@@ -89,7 +95,7 @@ def settings(place: Path, webhook: str, far: LightAsterisk, rate: float, operato
             "pace": {"calls_per_second": rate, "max_calls": operators},
             "client": {"preset": "none"},
             "hours": dict.fromkeys(DAYS, "00:00-24:00"),
-            "store": {"path": str(place / "autodial.sqlite")},
+            **store,
         }
     )
 
@@ -99,21 +105,27 @@ def settings(place: Path, webhook: str, far: LightAsterisk, rate: float, operato
 @click.option("--seconds", default=60, show_default=True)
 @click.option("--operators", default=200, show_default=True)
 @click.option("--latency", default=0.0, help="Seconds that the portal takes for a request.")
-def main(rate: float, seconds: int, operators: int, latency: float) -> None:
+@click.option("--postgresql", is_flag=True, help="The store of several diallers; this is one.")
+def main(rate: float, seconds: int, operators: int, latency: float, postgresql: bool) -> None:
     """Measure once, and print what each question took."""
     *others, last = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, set(others) or {last})
     calls = int(rate * seconds)
     if calls > 1000 * len(FICTION):
         raise click.ClickException(f"{calls} clients: there are numbers for {1000 * len(FICTION)}")
-    with TemporaryDirectory() as directory:
-        asyncio.run(measure(Path(directory), calls, rate, operators, latency, last))
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory()))
+        place: Place = directory / "autodial.sqlite"
+        if postgresql:
+            place = stack.enter_context(cluster(durable=True)).new()
+        asyncio.run(measure(directory, place, calls, rate, operators, latency, last))
 
 
-async def measure(
-    place: Path, calls: int, rate: float, operators: int, latency: float, core: int
-) -> None:
-    spool = place / "spool/outgoing"
+async def measure(  # a command's options
+    directory: Path, place: Place, calls: int, rate: float, operators: int, latency: float,
+    core: int,
+) -> None:  # fmt: skip
+    spool = directory / "spool/outgoing"
     spool.mkdir(parents=True)
     far = LightAsterisk(spool, free_ports(1)[0], "light0secret0of0the0bench")
     await far.start()
@@ -123,21 +135,21 @@ async def measure(
         process(
             sys.executable, "-c", PORTAL, *arguments, cores=others, output=subprocess.PIPE
         ) as portal,
-        (place / "log").open("w") as log,
+        (directory / "log").open("w") as log,
     ):  # fmt: skip
         assert portal.stdout is not None
         webhook = portal.stdout.readline().strip()
-        config = place / "autodial.toml"
+        config = directory / "autodial.toml"
         config.touch(0o600)
         config.write_text(settings(place, webhook, far, rate, operators), encoding="utf-8")
         command = (sys.executable, "-m", "autodial", "--config", str(config), "run", "--as-root")
         with process(*command, cores={core}, output=log.fileno(), log=log.fileno()) as dialler:
-            await first_call(spool, dialler, place / "log")
+            await first_call(spool, dialler, directory / "log")
             before, begun = processor_seconds(dialler.pid), time.perf_counter()
             await far.dial(calls)
             took = time.perf_counter() - begun
             voice = processor_seconds(dialler.pid) - before
-            states = await reported(place / "autodial.sqlite", calls)
+            states = await reported(place, calls)
             told = time.perf_counter() - begun
             used = processor_seconds(dialler.pid) - before
     await far.stop()
@@ -152,7 +164,7 @@ async def first_call(spool: Path, dialler: "subprocess.Popen[str]", log: Path) -
         await asyncio.sleep(0.02)
 
 
-async def reported(store: Path, calls: int) -> Counter[tuple[str, str]]:
+async def reported(store: Place, calls: int) -> Counter[tuple[str, str]]:
     """Attempts by state and outcome, once all are reported to the portal."""
     end = time.perf_counter() + PATIENCE
     while True:
