@@ -42,9 +42,9 @@ from autodial.model.ids import AttemptId, OperatorId
 from autodial.rules.hangup import parse_report
 from autodial.store import ledger, nodes, schema
 from autodial.store.engines import engine_of
+from autodial.store.locks import NODES, node_lock
 from autodial.store.presence import StaffRow
 from autodial.store.releases import migrate
-from autodial.store.server import NODES, node_lock
 from call_files import Spool
 from tests.cluster import cluster
 

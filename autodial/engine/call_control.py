@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from autodial.config.settings import Config
 from autodial.engine.attempt_ends import AttemptEnds
+from autodial.engine.attempt_starts import AttemptStarts, Started, only
 from autodial.engine.conditions import Conditions
 from autodial.engine.live_calls import MOST_RUNG, LiveCalls
 from autodial.engine.surroundings import Surroundings
@@ -24,20 +25,16 @@ from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.operator import Operator
-from autodial.model.task import CallTask, Phone
 from autodial.model.trunk import Route
 from autodial.rules.caller_display import Looks
 from autodial.rules.capacity import DIALLING
 from autodial.rules.dial_decision import against, decide, nobody_there
-from autodial.rules.dial_facts import Dial, Facts
+from autodial.rules.dial_facts import Decision, Dial, Facts
 from autodial.rules.operator_choice import deputies_of, in_order, responsible_for
 from autodial.rules.trunk_choice import as_dialled
-from autodial.store import flags, ledger, nodes
+from autodial.store import flags, ledger
 from autodial.store.database import Store
 from autodial.store.planning import load_task
-
-#: How often a hand-made call is decided on, if other nodes start calls meanwhile.
-TRIES = 5
 
 
 @frozen
@@ -86,7 +83,7 @@ class _LastLook:
         if task is None:
             return "the task is gone"
         # This attempt itself does not count.
-        phones, made = _only(task, self.attempt.number), task.attempts - 1
+        phones, made = only(task, self.attempt.number), task.attempts - 1
         task = evolve(task, in_progress=False, attempts=made, phones=phones)
         refusal = against(task, self.facts, self.now) or nobody_there(task, self.facts, self.now)
         return refusal.reason.value if refusal is not None else None
@@ -101,6 +98,7 @@ class CallControl:
     config: Config
     store: Store
     calls: LiveCalls
+    starts: AttemptStarts
     ends: AttemptEnds
     conditions: Conditions
     now: Callable[[], datetime]
@@ -156,34 +154,23 @@ class CallControl:
             self.log.warn("task {task} of a hand-made call file is not a call task", task=task_id)
             return None
         if number:
-            task = evolve(task, phones=_only(task, number))
-        for _ in range(TRIES):
-            decision = decide(task, self.conditions.facts(), now)
-            if not isinstance(decision, Dial):
-                self.log.info(
-                    "task {task}: hand-made call file refused: {reason}",
-                    task=task_id,
-                    reason=decision.reason.value,
-                )
-                return None
+            task = evolve(task, phones=only(task, number))
+        end: Started | Decision | None = decide(task, self.conditions.facts(), now)
+        if isinstance(end, Dial):
             try:
-                attempt = await self.store.run(
-                    ledger.open_attempt, task, decision, now, lease=self.calls.lease(),
-                    claimed=True, node=self.calls.node, seen=self.calls.seen,
-                )  # fmt: skip
-                break
-            except ledger.Stale:
-                self.calls.heard(await self.store.run(nodes.news, self.calls.node, self.calls.seen))
+                end = await self.starts.start(task, end, claimed=True, number=number)
             except ledger.Taken as taken:
                 self.log.info("task {task}: {taken}", task=task_id, taken=taken)
                 return None
-        else:
-            self.log.info("task {task}: other nodes were faster", task=task_id)
+        if not isinstance(end, Started):
+            reason = end.reason.value if end is not None else "other nodes were faster"
+            self.log.info(
+                "task {task}: hand-made call file refused: {reason}", task=task_id, reason=reason
+            )
             return None
-        self.calls.opened(attempt, reserve=decision.reserved)
-        self.calls.claimed(attempt)
-        self._refresh_while_ringing(attempt)
-        return self._claimed(attempt)
+        self.calls.claimed(end.attempt)
+        self._refresh_while_ringing(end.attempt)
+        return self._claimed(end.attempt)
 
     def whom_to_ring(self, attempt: AttemptId) -> Ring | None:
         """
@@ -320,8 +307,3 @@ class CallControl:
                 self.log.failure("{attempt}: beside the call", failure, attempt=attempt)
 
         Deferred.fromCoroutine(run()).addErrback(failed)
-
-
-def _only(task: CallTask, number: str) -> tuple[Phone, ...]:
-    digits = number.lstrip("+")
-    return tuple(phone for phone in task.phones if phone.number.lstrip("+") == digits)

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from autodial.config.settings import Config
 from autodial.engine.attempt_ends import AttemptEnds
+from autodial.engine.attempt_starts import AttemptStarts, Started
 from autodial.engine.conditions import Conditions
 from autodial.engine.live_calls import LiveCalls
 from autodial.engine.stall_alarm import StallAlarm
@@ -20,7 +21,8 @@ from autodial.model.attempt import Attempt
 from autodial.model.ids import TaskId
 from autodial.model.task import CallTask
 from autodial.rules.dial_decision import decide, general
-from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Facts, Reason, Wait
+from autodial.rules.dial_facts import LATER, Decision, Dial, Drop, Facts, Reason, Refusal, Wait
+from autodial.rules.dial_rules import GENERAL
 from autodial.rules.next_call import NextCall
 from autodial.store import attempt_queries, flags, ledger, nodes, pauses
 from autodial.store.database import Store
@@ -51,6 +53,8 @@ SHADOW = timedelta(minutes=30)
 SHADOW_CALL = timedelta(minutes=2)
 #: Reasons that hold for all nodes which share the store, and are stored for all due tasks.
 OF_ALL_NODES = frozenset({Reason.PAUSED, Reason.PORTAL_SILENT})
+#: What calls of other nodes take, and give back when they end.
+OF_CALLS = frozenset({Reason.TRUNKS_FULL, Reason.ABANDONED})
 #: After a call file could not be written, the spool is tried this often.
 RETRY_SPOOL = timedelta(seconds=15)
 
@@ -64,6 +68,7 @@ class Dispatcher:
     config: Config
     store: Store
     calls: LiveCalls
+    starts: AttemptStarts
     ends: AttemptEnds
     conditions: Conditions
     alarm: StallAlarm
@@ -144,6 +149,11 @@ class Dispatcher:
                 break
         await self._wait_together(facts)
 
+    @property
+    def waits_for_nodes(self) -> bool:
+        """Is nobody dialled for what a call of another node may give back?"""
+        return self._waiting is not None and self._waiting[0] in OF_CALLS
+
     async def hear(self) -> None:
         """What the other nodes that share the store have done since."""
         if self.calls.node:
@@ -193,11 +203,12 @@ class Dispatcher:
                 decision = await self._only_say(task, decision)
                 facts = self.conditions.facts()
             self.alarm.decided(task.id, decision)
+            refusal = decision if not isinstance(decision, Dial) else None
             if isinstance(decision, Dial):
-                await self._dial(task, decision)
+                refusal = await self._dial(task, decision)
                 facts = self.conditions.facts()
-            else:
-                reasons.append((task.id, *_reason(decision)))
+            if refusal is not None:
+                reasons.append((task.id, *_reason(refusal)))
         if reasons and self.calls.node:
             await self.store.run(save_reasons_here, self.calls.node, reasons, now)
         elif reasons:
@@ -260,29 +271,23 @@ class Dispatcher:
         self.calls.roster.wraps_up(decision.operator.id, now + SHADOW_CALL)
         return Wait(Reason.SHADOW, now + SHADOW)
 
-    async def _dial(self, task: CallTask, decision: Dial) -> None:
+    async def _dial(self, task: CallTask, decision: Dial) -> Refusal | None:
+        """A refusal: of this task alone, as another node was faster."""
         now = self.now()
         try:
-            attempt = await self.store.run(
-                ledger.open_attempt, task, decision, now, lease=self.calls.lease(),
-                node=self.calls.node, seen=self.calls.seen,
-            )  # fmt: skip
-        except ledger.Stale:
-            # Another node has used what this decision counted on, or freed more: decide again.
-            await self.hear()
-            self.around.wake_at(now)
-            return
+            started = await self.starts.start(task, decision)
         except ledger.ClientTaken as taken:
             self.log.info("task {task}: {taken}", task=task.id, taken=taken)
-            later = now + LATER
-            await self.store.run(save_reasons, [(task.id, Reason.SAME_CLIENT.value, later)], now)
-            return
+            return Wait(Reason.SAME_CLIENT, now + LATER)
         except ledger.Taken as taken:
             # The reservations in memory differ from the store's: read them again.
             self.log.warn("task {task}: {taken}", task=task.id, taken=taken)
             self.calls.roster.set_reserved(await self.store.run(attempt_queries.reserved))
-            return
-        self.calls.opened(attempt, reserve=decision.reserved)
+            return None
+        if not isinstance(started, Started):
+            self.around.wake_at(now)  # what holds for all tasks is found there
+            return started if started is not None and started.reason not in GENERAL else None
+        attempt = started.attempt
         try:
             self.spool.submit(self._call_file(attempt))
             self.alarm.submitted(attempt.id)
@@ -291,12 +296,13 @@ class Dispatcher:
             await self.ends.give_up(attempt.id, str(error))
             if isinstance(error, SpoolError):
                 self._hold_for_spool(now)
-            return
+            return None
         self.log.info(
             "{attempt}: call file for operator {operator}",
             attempt=attempt.id,
-            operator=attempt.extension if decision.reserved else "to come",
+            operator=attempt.extension if started.decision.reserved else "to come",
         )
+        return None
 
     def _hold_for_spool(self, now: datetime) -> None:
         """If no call file can be written at all, stop dialling until one can."""

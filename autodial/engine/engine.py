@@ -7,6 +7,7 @@ from attrs import define, field
 
 from autodial.config.settings import Config
 from autodial.engine.attempt_ends import AttemptEnds
+from autodial.engine.attempt_starts import AttemptStarts
 from autodial.engine.call_control import CallControl
 from autodial.engine.conditions import Conditions
 from autodial.engine.dispatcher import Dispatcher
@@ -32,6 +33,7 @@ class Engine:
     around: Surroundings
     calls: LiveCalls = field(init=False)
     conditions: Conditions = field(init=False)
+    starts: AttemptStarts = field(init=False)
     ends: AttemptEnds = field(init=False)
     call_control: CallControl = field(init=False)
     codes: OperatorCodes = field(init=False)
@@ -43,16 +45,17 @@ class Engine:
         config, store, now, around = self.config, self.store, self.now, self.around
         self.calls = LiveCalls(config, self.roster, now)
         self.conditions = Conditions(config, self.calls, now, around)
+        self.starts = AttemptStarts(store, self.calls, self.conditions, now)
         self.ends = AttemptEnds(config, store, self.calls, self.spool, now, around)
         self.call_control = CallControl(
-            config, store, self.calls, self.ends, self.conditions, now, around
+            config, store, self.calls, self.starts, self.ends, self.conditions, now, around
         )
         self.codes = OperatorCodes(store, self.ends, now)
         self.test_calls = TestCalls(config, store, now)
         self.alarm = StallAlarm(store, self.calls, self.conditions, now)
         self.dispatcher = Dispatcher(
-            config, store, self.calls, self.ends, self.conditions, self.alarm, self.spool, now,
-            around, on_rules=self._follow,
+            config, store, self.calls, self.starts, self.ends, self.conditions, self.alarm,
+            self.spool, now, around, on_rules=self._follow,
         )  # fmt: skip
 
     def use(self, config: Config) -> None:

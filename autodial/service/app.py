@@ -275,7 +275,7 @@ class Dialler:
                     self._reporter.more()
                     report.wake()
                     record.wake()
-                case Topic.CALLS:
+                case Topic.CALLS if self.engine.dispatcher.waits_for_nodes:
                     dispatch.wake()
                 case Topic.IMPORTED if not self._leads:
                     sharing.told()

@@ -17,8 +17,8 @@ from autodial.portal.importer import Importer
 from autodial.portal.reporter import Reporter
 from autodial.store import attempt_queries, nodes
 from autodial.store.listener import Listener
+from autodial.store.locks import node_lock
 from autodial.store.nodes import Topic
-from autodial.store.server import node_lock
 from autodial.store.shared_store import SharedStore
 
 #: How long one request to the portal may take, at most: what the leader before had under way ends
@@ -87,7 +87,6 @@ class Sharing:
         if not leads and (self._follow_at is None or self._follow_at <= self.now()):
             self._follow_at = self.now() + FOLLOW
             await self.importer.follow()
-            self.wake(Topic.CALLS)
 
     def told(self) -> None:
         """The leader has read the portal: look into the store at the next turn."""

@@ -14,6 +14,7 @@ from autodial.model.trunk import Route
 from autodial.rules.contact_limits import DAY
 from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
+from autodial.store.locks import reads
 from autodial.store.planning import deputies_in
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import attempts, holds, operators, reservations, tasks
@@ -32,22 +33,26 @@ _RESPONSIBLE = sa.select(tasks.c.id, tasks.c.responsible).where(
 )
 
 
+@reads
 def responsible_in_flight(db: sa.Connection) -> dict[TaskId, OperatorId]:
     """The responsible operators of the tasks that are being called for."""
     return {TaskId(row.id): OperatorId(row.responsible) for row in db.execute(_RESPONSIBLE)}
 
 
+@reads
 def load_attempt(db: sa.Connection, attempt: AttemptId) -> Attempt | None:
     """One attempt with its task, or None."""
     loaded = _load(db, _ONE, {"this": attempt})
     return loaded[0] if loaded else None
 
 
+@reads
 def in_flight(db: sa.Connection) -> list[Attempt]:
     """All attempts that have no outcome yet."""
     return _load(db, _IN_FLIGHT, {})
 
 
+@reads
 def past(db: sa.Connection, now: datetime, over: timedelta, *, numbers: bool = True) -> PastCalls:
     """
     What the limits over all clients count: answered calls since ``over``, and the numbers shown in
@@ -84,6 +89,7 @@ def past(db: sa.Connection, now: datetime, over: timedelta, *, numbers: bool = T
     )
 
 
+@reads
 def expired(
     db: sa.Connection, now: datetime, node: str = "", others: Collection[str] = ()
 ) -> list[tuple[AttemptId, State]]:
@@ -94,6 +100,7 @@ def expired(
     return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
+@reads
 def older_than(
     db: sa.Connection, moment: datetime, node: str = ""
 ) -> list[tuple[AttemptId, State]]:
@@ -105,6 +112,7 @@ def older_than(
     return [(AttemptId(row.id), State(row.state)) for row in db.execute(query)]
 
 
+@reads
 def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
     """The operators reserved, and for which attempts."""
     return {
@@ -113,6 +121,7 @@ def reserved(db: sa.Connection) -> dict[OperatorId, AttemptId]:
     }
 
 
+@reads
 def last_talks(db: sa.Connection, since: datetime) -> dict[OperatorId, datetime]:
     """When each operator of the staff who has talked since then ended the last talk."""
     # (One look in the index for each of them, not at all calls of a day.)

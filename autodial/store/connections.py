@@ -1,5 +1,6 @@
 """SQLite as an engine: one writer, and readers that do not block it."""
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,18 @@ def open_engine(path: Path, *, writing: bool = True, create: bool = True) -> sa.
             cursor.execute("PRAGMA foreign_keys=ON")
 
     # Take the write lock at once: a reader that becomes a writer can fail half-way.
-    begin_with(engine, "BEGIN IMMEDIATE" if writing else "BEGIN")
+    begin_with(engine, lambda: "BEGIN IMMEDIATE" if writing else "BEGIN")
     return engine
 
 
-def begin_with(engine: sa.Engine, statement: str) -> None:
+def begin_with(engine: sa.Engine, statement: Callable[[], str]) -> None:
     """
     Begin each transaction with this statement. (Not by an event of the engine: with one, each
     statement looks for listeners.)
     """
 
     def begin(connection: Any) -> None:
-        connection.execute(statement)
+        connection.execute(statement())
 
     engine.dialect.do_begin = begin  # type: ignore[method-assign, assignment]
 
@@ -59,6 +60,6 @@ def open_memory() -> sa.Engine:
     def _by_hand(connection: object, _: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
 
-    begin_with(engine, "BEGIN")
+    begin_with(engine, lambda: "BEGIN")
     metadata.create_all(engine)
     return engine

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from autodial.config.place import Place
 from autodial.errors import StoreError
 from autodial.store.engines import engine_of
+from autodial.store.locks import Access, access_of, access_of_all
 from autodial.store.releases import check_release, release_of
 from autodial.store.trouble import store_error
 
@@ -240,7 +241,7 @@ class Store(ABC):
         False: the transaction failed, and nothing was changed.
         """
         try:
-            with self._transaction() as connection:
+            with self._transaction(access_of_all([r.function for r in requests])) as connection:
                 for request in requests:
                     connection.exec_driver_sql("SAVEPOINT request")
                     try:
@@ -259,7 +260,8 @@ class Store(ABC):
 
     def _alone(self, request: Request) -> None:
         try:
-            with self._transaction() if request.in_transaction else nullcontext():
+            access = access_of(request.function)
+            with self._transaction(access) if request.in_transaction else nullcontext():
                 request.run(self._connection)
         except sa.exc.DatabaseError as error:
             if error.connection_invalidated:
@@ -276,7 +278,7 @@ class Store(ABC):
         """The connection has ended; the next request opens another one."""
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _transaction(self, access: Access) -> Iterator[sa.Connection]:  # (SQLite)
         try:
             with self._connection.begin():
                 yield self._connection

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from autodial.model.ids import OperatorId
+from autodial.store.locks import reads
 from autodial.store.nodes import live
 from autodial.store.schema import flags
 
@@ -51,6 +52,7 @@ def tell(db: sa.Connection, now: datetime, name: str, detail: str) -> None:
     db.execute(sa.insert(flags).values(name=name, at=now, detail=detail))
 
 
+@reads
 def told(db: sa.Connection, name: str) -> tuple[datetime, str] | None:
     """When a flag was last set, and its detail; None: never."""
     row = db.execute(sa.select(flags.c.at, flags.c.detail).where(flags.c.name == name)).first()
@@ -81,6 +83,7 @@ def running(db: sa.Connection, now: datetime) -> bool:
     return now - seen < SILENT
 
 
+@reads
 def last(db: sa.Connection, name: str) -> datetime | None:
     """When a flag was last set; None: never."""
     moment: datetime | None = db.scalar(sa.select(flags.c.at).where(flags.c.name == name))

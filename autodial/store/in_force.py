@@ -8,6 +8,7 @@ from attrs import frozen
 
 from autodial.model.ids import OperatorId
 from autodial.store import stand_ins
+from autodial.store.locks import reads
 from autodial.store.schema import days_off, pauses, purpose_pauses
 
 
@@ -31,6 +32,7 @@ _DAYS = sa.select(days_off.c.day).where(days_off.c.day >= sa.bindparam("since"))
 _DAYS = _DAYS.order_by(days_off.c.day)
 
 
+@reads
 def in_force(db: sa.Connection, now: datetime, from_day: date) -> InForce:
     """All of them; days off before ``from_day`` are left out."""
     return InForce(

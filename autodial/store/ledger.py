@@ -15,8 +15,10 @@ from autodial.model.write_back import WriteBack
 from autodial.rules.dial_facts import Dial
 from autodial.store.attempt_queries import UNDER_WAY, load_attempt
 from autodial.store.events import note
-from autodial.store.nodes import Topic, any_news, tell_nodes
+from autodial.store.locks import beside, hand_over_alone, reads
+from autodial.store.nodes import News, Topic, any_news, news, tell_nodes
 from autodial.store.outbox import enqueue, registered
+from autodial.store.planning import load_task
 from autodial.store.same_person import SAME_PERSON, same_person
 from autodial.store.schema import attempts, forgotten, operators, reservations, tasks
 
@@ -26,7 +28,7 @@ class Taken(Exception):
 
 
 class Stale(Exception):
-    """Another node has started or ended a call since; nothing was written. Decide again."""
+    """Another node has started or ended a call since; nothing was written. See ``afresh``."""
 
 
 class ClientTaken(Taken):
@@ -147,6 +149,17 @@ def open_attempt(  # noqa: PLR0913  # who decided it, and knowing what
     )
 
 
+@reads
+def afresh(
+    db: sa.Connection, task: TaskId, node: str, seen: int, since: datetime
+) -> tuple[News, CallTask | None]:
+    """
+    What a decision that was stale is made again with: what other nodes have done since, and the
+    task after that; None: it is gone. ``since``: see ``load_task``.
+    """
+    return news(db, node, seen), load_task(db, task, since=since)
+
+
 def _being_called(db: sa.Connection, phone: Phone, task: TaskId) -> int | None:
     """Another task for which the owner of this number is being called now."""
     entity = {"entity_type": phone.entity_type, "entity_id": phone.entity_id}
@@ -163,6 +176,7 @@ _CLAIM = sa.update(attempts).where(
 )
 
 
+@beside
 def claim(
     db: sa.Connection,
     attempt: AttemptId,
@@ -194,6 +208,7 @@ def claim(
     return claimed
 
 
+@beside
 def ringing(
     db: sa.Connection,
     attempt: AttemptId,
@@ -229,6 +244,7 @@ def _hand_over(db: sa.Connection, attempt: AttemptId, operator: OperatorId) -> N
     Reserve the operator whose phone rings for this attempt. A call for which that operator was
     reserved gets the operator reserved for this one, if any. Nobody is reserved twice.
     """
+    hand_over_alone(db)
     rows = db.execute(_RESERVED, {"its": attempt, "whose": operator}).all()
     before = next((row for row in rows if row.attempt == attempt), None)
     other = next((row for row in rows if row.attempt != attempt), None)

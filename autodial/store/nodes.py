@@ -22,6 +22,7 @@ from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
 from autodial.store import attempt_queries
 from autodial.store.attempt_queries import WHOLE, as_attempt
+from autodial.store.locks import LEADER, NODES, OURS, beside, reads
 from autodial.store.schema import attempts, device_states, events, node_waits, nodes
 
 
@@ -29,7 +30,7 @@ class Topic(Enum):
     """What a node is told of at once; see ``tell_nodes``."""
 
     MESSAGES = "messages"  #: there is one for the portal
-    CALLS = "calls"  #: a call was started, or has ended
+    CALLS = "calls"  #: a call was started, or has ended: heard by who waits for that
     IMPORTED = "imported"  #: the portal was read
     PORTAL = "portal"  #: it should be read: something has changed there
 
@@ -75,12 +76,11 @@ def _held(db: sa.Connection) -> dict[tuple[int, int], int]:
     return {(row.classid, row.objid): row.pid for row in db.execute(_HELD)}
 
 
+@reads
 def live(db: sa.Connection) -> frozenset[str]:
     """The names of the nodes that live; on SQLite none has a name."""
     if db.dialect.name != "postgresql":
         return frozenset()
-    from autodial.store.server import NODES  # (which needs PostgreSQL's driver)
-
     held = _held(db)
     rows = db.execute(sa.select(nodes.c.name, nodes.c.lock))
     return frozenset(row.name for row in rows if (NODES, row.lock % 2**32) in held)
@@ -90,8 +90,6 @@ def lines(db: sa.Connection) -> list[NodeLine]:
     """All nodes that were ever started, by name; on SQLite there are none."""
     if db.dialect.name != "postgresql":
         return []
-    from autodial.store.server import LEADER, NODES, OURS  # (which needs PostgreSQL's driver)
-
     held = _held(db)
     leader = held.get((OURS, LEADER))
     flying = sa.select(attempts.c.node, sa.func.count().label("n")).where(
@@ -123,12 +121,14 @@ def started(db: sa.Connection, node: str, lock: int, version: str, now: datetime
     db.execute(sa.insert(nodes).values(**row, pbx=0, reason=""))
 
 
+@beside
 def beat(db: sa.Connection, node: str, now: datetime, *, pbx: bool, reason: str) -> None:
     """For people: the node runs, and whether it dials."""
     its = sa.update(nodes).where(nodes.c.name == node)
     db.execute(its.values(seen=now, pbx=int(pbx), reason=reason))
 
 
+@beside
 def save_phones(db: sa.Connection, node: str, phones: Mapping[str, str]) -> None:
     """The states of the phones at a node's Asterisk; a phone that is off there is left out."""
     known = {ext: state for ext, state in phones.items() if reached(state)}
@@ -142,6 +142,7 @@ def save_phones(db: sa.Connection, node: str, phones: Mapping[str, str]) -> None
         db.execute(sa.insert(device_states), rows)
 
 
+@reads
 def phones_elsewhere(db: sa.Connection, node: str) -> dict[str, str]:
     """The states of the phones at the Asterisks of other nodes that live."""
     others = live(db) - {node}
@@ -169,6 +170,7 @@ class Memory:
     seen: int  #: number of the last row of the history
 
 
+@reads
 def memory(db: sa.Connection, now: datetime, over: timedelta) -> Memory:
     """To begin with, and after each new session; ``over``: see ``attempt_queries.past``."""
     return Memory(
@@ -220,6 +222,7 @@ def any_news(db: sa.Connection, node: str, seen: int) -> bool:
     return db.scalar(_ANY_NEWS, {"me": node, "seen": seen}) is not None
 
 
+@reads
 def news(db: sa.Connection, node: str, seen: int) -> News:
     """What other nodes have done since."""
     until = last_event(db)

@@ -14,6 +14,7 @@ from attrs import frozen
 from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.outbox_message import MessageKind, MessageState
+from autodial.store.locks import reads
 from autodial.store.nodes import Topic, tell_nodes
 from autodial.store.schema import (
     DEAD,
@@ -390,6 +391,7 @@ _OLDEST = sa.select(outbox.c.created).where(_UNDELIVERED).order_by(outbox.c.id).
 _DEAD = sa.select(sa.func.count()).select_from(outbox).where(holds("outbox", DEAD))
 
 
+@reads
 def backlog(db: sa.Connection) -> Backlog:
     """For monitoring. Each condition has an index of its own: delivered rows cost nothing."""
     return Backlog(

@@ -14,6 +14,7 @@ from autodial.model.outcome import NO_CONTACT, Outcome
 from autodial.model.task import Called, CallTask, Phone
 from autodial.rules.dial_facts import Reason
 from autodial.store.external_calls import SAME
+from autodial.store.locks import reads
 from autodial.store.node_waits import wait_here
 from autodial.store.same_person import same_person
 from autodial.store.schema import IN_FLIGHT as FLYING
@@ -184,6 +185,7 @@ def due_tasks(
     return _as_tasks(db, list(rows), since)
 
 
+@reads
 def load_task(db: sa.Connection, task: TaskId, *, since: datetime = EVER) -> CallTask | None:
     """One task, or None. ``since``: see ``due_tasks``."""
     loaded = _as_tasks(db, list(db.execute(_ONE, {"task": task})), since)

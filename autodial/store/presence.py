@@ -8,6 +8,7 @@ from attrs import frozen
 
 from autodial.model.ids import OperatorId
 from autodial.model.operator import PresenceRules
+from autodial.store.locks import reads
 from autodial.store.schema import flags, operators, presence
 from bitrix24 import Employee, LoginEvent, Presence
 
@@ -149,6 +150,7 @@ def save_phones(db: sa.Connection, states: Mapping[str, str] | None) -> None:
             db.execute(sa.update(operators).where(operators.c.id == row.id).values(phone=state))
 
 
+@reads
 def load_staff(db: sa.Connection) -> list[StaffRow]:
     """The staff, by id."""
     return [

@@ -1,9 +1,5 @@
 """
-PostgreSQL as an engine, for several diallers on one store.
-
-Each writing transaction begins with one advisory lock, which is what BEGIN IMMEDIATE means on
-SQLite: the functions of ``store/`` are right under one writer, and need not know of others. At READ
-COMMITTED each statement after the lock sees what the writer before has committed.
+PostgreSQL as an engine, for several diallers on one store; see ``locks``.
 
 Locks that last as long as a session say which diallers live (``node_lock``) and which of them works
 for all (``LEADER``). A dialler takes them on the connection that it writes by: whoever has lost
@@ -12,7 +8,6 @@ them cannot write.
 
 from collections.abc import Callable
 from typing import Any
-from zlib import crc32
 
 import psycopg
 import sqlalchemy as sa
@@ -23,11 +18,8 @@ from sqlalchemy import event
 from autodial.config.place import Server
 from autodial.errors import StoreBusy, StoreError
 from autodial.store.connections import BUSY, begin_with
+from autodial.store.locks import Access
 
-#: The classes of our advisory locks; a lock is a class and a number, in this database alone.
-OURS, NODES = 0x0AD2_4000, 0x0AD2_4001
-#: Numbers of class ``OURS``.
-WRITER, LEADER, MIGRATION = 0, 1, 2
 #: Seconds after which a server that does not answer counts as gone.
 GONE = 10
 _BUSY = f"-c lock_timeout={int(BUSY * 1000)} -c statement_timeout=60000"
@@ -40,11 +32,6 @@ _SESSION = (
 )
 
 
-def node_lock(node: str) -> int:
-    """The number of a node's lock in the class ``NODES``: a signed integer of four bytes."""
-    return int.from_bytes(crc32(node.encode()).to_bytes(4), signed=True)
-
-
 def open_server(
     server: Server,
     *,
@@ -52,11 +39,13 @@ def open_server(
     patient: bool = False,
     name: str = "",
     on_connect: Callable[[Any], None] | None = None,
+    access: Callable[[], Access] = lambda: Access.ALONE,
 ) -> sa.Engine:
     """
     ``patient``: wait long for the writers' lock, and for each statement. ``name``: of this session,
     for the administrator of the database. ``on_connect`` is called with each new connection of the
-    driver, outside a transaction; there is one at a time.
+    driver, outside a transaction; there is one at a time. ``access``: of the transaction that
+    begins, if the engine is one for writing.
     """
     engine = sa.create_engine(
         sa.make_url(server.url),
@@ -78,7 +67,7 @@ def open_server(
     if on_connect is not None:
         event.listen(engine, "connect", lambda connection, _: on_connect(connection))
     if writing:
-        begin_with(engine, f"SELECT pg_advisory_xact_lock({OURS}, {WRITER})")
+        begin_with(engine, lambda: access().value)
     return engine
 
 

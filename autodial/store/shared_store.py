@@ -8,6 +8,7 @@ nothing before it has the name again; and what it does for all it does only whil
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from secrets import token_hex
 from time import monotonic, sleep
 from typing import Any, Concatenate
@@ -20,8 +21,9 @@ from twisted.logger import Logger
 from autodial.config.place import Server
 from autodial.errors import StoreBusy
 from autodial.store.database import P, Request, Store, T
+from autodial.store.locks import LEADER, NODES, OURS, Access, node_lock, reads
 from autodial.store.releases import migrate
-from autodial.store.server import LEADER, NODES, OURS, node_lock, open_server
+from autodial.store.server import open_server
 
 #: Seconds for which a session of our own that is broken may still hold our name.
 STALE = 3.0
@@ -55,13 +57,16 @@ class SharedStore(Store):
     _leads: bool = field(default=False, init=False)
     _sessions: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)  #: after a failure: the next try
+    _access: Access = field(default=Access.ALONE, init=False)  #: of the next transaction
 
     def __attrs_post_init__(self) -> None:
         self._name = f"autodial24 {self.place.node[:40]} {token_hex(4)}"
 
     def start(self) -> None:
         migrate(self.place)
-        self._engine = open_server(self.place, name=self._name, on_connect=self._connected)
+        self._engine = open_server(
+            self.place, name=self._name, on_connect=self._connected, access=lambda: self._access
+        )
         try:
             self._begin()
         except BaseException:
@@ -104,6 +109,7 @@ class SharedStore(Store):
 
     # In the thread.
 
+    @reads
     def _lead(self, db: sa.Connection) -> bool:
         if not self._leads:
             got = sa.select(sa.func.pg_try_advisory_lock(OURS, LEADER))
@@ -138,12 +144,13 @@ class SharedStore(Store):
         self._held = self._leads = False
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _transaction(self, access: Access) -> Iterator[sa.Connection]:
         """While the server is out of reach, only one request a second waits for it."""
         if monotonic() < self._not_before:
             raise StoreBusy(f"{self.place}: is out of reach")
+        self._access = access
         try:
-            with super()._transaction() as connection:
+            with super()._transaction(access) as connection:
                 yield connection
         finally:
             self._not_before = monotonic() + APART if self._connection.invalidated else 0.0
@@ -184,6 +191,7 @@ class _ForAll(Store):
             NotLeading: another dialler leads, or may by now.
         """
 
+        @wraps(function)  # (with the access it needs)
         def leading(db: sa.Connection) -> T:
             # Here, in a transaction of the session that has the lock, or has lost it.
             if not self.whole.leads:

@@ -11,6 +11,7 @@ from autodial.model.ended_call import Call
 from autodial.model.ids import OperatorId
 from autodial.model.outcome import Outcome
 from autodial.store.flags import forwards
+from autodial.store.locks import reads
 from autodial.store.schema import (
     DEAD,
     IN_FLIGHT,
@@ -331,6 +332,7 @@ def attempt_lines(
     ]
 
 
+@reads
 def operator_lines(db: sa.Connection, since: datetime | None = None) -> list[OperatorLine]:
     """The staff, by extension; their talks counted from ``since`` on, if it is given."""
     talked: sa.ColumnElement[int] = sa.literal(0)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 from pathlib import Path
@@ -16,6 +17,7 @@ from autodial.config.load import parse
 from autodial.config.place import Place
 from autodial.config.settings import Config
 from autodial.store.engines import engine_of
+from autodial.store.locks import Access, access_of
 from autodial.store.releases import migrate
 from bitrix24.simulator import SimulatedPortal
 from tests.cluster import Cluster, cluster
@@ -144,7 +146,7 @@ class FakeStore:
         self.ran.add(function.__name__)
         assert_plain(args, function.__name__)
         assert_plain(kwargs, function.__name__)
-        with self.engine.begin() as connection:
+        with self.engine.begin() as connection, _no_more_than(access_of(function), connection):
             self.plans.watching = True
             try:
                 result = function(connection, *args, **kwargs)
@@ -158,6 +160,22 @@ class FakeStore:
 
     async def rescue(self) -> None:
         self.rescued += 1
+
+
+@contextmanager
+def _no_more_than(access: Access, db: sa.Connection) -> Iterator[None]:
+    """Who says that it only reads can write nothing."""
+    if access is not Access.READS:
+        yield
+    elif db.dialect.name == "postgresql":
+        db.exec_driver_sql("SET TRANSACTION READ ONLY")
+        yield
+    else:
+        db.exec_driver_sql("PRAGMA query_only = ON")
+        try:
+            yield
+        finally:
+            db.exec_driver_sql("PRAGMA query_only = OFF")
 
 
 _ATOMS = (

@@ -52,9 +52,9 @@ from autodial.store import (
 )
 from autodial.store.database import read, write
 from autodial.store.events import note
+from autodial.store.locks import LEADER, NODES, OURS, node_lock
 from autodial.store.ownership import only_one
 from autodial.store.releases import migrate
-from autodial.store.server import LEADER, NODES, OURS, node_lock
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.seed import add_operator, add_task

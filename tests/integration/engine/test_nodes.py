@@ -19,18 +19,23 @@ from attrs import define
 from twisted.internet.task import Clock
 
 from autodial.config.place import Server
+from autodial.config.rules import ClientConfig
 from autodial.config.settings import Config
+from autodial.engine.attempt_starts import Started
 from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
 from autodial.engine.surroundings import all_well
-from autodial.model.ids import AttemptId
+from autodial.model.ids import AttemptId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.pbx.agi_scripts import AstDb
 from autodial.pbx.reconciler import Reconciler
+from autodial.rules.dial_decision import decide
+from autodial.rules.dial_facts import Dial, Reason, Wait
 from autodial.rules.hangup import parse_report
 from autodial.store import nodes, pauses, schema, tasks, views
-from autodial.store.server import NODES, node_lock
+from autodial.store.locks import NODES, node_lock
+from autodial.store.planning import due_tasks, load_task
 from call_files import Spool
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import staff_row, variant
@@ -140,6 +145,7 @@ def in_flight(run: Run) -> dict[str, str]:
 
 ENDED = "dial,ANSWER,16,SIP 200 OK,talk,102,1795435200,1795435205,1795435265,carrier1"
 TALKED = parse_report(ENDED.split(","))
+SILENT = parse_report(["dial", "NOANSWER", "19", ""])
 
 
 @pytest_twisted.ensureDeferred
@@ -189,6 +195,43 @@ async def test_a_node_without_free_operators_hides_no_task_from_the_other(
     now.advance(seconds=15)
     await one.turn()
     assert {"t8001-1"} == one.waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_decision_that_another_node_overtook_is_made_again_with_what_it_did(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    """The client is called for another task meanwhile: no second call that day."""
+    day = ClientConfig.model_validate({"preset": "none", "per_day": 1})
+    one, two = make(client=day.model_dump())
+    of_one_client = [portal_task(8001), portal_task(8002, responsible=502)]
+    run(tasks.save_tasks, [tasks.Imported(t, (PHONE,)) for t in of_one_client], NOON, asked=NOON)
+    task = run(load_task, TaskId(8002))
+    decision = decide(task, two.engine.conditions.facts(), now())
+    assert isinstance(decision, Dial)
+    await one.turn()
+    assert await one.engine.call_control.claim(attempt("t8001-1"))
+    await one.engine.ends.record(attempt("t8001-1"), SILENT)
+
+    refusal = await two.engine.starts.start(task, decision)
+    assert isinstance(refusal, Wait) and Reason.BUDGET is refusal.reason
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_overtaken_dials_in_the_same_turn(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    one, two = make()
+    due(run, 501, 502)
+    [task] = [task for task in run(due_tasks, NOON, 9, node="two") if task.id == 8002]
+    decision = decide(task, two.engine.conditions.facts(), now())
+    assert isinstance(decision, Dial)
+    await one.turn()
+    now.advance(seconds=1)
+
+    started = await two.engine.starts.start(task, decision)
+    assert isinstance(started, Started) and "t8002-1" == started.attempt.id
+    assert {"t8001-1", "t8002-1"} == {each.id for each in two.engine.calls.all()}
 
 
 @pytest_twisted.ensureDeferred

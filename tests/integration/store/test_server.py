@@ -10,6 +10,7 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
@@ -24,12 +25,12 @@ from autodial.config.place import Server
 from autodial.errors import StoreBusy, StoreError
 from autodial.model.ids import OperatorId
 from autodial.service.sharing import Sharing
-from autodial.store import flags, in_force, pauses, releases, schema
+from autodial.store import flags, in_force, locks, pauses, releases, schema
 from autodial.store.database import Beside, read, write
 from autodial.store.listener import Listener
+from autodial.store.locks import node_lock
 from autodial.store.nodes import Topic, started, tell_nodes
 from autodial.store.releases import migrate
-from autodial.store.server import node_lock
 from autodial.store.shared_store import NotLeading, SharedStore
 from autodial.store.stores import open_store
 from tests.cluster import Cluster
@@ -198,13 +199,17 @@ async def test_our_own_broken_session_does_not_keep_the_name(
     """The network has dropped the connection, and the server does not know yet."""
     store = nodes[0]
     driver: Any = store._connection.connection.driver_connection
-    held = driver.fileno()
     await store.run(paused)
-    with socket.socket(fileno=os.dup(held)) as theirs:
-        theirs.shutdown(socket.SHUT_RD)
+    # The driver's end is another, broken socket; the server's connection stays open.
+    still_open = os.dup(driver.fileno())
+    broken, other = socket.socketpair()
+    other.close()
+    os.dup2(broken.fileno(), driver.fileno())
+    broken.close()
     with pytest.raises(StoreBusy):
         await store.run(everybody)
     await working(store)
+    os.close(still_open)
     assert store.in_place()
 
 
@@ -386,3 +391,42 @@ async def test_who_leads_works_for_all_only_once_it_has_taken_over(
     seen.append(sharing.leads)
 
     assert [False, True, False] == seen
+
+
+@locks.reads
+def says_that_it_reads(db: sa.Connection) -> None:
+    everybody(db)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_reads_waits_for_no_writer(nodes: tuple[SharedStore, SharedStore]) -> None:
+    store = nodes[0]
+    url = store.place.url.replace("+psycopg", "")
+    with psycopg.connect(url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s, %s)", (locks.OURS, locks.WRITER))
+        told = await store.run(flags.told, "x")
+        writing = Deferred.fromCoroutine(store.run(everybody))
+        assert (None, False) == (told, writing.called)
+    await writing
+    assert {pauses.EVERYBODY} == await store.run(paused)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_says_that_it_reads_can_write_nothing(
+    nodes: tuple[SharedStore, SharedStore],
+) -> None:
+    with pytest.raises(StoreError, match="read-only"):
+        await nodes[0].run(says_that_it_reads)
+    assert frozenset() == await nodes[0].run(paused)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_reads_and_what_writes_may_come_together(
+    nodes: tuple[SharedStore, SharedStore],
+) -> None:
+    store = nodes[0]
+    runs: list[Deferred[Any]] = [
+        Deferred.fromCoroutine(run)
+        for run in (store.run(flags.told, "x"), store.run(everybody), store.run(paused))
+    ]
+    assert [None, None, {pauses.EVERYBODY}] == [await run for run in runs]
