@@ -16,7 +16,7 @@ from autodial.rules.dial_facts import Dial
 from autodial.store.attempt_queries import UNDER_WAY, load_attempt
 from autodial.store.events import note
 from autodial.store.locks import beside, hand_over_alone, reads
-from autodial.store.nodes import News, Topic, any_news, news, tell_nodes
+from autodial.store.nodes import News, Topic, news, overtaken, tell_nodes
 from autodial.store.outbox import enqueue, registered
 from autodial.store.planning import load_task
 from autodial.store.same_person import SAME_PERSON, same_person
@@ -28,7 +28,7 @@ class Taken(Exception):
 
 
 class Stale(Exception):
-    """Another node has started or ended a call since; nothing was written. See ``afresh``."""
+    """Another node was faster (``nodes.overtaken``); nothing was written. See ``afresh``."""
 
 
 class ClientTaken(Taken):
@@ -78,11 +78,11 @@ def open_attempt(  # noqa: PLR0913  # who decided it, and knowing what
     other nodes had done up to ``seen``, a number of the history.
 
     Raises:
-        Stale: another node has started or ended a call since.
+        Stale: another node was faster (``nodes.overtaken``).
         ClientTaken: its client is being called for another task.
         Taken: the operator is reserved, or the task has an attempt in flight.
     """
-    if node and any_news(db, node, seen):
+    if node and overtaken(db, node, seen, decision.phone):
         raise Stale
     stored = db.execute(_BEFORE, {"task": task.id}).one()
     last = max(stored.last or 0, stored.forgotten or 0)

@@ -9,6 +9,7 @@ writers come one after the other.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from types import SimpleNamespace
 
 import sqlalchemy as sa
 from attrs import frozen
@@ -17,12 +18,14 @@ from autodial.model.attempt import Attempt
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.model.operator import reached
 from autodial.model.outcome import ANSWERED, Outcome
+from autodial.model.task import Phone
 from autodial.model.trunk import Route
 from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
 from autodial.store import attempt_queries
 from autodial.store.attempt_queries import WHOLE, as_attempt
 from autodial.store.locks import LEADER, NODES, OURS, beside, reads
+from autodial.store.same_person import SAME_PERSON, same_person
 from autodial.store.schema import attempts, device_states, events, node_waits, nodes
 
 
@@ -197,10 +200,16 @@ class EndedElsewhere:
 _TELLING = ("spooled", "ended")
 _LAST = sa.select(sa.func.coalesce(sa.func.max(events.c.id), 0))
 _SINCE = (events.c.id > sa.bindparam("seen")) & (attempts.c.node != sa.bindparam("me"))
-_ANY_NEWS = (
+_OF_CLIENT = sa.or_(
+    *same_person(attempts.c, SimpleNamespace(**{k: sa.bindparam(k) for k in SAME_PERSON}))
+)
+_OVERTAKES = (
     sa.select(events.c.id)
     .join(attempts, attempts.c.id == events.c.attempt)
-    .where(_SINCE, sa.or_(*(events.c.kind == kind for kind in _TELLING)))
+    .where(
+        _SINCE,
+        (events.c.kind == "spooled") | ((events.c.kind == "ended") & _OF_CLIENT),
+    )
     .limit(1)
 )
 _NEWS = WHOLE.where(
@@ -217,9 +226,14 @@ def last_event(db: sa.Connection) -> int:
     return int(db.execute(_LAST).scalar_one())
 
 
-def any_news(db: sa.Connection, node: str, seen: int) -> bool:
-    """Has another node started or ended a call since?"""
-    return db.scalar(_ANY_NEWS, {"me": node, "seen": seen}) is not None
+def overtaken(db: sa.Connection, node: str, seen: int, phone: Phone) -> bool:
+    """
+    Is a decision to call this client void, as another node has started a call since, or ended one
+    of this client? Any other end gives back what the decision counted as taken: that it is not
+    known is as if it came later.
+    """
+    client = {name: getattr(phone, name) for name in SAME_PERSON}
+    return db.scalar(_OVERTAKES, {"me": node, "seen": seen, **client}) is not None
 
 
 @reads
