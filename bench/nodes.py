@@ -62,7 +62,7 @@ class Blocking:
     access: Access = Access.ALONE  #: of the next transaction
     overtaken: int = 0
     busy: int = 0
-    claims: list[float] = field(factory=list)
+    times: dict[str, list[float]] = field(factory=dict)  #: seconds, by function
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.place, Server):
@@ -83,8 +83,8 @@ class Blocking:
             self.busy += 1
             raise StoreBusy(str(error.orig)) from error
         finally:
-            if function is ledger.claim:
-                self.claims.append(time.perf_counter() - begun)
+            took = time.perf_counter() - begun
+            self.times.setdefault(function.__name__, []).append(took)
 
     def in_place(self) -> bool:
         return True
@@ -96,7 +96,7 @@ class Result:
     took: float  #: seconds: the last turn may last longer than was wished
     overtaken: int
     busy: int
-    claims: tuple[float, ...]  #: seconds
+    times: dict[str, list[float]]  #: seconds that a function of the store took, by its name
     cpu: float  #: seconds
 
 
@@ -195,7 +195,7 @@ def work(place: Place, n: int, count: int, seconds: float, results: "Queue[Resul
         if not placed:
             time.sleep(0.005)
     took, taken = time.monotonic() - begun, time.process_time() - cpu
-    results.put(Result(calls, took, store.overtaken, store.busy, tuple(store.claims), taken))
+    results.put(Result(calls, took, store.overtaken, store.busy, store.times, taken))
     store.engine.dispose()
 
 
@@ -231,7 +231,7 @@ def measured(place: Place, count: int, seconds: float) -> list[Result]:
 
 
 def row(name: str, results: Sequence[Result]) -> tuple[str, ...]:
-    claims = [1000 * claim for one in results for claim in one.claims]
+    claims = [1000 * claim for one in results for claim in one.times["claim"]]
     calls = sum(one.calls for one in results)
     overtaken = sum(one.overtaken for one in results)
     return (
