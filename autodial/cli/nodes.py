@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import sqlalchemy as sa
 from rich.progress import Progress
 
 from autodial.cli.language import tr
@@ -10,14 +11,20 @@ from autodial.cli.options import as_json, load
 from autodial.cli.output import PlainTable, print_json, read, say, show_table, when, words
 from autodial.store import move
 from autodial.store import nodes as store
+from autodial.store.database import write
 
 
 @click.command("nodes")
+@click.option(
+    "--forget", metavar="NAME", help="Do not list this one any more; it is gone for good."
+)
 @as_json
 @click.pass_obj
-def nodes_(path: Path, as_json: bool) -> None:
+def nodes_(path: Path, forget: str | None, as_json: bool) -> None:
     """List the diallers that share the store: which live, which of them leads, what keeps one."""
     config = load(path)
+    if forget is not None:
+        write(config.place, lambda db: _forget(db, forget))
     lines = read(config, store.lines)
     if as_json:
         return print_json(lines)
@@ -37,6 +44,23 @@ def nodes_(path: Path, as_json: bool) -> None:
             words(line.reason) if line.lives else "",
         )  # fmt: skip
     show_table(table)
+
+
+def _forget(db: sa.Connection, name: str) -> None:
+    line = next((line for line in store.lines(db) if line.name == name), None)
+    if line is None:
+        raise click.ClickException(tr("there is no node '{name}'", name=name))
+    if line.lives:
+        raise click.ClickException(tr("node '{name}' runs: stop it first", name=name))
+    if line.calls:
+        raise click.ClickException(
+            tr(
+                "calls of node '{name}' are under way, or seem so: {count}; wait until they end,"
+                " at the latest with their lease",
+                name=name, count=line.calls,
+            )
+        )  # fmt: skip
+    store.forget(db, name)
 
 
 @click.command("move-store")

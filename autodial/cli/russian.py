@@ -19,6 +19,13 @@ RUSSIAN: Mapping[str, str] = {
     "leads": "ведёт",
     "runs": "работает",
     "does not run": "не работает",
+    "there is no node '{name}'": "станции «{name}» нет",
+    "node '{name}' runs: stop it first": "станция «{name}» работает: сначала остановите её",
+    "calls of node '{name}' are under way, or seem so: {count}; wait until they end,"
+    " at the latest with their lease": (
+        "звонки станции «{name}» идут или считаются идущими: {count}; подождите, пока они"
+        " кончатся, самое позднее - по сроку"
+    ),
     "connected": "на связи",
     "rows": "строк",
     "{count} rows are in {store}": "строк в {store}: {count}",

@@ -117,11 +117,16 @@ def lines(db: sa.Connection) -> list[NodeLine]:
 
 def started(db: sa.Connection, node: str, lock: int, version: str, now: datetime) -> None:
     """A node has started. It knows nothing of its phones yet."""
-    db.execute(sa.delete(nodes).where(nodes.c.name == node))
-    db.execute(sa.delete(device_states).where(device_states.c.node == node))
-    db.execute(sa.delete(node_waits).where(node_waits.c.node == node))
+    forget(db, node)
     row = {"name": node, "lock": lock, "since": now, "seen": now, "version": version}
     db.execute(sa.insert(nodes).values(**row, pbx=0, reason=""))
+
+
+def forget(db: sa.Connection, node: str) -> None:
+    """A node that does not live, and has no call in flight, is not listed any more."""
+    for table in (device_states, node_waits):
+        db.execute(sa.delete(table).where(table.c.node == node))
+    db.execute(sa.delete(nodes).where(nodes.c.name == node))
 
 
 @beside

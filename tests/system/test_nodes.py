@@ -3,6 +3,7 @@ Two diallers, each beside an Asterisk of its own, on one PostgreSQL and one port
 no client called twice, no limit exceeded, no message written twice, whoever dies.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,14 +133,19 @@ def test_the_leader_is_killed_in_a_talk_and_the_other_reads_the_portal(
     assert 1 == len(scene.attempts(killed, task))
 
 
-def test_postgresql_is_away_during_talks(both: tuple[Rig, Rig], postgresql: Cluster) -> None:
+@pytest.mark.parametrize(("how", "seconds"), [(Cluster.stop, 30), (Cluster.kill, 0)])
+def test_postgresql_is_away_during_talks(
+    both: tuple[Rig, Rig], postgresql: Cluster, how: Callable[[Cluster], None], seconds: float
+) -> None:
     """Talks go on; their results wait in Asterisk."""
     one, _ = both
     tasks = [one.task("00", responsible=who) for who in (501, 502)]
     one.wait(lambda: {"answered"} == {scene.state(one, t) for t in tasks}, "both talks")
-    postgresql.kill()
+    how(postgresql)
+    back = time.monotonic() + seconds
     for rig in both:
         rig.wait(lambda rig=rig: rig.exchange.channels() == 0, "the talks to end")  # type: ignore[misc]
+    one.wait(lambda: time.monotonic() > back, "the database to come back", seconds + 30)
     postgresql.start()
     end(both, tasks)
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 import tomlkit
 from attrs import evolve
 from click.testing import CliRunner, Result
@@ -55,6 +56,7 @@ from autodial.store.events import note
 from autodial.store.locks import LEADER, NODES, OURS, node_lock
 from autodial.store.ownership import only_one
 from autodial.store.releases import migrate
+from autodial.store.schema import attempts
 from bitrix24 import Employee, LoginEvent, Portal, Presence
 from bitrix24.simulator import Fault, SimulatedPortal, serve
 from bitrix24.simulator.seed import add_operator, add_task
@@ -838,6 +840,23 @@ def test_nodes(told: Callable[..., Result], place: Place, run: Run) -> None:
 
     assert [("one", False, False), ("two", True, True)] == both
     assert "does not run" in shown and "leads" in shown
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_a_node_that_is_gone_for_good(told: Callable[..., Result], place: Server, run: Run) -> None:
+    """It is not listed any more; one that runs, or has a call in flight, is."""
+    for name in ("one", "two", "three"):
+        run(nodes.started, name, node_lock(name), "0.1.0", NOON)
+    bring(run, portal_task(8017))
+    dial(run)
+    run(lambda db: db.execute(sa.update(attempts).values(node="two")))
+    with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as session:
+        session.execute("SELECT pg_advisory_lock(%s, %s)", (NODES, node_lock("three")))
+        refused = [told("nodes", "--forget", name).output for name in ("two", "three", "four")]
+        shown = told("nodes", "--forget", "one").output
+
+    assert "seem so: 1" in refused[0] and "stop it" in refused[1] and "is no node" in refused[2]
+    assert "one" not in shown and "two" in shown and "three" in shown
 
 
 @pytest.mark.parametrize("place", ["postgresql"], indirect=True)
