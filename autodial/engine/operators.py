@@ -109,8 +109,9 @@ class Roster:
 
     def set_reserved(self, reserved: Mapping[OperatorId, AttemptId]) -> None:
         """Copy the store's reservations."""
-        self._reserved = dict(reserved)
-        self._renew_all()
+        before, self._reserved = self._reserved, dict(reserved)
+        both = {*before, *reserved}
+        self._renew(*(who for who in both if before.get(who) != reserved.get(who)))
 
     def reserve(self, operator: OperatorId, attempt: AttemptId) -> None:
         self._reserved[operator] = attempt
