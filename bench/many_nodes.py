@@ -45,7 +45,7 @@ from autodial.engine.surroundings import all_well
 from autodial.model.ids import AttemptId, OperatorId
 from autodial.rules.hangup import parse_report
 from autodial.service.app import DISPATCH, LEAD, PHONES_ELSEWHERE, TURNS_APART
-from autodial.store import ledger, nodes, planning, schema
+from autodial.store import ledger, locks, nodes, planning, schema
 from autodial.store.connections import open_memory
 from autodial.store.locks import Access, access_of
 from autodial.store.presence import StaffRow
@@ -139,6 +139,7 @@ class SimulatedStore:
     """One node's: its transactions come one after the other, and last as long as measured."""
 
     world: "World"
+    node: str
     _last: "Deferred[None] | None" = None
 
     async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
@@ -147,7 +148,7 @@ class SimulatedStore:
         try:
             if before is not None and not before.called:
                 await before
-            return await self.world.transaction(function, *args, **named)
+            return await self.world.transaction(self.node, function, *args, **named)
         finally:
             self.world.took(function, self.world.clock.seconds() - begun)
             mine.callback(None)
@@ -179,6 +180,7 @@ class World:
     chance: random.Random
     clock: Clock = field(factory=Clock)
     lock: Lock = field(init=False)
+    decides: str = ""  #: the node that decides whom to dial
     counts: Counter[str] = field(factory=Counter)
     times: dict[str, list[float]] = field(factory=dict)
 
@@ -193,14 +195,22 @@ class World:
         self.clock.callLater(seconds, over.callback, None)
         await over
 
-    async def transaction(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    async def transaction(
+        self, node: str, function: Callable[..., Any], /, *args: Any, **named: Any
+    ) -> Any:
         access = access_of(function)
         if access is not Access.READS:
             await self.lock.take(access)
         try:
             await self.pause(self.costs.get(function.__name__, self.costs["others"]))
+            if function is locks.stop_deciding and self.decides == node:
+                self.decides = ""
             with self.engine.begin() as db:  # committed at this moment
-                return function(db, *args, **named)
+                result = function(db, *args, **named)
+            if function is nodes.turn_to_decide:
+                self.decides = self.decides or node
+                return result[0], self.decides == node
+            return result
         except ledger.Stale:
             self.counts["overtaken"] += 1
             raise
@@ -237,7 +247,7 @@ class Node:
             clock.callLater(max(0.0, (moment - now()).total_seconds()), self.dispatch.wake)
 
         around = all_well(now, on_ended=lambda: self.dispatch.wake(), wake_at=wake_at)
-        store: Any = SimulatedStore(self.world)
+        store: Any = SimulatedStore(self.world, self.name)
         spool = SimulatedSpool(self._dial)
         self.engine = Engine(self.config, store, self.roster, spool, now, around)
         turn = self.engine.dispatcher.turn
@@ -355,7 +365,7 @@ def simulated(
         world.clock.run_until(RAMP + seconds)
     starts = world.counts["record"]
     claims = sorted(1000 * t for t in world.times["claim"])
-    turns = sorted(1000 * t for t in world.times["due_tasks"])
+    turns = sorted(1000 * t for t in world.times["due_here"])
     print(dict(world.counts), f"{time.perf_counter() - begun:.0f} s", file=sys.stderr)
     return (
         str(count), f"{world.counts['claim'] / seconds:.1f}", f"{starts / seconds:.1f}",
@@ -381,11 +391,11 @@ def calibrate(seconds: float) -> dict[str, float]:
         for _ in range(50):
             begun = time.perf_counter()
             with engine.begin() as db:
-                planning.due_tasks(db, datetime.now(UTC), 1, node="node1")
+                planning.due_here(db, datetime.now(UTC), 1, node="node1")
             reads.append(time.perf_counter() - begun)
         engine.dispose()
     costs = {name: median(times) for name, times in result.times.items()}
-    return {**costs, "due_tasks": median(reads), "others": costs["in_force"]}
+    return {**costs, "due_here": median(reads), "others": costs["in_force"]}
 
 
 @click.command()

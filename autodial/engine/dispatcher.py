@@ -6,6 +6,7 @@ The attempt is on disk before its call file; a crash in between loses a call, ne
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from random import random
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -28,9 +29,13 @@ from autodial.store import attempt_queries, flags, ledger, nodes, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
 from autodial.store.in_force import in_force
+from autodial.store.locks import stop_deciding
 from autodial.store.planning import (
+    any_ripe,
+    due_here,
     due_tasks,
     look_again,
+    make_ready,
     save_reasons,
     save_reasons_here,
     save_waiting,
@@ -53,6 +58,9 @@ SHADOW = timedelta(minutes=30)
 SHADOW_CALL = timedelta(minutes=2)
 #: Reasons that hold for all nodes which share the store, and are stored for all due tasks.
 OF_ALL_NODES = frozenset({Reason.PAUSED, Reason.PORTAL_SILENT})
+#: How long a node decides until it is another's turn; while another does, this one asks again so
+#: much later, or up to twice that; and how long it lets others go first.
+TURN, AGAIN, PATIENCE = timedelta(seconds=0.2), timedelta(seconds=0.03), timedelta(seconds=1)
 #: What calls of other nodes take, and give back when they end.
 OF_CALLS = frozenset({Reason.TRUNKS_FULL, Reason.ABANDONED})
 #: After a call file could not be written, the spool is tried this often.
@@ -78,6 +86,8 @@ class Dispatcher:
     #: Called at each change of the rules, before anything is decided by them.
     on_rules: Callable[[Config], None]
     _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
+    _decides: bool = field(default=False, init=False)  #: of the nodes this one, now
+    _wanted: datetime | None = field(default=None, init=False)  #: to decide, in vain, since then
     _spool_probed: datetime | None = field(default=None, init=False)
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
     #: The settings file; ``config`` adds the days off by command.
@@ -139,15 +149,62 @@ class Dispatcher:
         if facts.do_not_call is not self._listed and facts.do_not_call != self._listed:
             await self.store.run(look_again, now)  # numbers removed from the list wait no longer
         self._listed = facts.do_not_call
+        if general(facts, now) is None and await self._may_decide(now):
+            try:
+                facts = await self._decide_on_due(now)
+            finally:
+                await self._stop_deciding()
+        await self._wait_together(facts)
+
+    async def _decide_on_due(self, now: datetime) -> Facts:
+        """Page by page, until one reason holds for all; the facts after that."""
+        facts = self.conditions.facts()
         for page in PAGES:
             if general(facts, self.now()) is not None:
                 break
-            since = now - self.conditions.rules.limits.looks_back
-            due = await self.store.run(due_tasks, now, page, since=since, node=self.calls.node)
+            due = await self._due(now, page)
             facts = await self._decide(due, now)
+            if self._others_turn(now):
+                self.around.wake_at(self.now())
+                break
             if len(due) < page:
                 break
-        await self._wait_together(facts)
+        return facts
+
+    def _others_turn(self, since: datetime) -> bool:
+        """Has this node decided for so long that others should?"""
+        return self._decides and self.now() - since > TURN
+
+    async def _due(self, now: datetime, most: int) -> Sequence[CallTask]:
+        since = now - self.conditions.rules.limits.looks_back
+        if not self.calls.node:
+            return await self.store.run(due_tasks, now, most, since=since)
+        return await self.store.run(due_here, now, most, node=self.calls.node, since=since)
+
+    async def _may_decide(self, now: datetime) -> bool:
+        """
+        Of several nodes one decides at a time, if there is something due. Who waits long for that
+        decides all the same: the one whose turn it is may hang.
+        """
+        if not self.calls.node:
+            return True
+        if await self.store.run(any_ripe, now):
+            await self.store.run(make_ready, now)
+        if not await self._due(now, 1):
+            return False
+        node, seen = self.calls.node, self.calls.seen
+        news, self._decides = await self.store.run(nodes.turn_to_decide, node, seen)
+        self.calls.heard(news)
+        self._wanted = None if self._decides else self._wanted or now
+        if self._wanted is None or now - self._wanted > PATIENCE:
+            return True
+        self.around.wake_at(now + AGAIN * (1 + random()))
+        return False
+
+    async def _stop_deciding(self) -> None:
+        if self._decides:
+            self._decides = False
+            await self.store.run(stop_deciding)
 
     @property
     def waits_for_nodes(self) -> bool:
@@ -196,7 +253,7 @@ class Dispatcher:
         reasons: list[tuple[TaskId, str, datetime | None]] = []
         facts = self.conditions.facts()
         for task in due:
-            if general(facts, self.now()) is not None:
+            if general(facts, self.now()) is not None or self._others_turn(now):
                 break
             decision = decide(task, facts, self.now())
             if isinstance(decision, Dial) and self.config.pace.shadow:

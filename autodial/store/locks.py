@@ -18,8 +18,8 @@ import sqlalchemy as sa
 #: The classes.
 OURS, NODES = 0x0AD2_4000, 0x0AD2_4001
 #: Numbers of class ``OURS``: for writers; of the dialler that works for all; for who hands a
-#: reservation over.
-WRITER, LEADER, HAND_OVER = 0, 1, 2
+#: reservation over; of who decides whom to dial.
+WRITER, LEADER, HAND_OVER, DECIDER = 0, 1, 2, 3
 
 
 class Access(Enum):
@@ -79,3 +79,23 @@ def hand_over_alone(db: sa.Connection) -> None:
     """Until the transaction ends nobody else, of those who run beside it, changes reservations."""
     if db.dialect.name == "postgresql":
         db.execute(_HAND_OVER)
+
+
+_TRY = sa.text(f"SELECT pg_try_advisory_lock({OURS}, {DECIDER})")
+_LEAVE = sa.text(f"SELECT pg_advisory_unlock({OURS}, {DECIDER})")
+
+
+def try_to_decide(db: sa.Connection) -> bool:
+    """
+    Become the one node that decides whom to dial, until ``stop_deciding``, or the session ends.
+    False: another is at it. Nothing depends on it but time: nodes that decide at once mostly make
+    each other's decisions void.
+    """
+    return db.dialect.name != "postgresql" or bool(db.scalar(_TRY))
+
+
+@reads
+def stop_deciding(db: sa.Connection) -> None:
+    """Another node may decide now."""
+    if db.dialect.name == "postgresql":
+        db.execute(_LEAVE)

@@ -24,7 +24,7 @@ from autodial.rules.rolling_statistics import Answered, PastCalls
 from autodial.rules.trunk_choice import routes_tried
 from autodial.store import attempt_queries
 from autodial.store.attempt_queries import WHOLE, as_attempt
-from autodial.store.locks import LEADER, NODES, OURS, beside, reads
+from autodial.store.locks import LEADER, NODES, OURS, beside, reads, try_to_decide
 from autodial.store.same_person import SAME_PERSON, same_person
 from autodial.store.schema import attempts, device_states, events, node_waits, nodes
 
@@ -254,6 +254,13 @@ def news(db: sa.Connection, node: str, seen: int) -> News:
         ended=tuple(_ended(row) for row in rows if row.outcome is not None),
         reserved=attempt_queries.reserved(db),
     )
+
+
+@reads
+def turn_to_decide(db: sa.Connection, node: str, seen: int) -> tuple[News, bool]:
+    """What the others have done; may this node decide whom to dial (``try_to_decide``)?"""
+    mine = try_to_decide(db)
+    return news(db, node, seen), mine
 
 
 def _ended(row: "sa.Row[tuple[object, ...]]") -> EndedElsewhere:

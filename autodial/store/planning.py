@@ -58,12 +58,14 @@ DUE_HERE = DUE.where(
 )
 #: Tasks that become ready in one transaction, at most: at nine o'clock sharp it may be thousands.
 PORTION = 500
+_RIPE_NOW = (tasks.c.next_check > READY) & (tasks.c.next_check <= sa.bindparam("now"))
+_RIPE = sa.select(tasks.c.id).where(_RIPE_NOW).limit(1)
 _NOW_READY = (
     sa.update(tasks)
     .where(
         tasks.c.id.in_(
             sa.select(tasks.c.id)
-            .where(tasks.c.next_check > READY, tasks.c.next_check <= sa.bindparam("now"))
+            .where(_RIPE_NOW)
             .order_by(tasks.c.next_check, tasks.c.due, tasks.c.id)
             .limit(PORTION)
         )
@@ -168,21 +170,34 @@ def look_again(db: sa.Connection, now: datetime) -> None:
 
 
 def due_tasks(
-    db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER, node: str = ""
+    db: sa.Connection, now: datetime, limit: int, *, since: datetime = EVER
 ) -> list[CallTask]:
     """
     The tasks the dispatcher must decide on now, earliest due first; at most ``limit``. ``since``:
-    earlier calls count in no limit, and are left out of the clients' histories. ``node``: whose
-    dispatcher it is, if several share the store.
-
-    A task becomes ready here, and keeps that until it is decided on, or changed.
+    earlier calls count in no limit, and are left out of the clients' histories.
     """
-    db.execute(_NOW_READY, {"now": now})
-    if node:
-        rows = db.execute(DUE_HERE, {"limit": limit, "node": node, "now": now})
-    else:
-        rows = db.execute(DUE, {"limit": limit})
+    make_ready(db, now)
+    return _as_tasks(db, list(db.execute(DUE, {"limit": limit})), since)
+
+
+@reads
+def due_here(
+    db: sa.Connection, now: datetime, limit: int, *, node: str, since: datetime = EVER
+) -> list[CallTask]:
+    """As ``due_tasks``, for a node of several that share the store. See ``any_ripe``."""
+    rows = db.execute(DUE_HERE, {"limit": limit, "node": node, "now": now})
     return _as_tasks(db, list(rows), since)
+
+
+@reads
+def any_ripe(db: sa.Connection, now: datetime) -> bool:
+    """Has a task's moment come, so that it must be made ready?"""
+    return db.scalar(_RIPE, {"now": now}) is not None
+
+
+def make_ready(db: sa.Connection, now: datetime) -> None:
+    """A task whose moment has come is ready until it is decided on, or changed."""
+    db.execute(_NOW_READY, {"now": now})
 
 
 @reads

@@ -34,7 +34,7 @@ from autodial.rules.dial_decision import decide
 from autodial.rules.dial_facts import Dial, Reason, Wait
 from autodial.rules.hangup import parse_report
 from autodial.store import nodes, pauses, schema, tasks, views
-from autodial.store.locks import NODES, node_lock
+from autodial.store.locks import DECIDER, NODES, OURS, node_lock
 from autodial.store.planning import due_tasks, load_task
 from call_files import Spool
 from tests.integration.conftest import NOON, FakeStore, Now
@@ -223,7 +223,7 @@ async def test_who_was_overtaken_dials_in_the_same_turn(
 ) -> None:
     one, two = make()
     due(run, 501, 502)
-    [task] = [task for task in run(due_tasks, NOON, 9, node="two") if task.id == 8002]
+    [task] = [task for task in run(due_tasks, NOON, 9) if task.id == 8002]
     decision = decide(task, two.engine.conditions.facts(), now())
     assert isinstance(decision, Dial)
     await one.turn()
@@ -232,6 +232,40 @@ async def test_who_was_overtaken_dials_in_the_same_turn(
     started = await two.engine.starts.start(task, decision)
     assert isinstance(started, Started) and "t8002-1" == started.attempt.id
     assert {"t8001-1", "t8002-1"} == {each.id for each in two.engine.calls.all()}
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_node_decides_at_a_time_unless_it_hangs(
+    make: Callable[..., tuple[Node, Node]], place: Server, run: Run, now: Now
+) -> None:
+    one, two = make()
+    due(run, 501, 502)
+    with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as third:
+        third.execute("SELECT pg_advisory_lock(%s, %s)", (OURS, DECIDER))
+        await one.turn()
+        assert set() == one.waiting
+        third.execute("SELECT pg_advisory_unlock(%s, %s)", (OURS, DECIDER))
+        await one.turn()
+        assert {"t8001-1"} == one.waiting
+        third.execute("SELECT pg_advisory_lock(%s, %s)", (OURS, DECIDER))
+        now.advance(seconds=1)
+        await two.turn()
+        assert set() == two.waiting
+        now.advance(seconds=2)
+        await two.turn()
+        assert {"t8002-1"} == two.waiting, "it waits no longer"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_has_decided_lets_the_next_one(
+    make: Callable[..., tuple[Node, Node]], place: Server, run: Run
+) -> None:
+    one, _ = make()
+    due(run, 501)
+    await one.turn()
+    with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as other:
+        got = other.execute("SELECT pg_try_advisory_lock(%s, %s)", (OURS, DECIDER)).fetchone()
+    assert ({"t8001-1"}, (True,)) == (one.waiting, got)
 
 
 @pytest_twisted.ensureDeferred
