@@ -25,7 +25,7 @@ from autodial.config.place import Server
 from autodial.errors import StoreBusy, StoreError
 from autodial.model.ids import OperatorId
 from autodial.service.sharing import Sharing
-from autodial.store import flags, in_force, locks, pauses, releases, schema
+from autodial.store import flags, in_force, locks, pauses, planning, releases, schema
 from autodial.store.database import Beside, read, write
 from autodial.store.listener import Listener
 from autodial.store.locks import node_lock
@@ -430,3 +430,24 @@ async def test_what_reads_and_what_writes_may_come_together(
         for run in (store.run(flags.told, "x"), store.run(everybody), store.run(paused))
     ]
     assert [None, None, {pauses.EVERYBODY}] == [await run for run in runs]
+
+
+@pytest_twisted.ensureDeferred
+async def test_thousands_due_at_nine_are_not_sorted_at_each_look(
+    nodes: tuple[SharedStore, SharedStore],
+) -> None:
+    """The planner has no statistics of them yet."""
+
+    def plan(db: sa.Connection) -> str:
+        rows = [
+            {"id": n, "title": "", "responsible": 1, "open": 1, "closed_reason": "",
+             "generation": 0, "due": NOON, "next_check": schema.READY, "reason": "new"}
+            for n in range(3000)
+        ]  # fmt: skip
+        db.execute(sa.insert(schema.tasks), rows)
+        query = planning.DUE_HERE.compile(db.engine)
+        values = {**query.params, "limit": 1, "node": "one", "now": NOON}
+        return "\n".join(db.exec_driver_sql(f"EXPLAIN {query}", values).scalars())
+
+    shown = await nodes[0].run(plan)
+    assert "Index Scan using tasks_next_check_idx" in shown and "Sort" not in shown
