@@ -60,7 +60,7 @@ SHADOW_CALL = timedelta(minutes=2)
 OF_ALL_NODES = frozenset({Reason.PAUSED, Reason.PORTAL_SILENT})
 #: How long a node decides until it is another's turn; while another does, this one asks again so
 #: much later, or up to twice that; and how long it lets others go first.
-TURN, AGAIN, PATIENCE = timedelta(seconds=0.2), timedelta(seconds=0.03), timedelta(seconds=1)
+TURN, AGAIN, PATIENCE = timedelta(seconds=0.2), timedelta(seconds=0.03), timedelta(seconds=3)
 #: What calls of other nodes take, and give back when they end.
 OF_CALLS = frozenset({Reason.TRUNKS_FULL, Reason.ABANDONED})
 #: After a call file could not be written, the spool is tried this often.

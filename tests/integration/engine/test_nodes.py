@@ -251,7 +251,7 @@ async def test_one_node_decides_at_a_time_unless_it_hangs(
         now.advance(seconds=1)
         await two.turn()
         assert set() == two.waiting
-        now.advance(seconds=2)
+        now.advance(seconds=4)
         await two.turn()
         assert {"t8002-1"} == two.waiting, "it waits no longer"
 
