@@ -49,11 +49,16 @@ def two_nodes(house: House, postgresql: Cluster, **wishes: object) -> tuple[Rig,
     for rig in (one, two):
         rig.start_dialler()
     one.wait(lambda: leader(one) != "", "a node to lead")
+    wait_for_phones(one)
+    return one, two
+
+
+def wait_for_phones(one: Rig) -> None:
+    """Of both nodes."""
     one.wait(
         lambda: {"101", "102"} == {o.extension for o in phones(one) if o.phone == "NOT_INUSE"},
         "both phones to be known",
     )
-    return one, two
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +144,7 @@ def test_postgresql_is_away_during_talks(
 ) -> None:
     """Talks go on; their results wait in Asterisk."""
     one, _ = both
+    wait_for_phones(one)
     tasks = [one.task("00", responsible=who) for who in (501, 502)]
     one.wait(lambda: {"answered"} == {scene.state(one, t) for t in tasks}, "both talks")
     how(postgresql)
