@@ -191,6 +191,7 @@ class Dispatcher:
         if await self.store.run(any_ripe, now):
             await self.store.run(make_ready, now)
         if not await self._due(now, 1):
+            self._wanted = None
             return False
         node, seen = self.calls.node, self.calls.seen
         news, self._decides = await self.store.run(nodes.turn_to_decide, node, seen)

@@ -83,6 +83,10 @@ def hand_over_alone(db: sa.Connection) -> None:
 
 _TRY = sa.text(f"SELECT pg_try_advisory_lock({OURS}, {DECIDER})")
 _LEAVE = sa.text(f"SELECT pg_advisory_unlock({OURS}, {DECIDER})")
+_HELD = sa.text(
+    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted"
+    f" AND classid = {OURS} AND objid = {DECIDER} AND objsubid = 2"
+)
 
 
 def try_to_decide(db: sa.Connection) -> bool:
@@ -96,6 +100,10 @@ def try_to_decide(db: sa.Connection) -> bool:
 
 @reads
 def stop_deciding(db: sa.Connection) -> None:
-    """Another node may decide now."""
+    """
+    Another node may decide now. (A session has a lock as often as it was taken, also in a
+    transaction that failed and was run again.)
+    """
     if db.dialect.name == "postgresql":
-        db.execute(_LEAVE)
+        while db.scalar(_HELD):
+            db.execute(_LEAVE)

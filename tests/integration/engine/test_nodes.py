@@ -33,7 +33,7 @@ from autodial.pbx.reconciler import Reconciler
 from autodial.rules.dial_decision import decide
 from autodial.rules.dial_facts import Dial, Reason, Wait
 from autodial.rules.hangup import parse_report
-from autodial.store import nodes, pauses, schema, tasks, views
+from autodial.store import locks, nodes, pauses, schema, tasks, views
 from autodial.store.locks import DECIDER, NODES, OURS, node_lock
 from autodial.store.planning import due_tasks, load_task
 from call_files import Spool
@@ -262,6 +262,8 @@ async def test_a_node_that_has_decided_lets_the_next_one(
 ) -> None:
     one, _ = make()
     due(run, 501)
+    # As when its transaction failed, and was run again: the session has the lock once more.
+    assert run(locks.try_to_decide)
     await one.turn()
     with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as other:
         got = other.execute("SELECT pg_try_advisory_lock(%s, %s)", (OURS, DECIDER)).fetchone()
