@@ -408,8 +408,9 @@ main() {
     esac
     need_root "$@"
     setup
-    # The highlight on the portal is tried in a real browser, its module in a real PHP.
-    [ "$1" != test ] || debian_packages chromium fonts-dejavu-core php-cli
+    # The highlight on the portal is tried in a real browser (libatomic1 is for what drives it), its
+    # module in a real PHP, the manual page with groff.
+    [ "$1" != test ] || debian_packages chromium fonts-dejavu-core groff-base libatomic1 php-cli
     [ "$1" != test ] || database_server
     case $1 in
     demo)

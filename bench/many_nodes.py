@@ -408,7 +408,7 @@ def main(counts: str, operators: int, seconds: float, hold: float, seed: int) ->
     costs = {name: hold * cost for name, cost in calibrate(10.0).items()}
     shown = ", ".join(f"{name} {1000 * cost:.1f}" for name, cost in sorted(costs.items()))
     table = Table(
-        "nodes", "calls/s", "ends/s", "lock held", "claim p50 / p99, ms", "due tasks, ms",
+        "nodes", "calls/s", "ends/s", "lock held", "claim p50 / p99, ms", "due p50 / p99",
         "overtaken a call", "transactions/s",
     )  # fmt: skip
     for count in map(int, counts.split(",")):
