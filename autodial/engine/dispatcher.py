@@ -6,7 +6,6 @@ The attempt is on disk before its call file; a crash in between loses a call, ne
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from random import random
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -18,6 +17,7 @@ from autodial.engine.conditions import Conditions
 from autodial.engine.live_calls import LiveCalls
 from autodial.engine.stall_alarm import StallAlarm
 from autodial.engine.surroundings import Surroundings
+from autodial.engine.turns import Turns
 from autodial.model.attempt import Attempt
 from autodial.model.ids import TaskId
 from autodial.model.task import CallTask
@@ -29,7 +29,6 @@ from autodial.store import attempt_queries, flags, ledger, nodes, pauses
 from autodial.store.database import Store
 from autodial.store.events import note
 from autodial.store.in_force import in_force
-from autodial.store.locks import stop_deciding
 from autodial.store.planning import (
     any_ripe,
     due_here,
@@ -58,9 +57,6 @@ SHADOW = timedelta(minutes=30)
 SHADOW_CALL = timedelta(minutes=2)
 #: Reasons that hold for all nodes which share the store, and are stored for all due tasks.
 OF_ALL_NODES = frozenset({Reason.PAUSED, Reason.PORTAL_SILENT})
-#: How long a node decides until it is another's turn; while another does, this one asks again so
-#: much later, or up to twice that; and how long it lets others go first.
-TURN, AGAIN, PATIENCE = timedelta(seconds=0.2), timedelta(seconds=0.03), timedelta(seconds=3)
 #: What calls of other nodes take, and give back when they end.
 OF_CALLS = frozenset({Reason.TRUNKS_FULL, Reason.ABANDONED})
 #: After a call file could not be written, the spool is tried this often.
@@ -77,6 +73,7 @@ class Dispatcher:
     store: Store
     calls: LiveCalls
     starts: AttemptStarts
+    turns: Turns
     ends: AttemptEnds
     conditions: Conditions
     alarm: StallAlarm
@@ -86,8 +83,6 @@ class Dispatcher:
     #: Called at each change of the rules, before anything is decided by them.
     on_rules: Callable[[Config], None]
     _waiting: tuple[Reason, datetime] | None = field(default=None, init=False)
-    _decides: bool = field(default=False, init=False)  #: of the nodes this one, now
-    _wanted: datetime | None = field(default=None, init=False)  #: to decide, in vain, since then
     _spool_probed: datetime | None = field(default=None, init=False)
     _listed: frozenset[str] | None = field(default=frozenset(), init=False)
     #: The settings file; ``config`` adds the days off by command.
@@ -153,7 +148,7 @@ class Dispatcher:
             try:
                 facts = await self._decide_on_due(now)
             finally:
-                await self._stop_deciding()
+                await self.turns.give_back()
         await self._wait_together(facts)
 
     async def _decide_on_due(self, now: datetime) -> Facts:
@@ -164,16 +159,12 @@ class Dispatcher:
                 break
             due = await self._due(now, page)
             facts = await self._decide(due, now)
-            if self._others_turn(now):
+            if self.turns.over():
                 self.around.wake_at(self.now())
                 break
             if len(due) < page:
                 break
         return facts
-
-    def _others_turn(self, since: datetime) -> bool:
-        """Has this node decided for so long that others should?"""
-        return self._decides and self.now() - since > TURN
 
     async def _due(self, now: datetime, most: int) -> Sequence[CallTask]:
         since = now - self.conditions.rules.limits.looks_back
@@ -182,30 +173,14 @@ class Dispatcher:
         return await self.store.run(due_here, now, most, node=self.calls.node, since=since)
 
     async def _may_decide(self, now: datetime) -> bool:
-        """
-        Of several nodes one decides at a time, if there is something due. Who waits long for that
-        decides all the same: the one whose turn it is may hang.
-        """
-        if not self.calls.node:
-            return True
-        if await self.store.run(any_ripe, now):
-            await self.store.run(make_ready, now)
-        if not await self._due(now, 1):
-            self._wanted = None
-            return False
-        node, seen = self.calls.node, self.calls.seen
-        news, self._decides = await self.store.run(nodes.turn_to_decide, node, seen)
-        self.calls.heard(news)
-        self._wanted = None if self._decides else self._wanted or now
-        if self._wanted is None or now - self._wanted > PATIENCE:
-            return True
-        self.around.wake_at(now + AGAIN * (1 + random()))
-        return False
-
-    async def _stop_deciding(self) -> None:
-        if self._decides:
-            self._decides = False
-            await self.store.run(stop_deciding)
+        """Of several nodes one decides at a time, if there is something due."""
+        if self.calls.node:
+            if await self.store.run(any_ripe, now):
+                await self.store.run(make_ready, now)
+            if not await self._due(now, 1):
+                self.turns.not_wanted()
+                return False
+        return await self.turns.take()
 
     @property
     def waits_for_nodes(self) -> bool:
@@ -254,7 +229,7 @@ class Dispatcher:
         reasons: list[tuple[TaskId, str, datetime | None]] = []
         facts = self.conditions.facts()
         for task in due:
-            if general(facts, self.now()) is not None or self._others_turn(now):
+            if general(facts, self.now()) is not None or self.turns.over():
                 break
             decision = decide(task, facts, self.now())
             if isinstance(decision, Dial) and self.config.pace.shadow:

@@ -17,6 +17,7 @@ from autodial.engine.operators import Roster
 from autodial.engine.stall_alarm import StallAlarm
 from autodial.engine.surroundings import Surroundings
 from autodial.engine.test_calls import TestCalls
+from autodial.engine.turns import Turns
 from autodial.store.database import Store
 from call_files import Spool
 
@@ -54,8 +55,9 @@ class Engine:
         self.test_calls = TestCalls(config, store, now)
         self.alarm = StallAlarm(store, self.calls, self.conditions, now)
         self.dispatcher = Dispatcher(
-            config, store, self.calls, self.starts, self.ends, self.conditions, self.alarm,
-            self.spool, now, around, on_rules=self._follow,
+            config, store, self.calls, self.starts, Turns(store, self.calls, now, around),
+            self.ends, self.conditions, self.alarm, self.spool, now, around,
+            on_rules=self._follow,
         )  # fmt: skip
 
     def use(self, config: Config) -> None:

@@ -36,7 +36,7 @@ from autodial.rules.hangup import parse_report
 from autodial.store import locks, nodes, pauses, schema, tasks, views
 from autodial.store.locks import DECIDER, NODES, OURS, node_lock
 from autodial.store.planning import due_tasks, load_task
-from call_files import Spool
+from call_files import CallFile, Spool
 from tests.integration.conftest import NOON, FakeStore, Now
 from tests.integration.house import staff_row, variant
 from tests.integration.store.test_ledger import PHONE, bring, portal_task
@@ -268,6 +268,24 @@ async def test_a_node_that_has_decided_lets_the_next_one(
     with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as other:
         got = other.execute("SELECT pg_try_advisory_lock(%s, %s)", (OURS, DECIDER)).fetchone()
     assert ({"t8001-1"}, (True,)) == (one.waiting, got)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_with_much_to_decide_lets_others_go_between(
+    make: Callable[..., tuple[Node, Node]], run: Run, now: Now
+) -> None:
+    class SlowSpool(Spool):
+        def submit(self, file: CallFile) -> Path:
+            now.advance(seconds=2)
+            return super().submit(file)
+
+    one, _ = make(("101", "103"), ("102",))
+    one.engine.dispatcher.spool = SlowSpool(one.spool.outgoing)
+    due(run, 501, 503, 502)
+    await one.turn()
+    assert {"t8001-1"} == one.waiting
+    await one.turn()
+    assert {"t8001-1", "t8002-1"} == one.waiting
 
 
 @pytest_twisted.ensureDeferred
