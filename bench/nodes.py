@@ -1,7 +1,7 @@
 """
 How many calls a second several diallers place over one store, and where the rest of the time goes.
 
-    python -m bench.nodes [--nodes 1,2,4,8,16,32] [--seconds 20] [--calls-per-node 10]
+    python -m bench.nodes [--nodes 1,2,4,8,16] [--seconds 15]
 
 Each node is a process with the production dispatcher, call control and reports; there is no
 Asterisk and no portal: a call file is answered at once by a claim, an operator's ringing and a

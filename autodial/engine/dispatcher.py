@@ -144,9 +144,10 @@ class Dispatcher:
         if facts.do_not_call is not self._listed and facts.do_not_call != self._listed:
             await self.store.run(look_again, now)  # numbers removed from the list wait no longer
         self._listed = facts.do_not_call
-        if general(facts, now) is None and await self._may_decide(now):
+        if general(facts, now) is None:
             try:
-                facts = await self._decide_on_due(now)
+                if await self._may_decide(now):
+                    facts = await self._decide_on_due(now)
             finally:
                 await self.turns.give_back()
         await self._wait_together(facts)

@@ -39,6 +39,7 @@ class Turns:
         now, node = self.now(), self.calls.node
         if not node:
             return True
+        self._begun = now  # (also if the answer is lost)
         news, mine = await self.store.run(nodes.turn_to_decide, node, self.calls.seen)
         self.calls.heard(news)
         self._begun = now if mine else None

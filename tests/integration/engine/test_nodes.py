@@ -26,6 +26,7 @@ from autodial.engine.dispatcher import Dispatcher
 from autodial.engine.engine import Engine
 from autodial.engine.operators import Roster
 from autodial.engine.surroundings import all_well
+from autodial.errors import StoreBusy
 from autodial.model.ids import AttemptId, TaskId
 from autodial.model.outcome import Outcome
 from autodial.pbx.agi_scripts import AstDb
@@ -218,6 +219,22 @@ async def test_a_decision_that_another_node_overtook_is_made_again_with_what_it_
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_end_of_another_client_s_call_makes_no_decision_void(
+    make: Callable[..., tuple[Node, Node]], run: Run
+) -> None:
+    one, two = make()
+    due(run, 501, 502)
+    assert not two.engine.dispatcher.waits_for_nodes
+    await one.turn()
+    seen = run(nodes.last_event)
+    await one.engine.ends.record(attempt("t8001-1"), TALKED)
+    called, other = (run(load_task, TaskId(n)).phones[0] for n in (8001, 8002))
+
+    assert run(nodes.overtaken, "two", seen, called)
+    assert not run(nodes.overtaken, "two", seen, other)
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_was_overtaken_dials_in_the_same_turn(
     make: Callable[..., tuple[Node, Node]], run: Run, now: Now
 ) -> None:
@@ -271,6 +288,28 @@ async def test_a_node_that_has_decided_lets_the_next_one(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_turn_whose_answer_is_lost_is_given_back(
+    make: Callable[..., tuple[Node, Node]], place: Server, run: Run
+) -> None:
+    class Losing:
+        async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+            result = await one.store.run(function, *args)
+            if function is nodes.turn_to_decide:
+                raise StoreBusy("lost")
+            return result
+
+    one, _ = make()
+    due(run, 501)
+    losing: Any = Losing()
+    one.engine.dispatcher.turns.store = losing
+    with pytest.raises(StoreBusy):
+        await one.turn()
+    with psycopg.connect(place.url.replace("+psycopg", ""), autocommit=True) as other:
+        got = other.execute("SELECT pg_try_advisory_lock(%s, %s)", (OURS, DECIDER)).fetchone()
+    assert (True,) == got
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_node_with_much_to_decide_lets_others_go_between(
     make: Callable[..., tuple[Node, Node]], run: Run, now: Now
 ) -> None:
@@ -301,6 +340,7 @@ async def test_the_lines_of_a_trunk_are_counted_over_all_nodes(
             now.advance(seconds=1)
 
     assert 2 == len(in_flight(run))
+    assert one.engine.dispatcher.waits_for_nodes, "it is woken when a call of the other ends"
     ended = next(iter(in_flight(run)))
     which = one if in_flight(run)[ended] == "one" else two
     await which.engine.ends.record(attempt(ended), TALKED)
