@@ -122,7 +122,7 @@ def fill(engine: sa.Engine, count: int, due: int) -> None:
 def plans(engine: sa.Engine) -> list[str]:
     """SQLite's query plan of each query of the planner."""
     lines = []
-    questions = {"due": planning._DUE, **asdict(planning._OF_SOME, recurse=False)}
+    questions = {"due": planning.DUE, **asdict(planning._OF_SOME, recurse=False)}
     with engine.connect() as db:
         for name, query in questions.items():
             statement = query.params(now=NOON, limit=25, ids=[1, 2, 3], since=NOON)

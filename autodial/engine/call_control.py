@@ -5,7 +5,7 @@ Whom to ring is answered from memory. A claim waits for a read and a write of th
 disk before the dialplan gets the answer.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from autodial.engine.surroundings import Surroundings
 from autodial.errors import StoreError
 from autodial.model.attempt import Attempt
 from autodial.model.attempt_states import State
-from autodial.model.ids import AttemptId, TaskId
+from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator
 from autodial.model.trunk import Route
 from autodial.rules.caller_display import Looks
@@ -246,27 +246,36 @@ class CallControl:
         )
 
     def _ring(self, attempt: Attempt) -> Ring:
-        """The responsible first, then the reserved operator, the deputies, anybody free."""
+        """Whom to ring, in order."""
+        now = self.now()
+        ready: list[str] = []
+        wrapping_up: list[str] = []  # these come last
+        for who in self._in_order(attempt):
+            if self._may_take(who, attempt):
+                (wrapping_up if who.wraps_up(now) else ready).append(who.extension)
+                if len(ready) == MOST_RUNG:
+                    break
+        name, alert = self._look(attempt, "")
+        rung = (*ready, *wrapping_up)[:MOST_RUNG]
+        return Ring(rung, self.config.asterisk.ring_operator, name, alert)
+
+    def _in_order(self, attempt: Attempt) -> Iterator[Operator]:
+        """The responsible first, then the reserved operator, the deputies, anybody else."""
         stand_ins = self.calls.roster.stand_ins
         deputies = deputies_of(attempt, self.config.staff.deputies_by_id, stand_ins)
-        first = responsible_for(attempt, stand_ins)
-        everybody = self.calls.roster.operators()
-        order = [
-            operator.id
-            for operator in in_order(first, everybody, deputies, self.config.staff.who)
-            if not operator.elsewhere
-            if not operator.paused or operator.reserved_for == attempt.id
-        ]
-        if attempt.operator in order and order[0] != attempt.operator:
-            order.remove(attempt.operator)
-            order.insert(1 if order[0] == first else 0, attempt.operator)
-        now, known = self.now(), (self.calls.roster.by_id(number) for number in order)
-        free = [who for who in known if who is not None and self._may_take(who, attempt)]
-        # Operators in wrap-up come last.
-        extensions = [who.extension for who in sorted(free, key=lambda who: who.wraps_up(now))]
-        name, alert = self._look(attempt, "")
-        rung = tuple(extensions[:MOST_RUNG])
-        return Ring(rung, self.config.asterisk.ring_operator, name, alert)
+        first, reserved = responsible_for(attempt, stand_ins), attempt.operator
+        everybody = self.calls.roster.all_by_id()
+
+        def rings(who: OperatorId) -> bool:
+            operator = everybody[who]
+            paused = operator.paused and operator.reserved_for != attempt.id
+            return operator.at_work and not operator.elsewhere and not paused
+
+        order = in_order(first, everybody, deputies, self.config.staff.who)
+        if reserved in order and rings(reserved):
+            begins = next(filter(rings, order)) == first
+            order = list(dict.fromkeys((first if begins else reserved, reserved, *order)))
+        return (everybody[who] for who in order if rings(who))
 
     def _look(self, attempt: Attempt, extension: str) -> tuple[str, str | None]:
         """The name that a phone shows, and its Alert-Info; None: the dialplan's."""

@@ -162,6 +162,10 @@ class Roster:
         """All operators, with their present states."""
         return tuple(self._present.values())
 
+    def all_by_id(self) -> Mapping[OperatorId, Operator]:
+        """The same, until the next change."""
+        return self._present
+
     def with_extension(self, extension: str) -> Operator | None:
         who = self._extensions.get(extension)
         return self._present[who] if who is not None else None

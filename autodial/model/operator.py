@@ -75,7 +75,12 @@ class Operator:
 
     def free(self, now: datetime) -> bool:
         """Whether the operator may be reserved now."""
-        return self._apart_from_wrap_up == "free" and not self.wraps_up(now)
+        return self.free_or_in_wrap_up and not self.wraps_up(now)
+
+    @cached_property
+    def free_or_in_wrap_up(self) -> bool:
+        """Whether nothing but a wrap-up can be in the way."""
+        return self._apart_from_wrap_up == "free"
 
     def state(self, now: datetime) -> str:
         """The state as a key of the catalogue, without ``operator.``."""

@@ -49,6 +49,8 @@ def capacity(  # noqa: PLR0913  # the counts, by name
         for attempt in own
         if attempt.id in dialling - reserved
     )
+    # (Only overdialling asks for them, and there may be hundreds.)
+    could = pacing.ratio > 1 and sum(_could_take(one, dialling, now) for one in operators)
     counted = answers if pacing.by_purpose else {EVERY: together(answers.values())}
     return {
         "calls": len(live),
@@ -58,7 +60,7 @@ def capacity(  # noqa: PLR0913  # the counts, by name
         "overdial": {
             purpose: pacing.overdial(
                 answers_of_purpose,
-                operators=sum(_could_take(operator, dialling, now) for operator in operators),
+                operators=could,
                 dialling=len(dialling),
                 unheld=unreserved[purpose],
             )

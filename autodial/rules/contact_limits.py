@@ -21,6 +21,8 @@ HOUR, DAY, WEEK, MONTH = (
 )  # fmt: skip
 Budget = tuple[timedelta, int]
 SATURDAY, SUNDAY = 5, 6
+#: Numbers whose places are remembered, at most.
+REMEMBERED = 10_000
 
 
 @frozen
@@ -88,6 +90,10 @@ class Limits:
 
     #: Cache of ``hours_in``: few places, many lookups.
     _hours_by_place: dict[Place, Hours] = field(factory=dict, init=False, repr=False, eq=False)
+    #: Cache of ``places``, by number and zone: a call's are asked for four times.
+    _known_places: dict[tuple[str, str], tuple[Place, ...]] = field(
+        factory=dict, init=False, repr=False, eq=False
+    )
 
     @property
     def looks_back(self) -> timedelta:
@@ -127,6 +133,14 @@ class Limits:
         The places in which a client may be: by the CRM, else by the numbering plan, else by the
         site's settings. If the CRM's value cannot be parsed, all zones of the plan count.
         """
+        known = self._known_places
+        if (places := known.get((number, zone))) is None:
+            if len(known) >= REMEMBERED:
+                known.clear()
+            places = known[number, zone] = self._places(number, zone)
+        return places
+
+    def _places(self, number: str, zone: str) -> tuple[Place, ...]:
         country = country_of(number)
         if part := regions.known(zone):
             zones = regions.zones_of((part,))

@@ -35,7 +35,9 @@ def decide(task: CallTask, facts: Facts, now: datetime) -> Decision:
     free = first_free(task, facts, now) if one_to_spare(facts, now) else None
     operator = free or first_in_line(task, facts)
     assert operator is not None  # ensured by the rules
-    phones = [phone for phone in task.phones if about_phone(task, phone, facts, now) is None]
+    phones: Sequence[Phone] = task.phones  # a single one may be dialled: the rules have said so
+    if len(phones) > 1:
+        phones = [phone for phone in phones if about_phone(task, phone, facts, now) is None]
     return Dial(_in_turn(task, phones), operator, routes(task, facts), reserved=free is not None)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -129,10 +130,25 @@ class Facts:
     routes: Mapping[str, tuple[Route, ...]]  #: by purpose: trunks with room, preferred first
     next_start: datetime | None  #: earliest start of the next call by the pace; None: now
 
-    @property
-    def here(self) -> tuple[Operator, ...]:
-        """The operators that this node's Asterisk can ring: all, unless several share the store."""
-        return tuple(operator for operator in self.operators if not operator.elsewhere)
+    # Cached: a decision looks at all operators several times, and there may be hundreds.
+
+    @cached_property
+    def by_id(self) -> Mapping[OperatorId, Operator]:
+        """All operators."""
+        return {operator.id: operator for operator in self.operators}
+
+    @cached_property
+    def at_work_here(self) -> int:
+        """How many of those at work this node's Asterisk can ring: all, unless others share it."""
+        return sum([operator.at_work and not operator.elsewhere for operator in self.operators])
+
+    def free_here(self, now: datetime) -> int:
+        """How many of these are free."""
+        return sum([not operator.wraps_up(now) for operator in self._free_or_in_wrap_up])
+
+    @cached_property
+    def _free_or_in_wrap_up(self) -> Sequence[Operator]:
+        return [one for one in self.operators if one.free_or_in_wrap_up and not one.elsewhere]
 
 
 @frozen

@@ -159,13 +159,15 @@ def _dialplan(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 
 def nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    at_work = any(operator.at_work for operator in facts.here)
-    return None if at_work else Wait(Reason.NOBODY_AT_WORK, now + SOON)
+    return None if facts.at_work_here else Wait(Reason.NOBODY_AT_WORK, now + SOON)
 
 
 def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    free = any(operator.free(now) for operator in facts.here)
-    return None if free or _may_overdial(facts) else Wait(Reason.OPERATORS_BUSY, now + SOON)
+    return (
+        None
+        if facts.free_here(now) or _may_overdial(facts)
+        else Wait(Reason.OPERATORS_BUSY, now + SOON)
+    )
 
 
 def _may_overdial(facts: Facts) -> bool:
@@ -186,9 +188,8 @@ def _abandoned(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 
 def one_to_spare(facts: Facts, now: datetime) -> bool:
     """Whether an operator may be reserved, given the number to keep free."""
-    at_work = sum(operator.at_work for operator in facts.here)
-    free = sum(operator.free(now) for operator in facts.here)
-    return free > facts.reserve_operators or at_work <= facts.reserve_operators
+    keep = facts.reserve_operators
+    return facts.free_here(now) > keep or facts.at_work_here <= keep
 
 
 def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
@@ -196,7 +197,7 @@ def _responsible_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | 
     assert task.due is not None
     until = task.due + facts.wait_for_responsible
     whose = responsible_for(task, facts.stand_ins)
-    responsible = next((o for o in facts.operators if o.id == whose), None)
+    responsible = facts.by_id.get(whose)
     busy = responsible is not None and responsible.at_work and not responsible.free(now)
     waits = busy and now < until
     return Wait(Reason.RESPONSIBLE_BUSY, min(until, now + 2 * SOON)) if waits else None
@@ -212,7 +213,7 @@ def _other_node(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
 def _not_for_others(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
     """No operator who may take this task is free, or may be dialled ahead for."""
     ahead = _overdial(task, facts) > 0
-    if not ahead and not any(operator.free(now) for operator in facts.here):
+    if not ahead and not facts.free_here(now):
         return Wait(Reason.OPERATORS_BUSY, now + SOON)  # only other purposes may be dialled ahead
     if not ahead and not one_to_spare(facts, now):
         return Wait(Reason.ABANDONED, now + SOON)

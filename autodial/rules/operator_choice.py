@@ -1,6 +1,6 @@
 """The operators to reserve for a call and to ring, in order, of those at work. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from autodial.model.attempt import Attempt
@@ -12,33 +12,37 @@ from autodial.rules.dial_facts import Facts, Who
 
 def first_free(task: CallTask, facts: Facts, now: datetime) -> Operator | None:
     """The operator to reserve for this task; None: nobody who may take it is free."""
-    return _first(task, facts, [o for o in _line(task, facts) if o.free(now)])
+    return _first(task, facts, (o for o in _line(task, facts) if o.free(now)))
 
 
 def first_in_line(task: CallTask, facts: Facts) -> Operator | None:
     """The first operator for this task who is at work and not paused; None: nobody."""
-    return _first(task, facts, [o for o in _line(task, facts) if not o.paused])
+    return _first(task, facts, (o for o in _line(task, facts) if not o.paused))
 
 
-def _first(task: CallTask, facts: Facts, line: Sequence[Operator]) -> Operator | None:
+def _first(task: CallTask, facts: Facts, line: Iterator[Operator]) -> Operator | None:
     """
     The first of the line. Of those who take any task one who is at this node comes first: who of
     the others is at another node, that one can ring.
     """
-    if not line or not line[0].elsewhere:
-        return line[0] if line else None
+    first = next(line, None)
+    if first is None or not first.elsewhere:
+        return first
     responsible = responsible_for(task, facts.stand_ins)
     named = deputies_of(task, facts.deputies, facts.stand_ins).get(responsible, ())
-    if line[0].id in (responsible, *named):
-        return line[0]
+    if first.id in (responsible, *named):
+        return first
     # (Those who are named and come later, if a site orders so, do not come before.)
-    return next((operator for operator in line if not operator.elsewhere), line[0])
+    return next((operator for operator in line if not operator.elsewhere), first)
 
 
-def _line(task: CallTask, facts: Facts) -> tuple[Operator, ...]:
+def _line(task: CallTask, facts: Facts) -> Iterator[Operator]:
+    """Those at work. Mostly the first will do: the others are not looked at."""
     deputies = deputies_of(task, facts.deputies, facts.stand_ins)
     responsible = responsible_for(task, facts.stand_ins)
-    return in_order(responsible, facts.operators, deputies, facts.order)
+    known = facts.by_id
+    line = (known[who] for who in in_order(responsible, known, deputies, facts.order))
+    return (operator for operator in line if operator.at_work)
 
 
 def standing_in(operator: OperatorId, stand_ins: Mapping[OperatorId, OperatorId]) -> OperatorId:
@@ -78,18 +82,25 @@ def deputies_of(
 
 def in_order(
     responsible: OperatorId,
-    operators: Sequence[Operator],
+    operators: Mapping[OperatorId, Operator],
     deputies: Mapping[OperatorId, Sequence[OperatorId]],
     order: Sequence[Who] = tuple(Who),
-) -> tuple[Operator, ...]:
-    """The operators at work, in the order to ring: by default the responsible, deputies, all."""
-    known = {operator.id: operator for operator in operators}
-    first = [responsible, *deputies.get(responsible, ())]
-    groups: Mapping[Who, Sequence[OperatorId]] = {
-        Who.RESPONSIBLE: [responsible],
-        Who.DEPUTIES: deputies.get(responsible, ()),
-        Who.ANYBODY: [operator.id for operator in operators if operator.id not in first],
-    }
-    wanted = dict.fromkeys(id_ for who in order for id_ in groups[who])
-    chosen = [known[id_] for id_ in wanted if id_ in known]
-    return tuple(operator for operator in chosen if operator.at_work)
+) -> Sequence[OperatorId]:
+    """
+    The operators in the order to ring, at work or not: by default the responsible, deputies, all.
+    ``operators`` are all there are, by their ids.
+    """
+    named = deputies.get(responsible, ())
+    wanted: dict[OperatorId, None] = {}
+    for who in order:
+        match who:
+            case Who.RESPONSIBLE:
+                wanted[responsible] = None
+            case Who.DEPUTIES:
+                wanted.update(dict.fromkeys(named))
+            case Who.ANYBODY:
+                others = dict.fromkeys(operators)
+                for one in {responsible, *named}:
+                    others.pop(one, None)
+                wanted.update(others)
+    return [one for one in wanted if one in operators]

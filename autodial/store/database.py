@@ -136,6 +136,22 @@ class Request:
     def run(self, db: sa.Connection) -> None:
         self.result = self.function(db, *self.args, **self.kwargs)
 
+    def try_to_run(self, db: sa.Connection) -> bool:
+        """
+        False: it failed, for a reason of its own.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the transaction has failed.
+        """
+        try:
+            self.run(db)
+        except sa.exc.SQLAlchemyError:
+            raise
+        except Exception:
+            self.result = Failure()
+            return False
+        return True
+
 
 @define(eq=False)
 class Store(ABC):
@@ -243,20 +259,27 @@ class Store(ABC):
         try:
             with self._transaction(access_of_all([r.function for r in requests])) as connection:
                 for request in requests:
-                    connection.exec_driver_sql("SAVEPOINT request")
-                    try:
-                        request.run(connection)
-                    except sa.exc.SQLAlchemyError:
-                        raise
-                    except Exception:
-                        request.result = Failure()
-                        connection.exec_driver_sql("ROLLBACK TO request")
-                    connection.exec_driver_sql("RELEASE request")
+                    self._within(connection, request)
         except Exception as error:  # of one of them, or of the commit: alone each has its own error
             if getattr(error, "connection_invalidated", False):
                 self._lost()
             return False
         return True
+
+    @staticmethod
+    def _within(connection: sa.Connection, request: Request) -> None:
+        """In a transaction with others. (By the driver's own cursor: seven times cheaper.)"""
+        if access_of(request.function) is Access.READS:
+            request.try_to_run(connection)
+            return
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("SAVEPOINT request")
+            if not request.try_to_run(connection):
+                cursor.execute("ROLLBACK TO request")
+            cursor.execute("RELEASE request")
+        finally:
+            cursor.close()
 
     def _alone(self, request: Request) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
@@ -32,14 +33,43 @@ _DAYS = sa.select(days_off.c.day).where(days_off.c.day >= sa.bindparam("since"))
 _DAYS = _DAYS.order_by(days_off.c.day)
 
 
+def _among_all(rows: "sa.Select[Any]") -> "sa.Select[Any]":
+    """With the same columns as the other kinds: those it lacks are empty."""
+    own = rows.selected_columns
+    return rows.with_only_columns(
+        *(own[name] if name in own else sa.cast(sa.null(), type_).label(name)
+          for name, type_ in _COLUMNS.items())
+    )  # fmt: skip
+
+
+_COLUMNS: Mapping[str, "sa.types.TypeEngine[Any]"] = {
+    "operator": sa.Integer(),
+    "stand_in": sa.Integer(),
+    "purpose": sa.String(),
+    "day": days_off.c.day.type,
+}
+#: All in one: it is asked at every turn, and each statement costs more than its rows.
+_ALL = sa.union_all(*map(_among_all, (_PAUSED, _PURPOSES, _DAYS.order_by(None), stand_ins.CURRENT)))
+
+
 @reads
 def in_force(db: sa.Connection, now: datetime, from_day: date) -> InForce:
     """All of them; days off before ``from_day`` are left out."""
+    paused, purposes, days, instead = set(), set(), set(), {}
+    for operator, stand_in, purpose, day in db.execute(_ALL, {"now": now, "since": from_day}):
+        if purpose is not None:
+            purposes.add(purpose)
+        elif day is not None:
+            days.add(day)
+        elif stand_in is not None:
+            instead[OperatorId(operator)] = OperatorId(stand_in)
+        else:
+            paused.add(OperatorId(operator))
     return InForce(
-        paused=paused(db, now),
-        purposes=paused_purposes(db, now),
-        days_off=named_days_off(db, from_day),
-        stand_ins=stand_ins.current(db, now),
+        paused=frozenset(paused),
+        purposes=frozenset(purposes),
+        days_off=tuple(sorted(days)),
+        stand_ins=instead,
     )
 
 

@@ -147,24 +147,7 @@ def _not_beside() -> sa.ColumnElement[bool]:
 
 
 _NEXT = (
-    sa.select(
-        outbox,
-        attempts.c.task.label("of_task"),
-        attempts.c.number,
-        attempts.c.entity_type,
-        attempts.c.entity_id,
-        attempts.c.call_id,
-        attempts.c.outcome,
-        attempts.c.client,
-        attempts.c.ended_at,
-        attempts.c.generation,
-        tasks.c.portal_deadline,
-        tasks.c.portal_wall,
-        tasks.c.title,
-        tasks.c.purpose,
-        tasks.c.comment,
-        tasks.c.comment_generation,
-    )
+    sa.select(outbox.c.id)
     .join(attempts, attempts.c.id == outbox.c.attempt)
     .join(tasks, tasks.c.id == outbox.c.task)
     .where(_UNDELIVERED)
@@ -193,6 +176,35 @@ _CARD = _NEXT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
     one_of(outbox.c.kind, _AT_ONCE),
 )
+
+
+def _whole(*first: "sa.Select[Any]") -> "sa.Select[Any]":
+    """The message that the first of these finds, else the next one: in one statement."""
+    found = [query.correlate(None).scalar_subquery() for query in first]
+    return (
+        sa.select(
+            outbox,
+            attempts.c.task.label("of_task"),
+            attempts.c.number,
+            attempts.c.entity_type,
+            attempts.c.entity_id,
+            attempts.c.call_id,
+            attempts.c.outcome,
+            attempts.c.client,
+            attempts.c.ended_at,
+            attempts.c.generation,
+            tasks.c.portal_deadline,
+            tasks.c.portal_wall,
+            tasks.c.title,
+            tasks.c.purpose,
+            tasks.c.comment,
+            tasks.c.comment_generation,
+        )
+        .join(attempts, attempts.c.id == outbox.c.attempt)
+        .join(tasks, tasks.c.id == outbox.c.task)
+        # (``coalesce`` looks no further than it must.)
+        .where(outbox.c.id == (sa.func.coalesce(*found) if len(found) > 1 else found[0]))
+    )
 
 
 class Share(Enum):
@@ -230,11 +242,12 @@ class Search:
 
 
 _WHOLE_QUEUE = Search()
+_CARDS = _whole(_CARD)
 #: The cards first.
-_QUERIES: Mapping[Share, tuple["sa.Select[Any]", ...]] = {
-    Share.ALL: (_CARD, _NEXT),
-    Share.NO_RECORDINGS: (_CARD, _NO_RECORDING),
-    Share.RECORDINGS: (_RECORDINGS,),
+_QUERIES: Mapping[Share, "sa.Select[Any]"] = {
+    Share.ALL: _whole(_CARD, _NEXT),
+    Share.NO_RECORDINGS: _whole(_CARD, _NO_RECORDING),
+    Share.RECORDINGS: _whole(_RECORDINGS),
 }
 
 
@@ -262,10 +275,10 @@ def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE
     the call's end waits instead.
     """
     among = {"now": now, **search.parameters}
-    queries = _QUERIES[search.share][: 1 if search.cards_only else 2]
+    cards = search.cards_only and search.share is not Share.RECORDINGS
+    query = _CARDS if cards else _QUERIES[search.share]
     while True:
-        rows = (db.execute(query, among).first() for query in queries)
-        row = next((row for row in rows if row is not None), None)
+        row = db.execute(query, among).first()
         if row is None:
             return None
         if row.kind not in _KINDS:  # of a program that was installed in between

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from attrs import evolve, frozen
+from attrs import frozen
 
 from autodial.model.attempt_states import IN_FLIGHT, State
 from autodial.model.disposition import Disposition
@@ -42,9 +42,26 @@ _SINCE: "sa.BindParameter[datetime]" = sa.bindparam("since", type_=Moment)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def counts(made: Any) -> sa.ColumnElement[bool]:
+    """An attempt, by its columns, that reached the client, or may have."""
+    reached: sa.ColumnElement[bool] = made.outcome.is_(None) | ~one_of(made.outcome, _NO_CONTACT)
+    return reached
+
+
+_COUNTS = (attempts.c.generation == tasks.c.generation) & counts(attempts.c)
+#: A task, and its attempts as far as a decision looks at them.
+_TASK = sa.select(
+    tasks,
+    sa.select(sa.func.count())
+    .where(attempts.c.task == tasks.c.id, _COUNTS)
+    .scalar_subquery()
+    .label("made"),
+    sa.exists()
+    .where(attempts.c.task == tasks.c.id, holds("attempts", FLYING))
+    .label("in_progress"),
+)
 DUE = (
-    sa.select(tasks)
-    .where(tasks.c.next_check == READY, tasks.c.refetch == 0)
+    _TASK.where(tasks.c.next_check == READY, tasks.c.refetch == 0)
     .order_by(tasks.c.due, tasks.c.id)
     .limit(sa.bindparam("limit"))
 )
@@ -74,45 +91,31 @@ _NOW_READY = (
 )
 
 
-_ONE = sa.select(tasks).where(tasks.c.id == sa.bindparam("task"))
-
-
-def counts(made: Any) -> sa.ColumnElement[bool]:
-    """An attempt, by its columns, that reached the client, or may have."""
-    reached: sa.ColumnElement[bool] = made.outcome.is_(None) | ~one_of(made.outcome, _NO_CONTACT)
-    return reached
-
-
-_COUNTS = (attempts.c.generation == tasks.c.generation) & counts(attempts.c)
+_ONE = _TASK.where(tasks.c.id == sa.bindparam("task"))
 
 
 @frozen
 class _Queries:
-    """All that a decision looks at, of some tasks."""
+    """All that a decision looks at, of some tasks. (Each statement costs more than its rows.)"""
 
     phones: sa.Select[Any]
-    made: sa.Select[Any]
     calls: sa.CompoundSelect[Any]
-    external: sa.CompoundSelect[Any]
     wrong: sa.Select[Any]
-    do_not_call: sa.CompoundSelect[Any]
 
 
 def _queries(of: Callable[[Any], sa.ColumnElement[bool]]) -> _Queries:
     """``of``: the condition for a column with a task's id."""
     return _Queries(
-        phones=sa.select(phones)
+        phones=sa.select(
+            phones,
+            sa.or_(
+                *(sa.exists().where(same) for same in same_person(do_not_call.c, phones.c))
+            ).label("listed"),
+        )
         .where(of(phones.c.task))
         .order_by(phones.c.task, phones.c.position),
-        made=sa.select(
-            attempts.c.task,
-            sa.func.sum(sa.case((_COUNTS, 1), else_=0)).label("n"),
-            sa.func.max(sa.case((sa.text(f"attempts.{FLYING}"), 1), else_=0)).label("open"),
-        )
-        .join(tasks)
-        .where(of(attempts.c.task))
-        .group_by(attempts.c.task),
-        calls=sa.union(  # each half by its own index; one attempt found by both counts once
+        # Each part by its own index; a call that is found by two counts once.
+        calls=sa.union(
             *(
                 sa.select(
                     phones.c.task, phones.c.number, attempts.c.id, attempts.c.task.label("of"),
@@ -123,40 +126,57 @@ def _queries(of: Callable[[Any], sa.ColumnElement[bool]]) -> _Queries:
                 .where(of(phones.c.task))
                 .where((attempts.c.claimed_at > _SINCE) | holds("attempts", FLYING))
                 for same in same_person(attempts.c, phones.c)
-            )
-        ),
-        external=sa.union(
+            ),
             *(
-                sa.select(phones.c.task, phones.c.number, external_calls.c.id, external_calls.c.at)
+                sa.select(
+                    phones.c.task, phones.c.number, sa.cast(external_calls.c.id, sa.String),
+                    sa.cast(sa.null(), sa.Integer), sa.literal_column("''", sa.String),
+                    sa.literal_column(f"'{Outcome.TALKED.value}'", sa.String),
+                    external_calls.c.at, sa.literal_column("0", sa.Integer),
+                )
                 .join_from(phones, external_calls, same)
                 .where(of(phones.c.task), external_calls.c.at > _SINCE)
                 for same in SAME
-            )
+            ),
         ),
         wrong=sa.select(attempts.c.task, attempts.c.generation, attempts.c.number).where(
             of(attempts.c.task),
             (attempts.c.outcome == Outcome.BAD_NUMBER.value)
             | (attempts.c.disposition == Disposition.WRONG_NUMBER.value),
         ),
-        do_not_call=sa.union(
-            *(
-                sa.select(phones.c.task, phones.c.number)
-                .join_from(phones, do_not_call, same)
-                .where(of(phones.c.task))
-                for same in same_person(do_not_call.c, phones.c)
-            )
-        ),
     )  # fmt: skip
 
 
-#: Mostly it is one task, and a list costs time at each execution.
-_OF_ONE = _queries(lambda task: task == sa.bindparam("ids"))
-_OF_SOME = _queries(lambda task: task.in_(sa.bindparam("ids", expanding=True)))
+Queries = TypeVar("Queries")
+
+
+# Mostly it is one task, and a list costs time at each execution.
+
+
+def is_one(column: Any) -> sa.ColumnElement[bool]:
+    """Is it the parameter ``ids``?"""
+    same: sa.ColumnElement[bool] = column == sa.bindparam("ids")
+    return same
+
+
+def is_some(column: Any) -> sa.ColumnElement[bool]:
+    """Is it among the parameter ``ids``?"""
+    among: sa.ColumnElement[bool] = column.in_(sa.bindparam("ids", expanding=True))
+    return among
+
+
+def for_these(
+    ids: Sequence[int], one: Queries, some: Queries
+) -> tuple[Queries, int | Sequence[int]]:
+    """The queries for ``is_one`` or for ``is_some``, and their parameter."""
+    return (one, ids[0]) if len(ids) == 1 else (some, ids)
+
+
+_OF_ONE, _OF_SOME = _queries(is_one), _queries(is_some)
 
 
 def _for(ids: Sequence[int]) -> tuple[_Queries, int | Sequence[int]]:
-    """The queries, and their parameter ``ids``."""
-    return (_OF_ONE, ids[0]) if len(ids) == 1 else (_OF_SOME, ids)
+    return for_these(ids, _OF_ONE, _OF_SOME)
 
 
 def look_again(db: sa.Connection, now: datetime) -> None:
@@ -213,10 +233,7 @@ def _as_tasks(
     if not rows:
         return []  # mostly nothing is due
     ids = [row.id for row in rows]
-    numbers = phones_of(db, ids)
-    queries, which = _for(ids)
-    counts = {row.task: row for row in db.execute(queries.made, {"ids": which})}
-    unwanted = {(row.task, row.number) for row in db.execute(queries.do_not_call, {"ids": which})}
+    numbers = phones_of(db, ids, listed=True)
     history, called_now = _persons(db, ids, since)
     wrong = _wrong(db, ids)
     return [
@@ -225,14 +242,11 @@ def _as_tasks(
             title=row.title,
             responsible=OperatorId(row.responsible),
             due=row.due,
-            phones=tuple(
-                evolve(phone, do_not_call=True) if (row.id, phone.number) in unwanted else phone
-                for phone in numbers.get(row.id, ())
-            ),
+            phones=numbers.get(row.id, ()),
             open=bool(row.open),
             closed_reason=row.closed_reason,
-            attempts=counts[row.id].n if row.id in counts else 0,
-            in_progress=bool(counts[row.id].open) if row.id in counts else False,
+            attempts=row.made,
+            in_progress=bool(row.in_progress),
             purpose=row.purpose,
             own_deputies=deputies_in(row.deputies),
             needs_confirmation=bool(row.needs_confirmation),
@@ -255,12 +269,9 @@ def _persons(
     """
     queries, which = _for(ids)
     calls: dict[int, dict[str, tuple[Called, ...]]] = {}
-    for row in db.execute(queries.external, {"ids": which, "since": since}):
-        by_number = calls.setdefault(row.task, {})
-        by_number[row.number] = (*by_number.get(row.number, ()), Called(row.at, talked=True))
     now: dict[int, frozenset[str]] = {}
     for row in db.execute(queries.calls, {"ids": which, "since": since}):
-        if State(row.state) in IN_FLIGHT and row.of != row.task:
+        if row.of is not None and State(row.state) in IN_FLIGHT and row.of != row.task:
             now[row.task] = now.get(row.task, frozenset()) | {row.number}
         if row.claimed_at is not None and row.outcome not in _NO_CONTACT:
             by_number = calls.setdefault(row.task, {})
@@ -280,13 +291,19 @@ def _wrong(db: sa.Connection, ids: Sequence[int]) -> dict[tuple[int, int], froze
     return numbers
 
 
-def phones_of(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Phone, ...]]:
+def phones_of(
+    db: sa.Connection, ids: Sequence[int], *, listed: bool = False
+) -> dict[int, tuple[Phone, ...]]:
+    """
+    By task. Without ``listed`` as the portal has them; else those on our own do-not-call list are
+    marked, too.
+    """
     by_task: dict[int, tuple[Phone, ...]] = {}
     queries, which = _for(ids)
     for row in db.execute(queries.phones, {"ids": which}):
         phone = Phone(
             row.number, row.client, row.entity_type, row.entity_id, row.dtmf, row.zone,
-            bool(row.do_not_call), bool(row.no_consent),
+            bool(row.do_not_call or (listed and row.listed)), bool(row.no_consent),
         )  # fmt: skip
         by_task[row.task] = (*by_task.get(row.task, ()), phone)
     return by_task

@@ -11,7 +11,7 @@ from autodial.store.schema import operators, stand_ins, tasks
 
 # Built once: building a statement costs more than running it.
 _NOW = sa.bindparam("now", type_=stand_ins.c.until.type)
-_CURRENT = sa.select(stand_ins.c.operator, stand_ins.c.stand_in).where(
+CURRENT = sa.select(stand_ins.c.operator, stand_ins.c.stand_in).where(
     stand_ins.c.until.is_(None) | (stand_ins.c.until > _NOW)
 )
 
@@ -30,7 +30,7 @@ class StandInLine:
 
 def current(db: sa.Connection, now: datetime) -> Mapping[OperatorId, OperatorId]:
     """Who stands in for whom now."""
-    rows = db.execute(_CURRENT, {"now": now})
+    rows = db.execute(CURRENT, {"now": now})
     return {OperatorId(row.operator): OperatorId(row.stand_in) for row in rows}
 
 

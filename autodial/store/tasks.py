@@ -1,6 +1,6 @@
 """The importer's side of the tasks: what the portal has is saved, what it has no more is closed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from autodial.rules.phone_numbers import Refused
 from autodial.store.events import note
 from autodial.store.outbox import LATE
 from autodial.store.own_deadlines import our_own_hand
-from autodial.store.planning import IS_LISTED, phones_of
+from autodial.store.planning import IS_LISTED, for_these, is_one, is_some, phones_of
 from autodial.store.schema import (
     ASKED_FOR,
     holds,
@@ -27,10 +27,29 @@ from autodial.store.schema import (
 from bitrix24 import Deadline, PortalTask
 
 # Built once: building a statement costs more than running it.
-_STORED = sa.select(tasks).where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
 _RESPONSIBLE = sa.select(tasks.c.responsible).where(tasks.c.id == sa.bindparam("task"))
 _ADD, _ADD_PHONES, _ADD_REFUSED = sa.insert(tasks), sa.insert(phones), sa.insert(refused)
 _CHANGE = sa.update(tasks).where(tasks.c.id == sa.bindparam("this"))
+
+
+@frozen
+class _Stored:
+    """What is stored of some tasks, besides their phones."""
+
+    tasks: sa.Select[Any]
+    refused: sa.Select[Any]
+
+
+def _stored(of: Callable[[Any], sa.ColumnElement[bool]]) -> _Stored:
+    """``of``: the condition for a column with a task's id."""
+    numbers = sa.select(refused).where(of(refused.c.task))
+    return _Stored(
+        tasks=sa.select(tasks).where(of(tasks.c.id)),
+        refused=numbers.order_by(refused.c.task, refused.c.position),
+    )
+
+
+_STORED = _stored(is_one), _stored(is_some)
 
 
 @frozen
@@ -62,9 +81,10 @@ def save_tasks(
     the portal was read; ``late``: how long after its sending it may execute a request.
     """
     ids = [entry.task.id for entry in imported]
-    known = {row.id: row for row in db.execute(_STORED, {"ids": ids})}
+    stored, which = for_these(ids, *_STORED)
+    known = {row.id: row for row in db.execute(stored.tasks, {"ids": which})}
     numbers = phones_of(db, ids)
-    unfit = _refused(db, ids)
+    unfit = _refused(db.execute(stored.refused, {"ids": which}))
     changed = 0
     for entry in imported:
         task = entry.task.id
@@ -298,10 +318,9 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     return bool(changed.rowcount)
 
 
-def _refused(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Refused, ...]]:
+def _refused(rows: Iterable[Any]) -> dict[int, tuple[Refused, ...]]:
     by_task: dict[int, tuple[Refused, ...]] = {}
-    query = sa.select(refused).where(refused.c.task.in_(ids))
-    for row in db.execute(query.order_by(refused.c.task, refused.c.position)):
+    for row in rows:
         number = Refused(row.value, row.reason, row.client)
         by_task[row.task] = (*by_task.get(row.task, ()), number)
     return by_task

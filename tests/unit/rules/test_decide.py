@@ -440,7 +440,7 @@ def test_a_task_waits_for_its_own_operator_no_longer_than_it_should() -> None:
 
 def test_order_is_a_site_s_choice() -> None:
     vera = evolve(ANNA, id=OperatorId(3), extension="103")
-    staff, deputies = (ANNA, BORIS, vera), {ANNA.id: (vera.id,)}
+    staff, deputies = {one.id: one for one in (ANNA, BORIS, vera)}, {ANNA.id: (vera.id,)}
     for order, expected in (
         (tuple(Who), ["101", "103", "102"]),
         ((Who.ANYBODY,), ["102"]),
@@ -448,7 +448,7 @@ def test_order_is_a_site_s_choice() -> None:
         ((), []),
     ):
         ordered = in_order(ANNA.id, staff, deputies, order)
-        assert expected == [operator.extension for operator in ordered]
+        assert expected == [staff[who].extension for who in ordered]
 
 
 @given(
