@@ -123,7 +123,11 @@ def delivered(
     done: Done | None = None,
 ) -> None:
     """The portal has accepted the message."""
-    done = done or Done()
+    _delivered(db, message, now, done or Done())
+    _settle(db, message)
+
+
+def _delivered(db: sa.Connection, message: Message, now: datetime, done: Done) -> None:
     taken = {"this": message.id, "state": MessageState.DELIVERED, "done_at": now}
     db.execute(_CHANGE, taken)
     if done.call_id is not None:
@@ -141,15 +145,17 @@ def delivered(
     if "responsible" in message.payload:
         db.execute(_TASK, its | {"responsible": message.payload["responsible"]})
     note(db, now, message.task, "told portal", message.kind, message.attempt)
-    _settle(db, message)
 
 
 def delivered_and_next(
     db: sa.Connection, message: Message, done: Done, now: datetime, search: Search
 ) -> Message | None:
     """The portal has accepted this message; the next one, marked as being sent."""
-    delivered(db, message, now, done)
-    return next_message(db, now, search)
+    _delivered(db, message, now, done)
+    following = next_message(db, now, search)
+    if following is None or following.attempt != message.attempt:
+        _settle(db, message)
+    return following
 
 
 def bury(db: sa.Connection, message: Message, why: str, now: datetime) -> None:

@@ -3,9 +3,10 @@ The outbox: messages to the portal. A row is written in the transaction of what 
 ``sending`` before the request and ``delivered`` after it, so a crash in between is recognised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -129,30 +130,12 @@ _UNDELIVERED = holds("outbox", UNDELIVERED)
 _UNDER_WAY = holds("attempts", IN_FLIGHT)
 #: Messages being delivered beside the one that is looked for, at most.
 BESIDE = 2
-_NOTHING_BESIDE: dict[str, str | int] = {
-    name: value
-    for number in range(BESIDE)
-    for name, value in ((f"attempt_{number}", ""), (f"task_{number}", 0), (f"of_task_{number}", 0))
-}
-
-
-def _not_beside() -> sa.ColumnElement[bool]:
-    """Messages of one attempt, and those about one task, are delivered one after the other."""
-    others = []
-    for number in range(BESIDE):
-        others.append(outbox.c.attempt != sa.bindparam(f"attempt_{number}"))
-        for name in (f"task_{number}", f"of_task_{number}"):
-            others += [outbox.c.task != sa.bindparam(name), attempts.c.task != sa.bindparam(name)]
-    return sa.and_(*others)
-
-
 _NEXT = (
     sa.select(outbox.c.id)
     .join(attempts, attempts.c.id == outbox.c.attempt)
     .join(tasks, tasks.c.id == outbox.c.task)
     .where(_UNDELIVERED)
     .where(outbox.c.not_before.is_(None) | (outbox.c.not_before <= sa.bindparam("now")))
-    .where(_not_beside())
     .order_by(outbox.c.id)
     .limit(1)
 )
@@ -176,14 +159,40 @@ _CARD = _NEXT.where(
     outbox.c.attempt.in_(sa.select(attempts.c.id).where(_UNDER_WAY)),
     one_of(outbox.c.kind, _AT_ONCE),
 )
+_OTHER = outbox.alias("other")
+#: When a registration or a card of this call was last sent without an answer.
+_LAST_LOST_CARD = sa.select(sa.func.max(_OTHER.c.lost_at)).where(
+    _OTHER.c.attempt == outbox.c.attempt,
+    one_of(_OTHER.c.kind, (MessageKind.REGISTER, MessageKind.MOVE)),
+)
+#: When an earlier comment of the task was last sent, if its answer is still unknown.
+_DOUBTFUL_COMMENT = sa.select(sa.func.max(_OTHER.c.sent_at)).where(
+    _OTHER.c.task == outbox.c.task,
+    _OTHER.c.kind == MessageKind.COMMENT,
+    _OTHER.c.state == MessageState.SENDING,
+    _OTHER.c.id < outbox.c.id,
+)
 
 
-def _whole(*first: "sa.Select[Any]") -> "sa.Select[Any]":
-    """The message that the first of these finds, else the next one: in one statement."""
-    found = [query.correlate(None).scalar_subquery() for query in first]
+def _only_of(kind: MessageKind, query: "sa.Select[tuple[datetime]]") -> "sa.Case[datetime]":
+    """Looked for if the message is of this kind."""
+    return sa.case((outbox.c.kind == kind, query.scalar_subquery()), else_=None)
+
+
+def _whole(first: "Sequence[sa.Select[Any]]", busy: int) -> "sa.Select[Any]":
+    """
+    The message that the first of these finds, else the next one: in one statement. Messages of one
+    attempt, and those about one task, are delivered one after the other: not those of ``busy``
+    tasks, the parameters ``busy_0`` and so on.
+    """
+    names: list[sa.BindParameter[int]] = [sa.bindparam(f"busy_{n}") for n in range(busy)]
+    others = [column != name for name in names for column in (outbox.c.task, attempts.c.task)]
+    found = [query.where(*others).correlate(None).scalar_subquery() for query in first]
     return (
         sa.select(
             outbox,
+            _only_of(MessageKind.FINISH, _LAST_LOST_CARD).label("lost_card"),
+            _only_of(MessageKind.COMMENT, _DOUBTFUL_COMMENT).label("doubtful_comment"),
             attempts.c.task.label("of_task"),
             attempts.c.number,
             attempts.c.entity_type,
@@ -221,34 +230,34 @@ class Search:
 
     #: How long after its sending the portal may execute a request whose answer was lost.
     late: timedelta = LATE
-    #: What is being delivered now, at most ``BESIDE``: messages about the same attempts and tasks
-    #: wait.
+    #: What is being delivered now: messages about the same attempts and tasks wait.
     beside: tuple[Message, ...] = ()
     cards_only: bool = False  #: cards and notices of calls in flight
     share: Share = Share.ALL
     node: str = ""  #: whose recordings
 
-    @property
-    def parameters(self) -> dict[str, str | int]:
-        """Of ``_NEXT`` and ``_CARD``."""
-        values: dict[str, str | int] = dict(_NOTHING_BESIDE)
-        for number, message in enumerate(self.beside):
-            values[f"attempt_{number}"] = message.attempt
-            values[f"task_{number}"] = message.task
-            values[f"of_task_{number}"] = message.of_task
+    def query(self) -> tuple["sa.Select[Any]", dict[str, str | int]]:
+        """The statement, and its parameters besides ``now``."""
+        busy = {task for message in self.beside for task in (message.task, message.of_task)}
+        values: dict[str, str | int] = {f"busy_{n}": task for n, task in enumerate(busy)}
         if self.share is Share.RECORDINGS:
             values["node"] = self.node
-        return values
+        return _query(self.share, len(busy), cards_only=self.cards_only), values
 
 
 _WHOLE_QUEUE = Search()
-_CARDS = _whole(_CARD)
 #: The cards first.
-_QUERIES: Mapping[Share, "sa.Select[Any]"] = {
-    Share.ALL: _whole(_CARD, _NEXT),
-    Share.NO_RECORDINGS: _whole(_CARD, _NO_RECORDING),
-    Share.RECORDINGS: _whole(_RECORDINGS),
+_FIRST: Mapping[Share, Sequence["sa.Select[Any]"]] = {
+    Share.ALL: (_CARD, _NEXT),
+    Share.NO_RECORDINGS: (_CARD, _NO_RECORDING),
+    Share.RECORDINGS: (_RECORDINGS,),
 }
+
+
+@cache
+def _query(share: Share, busy: int, *, cards_only: bool) -> "sa.Select[Any]":
+    """Built once: building a statement costs more than running it."""
+    return _whole(_FIRST[share][: 1 if cards_only else 2], busy)
 
 
 def take_over(db: sa.Connection, request: timedelta) -> datetime | None:
@@ -274,11 +283,9 @@ def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE
     executed; then the portal shows whether it was. The kinds in ``_AT_ONCE`` are repeated at once;
     the call's end waits instead.
     """
-    among = {"now": now, **search.parameters}
-    cards = search.cards_only and search.share is not Share.RECORDINGS
-    query = _CARDS if cards else _QUERIES[search.share]
+    query, among = search.query()
     while True:
-        row = db.execute(query, among).first()
+        row = db.execute(query, {"now": now, **among}).first()
         if row is None:
             return None
         if row.kind not in _KINDS:  # of a program that was installed in between
@@ -286,10 +293,7 @@ def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE
             db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(dead))
             continue
         doubtful = row.state == MessageState.SENDING
-        unsure = _last_lost_card(db, row.attempt) if row.kind == MessageKind.FINISH else None
-        waits = [unsure] if unsure else []
-        if row.kind == MessageKind.COMMENT and (before := _doubtful_comment(db, row.task, row.id)):
-            waits.append(before)
+        waits = [moment for moment in (row.lost_card, row.doubtful_comment) if moment is not None]
         if doubtful and row.sent_at is not None and row.kind not in _AT_ONCE:
             waits.append(row.sent_at)
         until = max(waits) + search.late if waits else now
@@ -321,33 +325,8 @@ def next_message(db: sa.Connection, now: datetime, search: Search = _WHOLE_QUEUE
         lost_before=row.lost_at,
         purpose=row.purpose,
         comment=row.comment if row.comment_generation == row.generation else None,
-        unsure=unsure is not None,
+        unsure=row.lost_card is not None,
     )
-
-
-_LOST_CARDS = sa.select(outbox.c.lost_at).where(
-    outbox.c.attempt == sa.bindparam("this"),
-    one_of(outbox.c.kind, (MessageKind.REGISTER, MessageKind.MOVE)),
-    outbox.c.lost_at.is_not(None),
-)
-_DOUBTFUL_COMMENTS = sa.select(outbox.c.sent_at).where(
-    outbox.c.task == sa.bindparam("its"),
-    outbox.c.kind == MessageKind.COMMENT,
-    outbox.c.state == MessageState.SENDING,
-    outbox.c.id < sa.bindparam("before"),
-    outbox.c.sent_at.is_not(None),
-)
-
-
-def _last_lost_card(db: sa.Connection, attempt: str) -> datetime | None:
-    """When a registration or a card of this call was last sent without an answer."""
-    return max((row.lost_at for row in db.execute(_LOST_CARDS, {"this": attempt})), default=None)
-
-
-def _doubtful_comment(db: sa.Connection, task: int, message: int) -> datetime | None:
-    """When an earlier comment of the task was last sent, if its answer is still unknown."""
-    before = db.execute(_DOUBTFUL_COMMENTS, {"its": task, "before": message})
-    return max((row.sent_at for row in before), default=None)
 
 
 def said_since(db: sa.Connection, message: Message) -> bool:
