@@ -7,6 +7,7 @@ disk before the dialplan gets the answer.
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
+from itertools import chain
 
 import sqlalchemy as sa
 from attrs import define, evolve, field, frozen
@@ -271,11 +272,15 @@ class CallControl:
             paused = operator.paused and operator.reserved_for != attempt.id
             return operator.at_work and not operator.elsewhere and not paused
 
-        order = in_order(first, everybody, deputies, self.config.staff.who)
-        if reserved in order and rings(reserved):
-            begins = next(filter(rings, order)) == first
-            order = list(dict.fromkeys((first if begins else reserved, reserved, *order)))
-        return (everybody[who] for who in order if rings(who))
+        line = filter(rings, in_order(first, everybody, deputies, self.config.staff.who))
+        if (head := next(line, None)) is None:
+            return iter(())
+        if head == reserved:  # as mostly: the others are not looked at
+            return (everybody[who] for who in chain((head,), line))
+        others = list(line)
+        ahead = [head] if head == first else []
+        second = [reserved] if reserved in others else []
+        return (everybody[who] for who in dict.fromkeys((*ahead, *second, head, *others)))
 
     def _look(self, attempt: Attempt, extension: str) -> tuple[str, str | None]:
         """The name that a phone shows, and its Alert-Info; None: the dialplan's."""

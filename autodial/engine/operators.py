@@ -36,7 +36,7 @@ class Roster:
     #: All operators with their present states: many decisions look at them between two changes.
     _present: dict[OperatorId, Operator] = field(factory=dict, init=False)
     #: By extension; a doubled one is the first's.
-    _extensions: dict[str, OperatorId] = field(factory=dict, init=False)
+    _extensions: dict[str, tuple[OperatorId, ...]] = field(factory=dict, init=False)
 
     def leave_out(self, exclude: frozenset[OperatorId]) -> None:
         """From now on these users are no operators."""
@@ -62,7 +62,7 @@ class Roster:
         if first:
             self._renew_all()  # from now on a phone without a state is unknown
         else:
-            self._renew(*(who for who, o in self._staff.items() if o.extension == extension))
+            self._renew(*self._extensions.get(extension, ()))
 
     def ask_phones(self) -> None:
         """Device states are read from Asterisk from now on."""
@@ -82,7 +82,7 @@ class Roster:
         changed = {ext for ext in {*phones, *self._elsewhere}
                    if phones.get(ext) != self._elsewhere.get(ext)}  # fmt: skip
         self._elsewhere = phones
-        self._renew(*(who for who, o in self._staff.items() if o.extension in changed))
+        self._renew(*(who for ext in changed for who in self._extensions.get(ext, ())))
 
     def everywhere(self) -> Mapping[str, str] | None:
         """As ``phones``, with the phones at other nodes."""
@@ -122,7 +122,7 @@ class Roster:
         This phone is about to ring for the attempt: reserve its operator for it. A call for which
         that operator was reserved gets the operator reserved for this one until now, if any.
         """
-        who = self._extensions.get(extension)
+        who = next(iter(self._extensions.get(extension, ())), None)
         before = next(
             (operator for operator, reserved in self._reserved.items() if reserved == attempt), None
         )
@@ -167,8 +167,8 @@ class Roster:
         return self._present
 
     def with_extension(self, extension: str) -> Operator | None:
-        who = self._extensions.get(extension)
-        return self._present[who] if who is not None else None
+        whose = self._extensions.get(extension)
+        return self._present[whose[0]] if whose else None
 
     def heeds(self, extension: str) -> bool:
         """
@@ -184,8 +184,11 @@ class Roster:
         return self._present.get(operator)
 
     def _renew_all(self) -> None:
-        self._extensions = {o.extension: who for who, o in reversed(self._staff.items())}
-        self._extensions.pop("", None)
+        self._extensions = {}
+        for who, operator in self._staff.items():
+            if operator.extension:
+                others = self._extensions.get(operator.extension, ())
+                self._extensions[operator.extension] = (*others, who)
         self._present = {who: self._now(operator) for who, operator in self._staff.items()}
 
     def _renew(self, *changed: OperatorId) -> None:

@@ -36,37 +36,43 @@ def capacity(  # noqa: PLR0913  # the counts, by name
     several share the store. ``answers`` is by purpose. Lines and caller IDs in use are counted on
     an attempt's first trunk.
     """
-    dialling = {attempt.id for attempt in own if attempt.state in DIALLING}
-    reserved = {operator.reserved_for for operator in operators}
     use = Use(
         lines=Counter(attempt.routes[0].trunk for attempt in live),
         shown=Counter(attempt.routes[0].caller_id for attempt in live),
         in_a_day=in_a_day,
         started=started,
     )
-    unreserved = Counter(
-        attempt.purpose if pacing.by_purpose else EVERY
-        for attempt in own
-        if attempt.id in dialling - reserved
-    )
-    # (Only overdialling asks for them, and there may be hundreds.)
-    could = pacing.ratio > 1 and sum(_could_take(one, dialling, now) for one in operators)
     counted = answers if pacing.by_purpose else {EVERY: together(answers.values())}
     return {
         "calls": len(live),
         "reserve_operators": max(
             (pacing.reserve_operators(each) for each in counted.values()), default=0
         ),
-        "overdial": {
-            purpose: pacing.overdial(
-                answers_of_purpose,
-                operators=could,
-                dialling=len(dialling),
-                unheld=unreserved[purpose],
-            )
-            for purpose, answers_of_purpose in counted.items()
-        },
+        "overdial": _overdial(pacing, counted, own, operators, now) if pacing.ratio > 1 else {},
         "routes": routing.free(use, now),
+    }
+
+
+def _overdial(
+    pacing: Pacing,
+    counted: Mapping[str, Answers],
+    own: Collection[Attempt],
+    operators: Sequence[Operator],
+    now: datetime,
+) -> Mapping[str, int]:
+    dialling = {attempt.id for attempt in own if attempt.state in DIALLING}
+    unreserved = dialling - {operator.reserved_for for operator in operators}
+    unheld = Counter(
+        attempt.purpose if pacing.by_purpose else EVERY
+        for attempt in own
+        if attempt.id in unreserved
+    )
+    could = sum(_could_take(operator, dialling, now) for operator in operators)
+    return {
+        purpose: pacing.overdial(
+            answers, operators=could, dialling=len(dialling), unheld=unheld[purpose]
+        )
+        for purpose, answers in counted.items()
     }
 
 

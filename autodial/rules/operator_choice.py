@@ -1,6 +1,6 @@
 """The operators to reserve for a call and to ring, in order, of those at work. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from autodial.model.attempt import Attempt
@@ -85,22 +85,23 @@ def in_order(
     operators: Mapping[OperatorId, Operator],
     deputies: Mapping[OperatorId, Sequence[OperatorId]],
     order: Sequence[Who] = tuple(Who),
-) -> Sequence[OperatorId]:
+) -> Iterator[OperatorId]:
     """
     The operators in the order to ring, at work or not: by default the responsible, deputies, all.
-    ``operators`` are all there are, by their ids.
+    ``operators`` are all there are, by their ids. Mostly the first will do.
     """
     named = deputies.get(responsible, ())
-    wanted: dict[OperatorId, None] = {}
+    first = {responsible, *named}
+    given = set()
     for who in order:
         match who:
             case Who.RESPONSIBLE:
-                wanted[responsible] = None
+                group: Iterable[OperatorId] = (responsible,)
             case Who.DEPUTIES:
-                wanted.update(dict.fromkeys(named))
+                group = named
             case Who.ANYBODY:
-                others = dict.fromkeys(operators)
-                for one in {responsible, *named}:
-                    others.pop(one, None)
-                wanted.update(others)
-    return [one for one in wanted if one in operators]
+                group = (one for one in operators if one not in first)
+        for one in group:
+            if one in operators and one not in given:
+                given.add(one)
+                yield one

@@ -89,25 +89,31 @@ def of_country(country: str) -> tuple[ZoneInfo, ...]:
 
 
 @lru_cache(maxsize=10_000)
+def _parsed(number: str) -> tuple[phonenumbers.PhoneNumber, str] | None:
+    """With its country; None: it is no number."""
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return None
+    return parsed, phonenumbers.region_code_for_number(parsed) or ""
+
+
 def country_of(number: str) -> str:
     """The country of a number, as ``RU``; empty: unknown."""
-    try:
-        return phonenumbers.region_code_for_number(phonenumbers.parse(number)) or ""
-    except phonenumbers.NumberParseException:
-        return ""
+    known = _parsed(number)
+    return known[1] if known is not None else ""
 
 
 @lru_cache(maxsize=10_000)
 def of_number(number: str) -> tuple[ZoneInfo, ...]:
     """All zones in which a number may ring; empty: unknown."""
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
+    known_number = _parsed(number)
+    if known_number is None:
         return ()
+    parsed, region = known_number
     for length in (6, 5):
         if (code := number[:length]) in _CODES:
             return tuple(ZoneInfo(name) for name in _CODES[code])
-    region = phonenumbers.region_code_for_number(parsed) or ""
     names = [_INSTEAD.get((region, name), name) for name in timezone.time_zones_for_number(parsed)]
     known = _OF.get(region)
     fit = [name for name in names if name != _UNKNOWN and (known is None or name in known)]
