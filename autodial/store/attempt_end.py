@@ -29,7 +29,7 @@ from autodial.store.events import note
 from autodial.store.ledger import user_of
 from autodial.store.nodes import Topic, tell_nodes
 from autodial.store.outbox import enqueue, put_back
-from autodial.store.planning import counts
+from autodial.store.planning import IS_LISTED, counts
 from autodial.store.same_person import same_person
 from autodial.store.schema import attempts, outbox, phones, reservations, tasks
 
@@ -383,7 +383,7 @@ _OTHERS_DUE = sa.union(  # each half by its own index; no task twice
         sa.select(tasks.c.id)
         .join_from(phones, tasks, phones.c.task == tasks.c.id)
         .join(_ENDED, same)
-        .where(tasks.c.id != sa.bindparam("own"), tasks.c.open == 1, tasks.c.closed_reason == "")
+        .where(tasks.c.id != sa.bindparam("own"), IS_LISTED, tasks.c.closed_reason == "")
         .where(tasks.c.due <= sa.bindparam("at"))
         for same in same_person(phones.c, _ENDED.c)
     )

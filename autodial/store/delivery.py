@@ -13,7 +13,15 @@ from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import Message, Search, next_message, put_off_rest
-from autodial.store.schema import DEAD, UNDELIVERED, attempts, holds, outbox, tasks
+from autodial.store.schema import (
+    DEAD,
+    UNDELIVERED,
+    attempts,
+    holds,
+    in_state,
+    outbox,
+    tasks,
+)
 from bitrix24 import Deadline
 
 # Built once: building a statement costs more than running it.
@@ -57,7 +65,7 @@ def not_sent(db: sa.Connection, message: Message) -> None:
         "lost_at": message.lost_before,
     }
     # (Unless a person's decision has voided it meanwhile.)
-    sending = (outbox.c.id == message.id) & (outbox.c.state == MessageState.SENDING)
+    sending = (outbox.c.id == message.id) & in_state(MessageState.SENDING)
     db.execute(sa.update(outbox).where(sending).values(before))
 
 
@@ -94,7 +102,7 @@ def again(db: sa.Connection, message: int | None, now: datetime) -> int:
             db.execute(sa.update(outbox).where(outbox.c.id == row.id).values(fresh))
             # What follows it was skipped, as the call was not registered.
             follows = outbox.c.kind.in_((MessageKind.FINISH, MessageKind.RECORD)) & (
-                outbox.c.state == MessageState.DELIVERED
+                in_state(MessageState.DELIVERED)
             )
             same = outbox.c.attempt == row.attempt
             db.execute(sa.update(outbox).where(same, follows).values(state=MessageState.PENDING))

@@ -22,7 +22,17 @@ from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.outbox import enqueue
 from autodial.store.same_person import same_person
-from autodial.store.schema import attempts, do_not_call, operators, outbox, phones, tasks
+from autodial.store.schema import (
+    LISTED,
+    attempts,
+    do_not_call,
+    holds,
+    in_state,
+    operators,
+    outbox,
+    phones,
+    tasks,
+)
 
 #: A later disposition may belong to a talk outside the dialler, so it is refused.
 SINCE = timedelta(hours=1)
@@ -98,13 +108,13 @@ def _take_back(db: sa.Connection, attempt: Attempt) -> None:
     messages = (outbox.c.attempt == attempt.id) & outbox.c.kind.in_(
         (MessageKind.TASK, MessageKind.STATUS, MessageKind.COMMENT)
     )
-    unsent = messages & (outbox.c.revision > 0) & (outbox.c.state == MessageState.PENDING)
+    unsent = messages & (outbox.c.revision > 0) & in_state(MessageState.PENDING)
     db.execute(sa.delete(outbox).where(unsent, outbox.c.task == attempt.task))
     # The disposition, not the outcome, sets the task's status.
     after = (
         (outbox.c.kind == MessageKind.STATUS)
         & (outbox.c.revision == 0)
-        & (outbox.c.state == MessageState.PENDING)
+        & in_state(MessageState.PENDING)
     )
     db.execute(
         sa.update(outbox)
@@ -260,6 +270,6 @@ def call_again(db: sa.Connection, number: str, now: datetime) -> int:
     """Take a number and its owner off the list, by command. Returns how many entries."""
     removed = db.execute(sa.delete(do_not_call).where(do_not_call.c.number == number)).rowcount
     if removed:
-        waiting = (tasks.c.open == 1) & (tasks.c.reason == "do not call")
+        waiting = holds("tasks", LISTED) & (tasks.c.reason == "do not call")
         db.execute(sa.update(tasks).where(waiting).values(next_check=now))
     return removed

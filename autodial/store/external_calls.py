@@ -7,7 +7,13 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.store.same_person import same_person
-from autodial.store.schema import external_calls, phones, tasks
+from autodial.store.schema import (
+    LISTED,
+    external_calls,
+    holds,
+    phones,
+    tasks,
+)
 
 #: A call counts for its number's owner: the same number, or the same entity.
 SAME = same_person(external_calls.c, phones.c)
@@ -47,7 +53,7 @@ def save_external_calls(db: sa.Connection, talks: Sequence[ExternalCall], now: d
     )
     changed = db.execute(
         sa.update(tasks)
-        .where(tasks.c.id.in_(affected), tasks.c.open == 1, tasks.c.closed_reason == "")
+        .where(tasks.c.id.in_(affected), holds("tasks", LISTED), tasks.c.closed_reason == "")
         .where(tasks.c.next_check.is_not(None))
         .values(next_check=now)
     )

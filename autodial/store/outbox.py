@@ -23,6 +23,7 @@ from autodial.store.schema import (
     UNDELIVERED,
     attempts,
     holds,
+    in_state,
     one_of,
     outbox,
     tasks,
@@ -169,7 +170,7 @@ _LAST_LOST_CARD = sa.select(sa.func.max(_OTHER.c.lost_at)).where(
 _DOUBTFUL_COMMENT = sa.select(sa.func.max(_OTHER.c.sent_at)).where(
     _OTHER.c.task == outbox.c.task,
     _OTHER.c.kind == MessageKind.COMMENT,
-    _OTHER.c.state == MessageState.SENDING,
+    in_state(MessageState.SENDING, "other"),
     _OTHER.c.id < outbox.c.id,
 )
 
@@ -266,7 +267,7 @@ def take_over(db: sa.Connection, request: timedelta) -> datetime | None:
     ``request`` at most: its messages were sent that much later, as far as doubt is concerned.
     Returns when the last of these requests ends; None: none was under way.
     """
-    sending = outbox.c.state == MessageState.SENDING
+    sending = in_state(MessageState.SENDING)
     rows = db.execute(sa.select(outbox.c.id, outbox.c.sent_at).where(_UNDELIVERED, sending)).all()
     ends = [(row.id, row.sent_at + request) for row in rows if row.sent_at is not None]
     for message, at in ends:
@@ -342,7 +343,7 @@ def said_since(db: sa.Connection, message: Message) -> bool:
             outbox.c.kind == MessageKind.COMMENT,
             outbox.c.revision == 0,
             outbox.c.task == attempts.c.task,
-            outbox.c.state == MessageState.DELIVERED,
+            in_state(MessageState.DELIVERED),
             outbox.c.id > message.id,
             attempts.c.generation == generation,
         )

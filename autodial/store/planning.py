@@ -20,6 +20,7 @@ from autodial.store.same_person import same_person
 from autodial.store.schema import IN_FLIGHT as FLYING
 from autodial.store.schema import (
     LISTED,
+    READ,
     READY,
     Moment,
     attempts,
@@ -61,7 +62,7 @@ _TASK = sa.select(
     .label("in_progress"),
 )
 DUE = (
-    _TASK.where(tasks.c.next_check == READY, tasks.c.refetch == 0)
+    _TASK.where(tasks.c.next_check == READY, holds("tasks", READ))
     .order_by(tasks.c.due, tasks.c.id)
     .limit(sa.bindparam("limit"))
 )

@@ -16,7 +16,15 @@ from autodial.rules.next_call import NextCall, first_allowed
 from autodial.store.attempt_queries import load_attempt
 from autodial.store.events import note
 from autodial.store.outbox import enqueue
-from autodial.store.schema import LISTED, attempts, holds, outbox, phones, tasks
+from autodial.store.schema import (
+    LISTED,
+    attempts,
+    holds,
+    in_state,
+    outbox,
+    phones,
+    tasks,
+)
 
 #: The first revision of messages that come from changed rules; those of dispositions are lower.
 BY_RULES = 1_000_000
@@ -101,7 +109,7 @@ def _enqueue(db: sa.Connection, number: str, state: str, later: datetime, now: d
     by_rules = (outbox.c.attempt == number) & (outbox.c.kind == MessageKind.TASK)
     by_rules &= outbox.c.revision >= BY_RULES
     payload = {"deadline": later.isoformat()}
-    unsent = by_rules & (outbox.c.state == MessageState.PENDING) & outbox.c.sent_at.is_(None)
+    unsent = by_rules & in_state(MessageState.PENDING) & outbox.c.sent_at.is_(None)
     if db.execute(sa.update(outbox).where(unsent).values(payload=payload)).rowcount:
         return
     last = db.scalar(sa.select(sa.func.max(outbox.c.revision)).where(by_rules))

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from autodial.store.schema import (
+    CLOSED,
     DEAD,
     attempts,
     audit,
@@ -135,7 +136,7 @@ def forget_attempts(db: sa.Connection, before: datetime, after: Mark) -> Mark | 
         return None
     ids = [row.id for row in rows]
     shut = sa.exists().where(
-        tasks.c.id == attempts.c.task, tasks.c.open == 0, _closed_before(before)
+        tasks.c.id == attempts.c.task, holds("tasks", CLOSED), _closed_before(before)
     )
     wanted = sa.exists().where(do_not_call.c.attempt == attempts.c.id)
     undelivered = outbox.c.attempt == attempts.c.id
@@ -185,7 +186,7 @@ def forget_tasks(db: sa.Connection, before: datetime, after: Mark) -> Mark | Non
     gone = list(
         db.scalars(
             sa.select(tasks.c.id).where(
-                tasks.c.id.in_(ids), tasks.c.open == 0, quiet, ~attempted, ~messaged
+                tasks.c.id.in_(ids), holds("tasks", CLOSED), quiet, ~attempted, ~messaged
             )
         )
     )

@@ -69,18 +69,25 @@ def short(length: int) -> String:
 
 
 #: Conditions of the partial indexes below. A statement must repeat one literally to use its index:
-#: with a bound parameter instead of a value SQLite reads the whole table.
+#: with a bound parameter instead of a value SQLite reads the whole table. And a statement that
+#: compares such a column with a parameter is prepared anew each time it is executed, as its plan
+#: depends on the value.
 IN_FLIGHT = "state IN ('spooled', 'claimed', 'answered')"
 UNDELIVERED = "state IN ('pending', 'sending')"
-LISTED = "open = 1"
+LISTED, CLOSED = "open = 1", "open = 0"
 DEAD = "state = 'dead'"
-ASKED_FOR = "refetch = 1"
+ASKED_FOR, READ = "refetch = 1", "refetch = 0"
 
 
 def holds(table: str, condition: str) -> ColumnElement[bool]:
     """One of these conditions, literally."""
     element: ColumnElement[bool] = literal_column(f"{table}.{condition}")
     return element
+
+
+def in_state(state: str, table: str = "outbox") -> ColumnElement[bool]:
+    """A message in this state; ``table``: or the alias."""
+    return holds(table, f"state = '{state}'")
 
 
 def one_of(column: Any, values: Iterable[Any]) -> ColumnElement[bool]:

@@ -105,7 +105,7 @@ def close_others(db: sa.Connection, present: Collection[int], now: datetime) -> 
 
 def close_these(db: sa.Connection, closed: Collection[int], now: datetime) -> int:
     """Close tasks that the portal has closed. Returns how many were open here."""
-    query = sa.select(tasks.c.id).where(tasks.c.open == 1, tasks.c.id.in_(closed))
+    query = sa.select(tasks.c.id).where(IS_LISTED, tasks.c.id.in_(closed))
     gone = [row.id for row in db.execute(query)]
     for task in gone:
         _close(db, task, now)
@@ -284,7 +284,7 @@ def to_refetch(db: sa.Connection, limit: int) -> list[int]:
 def refetched(db: sa.Connection, which: Sequence[int], now: datetime) -> None:
     """Their phones were read, or cannot be: the dispatcher may decide on them."""
     due = {"refetch": 0, "next_check": now}
-    db.execute(sa.update(tasks).where(tasks.c.id.in_(which), tasks.c.open == 1).values(due))
+    db.execute(sa.update(tasks).where(tasks.c.id.in_(which), IS_LISTED).values(due))
     db.execute(sa.update(tasks).where(tasks.c.id.in_(which)).values(refetch=0))
 
 
@@ -310,7 +310,7 @@ def confirm(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     """
     changed = db.execute(
         sa.update(tasks)
-        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.closed_reason == "")
+        .where(tasks.c.id == task, IS_LISTED, tasks.c.closed_reason == "")
         .values(confirmed=tasks.c.generation, due=now, next_check=now, refetch=1)
     )
     if changed.rowcount:
@@ -338,7 +338,7 @@ def skip(db: sa.Connection, task: TaskId, now: datetime, why: str) -> bool:
     values = {"closed_reason": SKIPPED, "next_check": None, "reason": "finished", "reason_at": now}
     changed = db.execute(
         sa.update(tasks)
-        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.closed_reason == "")
+        .where(tasks.c.id == task, IS_LISTED, tasks.c.closed_reason == "")
         .values(values)
     )
     if changed.rowcount:
@@ -350,7 +350,7 @@ def unskip(db: sa.Connection, task: TaskId, now: datetime) -> bool:
     """The dialler's again. False: it was not skipped."""
     changed = db.execute(
         sa.update(tasks)
-        .where(tasks.c.id == task, tasks.c.open == 1, tasks.c.closed_reason == SKIPPED)
+        .where(tasks.c.id == task, IS_LISTED, tasks.c.closed_reason == SKIPPED)
         .values(closed_reason="", next_check=now, reason="", reason_at=now)
     )
     if changed.rowcount:
