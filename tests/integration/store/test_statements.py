@@ -2,9 +2,11 @@
 No statement of a running dialler reads a table that grows with the years from end to end.
 
 Every test that goes through ``FakeStore`` has its statements explained as they are executed (see
-``plans.py``; ``tests/conftest.py`` checks that none is left out). Here: such a scan is detected.
+``plans.py``; ``tests/conftest.py`` checks that none is left out). Here: such a scan is detected,
+and a statement that SQLite prepares each time.
 """
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -14,10 +16,19 @@ import sqlalchemy as sa
 from autodial.rules.rolling_statistics import PastCalls
 from autodial.store import attempt_queries, flags, retention
 from autodial.store import outbox as outbox_
-from autodial.store.schema import attempts, events, outbox, phones, tasks
+from autodial.store.schema import (
+    LISTED,
+    attempts,
+    events,
+    holds,
+    in_state,
+    outbox,
+    phones,
+    tasks,
+)
 from tests.integration.conftest import NOON, FakeStore
 from tests.integration.house import House
-from tests.integration.plans import Plans, Scan, asked_of_the_store
+from tests.integration.plans import Plans, PreparedAnew, Scan, asked_of_the_store
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
@@ -42,6 +53,30 @@ def test_a_statement_that_reads_a_table_whole_is_noticed(
     plans.watching = True
     with database.begin() as connection, pytest.raises(Scan):
         connection.execute(statement)
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("condition", "anew"),
+    [
+        (tasks.c.open == 1, True),
+        (holds("tasks", LISTED), False),
+        (outbox.c.state == "sending", True),
+        (in_state("sending"), False),
+    ],
+    ids=str,
+)
+def test_a_statement_that_is_prepared_each_time_is_noticed(
+    database: sa.Engine, condition: sa.ColumnElement[bool], anew: bool
+) -> None:
+    plans = Plans(database)
+    plans.watching = True
+    statement = sa.select(tasks.c.id).join(outbox, outbox.c.task == tasks.c.id)
+    with (
+        database.begin() as connection,
+        pytest.raises(PreparedAnew) if anew else nullcontext(),
+    ):
+        connection.execute(statement.where(tasks.c.id == 1, outbox.c.task == 1, condition))
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)

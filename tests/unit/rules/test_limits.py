@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autodial.config.rules import ClientConfig
 from autodial.model.task import Called
+from autodial.rules import contact_limits
 from autodial.rules.calling_hours import HORIZON, Calendar, Hours, Usual, _public, opens_everywhere
 from autodial.rules.contact_limits import DAY, HOUR, MONTH, WEEK, DayHours, Limits, Place
 from autodial.rules.next_call import best_allowed, first_allowed
@@ -335,6 +336,21 @@ def test_a_sunday_of_work_is_not_a_moved_day_in_israel() -> None:
     hours = Hours(ZoneInfo("UTC"), week, calendar=Calendar(country="IL"))
 
     assert hours.span(date(2026, 11, 22)) == (time(10), time(12))
+
+
+def test_where_a_client_may_be_is_remembered_for_so_many_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contact_limits, "REMEMBERED", 2)
+    utc = ZoneInfo("UTC")
+    limits = Limits(hours=DayHours.alike(None, None), default_zone=utc)
+    numbers = ["+442079460000", "+97225551234", "+12025550123", "+442079460001", "+442079460000"]
+    fresh = [Limits(hours=limits.hours, default_zone=utc).places(number, "") for number in numbers]
+
+    assert fresh == [limits.places(number, "") for number in numbers]
+    assert fresh[0] != fresh[1]
+    assert len(limits._known_places) <= 2
+    assert limits.places(numbers[0], "Asia/Tokyo") != fresh[0], "by the CRM's zone, too"
 
 
 def test_a_thread_has_holidays_of_its_own() -> None:
