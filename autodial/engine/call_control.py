@@ -247,7 +247,7 @@ class CallControl:
         )
 
     def _ring(self, attempt: Attempt) -> Ring:
-        """Whom to ring, in order."""
+        """Whom to ring, in order. Mostly the first ten will do: the others are not looked at."""
         now = self.now()
         ready: list[str] = []
         wrapping_up: list[str] = []  # these come last

@@ -35,7 +35,7 @@ class Roster:
     _asked: bool = field(default=False, init=False)
     #: All operators with their present states: many decisions look at them between two changes.
     _present: dict[OperatorId, Operator] = field(factory=dict, init=False)
-    #: By extension; a doubled one is the first's.
+    #: Whose an extension is; of several it is the first's, but all have its state.
     _extensions: dict[str, tuple[OperatorId, ...]] = field(factory=dict, init=False)
 
     def leave_out(self, exclude: frozenset[OperatorId]) -> None:

@@ -139,7 +139,7 @@ class Facts:
 
     @cached_property
     def at_work_here(self) -> int:
-        """How many of those at work this node's Asterisk can ring: all, unless others share it."""
+        """How many are at work whom this node's Asterisk can ring: all, if it is the only node."""
         return sum([operator.at_work and not operator.elsewhere for operator in self.operators])
 
     def free_here(self, now: datetime) -> int:

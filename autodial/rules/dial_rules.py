@@ -163,11 +163,8 @@ def nobody_at_work(task: CallTask, facts: Facts, now: datetime) -> Refusal | Non
 
 
 def _operators_busy(task: CallTask, facts: Facts, now: datetime) -> Refusal | None:
-    return (
-        None
-        if facts.free_here(now) or _may_overdial(facts)
-        else Wait(Reason.OPERATORS_BUSY, now + SOON)
-    )
+    some = facts.free_here(now) > 0 or _may_overdial(facts)
+    return None if some else Wait(Reason.OPERATORS_BUSY, now + SOON)
 
 
 def _may_overdial(facts: Facts) -> bool:

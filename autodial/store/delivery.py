@@ -13,15 +13,7 @@ from autodial.model.outbox_message import MessageKind, MessageState
 from autodial.store import flags
 from autodial.store.events import note
 from autodial.store.outbox import Message, Search, next_message, put_off_rest
-from autodial.store.schema import (
-    DEAD,
-    UNDELIVERED,
-    attempts,
-    holds,
-    in_state,
-    outbox,
-    tasks,
-)
+from autodial.store.schema import DEAD, UNDELIVERED, attempts, holds, in_state, outbox, tasks
 from bitrix24 import Deadline
 
 # Built once: building a statement costs more than running it.

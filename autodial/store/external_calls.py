@@ -7,13 +7,7 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from autodial.store.same_person import same_person
-from autodial.store.schema import (
-    LISTED,
-    external_calls,
-    holds,
-    phones,
-    tasks,
-)
+from autodial.store.schema import LISTED, external_calls, holds, phones, tasks
 
 #: A call counts for its number's owner: the same number, or the same entity.
 SAME = same_person(external_calls.c, phones.c)
