@@ -163,7 +163,7 @@ class Roster:
         return tuple(self._present.values())
 
     def all_by_id(self) -> Mapping[OperatorId, Operator]:
-        """The same, until the next change."""
+        """The same by id: not a copy, it changes with them."""
         return self._present
 
     def with_extension(self, extension: str) -> Operator | None:

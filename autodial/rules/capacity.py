@@ -48,7 +48,7 @@ def capacity(  # noqa: PLR0913  # the counts, by name
         "reserve_operators": max(
             (pacing.reserve_operators(each) for each in counted.values()), default=0
         ),
-        "overdial": _overdial(pacing, counted, own, operators, now) if pacing.ratio > 1 else {},
+        "overdial": _overdial(pacing, counted, own, operators, now) if pacing.overdials else {},
         "routes": routing.free(use, now),
     }
 

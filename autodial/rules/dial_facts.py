@@ -144,7 +144,7 @@ class Facts:
 
     def free_here(self, now: datetime) -> int:
         """How many of these are free."""
-        return sum([not operator.wraps_up(now) for operator in self._free_or_in_wrap_up])
+        return sum([operator.free(now) for operator in self._free_or_in_wrap_up])
 
     @cached_property
     def _free_or_in_wrap_up(self) -> Sequence[Operator]:

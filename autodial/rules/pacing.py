@@ -62,6 +62,11 @@ class Pacing:
     in_two_seconds: bool = False  #: the cap counts ``late`` calls, as some laws do
     by_purpose: bool = False  #: the cap applies to each purpose separately
 
+    @property
+    def overdials(self) -> bool:
+        """May calls be placed for which no operator is reserved?"""
+        return self.ratio > 1
+
     def overdial(self, answers: Answers, *, operators: int, dialling: int, unheld: int) -> int:
         """
         How many calls may be placed without a reserved operator.
@@ -72,7 +77,7 @@ class Pacing:
         wanted = floor(self.ratio * operators) - dialling
         lost = answers.late if self.in_two_seconds else answers.abandoned
         allowed = floor(SHARE * self.cap * answers.answered) - lost - unheld
-        return max(0, min(wanted, allowed)) if self.ratio > 1 else 0
+        return max(0, min(wanted, allowed)) if self.overdials else 0
 
     def counted(self, answers: Answers) -> float:
         """The share of the answered calls that the cap limits; 0 while they are too few."""

@@ -184,7 +184,7 @@ def _whole(first: "Sequence[sa.Select[Any]]", busy: int) -> "sa.Select[Any]":
     """
     The message that the first of these finds, else the next one: in one statement. Messages of one
     attempt, and those about one task, are delivered one after the other: not those of ``busy``
-    tasks, the parameters ``busy_0`` and so on.
+    tasks, the parameters ``busy_0`` and so on, as their own or their attempt's.
     """
     names: list[sa.BindParameter[int]] = [sa.bindparam(f"busy_{n}") for n in range(busy)]
     others = [column != name for name in names for column in (outbox.c.task, attempts.c.task)]

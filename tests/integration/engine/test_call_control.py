@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from autodial.engine.conditions import Conditions
 from autodial.engine.do_not_call_list import SETTLED, DoNotCall
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
+from autodial.model.trunk import Route
 from autodial.pbx.agi_scripts import TICKETS, scripts
-from autodial.rules.dial_facts import Facts
+from autodial.rules.dial_facts import Dial, Facts
 from autodial.rules.trunk_choice import as_dialled
-from autodial.store import attempt_queries, audit, in_force, planning, tasks, views
+from autodial.store import attempt_queries, audit, in_force, ledger, planning, tasks, views
 from autodial.store.schema import outbox
 from fastagi_server import Tickets
 from fastagi_server.testing import FakeAsterisk
@@ -55,6 +57,27 @@ def test_a_claim_gives_all_that_is_needed_to_dial(house: House) -> None:
         "AD_TAG": "АВТОДОЗВОН Иван",
     }
     assert house.refreshed == [8017]
+
+
+def test_the_responsible_then_who_is_reserved_then_the_others_then_who_wraps_up(
+    house: House,
+) -> None:
+    """Another operator was reserved, and the responsible is at work again at the answer."""
+    task = house.run(planning.load_task, TaskId(8017))
+    reserved = house.roster.by_id(OperatorId(502))
+    assert reserved is not None
+    attempt = house.run(
+        ledger.open_attempt, task, Dial(PHONE, reserved, (Route("carrier1"),)), NOON,
+        lease=house.engine.calls.lease(),
+    )  # fmt: skip
+    house.engine.calls.opened(attempt)
+    house.engine.calls.reassign({TaskId(8017): OperatorId(503)})
+
+    ring = house.call_control.whom_to_ring(attempt.id)
+    assert ring is not None and ("103", "102", "101") == ring.extensions
+    house.roster.wraps_up(OperatorId(502), NOON + timedelta(minutes=1))
+    ring = house.call_control.whom_to_ring(attempt.id)
+    assert ring is not None and ("103", "101", "102") == ring.extensions
 
 
 def test_a_second_claim_is_refused(house: House) -> None:

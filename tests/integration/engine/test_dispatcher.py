@@ -19,7 +19,17 @@ from autodial.engine import status_queries
 from autodial.engine.do_not_call_list import SETTLED
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.rules.hangup import parse_report
-from autodial.store import attempt_queries, days_off, flags, ledger, pauses, planning, tasks, views
+from autodial.store import (
+    attempt_queries,
+    days_off,
+    flags,
+    ledger,
+    pauses,
+    planning,
+    stand_ins,
+    tasks,
+    views,
+)
 from autodial.store.events import story
 from autodial.store.schema import outbox as messages
 from autodial.store.schema import tasks as task_table
@@ -371,6 +381,17 @@ async def test_after_a_talk_its_operator_writes_it_up(make: Make, run: Run, now:
     assert operator is not None and "writes" == operator.state(now())
     now.advance(minutes=2)
     assert "free" == operator.state(now())
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_stands_in_for_the_responsible_is_reserved(make: Make, run: Run) -> None:
+    house = make()
+    run(stand_ins.hand_over, OperatorId(501), OperatorId(503), NOON)
+    await house.dispatcher.turn()
+
+    assert {OperatorId(503): "t8017-1"} == run(attempt_queries.reserved)
+    operators = {one.id: one for one in house.roster.operators()}
+    assert not operators[OperatorId(501)].paused, "he takes other tasks"
 
 
 @pytest_twisted.ensureDeferred

@@ -14,6 +14,7 @@ from autodial.model.attempt import Report
 from autodial.model.attempt_states import State
 from autodial.model.ids import AttemptId, OperatorId, TaskId
 from autodial.model.operator import Operator, PresenceRules
+from autodial.model.outbox_message import MessageKind
 from autodial.model.outcome import Outcome
 from autodial.model.task import Called, CallTask, Phone
 from autodial.model.trunk import Route
@@ -327,6 +328,47 @@ def test_moving_a_deadline_back_to_where_we_had_put_it(run: Run, task: int) -> N
     for minute, deadline in enumerate((NOON + timedelta(days=1), ours), 1):
         bring(run, portal_task(8017, deadline), at=NOON + timedelta(minutes=minute))
         assert deadline == run(planning.load_task, TaskId(8017)).due
+
+
+def test_messages_of_one_attempt_or_about_one_task_go_one_after_the_other(
+    run: Run, task: int
+) -> None:
+    """The talk of task 8017 is told in task 8018, too, which has a call of its own."""
+
+    def following(*beside: outbox.Message) -> outbox.Message | None:
+        found: outbox.Message | None = run(outbox.next_message, NOON, outbox.Search(beside=beside))
+        return found
+
+    bring(run, portal_task(8018), portal_task(8019))
+    vera = evolve(BORIS, id=OperatorId(503))
+    talked, other, third = (
+        run(attempt_queries.load_attempt, dial(run, number, operator))
+        for number, operator in ((8017, ANNA), (8018, BORIS), (8019, vera))
+    )
+    told = partial(run, outbox.enqueue, talked, MessageKind.COMMENT, {"talked_for": 8017}, NOON)
+    run(outbox.enqueue, talked, MessageKind.COMMENT, {}, NOON)
+    told(task=TaskId(8018))
+    run(outbox.enqueue, third, MessageKind.COMMENT, {}, NOON)
+
+    own = following()
+    assert own is not None and 8017 == own.task
+    beside = following(own)
+    assert beside is not None and 8019 == beside.task, "not what the same attempt tells elsewhere"
+    for message in (own, beside):
+        run(delivery.delivered, message, NOON)
+
+    elsewhere = following()
+    assert elsewhere is not None and (8018, 8017) == (elsewhere.task, elsewhere.of_task)
+    for attempt in (talked, other):
+        run(outbox.enqueue, attempt, MessageKind.STATUS, {}, NOON)
+    assert following(elsewhere) is None, "neither of its attempt, nor of its task"
+    run(delivery.delivered, elsewhere, NOON)
+
+    told(task=TaskId(8018), revision=1)
+    run(delivery.delivered, following(), NOON)
+    own = following()
+    assert own is not None and (8018, 8018) == (own.task, own.of_task)
+    assert following(own) is None, "nothing about its task that another attempt tells"
 
 
 def test_a_lease_that_ran_out_is_found_and_its_reservation_void(run: Run, task: int) -> None:
